@@ -1,0 +1,138 @@
+//! How planning and running fail, split by what the receiver does next.
+
+use std::sync::Arc;
+
+use datafusion::error::DataFusionError;
+use tandem_proto::v1::FailureKind;
+use tandem_proto::{PartitionId, StageId, WorkerId};
+
+/// Why a task attempt failed. Travels inside a [`DataFusionError::External`] through operators and survives the wire as
+/// [`FailureKind`] and message.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TaskError {
+    /// Would fail on any worker: a bad row under `fail`, a broken check, an input that changed. Fails the job.
+    #[error("{0}")]
+    Fatal(String),
+    /// An input is gone and must be made again.
+    #[error("output of stage {stage} partition {partition} is no longer on {worker}: {reason}")]
+    Lost {
+        /// The stage that wrote it.
+        stage: StageId,
+        /// The partition that wrote it.
+        partition: PartitionId,
+        /// Where it was.
+        worker: WorkerId,
+        /// What the read met.
+        reason: String,
+    },
+    /// A memory or disk limit of this worker.
+    #[error("{0}")]
+    Resources(String),
+    /// Anything else; trying again may help.
+    #[error("{0}")]
+    Retry(String),
+}
+
+impl TaskError {
+    /// What the coordinator does about it.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Fatal(_) => FailureKind::Fatal,
+            Self::Lost { .. } => FailureKind::Fetch,
+            Self::Resources(_) => FailureKind::Resources,
+            Self::Retry(_) => FailureKind::Retry,
+        }
+    }
+}
+
+impl From<TaskError> for DataFusionError {
+    fn from(error: TaskError) -> Self {
+        Self::External(Box::new(error))
+    }
+}
+
+impl From<DataFusionError> for TaskError {
+    /// Finds the [`TaskError`] inside, or judges by the kind of error: a plan, schema or arithmetic error is the same anywhere,
+    /// a full pool or disk is this worker's, the rest may pass.
+    fn from(error: DataFusionError) -> Self {
+        match error {
+            DataFusionError::External(inner) => match inner.downcast::<Self>() {
+                Ok(task_error) => *task_error,
+                Err(other) => Self::Retry(other.to_string()),
+            },
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => Self::from(*inner),
+            DataFusionError::Shared(inner) => Self::from_shared(&inner),
+            DataFusionError::ArrowError(inner, trace) => match *inner {
+                arrow::error::ArrowError::ExternalError(external) => match external.downcast::<Self>() {
+                    Ok(task_error) => *task_error,
+                    Err(other) => match other.downcast::<DataFusionError>() {
+                        Ok(nested) => Self::from(*nested),
+                        Err(other) => Self::Retry(other.to_string()),
+                    },
+                },
+                arrow::error::ArrowError::IoError(message, io) => Self::from_io(&io, &message),
+                other => Self::Fatal(DataFusionError::ArrowError(Box::new(other), trace).strip_backtrace()),
+            },
+            DataFusionError::IoError(io) => Self::from_io(&io, &io.to_string()),
+            error @ DataFusionError::ResourcesExhausted(_) => Self::Resources(error.strip_backtrace()),
+            error @ (DataFusionError::Plan(_)
+            | DataFusionError::SQL(..)
+            | DataFusionError::SchemaError(..)
+            | DataFusionError::NotImplemented(_)
+            | DataFusionError::Configuration(_)) => Self::Fatal(error.strip_backtrace()),
+            error => Self::Retry(error.strip_backtrace()),
+        }
+    }
+}
+
+impl TaskError {
+    /// The same judgement for an error that other holders share.
+    fn from_shared(error: &Arc<DataFusionError>) -> Self {
+        fn find(error: &(dyn std::error::Error + 'static)) -> Option<TaskError> {
+            error.downcast_ref::<TaskError>().cloned().or_else(|| error.source().and_then(find))
+        }
+        if let Some(task_error) = find(error.as_ref()) {
+            return task_error;
+        }
+        match error.find_root() {
+            DataFusionError::ResourcesExhausted(message) => Self::Resources(message.clone()),
+            DataFusionError::Plan(message) | DataFusionError::Configuration(message) => Self::Fatal(message.clone()),
+            other => Self::Retry(other.strip_backtrace()),
+        }
+    }
+
+    fn from_io(error: &std::io::Error, message: &str) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Self::Resources(format!("no space left for spilling or staging: {message}"))
+            }
+            _ => Self::Retry(message.to_owned()),
+        }
+    }
+}
+
+/// Why a query or job could not be planned. Nothing has run when this is returned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The SQL, a table, a column, a type or a path is wrong; says which and where.
+    #[error("{message}")]
+    Invalid {
+        /// What is wrong and where.
+        message: String,
+        /// What to do, if there is one thing to do.
+        help: Option<String>,
+    },
+    /// Storage could not be read or was denied.
+    #[error("{0}")]
+    Storage(String),
+    /// DataFusion refused the plan.
+    #[error("{}", .0.strip_backtrace())]
+    DataFusion(#[from] DataFusionError),
+}
+
+impl PlanError {
+    /// An [`PlanError::Invalid`] without a hint.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid { message: message.into(), help: None }
+    }
+}

@@ -1,0 +1,1 @@
+//! Operators that write and read stage output.

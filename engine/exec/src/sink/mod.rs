@@ -1,0 +1,1 @@
+//! Sinks: files written aside by tasks and published together by the coordinator.

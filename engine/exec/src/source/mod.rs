@@ -1,0 +1,1 @@
+//! Sources: CSV, JSON, Parquet and Arrow files as tables.

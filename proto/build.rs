@@ -1,0 +1,22 @@
+//! Compiles the `.proto` files with `protox`, so that no `protoc` needs to be installed.
+
+use std::error::Error;
+
+const FILES: [&str; 4] = [
+    "tandem/v1/types.proto",
+    "tandem/v1/cluster.proto",
+    "tandem/v1/shuffle.proto",
+    "tandem/v1/job.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for file in FILES {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    let descriptors = protox::compile(FILES, ["."])?;
+    tonic_prost_build::configure()
+        .bytes(".tandem.v1.Chunk")
+        .bytes(".tandem.v1.StageDefinition")
+        .compile_fds(descriptors)?;
+    Ok(())
+}
