@@ -5,6 +5,7 @@
 
 mod chunk;
 mod ids;
+pub mod transport;
 
 pub use chunk::{CHUNK_BYTES, chunks};
 pub use ids::{Attempt, Epoch, JobId, ParseIdError, PartitionId, StageId, TaskId, Term, WorkerId};

@@ -1,0 +1,25 @@
+//! How every connection of a cluster is made: who may connect (token), who may listen where (TLS), and the settings
+//! both sides of a connection share.
+//!
+//! Invariant: a token is never shown, and never sent in clear text beyond this machine; no listener beyond loopback is
+//! opened without TLS.
+
+mod connect;
+mod listen;
+mod token;
+
+pub use connect::{AddToken, AuthorizedChannel, ClientSecurity, ConnectError, connect};
+pub use listen::{BindError, RequireToken, ServerSecurity, TlsError, TlsIdentity, check_bind, incoming, server};
+pub use token::{Token, TokenError};
+
+use std::time::Duration;
+
+/// What one stream may have in flight before its reader takes something.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// The same for all streams of one connection together.
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Large frames, so that a 1 MiB chunk is few of them.
+const FRAME_BYTES: u32 = 1 << 20;
+/// A silent connection is asked for a sign of life this often, so that a peer that vanished without a word is noticed.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
