@@ -1,0 +1,219 @@
+//! What the shell must do, and which of it the journal must remember. Performed in order, after the event was handled.
+
+use serde::{Deserialize, Serialize};
+use tandem_proto::{Attempt, Epoch, JobId, StageId, WorkerId};
+
+use super::reason::JobOutcome;
+use super::report::{AttemptId, OperatorMetrics, RowCount, StagedFile};
+use super::time::Timestamp;
+
+/// One thing to do. What goes to a worker carries the epoch of the stream it belongs on; when that stream is gone, so is the
+/// message, and the worker's next registration sorts it out.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Answer a registration. Comes before anything else of this epoch.
+    Registered {
+        /// The worker.
+        worker: WorkerId,
+        /// The epoch that starts.
+        epoch: Epoch,
+    },
+    /// Close the worker's stream: it was fenced and must register again.
+    Disconnect {
+        /// The worker.
+        worker: WorkerId,
+        /// Of the stream.
+        epoch: Epoch,
+    },
+    /// Tell the worker that its report was taken.
+    Acknowledge {
+        /// The worker.
+        worker: WorkerId,
+        /// Of the stream.
+        epoch: Epoch,
+        /// Of the report.
+        sequence: u64,
+    },
+    /// Start an attempt. May be repeated; the worker ignores what it runs or has run.
+    Launch {
+        /// The worker.
+        worker: WorkerId,
+        /// Of the stream.
+        epoch: Epoch,
+        /// The attempt.
+        attempt: AttemptId,
+        /// The plan partitions it runs.
+        partitions: Vec<u32>,
+        /// The input locations it must use: [`Cluster::stage_inputs`](super::Cluster::stage_inputs).
+        inputs_version: u32,
+    },
+    /// End an attempt. The worker reports it as cancelled, or as what it was by then.
+    Cancel {
+        /// The worker.
+        worker: WorkerId,
+        /// Of the stream.
+        epoch: Epoch,
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// Forget the output of a stage, or of the whole job.
+    DropOutput {
+        /// The worker.
+        worker: WorkerId,
+        /// Of the stream.
+        epoch: Epoch,
+        /// The job.
+        job: JobId,
+        /// The stage; none for all of them.
+        stage: Option<StageId>,
+    },
+    /// Tell the worker to take no more tasks.
+    Drain {
+        /// The worker.
+        worker: WorkerId,
+        /// Of the stream.
+        epoch: Epoch,
+    },
+    /// Tell the worker to exit: nothing needs it any more.
+    Shutdown {
+        /// The worker.
+        worker: WorkerId,
+        /// Of the stream.
+        epoch: Epoch,
+    },
+    /// Append to the journal; may be synced later, together with others.
+    Record(Fact),
+    /// Journal the intent, publish these files, journal that it is done, then send
+    /// [`Event::CommitFinished`](super::Event::CommitFinished). May be repeated, always with the same files.
+    Commit {
+        /// The job.
+        job: JobId,
+        /// All staged files of its accepted attempts, in order of stage and task.
+        files: Vec<StagedFile>,
+    },
+    /// The job ended without a commit and nothing of it runs: remove all it staged, then send
+    /// [`Event::CleanedUp`](super::Event::CleanedUp). May be repeated.
+    CleanUp {
+        /// The job.
+        job: JobId,
+    },
+    /// The status of a job changed: followers want to see it. At most once per job and event.
+    JobChanged {
+        /// The job.
+        job: JobId,
+    },
+    /// A job ended. Comes once per job and reign, after its last `JobChanged`.
+    JobEnded {
+        /// The job.
+        job: JobId,
+        /// How.
+        outcome: JobOutcome,
+    },
+    /// The job is no longer remembered: delete what the journal and the shell keep of it.
+    Forget {
+        /// The job.
+        job: JobId,
+    },
+}
+
+/// What a restarted coordinator must know besides the accepted jobs and their commits. Only jobs that are journaled
+/// have facts; those of one job are read back in the order they were recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Fact {
+    /// A worker registered for the first time.
+    WorkerJoined {
+        /// The worker.
+        worker: WorkerId,
+        /// Its name.
+        name: String,
+    },
+    /// A worker was lost or released.
+    WorkerGone {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// The first task of the job was launched.
+    JobStarted {
+        /// The job.
+        job: JobId,
+        /// When.
+        at: Timestamp,
+    },
+    /// All tasks of a stage have finished. Replaces an earlier fact of the same stage.
+    StageFinished {
+        /// The job.
+        job: JobId,
+        /// The stage.
+        stage: StageId,
+        /// When its first task started.
+        started: Timestamp,
+        /// When.
+        at: Timestamp,
+        /// The workers that hold its output.
+        workers: Vec<WorkerId>,
+        /// One entry per task.
+        tasks: Vec<FinishedTask>,
+        /// Summed over all tasks.
+        counts: Vec<RowCount>,
+        /// Summed over all tasks.
+        operators: Vec<OperatorMetrics>,
+        /// Files staged for a sink, in order of the tasks.
+        files: Vec<StagedFile>,
+    },
+    /// What a stage had put out does not count any more: its input was made again and is not deterministic.
+    StageReopened {
+        /// The job.
+        job: JobId,
+        /// The stage.
+        stage: StageId,
+    },
+    /// The job failed and starts again.
+    JobRetried {
+        /// The job.
+        job: JobId,
+        /// Retries used so far.
+        retries_used: u32,
+    },
+    /// The job ended.
+    JobEnded {
+        /// The job.
+        job: JobId,
+        /// When.
+        at: Timestamp,
+        /// How.
+        outcome: JobOutcome,
+    },
+    /// What an ended job had staged is removed.
+    CleanedUp {
+        /// The job.
+        job: JobId,
+    },
+}
+
+/// The accepted attempt of one task, in [`Fact::StageFinished`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinishedTask {
+    /// Place of its worker in the fact's `workers`.
+    pub worker: u32,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Rows it put out.
+    pub rows: u64,
+    /// Bytes it put out.
+    pub bytes: u64,
+}
+
+impl Fact {
+    /// The job it is about; none for a fact about a worker.
+    pub fn job(&self) -> Option<JobId> {
+        match self {
+            Self::WorkerJoined { .. } | Self::WorkerGone { .. } => None,
+            Self::JobStarted { job, .. }
+            | Self::StageFinished { job, .. }
+            | Self::StageReopened { job, .. }
+            | Self::JobRetried { job, .. }
+            | Self::JobEnded { job, .. }
+            | Self::CleanedUp { job } => Some(*job),
+        }
+    }
+}

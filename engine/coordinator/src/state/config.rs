@@ -1,0 +1,75 @@
+//! The times and limits that the state machine decides by.
+
+use serde::Deserialize;
+
+/// Section `[cluster]` of the coordinator: leases, graces and limits.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterConfig {
+    /// How often a worker sends a heartbeat. Default 500 ms.
+    pub heartbeat_interval_ms: u64,
+    /// Silence after which a worker gets no new tasks. Default 1.5 s.
+    pub suspect_after_ms: u64,
+    /// Silence after which a worker is lost and fenced. Default 2 s.
+    pub lost_after_ms: u64,
+    /// How long a worker whose stream broke may take to register again. Default 1 s.
+    pub reconnect_grace_ms: u64,
+    /// How long a restarted coordinator waits for the workers it knew before it starts anything of the jobs it
+    /// restored. Default 3 s; it ends early when all are back.
+    pub reattach_grace_ms: u64,
+    /// How long a draining worker waits for readers of its output before that output is made again elsewhere.
+    /// Default 10 s.
+    pub drain_patience_ms: u64,
+    /// How long jobs wait without any worker before they fail. Default 15 s.
+    pub no_workers_grace_ms: u64,
+    /// How long an attached job runs on without a follower. Default 1 s.
+    pub follower_lease_ms: u64,
+    /// The same right after acceptance and after a restart of the coordinator. Default 30 s.
+    pub follower_return_ms: u64,
+    /// How long a result is kept after the job ended and the last follower left. Default 10 s.
+    pub result_grace_ms: u64,
+    /// The wait before a failed job with retries left starts again. Default 1 s.
+    pub retry_delay_ms: u64,
+    /// A launched attempt that no heartbeat has mentioned for so long is launched again. Default 2 s.
+    pub launch_repeat_ms: u64,
+    /// Failures of a task's own code that fail the job. Default 3.
+    pub task_failures: u32,
+    /// Workers that may be lost while they run one task before it counts as poisonous. Default 3.
+    pub poison_workers: u32,
+    /// Unreadable inputs of one task after which the job fails. Default 30.
+    pub fetch_failures: u32,
+    /// Ended jobs that are remembered. Default 200.
+    pub kept_jobs: usize,
+    /// Tasks of ended jobs that are remembered, over all of them. Default 200,000.
+    pub kept_tasks: usize,
+    /// Unsuccessful attempts remembered per job. Default 1,000.
+    pub kept_attempts: usize,
+    /// Tasks started while handling one event; the rest follow at the next. Default 512.
+    pub launch_batch: usize,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval_ms: 500,
+            suspect_after_ms: 1_500,
+            lost_after_ms: 2_000,
+            reconnect_grace_ms: 1_000,
+            reattach_grace_ms: 3_000,
+            drain_patience_ms: 10_000,
+            no_workers_grace_ms: 15_000,
+            follower_lease_ms: 1_000,
+            follower_return_ms: 30_000,
+            result_grace_ms: 10_000,
+            retry_delay_ms: 1_000,
+            launch_repeat_ms: 2_000,
+            task_failures: 3,
+            poison_workers: 3,
+            fetch_failures: 30,
+            kept_jobs: 200,
+            kept_tasks: 200_000,
+            kept_attempts: 1_000,
+            launch_batch: 512,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What can happen to a cluster. The shell turns RPCs, streams and timers into these, in the order they come in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tandem_proto::{Epoch, JobId, WorkerId};
+
+use super::plan::JobPlan;
+use super::report::{AttemptId, TaskOutcome, TaskOutput};
+
+/// One thing that happened. Those of workers carry the epoch they were sent under; another than the current one is
+/// dropped.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A worker opened a stream. Answered by [`Action::Registered`](super::Action::Registered), which starts its epoch.
+    WorkerRegistered(Box<Registration>),
+    /// The stream of a worker broke.
+    WorkerDisconnected {
+        /// The worker.
+        worker: WorkerId,
+        /// Under which it was registered.
+        epoch: Epoch,
+    },
+    /// A worker is alive.
+    Heartbeat {
+        /// The worker.
+        worker: WorkerId,
+        /// Under which it was sent.
+        epoch: Epoch,
+        /// What the worker uses.
+        usage: WorkerUsage,
+        /// Every attempt that runs there, also one without progress: an attempt that is missing is launched again.
+        progress: Vec<Progress>,
+    },
+    /// An attempt ended. May be repeated.
+    TaskReported {
+        /// The worker.
+        worker: WorkerId,
+        /// Under which it was sent.
+        epoch: Epoch,
+        /// What to acknowledge.
+        sequence: u64,
+        /// The attempt.
+        attempt: AttemptId,
+        /// How it ended.
+        outcome: TaskOutcome,
+    },
+    /// A worker was told by a signal to drain.
+    WorkerDraining {
+        /// The worker.
+        worker: WorkerId,
+        /// Under which it was sent.
+        epoch: Epoch,
+    },
+    /// An operator wants a worker drained.
+    DrainRequested {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// A job was planned and, when its plan says so, written to the journal. A repeat is ignored.
+    JobAccepted {
+        /// The job.
+        job: JobId,
+        /// Its shape.
+        plan: Arc<JobPlan>,
+    },
+    /// Someone wants a job stopped.
+    StopRequested {
+        /// The job.
+        job: JobId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A client follows a job.
+    FollowerJoined {
+        /// The job.
+        job: JobId,
+    },
+    /// A client that followed a job is gone.
+    FollowerLeft {
+        /// The job.
+        job: JobId,
+    },
+    /// The client has read the whole result.
+    ResultRead {
+        /// The job.
+        job: JobId,
+    },
+    /// The answer to [`Action::Commit`](super::Action::Commit).
+    CommitFinished {
+        /// The job.
+        job: JobId,
+        /// Whether everything is published and journaled, else why not.
+        outcome: Result<(), String>,
+    },
+    /// The answer to [`Action::CleanUp`](super::Action::CleanUp).
+    CleanedUp {
+        /// The job.
+        job: JobId,
+    },
+    /// The time of [`Cluster::next_deadline`](super::Cluster::next_deadline) has come.
+    Tick,
+}
+
+/// How a worker introduces itself, at every start of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registration {
+    /// The worker.
+    pub worker: WorkerId,
+    /// What it is.
+    pub info: WorkerInfo,
+    /// The attempts it runs.
+    pub running: Vec<AttemptId>,
+    /// The finished attempts whose output (or staged files) it still stands for.
+    pub held: Vec<HeldOutput>,
+}
+
+/// What a worker is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkerInfo {
+    /// Its name, for people.
+    pub name: String,
+    /// Version of its binary. The shell has refused others than its own.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// `host:port` that output is fetched from.
+    pub data_address: String,
+    /// `host:port` of its metrics.
+    pub http_address: String,
+    /// Tasks it may run at once.
+    pub slots: u32,
+    /// Its memory limit.
+    pub memory_bytes: u64,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A finished attempt that a worker still stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldOutput {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// What it reported when it finished.
+    pub output: TaskOutput,
+}
+
+/// What a worker uses, as of its last heartbeat.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WorkerUsage {
+    /// Resident memory of its process.
+    pub rss_bytes: u64,
+    /// Taken from its memory pool.
+    pub pool_used_bytes: u64,
+    /// Output held in memory.
+    pub stored_bytes: u64,
+    /// Output held in spill files.
+    pub spilled_bytes: u64,
+}
+
+/// How far a running attempt has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Rows so far.
+    pub rows: u64,
+    /// Bytes so far.
+    pub bytes: u64,
+}

@@ -1,0 +1,34 @@
+//! The brain of a cluster: jobs, stages, tasks and workers as plain structs, advanced by [`Cluster::handle`].
+//! Owned by the coordinator actor in the shell around it; nothing else changes it.
+//! Invariant: nothing here reads a clock, draws a random number, does I/O, takes a lock or awaits. The same events at
+//! the same times give the same actions, which is what lets `tests/simulation.rs` replay a cluster from a seed.
+//!
+//!   shell ──Event──▶ Cluster::handle ──Vec<Action>──▶ shell (send, journal, publish)
+//!                          │
+//!                          └── views: what an RPC or a metric shows of it
+
+mod action;
+mod cluster;
+mod config;
+mod event;
+mod plan;
+mod reason;
+mod report;
+mod time;
+mod views;
+
+pub use action::{Action, Fact, FinishedTask};
+pub use cluster::{Cluster, RestoredCommit, RestoredJob};
+pub use config::ClusterConfig;
+pub use event::{Event, HeldOutput, Progress, Registration, WorkerInfo, WorkerUsage};
+pub use plan::{CountCheck, JobPlan, StagePlan};
+pub use reason::{FailureReason, JobFailure, JobOutcome, PendingReason};
+pub use report::{
+    AttemptId, CountKind, FailureKind, OperatorMetrics, RowCount, StagedFile, TaskFailure, TaskMetrics, TaskOutcome,
+    TaskOutput,
+};
+pub use time::Timestamp;
+pub use views::{
+    ClusterView, Counters, InputsError, JobState, JobView, NodeState, NodeView, ResultPartition, StageInput, StageView,
+    TaskState, TaskView,
+};

@@ -1,0 +1,123 @@
+//! What the state machine knows of a job's work: the shape of its stage graph, without the plans.
+//! Never changes once a job is accepted.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use tandem_exec::graph::{StageGraph, StageRole};
+use tandem_proto::{PartitionId, StageId};
+
+/// The shape of one accepted job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobPlan {
+    /// Its name, for people.
+    pub name: String,
+    /// The stages, inputs before readers; the one with id `n` is at place `n - 1`.
+    pub stages: Vec<StagePlan>,
+    /// Followers hold the job: it is stopped when the last one is gone for longer than the lease.
+    pub attached: bool,
+    /// It was written to the journal, so its facts are too.
+    pub journaled: bool,
+    /// How long it may take from acceptance, all retries together.
+    pub timeout_ms: Option<u64>,
+    /// How often the whole job may be started again after a failure that might pass.
+    pub retries: u32,
+    /// What must hold over the rows of whole steps before the job may commit.
+    pub count_checks: Vec<CountCheck>,
+}
+
+/// The shape of one stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagePlan {
+    /// A short name for people.
+    pub name: String,
+    /// The stages whose output it reads, each once.
+    pub inputs: Vec<StageId>,
+    /// Partitions of its plan.
+    pub partitions: u32,
+    /// One task runs all partitions; otherwise each partition is a task.
+    pub share_plan: bool,
+    /// Output partitions that each plan partition writes.
+    pub outputs: u32,
+    /// What becomes of the output.
+    pub role: StageRole,
+    /// Running a partition again gives the same rows in the same output partitions. When not, losing output that was
+    /// read starts every reader again.
+    pub deterministic: bool,
+}
+
+/// How many rows must come out of a step, over all its tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountCheck {
+    /// The step.
+    pub step: String,
+    /// Fewest rows, inclusive.
+    pub min_rows: Option<u64>,
+    /// Most rows, inclusive.
+    pub max_rows: Option<u64>,
+}
+
+impl JobPlan {
+    /// The shape of `graph` as a detached job that is not journaled, without timeout, retries and checks.
+    pub fn new(name: impl Into<String>, graph: &StageGraph) -> Self {
+        let stages = graph
+            .stages
+            .iter()
+            .map(|stage| StagePlan {
+                name: stage.name.clone(),
+                inputs: stage.inputs.clone(),
+                partitions: stage.partitions,
+                share_plan: stage.share_plan,
+                outputs: stage.outputs,
+                role: stage.role.clone(),
+                deterministic: true,
+            })
+            .collect();
+        Self {
+            name: name.into(),
+            stages,
+            attached: false,
+            journaled: false,
+            timeout_ms: None,
+            retries: 0,
+            count_checks: Vec::new(),
+        }
+    }
+
+    /// The ids of all stages, inputs first.
+    pub fn stage_ids(&self) -> impl DoubleEndedIterator<Item = StageId> + use<> {
+        (1..=self.stages.len() as u32).map(StageId)
+    }
+
+    /// The stage with this id, if the job has one.
+    pub fn stage(&self, id: StageId) -> Option<&StagePlan> {
+        self.stages.get((id.0 as usize).checked_sub(1)?)
+    }
+
+    /// Whether a stage writes for a sink, so that the job must commit.
+    pub fn has_sinks(&self) -> bool {
+        self.stages.iter().any(|stage| matches!(stage.role, StageRole::Sink(_)))
+    }
+
+    /// The stage whose output the client reads.
+    pub fn result_stage(&self) -> Option<StageId> {
+        self.stage_ids().zip(&self.stages).find(|(_, stage)| stage.role == StageRole::Result).map(|(id, _)| id)
+    }
+}
+
+impl StagePlan {
+    /// Number of tasks.
+    pub fn tasks(&self) -> u32 {
+        if self.share_plan { 1 } else { self.partitions }
+    }
+
+    /// The plan partitions that task `index` runs.
+    pub fn partitions_of(&self, index: u32) -> Range<u32> {
+        if self.share_plan { 0..self.partitions } else { index..index + 1 }
+    }
+
+    /// The task that runs `partition`.
+    pub fn task_of(&self, partition: PartitionId) -> u32 {
+        if self.share_plan { 0 } else { partition.0 }
+    }
+}

@@ -1,0 +1,118 @@
+//! Why something waits and why a job failed: for machines by code, for people by text.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use tandem_proto::StageId;
+
+/// Why a job, stage or task does not run. Its text is `code` or `code: detail`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PendingReason {
+    /// The output of these inputs is not complete; names the first.
+    InputsIncomplete(StageId),
+    /// Every slot of every usable worker is taken.
+    NoFreeSlot,
+    /// No worker takes tasks.
+    NoWorkers,
+    /// The free slots are on workers where this task failed before.
+    AvoidsFreeWorkers,
+    /// The coordinator restarted and waits for its workers to come back.
+    Reattaching,
+    /// The job failed and waits before it starts again.
+    RetryDelay,
+    /// No unfinished stage reads it.
+    NotNeeded,
+    /// Slots are free; it starts with the next event.
+    Scheduling,
+    /// The job is publishing its files.
+    Committing,
+}
+
+impl PendingReason {
+    /// A word for machines.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InputsIncomplete(_) => "inputs-incomplete",
+            Self::NoFreeSlot => "no-free-slot",
+            Self::NoWorkers => "no-workers",
+            Self::AvoidsFreeWorkers => "avoids-free-workers",
+            Self::Reattaching => "reattaching",
+            Self::RetryDelay => "retry-delay",
+            Self::NotNeeded => "not-needed",
+            Self::Scheduling => "scheduling",
+            Self::Committing => "committing",
+        }
+    }
+}
+
+impl fmt::Display for PendingReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InputsIncomplete(stage) => write!(f, "{}: stage {stage}", self.code()),
+            _ => f.write_str(self.code()),
+        }
+    }
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JobOutcome {
+    /// Everything ran and is committed.
+    Succeeded,
+    /// It could not be done.
+    Failed(JobFailure),
+    /// Someone stopped it; says why.
+    Stopped(String),
+}
+
+/// Why a job failed, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobFailure {
+    /// What kind of failure it is.
+    pub reason: FailureReason,
+    /// The stage, such as `3 (join orders)`; empty when it is none's.
+    pub stage: String,
+    /// The task, such as `3/17 attempt 2`; empty when it is none's.
+    pub task: String,
+    /// The worker; empty when it is none's.
+    pub worker: String,
+    /// What happened.
+    pub cause: String,
+    /// What to do, if there is one thing to do.
+    pub help: String,
+}
+
+/// Kinds of job failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureReason {
+    /// A task failed in a way that would happen anywhere.
+    Fatal,
+    /// A task used up its attempts.
+    AttemptsExhausted,
+    /// A task took down one worker after another.
+    Poisonous,
+    /// A task's inputs could not be read again and again.
+    InputsUnreadable,
+    /// There was no worker for longer than the grace period.
+    NoWorkers,
+    /// The job took longer than it may.
+    TimedOut,
+    /// The rows of a step are too few or too many.
+    CheckFailed,
+    /// The files could not be published.
+    CommitFailed,
+}
+
+impl FailureReason {
+    /// Whether starting the job again might help.
+    pub fn retryable(self) -> bool {
+        match self {
+            Self::AttemptsExhausted
+            | Self::Poisonous
+            | Self::InputsUnreadable
+            | Self::NoWorkers
+            | Self::CommitFailed => true,
+            Self::Fatal | Self::TimedOut | Self::CheckFailed => false,
+        }
+    }
+}
