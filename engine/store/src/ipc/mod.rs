@@ -1,0 +1,15 @@
+//! Record batches as an Arrow IPC stream, and back: what travels between workers and to clients.
+//! A stream is a schema message, then for each batch its dictionaries and the batch, with LZ4 bodies, then the end mark. A
+//! batch repeats its dictionaries, so that any run of batches is a valid stream after the schema.
+
+mod decode;
+mod encode;
+mod stream;
+mod verify;
+
+pub use decode::{DecodeError, DecodeLimits, Decoder};
+pub use encode::{END_OF_STREAM, Encoder};
+pub use stream::BatchStream;
+
+/// Largest piece of a stream that the store hands out; fits a transport message with room to spare.
+pub const PIECE_BYTES: usize = 1 << 20;
