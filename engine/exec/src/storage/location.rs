@@ -1,0 +1,263 @@
+//! What a user's path text means: a store, a path in it, and whether it names one file, a folder or a pattern.
+//!
+//! Names are taken as they are: a `%`, space or `#` in a local path or an S3 key is that character. Only `file://` URLs
+//! are percent-decoded. `*` and `?` match within one path segment, a segment `**` matches any number of segments.
+
+use std::fmt;
+use std::path::{Component, Path as FsPath, PathBuf};
+
+use object_store::path::Path;
+use url::Url;
+
+use super::Storage;
+use crate::error::PlanError;
+
+/// A place in a store, as a user wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    root: Url,
+    path: Path,
+    pattern: Option<Pattern>,
+    folder: bool,
+    text: String,
+}
+
+impl Location {
+    /// The store it is in, without a path.
+    pub fn root(&self) -> &Url {
+        &self.root
+    }
+
+    /// The path in the store; for a pattern, the folder above its first wildcard.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it has wildcards.
+    pub fn is_pattern(&self) -> bool {
+        self.pattern.is_some()
+    }
+
+    /// Whether it ends in `/`, so that it can only be a folder.
+    pub fn is_folder(&self) -> bool {
+        self.folder
+    }
+
+    /// Whether a file with this path in the store is meant by the pattern; true for all files when there is none.
+    pub(super) fn matches(&self, path: &Path) -> bool {
+        self.pattern.as_ref().is_none_or(|pattern| pattern.matches(path.as_ref()))
+    }
+
+    /// The path on this machine, for a local location.
+    pub fn local_path(&self) -> Option<PathBuf> {
+        (self.root.scheme() == "file").then(|| PathBuf::from(format!("/{}", self.path)))
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Storage {
+    /// What `text` means, relative paths being relative to `base_dir`.
+    pub fn resolve(&self, text: &str, base_dir: &FsPath) -> Result<Location, PlanError> {
+        if text.is_empty() {
+            return Err(PlanError::invalid("a path is empty"));
+        }
+        match text.split_once("://") {
+            Some(("file", _)) => {
+                let path = Url::parse(text).ok().and_then(|url| url.to_file_path().ok());
+                let path = path.ok_or_else(|| PlanError::invalid(format!("not a file URL: {text}")))?;
+                // `to_file_path` drops the trailing slash that marks a folder.
+                let slash = if text.ends_with('/') { "/" } else { "" };
+                local(&format!("{}{slash}", path.to_string_lossy()), base_dir)
+            }
+            Some((scheme, rest)) if is_scheme(scheme) => remote(text, scheme, rest),
+            _ => local(text, base_dir),
+        }
+    }
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '+')
+}
+
+fn remote(text: &str, scheme: &str, rest: &str) -> Result<Location, PlanError> {
+    let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+    let root = Url::parse(&format!("{scheme}://{bucket}/"));
+    let root = root.map_err(|error| PlanError::invalid(format!("not a storage URL: {text}: {error}")))?;
+    if bucket.is_empty() && scheme == "s3" {
+        return Err(PlanError::invalid(format!("no bucket in storage URL: {text}")));
+    }
+    locate(root, key, text.to_owned())
+}
+
+fn local(text: &str, base_dir: &FsPath) -> Result<Location, PlanError> {
+    let absolute = base_dir.join(text);
+    if !absolute.is_absolute() {
+        return Err(PlanError::invalid(format!("relative path without a folder to start from: {text}")));
+    }
+    let normal = without_dots(&absolute);
+    let Some(mut path) = normal.to_str().map(str::to_owned) else {
+        return Err(PlanError::invalid(format!("path is not UTF-8: {}", normal.display())));
+    };
+    if text.ends_with('/') && !path.ends_with('/') {
+        path.push('/');
+    }
+    let root = Url::parse("file:///").map_err(|error| PlanError::invalid(error.to_string()))?;
+    locate(root, path.trim_start_matches('/'), path.clone())
+}
+
+/// Resolves `.` and `..` by name alone, as a shell's `cd` does.
+fn without_dots(path: &FsPath) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+fn locate(root: Url, key: &str, text: String) -> Result<Location, PlanError> {
+    let folder = key.is_empty() || key.ends_with('/');
+    let trimmed = key.trim_end_matches('/');
+    let fixed = match trimmed.find(['*', '?']) {
+        None => trimmed,
+        Some(wildcard) => trimmed[..wildcard].rfind('/').map_or("", |slash| &trimmed[..slash]),
+    };
+    let path = Path::parse(fixed).map_err(|error| PlanError::invalid(format!("invalid path: {text}: {error}")))?;
+    let pattern = (fixed.len() < trimmed.len()).then(|| Pattern::new(trimmed, folder));
+    Ok(Location { root, path, pattern, folder, text })
+}
+
+/// A glob over whole paths, segment by segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Pattern(Vec<String>);
+
+impl Pattern {
+    fn new(text: &str, folder: bool) -> Self {
+        let mut segments: Vec<String> = text.split('/').map(str::to_owned).collect();
+        if folder {
+            segments.push("**".to_owned());
+        }
+        Self(segments)
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        let names: Vec<&str> = path.split('/').collect();
+        wildcard_match(
+            &self.0,
+            &names,
+            |segment| segment == "**",
+            |segment, name| {
+                let (segment, name): (Vec<char>, Vec<char>) = (segment.chars().collect(), name.chars().collect());
+                wildcard_match(&segment, &name, |&c| c == '*', |&c, &n| c == '?' || c == n)
+            },
+        )
+    }
+}
+
+/// Whether `items` match `pattern`, in which items that are `any` match any number of items, none included. Only the
+/// last such item is ever tried again, so the time is bounded by the product of the lengths.
+fn wildcard_match<P, T>(pattern: &[P], items: &[T], any: impl Fn(&P) -> bool, one: impl Fn(&P, &T) -> bool) -> bool {
+    let (mut p, mut i) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while i < items.len() {
+        if p < pattern.len() && any(&pattern[p]) {
+            retry = Some((p + 1, i));
+            p += 1;
+        } else if p < pattern.len() && one(&pattern[p], &items[i]) {
+            p += 1;
+            i += 1;
+        } else if let Some((after, from)) = retry {
+            retry = Some((after, from + 1));
+            p = after;
+            i = from + 1;
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(any)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn resolve(text: &str) -> Location {
+        Storage::new(BTreeMap::new()).resolve(text, FsPath::new("/base/dir")).unwrap()
+    }
+
+    #[test]
+    fn paths_are_taken_as_they_are() {
+        for (text, path) in [
+            ("a.csv", "base/dir/a.csv"),
+            ("./x/../a.csv", "base/dir/a.csv"),
+            ("../a.csv", "base/a.csv"),
+            ("/a b%20#1.csv", "a b%20#1.csv"),
+            ("file:///a%20b.csv", "a b.csv"),
+            ("s3://bucket/a%20b/ü.csv", "a%20b/ü.csv"),
+            ("weird:name.csv", "base/dir/weird:name.csv"),
+        ] {
+            let location = resolve(text);
+            assert_eq!(location.path().as_ref(), path, "{text}");
+            assert!(!location.is_pattern() && !location.is_folder(), "{text}");
+        }
+        assert_eq!(resolve("s3://bucket/k").root().as_str(), "s3://bucket/");
+        assert_eq!(resolve("/a/b").local_path(), Some(PathBuf::from("/a/b")));
+    }
+
+    #[test]
+    fn folders_and_patterns_are_told_apart() {
+        assert!(resolve("x/").is_folder());
+        assert!(resolve("s3://bucket").is_folder());
+        let location = resolve("/d/year=*/part-?.csv");
+        assert!(location.is_pattern());
+        assert_eq!(location.path().as_ref(), "d");
+    }
+
+    #[test]
+    fn wildcards_match_within_a_segment_and_double_stars_across() {
+        for (pattern, path, expected) in [
+            ("/d/*.csv", "d/a.csv", true),
+            ("/d/*.csv", "d/x/a.csv", false),
+            ("/d/**/*.csv", "d/a.csv", true),
+            ("/d/**/*.csv", "d/x/y/a.csv", true),
+            ("/d/**", "d/x/y", true),
+            ("/d/a?c", "d/abc", true),
+            ("/d/a?c", "d/a/c", false),
+            ("/d/a*b*c", "d/aXbYbc", true),
+            ("/d/a*b*c", "d/aXbYb", false),
+            ("/d/ü?", "d/üé", true),
+            ("/d/*/", "d/x/y.csv", true),
+            ("/d/**/x/**/y", "d/1/x/2/3/y", true),
+        ] {
+            let location = resolve(pattern);
+            assert_eq!(location.matches(&Path::parse(path).unwrap()), expected, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_of_many_stars_is_not_slow() {
+        let location = resolve(&format!("/{}b", "a*".repeat(40)));
+        assert!(!location.matches(&Path::parse("a".repeat(2_000)).unwrap()));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let storage = Storage::new(BTreeMap::new());
+        for text in ["", "s3:///key", "s3://bucket/a//b", "s3://bucket/../x", "a\u{7}b"] {
+            assert!(storage.resolve(text, FsPath::new("/base")).is_err(), "{text:?}");
+        }
+        assert!(storage.resolve("a", FsPath::new("relative")).is_err());
+    }
+}
