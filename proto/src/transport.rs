@@ -15,9 +15,10 @@ pub use token::{Token, TokenError};
 use std::time::Duration;
 
 /// What one stream may have in flight before its reader takes something.
-const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-/// The same for all streams of one connection together.
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+/// The same for all streams of one connection together: the most that HTTP/2 has, so that it never binds. A merge reads many
+/// streams of one peer in step; those it does not read for now must not take the room of the one it waits for.
+const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 /// Large frames, so that a 1 MiB chunk is few of them.
 const FRAME_BYTES: u32 = 1 << 20;
 /// A silent connection is asked for a sign of life this often, so that a peer that vanished without a word is noticed.
