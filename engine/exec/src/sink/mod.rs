@@ -1,1 +1,27 @@
 //! Sinks: files written aside by tasks and published together by the coordinator.
+//!
+//! ```text
+//!  check_target ─► write_partition (tasks) ─► publish ─► readers see all of the job's files
+//!   before it runs     stages files             └─► or abort, and nothing is left
+//! ```
+
+mod check;
+mod encode;
+mod error;
+mod file_writer;
+mod hive;
+mod manifest;
+mod publish;
+mod rejects;
+mod spec;
+mod staging;
+mod target;
+mod write;
+
+pub use self::check::{check_schema, check_separate, check_target};
+pub use self::error::SinkError;
+pub use self::manifest::{Manifest, ManifestFile};
+pub use self::publish::{Published, SinkCommit, abort, publish};
+pub use self::rejects::{Reject, RejectWriter, rejects_sink};
+pub use self::spec::{Compression, DEFAULT_TARGET_FILE_BYTES, SinkFormat, SinkMode, SinkSpec};
+pub use self::write::write_partition;

@@ -1,0 +1,67 @@
+//! Parquet files.
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::add_encoded_arrow_schema_to_metadata;
+use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
+use parquet::basic::{Compression as Codec, GzipLevel, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use super::schema::plain_schema;
+use super::{Encoder, OutputBuffer, fatal};
+use crate::error::TaskError;
+use crate::sink::spec::Compression;
+
+/// Rows of a row group, unless memory ends it sooner.
+const ROW_GROUP_ROWS: usize = 1 << 20;
+
+pub(super) struct ParquetEncoder {
+    writer: ArrowWriter<OutputBuffer>,
+}
+
+impl ParquetEncoder {
+    pub(super) fn new(schema: &SchemaRef, compression: Compression, output: OutputBuffer) -> Result<Self, TaskError> {
+        let mut properties = WriterProperties::builder()
+            .set_compression(codec(compression)?)
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_created_by(concat!("tandem ", env!("CARGO_PKG_VERSION")).to_owned())
+            .build();
+        // Views and dictionaries are encoded as they are; the schema that the file declares to Arrow readers has neither.
+        add_encoded_arrow_schema_to_metadata(&plain_schema(schema), &mut properties);
+        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(output, schema.clone(), options).map_err(fatal)?;
+        Ok(Self { writer })
+    }
+}
+
+fn codec(compression: Compression) -> Result<Codec, TaskError> {
+    Ok(match compression {
+        Compression::None => Codec::UNCOMPRESSED,
+        Compression::Snappy => Codec::SNAPPY,
+        Compression::Zstd => Codec::ZSTD(ZstdLevel::try_new(1).map_err(fatal)?),
+        Compression::Gzip => Codec::GZIP(GzipLevel::default()),
+        Compression::Lz4 => Codec::LZ4_RAW,
+    })
+}
+
+impl Encoder for ParquetEncoder {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), TaskError> {
+        self.writer.write(batch).map_err(fatal)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.writer.memory_size()
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.writer.in_progress_size()
+    }
+
+    fn relieve(&mut self) -> Result<(), TaskError> {
+        self.writer.flush().map_err(fatal)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), TaskError> {
+        self.writer.close().map(drop).map_err(fatal)
+    }
+}

@@ -1,0 +1,171 @@
+//! Publishing in an object store: completing uploads, then one manifest, then clean-up.
+//!
+//! ```text
+//!  complete every upload ─► put _tandem/manifest-<job> ─► overwrite: delete what no manifest of this job names
+//!                                                     ─► abort uploads of attempts that lost ─► delete upload records
+//! ```
+//!
+//! A file is visible as a whole or not at all; between its first and last file a commit is visible in part, until the
+//! manifest says that it is whole. The old data of an overwrite goes last.
+
+use std::collections::HashSet;
+
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use object_store::multipart::PartId;
+use object_store::path::Path as Key;
+use object_store::{Error as StoreError, ObjectStoreExt};
+use tandem_proto::JobId;
+use tandem_proto::v1::StagedFile;
+
+use super::SinkCommit;
+use crate::sink::error::SinkError;
+use crate::sink::manifest::Manifest;
+use crate::sink::spec::{SinkMode, SinkSpec};
+use crate::sink::staging::UploadRecord;
+use crate::sink::target::ObjectTarget;
+
+/// Requests to the store that are under way at once.
+const REQUESTS_IN_FLIGHT: usize = 16;
+
+/// Publishes `commit` to `target`.
+pub(super) async fn publish(target: &ObjectTarget, commit: &SinkCommit) -> Result<(), SinkError> {
+    let manifest = target.meta_folder().join(Manifest::file_name(commit.job));
+    // A single file replaces the old one when it is completed and needs no manifest.
+    if target.single_file {
+        complete_all(target, commit).await?;
+    } else {
+        if !exists(target, &manifest).await? {
+            complete_all(target, commit).await?;
+            put_manifest(target, commit, &manifest).await?;
+        }
+        if commit.spec.mode == SinkMode::Overwrite {
+            delete_replaced(target, commit, &manifest).await?;
+        }
+    }
+    abort_recorded(target, commit.job).await
+}
+
+/// Ends every upload of `job` to `target`.
+pub(super) async fn abort(
+    target: &ObjectTarget,
+    job: JobId,
+    spec: &SinkSpec,
+    files: &[StagedFile],
+) -> Result<(), SinkError> {
+    for file in files.iter().filter(|file| file.sink == spec.name) {
+        abort_upload(target, &staged_key(target, file)?, &file.multipart_id).await?;
+    }
+    abort_recorded(target, job).await
+}
+
+async fn complete_all(target: &ObjectTarget, commit: &SinkCommit) -> Result<(), SinkError> {
+    let uploads = stream::iter(&commit.files).map(|file| complete(target, commit.job, file));
+    uploads.buffer_unordered(REQUESTS_IN_FLIGHT).try_collect().await
+}
+
+/// Completes one upload, unless an earlier call did.
+async fn complete(target: &ObjectTarget, job: JobId, file: &StagedFile) -> Result<(), SinkError> {
+    let key = staged_key(target, file)?;
+    let parts = file.parts.iter().map(|part| PartId { content_id: part.clone() }).collect();
+    let Err(error) = target.uploads.complete_multipart(&key, &file.multipart_id, parts).await else { return Ok(()) };
+    match target.store.head(&key).await {
+        Ok(meta) if meta.size == file.bytes => Ok(()),
+        Ok(_) | Err(StoreError::NotFound { .. }) if matches!(error, StoreError::NotFound { .. }) => {
+            Err(SinkError::Lost { job, path: key.to_string() })
+        }
+        _ => Err(SinkError::store("publish", &key)(error)),
+    }
+}
+
+/// Where `file` was staged, which is where it belongs.
+fn staged_key(target: &ObjectTarget, file: &StagedFile) -> Result<Key, SinkError> {
+    let refused = |reason| SinkError::Refused { path: file.staged_path.clone(), reason };
+    let key = target.file_key(&file.final_path).map_err(|_| refused("it is not a key"))?;
+    if key.as_ref() == file.staged_path { Ok(key) } else { Err(refused("it is not where this sink stages files")) }
+}
+
+async fn put_manifest(target: &ObjectTarget, commit: &SinkCommit, key: &Key) -> Result<(), SinkError> {
+    let manifest = Manifest::new(&commit.spec, commit.job, &commit.files);
+    let json = manifest.to_json().map_err(|error| SinkError::Target(format!("{key}: {error}")))?;
+    target.store.put(key, json.into()).await.map(drop).map_err(SinkError::store("write", key))
+}
+
+/// Deletes the data that `commit` replaces: all data files but its own, then the manifests that named them.
+async fn delete_replaced(target: &ObjectTarget, commit: &SinkCommit, manifest: &Key) -> Result<(), SinkError> {
+    let own = commit.files.iter().map(|file| staged_key(target, file)).collect::<Result<HashSet<_>, _>>()?;
+    let meta = target.meta_folder();
+    let (mut files, mut manifests) = (Vec::new(), Vec::new());
+    let mut listed = target.store.list(Some(&target.key));
+    while let Some(object) = listed.try_next().await.map_err(SinkError::store("list", &target.key))? {
+        let key = object.location;
+        if !key.prefix_matches(&meta) {
+            if !own.contains(&key) {
+                files.push(key);
+            }
+        } else if key != *manifest && key.filename().is_some_and(|name| name.starts_with("manifest-")) {
+            manifests.push(key);
+        }
+    }
+    delete_all(target, files).await?;
+    delete_all(target, manifests).await
+}
+
+async fn delete_all(target: &ObjectTarget, keys: Vec<Key>) -> Result<(), SinkError> {
+    let keys: BoxStream<'static, _> = stream::iter(keys.into_iter().map(Ok)).boxed();
+    let mut deleted = target.store.delete_stream(keys);
+    while let Some(key) = deleted.next().await {
+        match key {
+            Ok(_) | Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(SinkError::store("delete from", &target.key)(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Ends the uploads that `job` recorded and has not completed, then forgets them.
+async fn abort_recorded(target: &ObjectTarget, job: JobId) -> Result<(), SinkError> {
+    let folder = target.upload_records(job);
+    let records: Vec<Key> = target
+        .store
+        .list(Some(&folder))
+        .map_ok(|object| object.location)
+        .try_collect()
+        .await
+        .map_err(SinkError::store("list", &folder))?;
+    let aborts = stream::iter(&records).map(|record| abort_record(target, record));
+    aborts.buffer_unordered(REQUESTS_IN_FLIGHT).try_collect::<()>().await?;
+    delete_all(target, records).await
+}
+
+async fn abort_record(target: &ObjectTarget, record: &Key) -> Result<(), SinkError> {
+    let unreadable = |_| SinkError::Refused { path: record.to_string(), reason: "it is not the record of an upload" };
+    let content = match target.store.get(record).await {
+        Ok(content) => content.bytes().await.map_err(SinkError::store("read", record))?,
+        Err(StoreError::NotFound { .. }) => return Ok(()),
+        Err(error) => return Err(SinkError::store("read", record)(error)),
+    };
+    let content: UploadRecord = serde_json::from_slice(&content).map_err(unreadable)?;
+    let key = Key::parse(&content.key)
+        .map_err(|_| SinkError::Refused { path: content.key.clone(), reason: "it is not a key" })?;
+    if !key.prefix_matches(&target.key) {
+        return Err(SinkError::Refused { path: content.key, reason: "it is not in the sink's folder" });
+    }
+    abort_upload(target, &key, &content.upload).await
+}
+
+/// Ends an upload; one that is completed or ended already is left alone.
+async fn abort_upload(target: &ObjectTarget, key: &Key, upload: &String) -> Result<(), SinkError> {
+    match target.uploads.abort_multipart(key, upload).await {
+        Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+        Err(error) => Err(SinkError::store("abort upload", key)(error)),
+    }
+}
+
+async fn exists(target: &ObjectTarget, key: &Key) -> Result<bool, SinkError> {
+    match target.store.head(key).await {
+        Ok(_) => Ok(true),
+        Err(StoreError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(SinkError::store("look at", key)(error)),
+    }
+}
