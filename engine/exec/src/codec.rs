@@ -1,1 +1,283 @@
-//! Placeholder.
+//! Stage plans on the wire. The only file that calls `datafusion-proto`, whose version is pinned: its API and its
+//! messages change with every major version of DataFusion.
+//!
+//! A stage travels as the protobuf form of its plan. A hash exchange at the top (or under the subqueries at the top) says
+//! how its output is partitioned and is taken off again when it is decoded; it is never executed.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use bytes::Bytes;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{internal_datafusion_err, internal_err};
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
+use datafusion::physical_plan::work_table::WorkTableExec;
+use datafusion_proto::physical_plan::from_proto::{parse_physical_sort_exprs, parse_protobuf_partitioning};
+use datafusion_proto::physical_plan::to_proto::{serialize_partitioning, serialize_physical_sort_exprs};
+use datafusion_proto::physical_plan::{
+    AsExecutionPlan, PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+};
+use datafusion_proto::protobuf;
+use prost::Message;
+use tandem_proto::StageId;
+
+use crate::shuffle::{ReadMode, ShuffleReadExec};
+use crate::sink::SinkSpec;
+
+/// A stage plan as a worker runs it.
+#[derive(Debug)]
+pub struct StagePlan {
+    /// What to execute, partition by partition.
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// What becomes of the rows.
+    pub output: StageOutput,
+}
+
+/// What becomes of the rows of a stage plan.
+#[derive(Debug, Clone)]
+pub enum StageOutput {
+    /// Kept as they are, one output partition per plan partition.
+    Whole,
+    /// Distributed over `outputs` output partitions by the hash of `keys`, as DataFusion's own exchange would.
+    Hash {
+        /// Over the plan's schema.
+        keys: Vec<Arc<dyn PhysicalExpr>>,
+        /// At least 2.
+        outputs: usize,
+    },
+    /// Written to files.
+    Sink(SinkSpec),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StageMessage {
+    #[prost(message, optional, tag = "1")]
+    plan: Option<protobuf::PhysicalPlanNode>,
+    /// JSON of a [`SinkSpec`]; empty when the stage is no sink.
+    #[prost(bytes = "vec", tag = "2")]
+    sink: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ExtensionMessage {
+    #[prost(oneof = "Extension", tags = "1, 2, 3")]
+    node: Option<Extension>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Extension {
+    #[prost(message, tag = "1")]
+    ShuffleRead(ShuffleReadMessage),
+    #[prost(message, tag = "2")]
+    RecursiveQuery(RecursiveQueryMessage),
+    #[prost(message, tag = "3")]
+    WorkTable(WorkTableMessage),
+}
+
+/// A recursive query; its two terms are the node's inputs.
+#[derive(Clone, PartialEq, Message)]
+struct RecursiveQueryMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, optional, tag = "2")]
+    schema: Option<protobuf::Schema>,
+    #[prost(bool, tag = "3")]
+    distinct: bool,
+}
+
+/// Where a recursive term reads what the last round put out. `schema` has only the columns that it reads.
+#[derive(Clone, PartialEq, Message)]
+struct WorkTableMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, optional, tag = "2")]
+    schema: Option<protobuf::Schema>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ShuffleReadMessage {
+    #[prost(uint32, tag = "1")]
+    stage: u32,
+    #[prost(enumeration = "ReadModeMessage", tag = "2")]
+    mode: i32,
+    #[prost(message, optional, tag = "3")]
+    schema: Option<protobuf::Schema>,
+    #[prost(message, optional, tag = "4")]
+    partitioning: Option<protobuf::Partitioning>,
+    #[prost(message, repeated, tag = "5")]
+    ordering: Vec<protobuf::PhysicalSortExprNode>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, prost::Enumeration)]
+#[repr(i32)]
+enum ReadModeMessage {
+    Hash = 0,
+    All = 1,
+    Each = 2,
+}
+
+/// The wire form of a stage plan.
+pub fn encode_stage(plan: &Arc<dyn ExecutionPlan>, sink: Option<&SinkSpec>) -> Result<Bytes> {
+    let node = protobuf::PhysicalPlanNode::try_from_physical_plan(Arc::clone(plan), &TandemCodec)?;
+    let sink = sink
+        .map(serde_json::to_vec)
+        .transpose()
+        .map_err(|error| internal_datafusion_err!("a sink could not be encoded: {error}"))?;
+    Ok(StageMessage { plan: Some(node), sink: sink.unwrap_or_default() }.encode_to_vec().into())
+}
+
+/// A stage plan from its wire form. Each call gives a fresh instance, so that attempts share no state.
+pub fn decode_stage(bytes: &[u8], context: &TaskContext) -> Result<StagePlan> {
+    let message = StageMessage::decode(bytes).map_err(|error| internal_datafusion_err!("not a stage plan: {error}"))?;
+    let node = message.plan.ok_or_else(|| internal_datafusion_err!("a stage without a plan"))?;
+    let plan = node.try_into_physical_plan(context, &TandemCodec)?;
+    if !message.sink.is_empty() {
+        let sink =
+            serde_json::from_slice(&message.sink).map_err(|error| internal_datafusion_err!("not a sink: {error}"))?;
+        return Ok(StagePlan { plan, output: StageOutput::Sink(sink) });
+    }
+    let (plan, output) = split_exchange(plan)?;
+    Ok(StagePlan { plan, output })
+}
+
+/// Takes the hash exchange off the top of a plan.
+fn split_exchange(plan: Arc<dyn ExecutionPlan>) -> Result<(Arc<dyn ExecutionPlan>, StageOutput)> {
+    if let Some(exchange) = plan.downcast_ref::<RepartitionExec>() {
+        return match exchange.partitioning() {
+            Partitioning::Hash(keys, outputs) => {
+                Ok((Arc::clone(exchange.input()), StageOutput::Hash { keys: keys.clone(), outputs: *outputs }))
+            }
+            other => internal_err!("a stage cannot be partitioned by {other}"),
+        };
+    }
+    if let Some(subqueries) = plan.downcast_ref::<ScalarSubqueryExec>() {
+        let (input, output) = split_exchange(Arc::clone(subqueries.input()))?;
+        let plan = ScalarSubqueryExec::new(input, subqueries.subqueries().to_vec(), subqueries.results().clone());
+        return Ok((Arc::new(plan), output));
+    }
+    Ok((plan, StageOutput::Whole))
+}
+
+/// Encodes Tandem's own operators inside DataFusion's plans.
+#[derive(Debug)]
+struct TandemCodec;
+
+impl PhysicalExtensionCodec for TandemCodec {
+    fn try_decode(
+        &self,
+        bytes: &[u8],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        context: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let message =
+            ExtensionMessage::decode(bytes).map_err(|error| internal_datafusion_err!("not an operator: {error}"))?;
+        match message.node {
+            Some(Extension::ShuffleRead(read)) => Ok(Arc::new(decode_read(&read, context, converter)?)),
+            Some(Extension::RecursiveQuery(query)) => decode_recursive_query(query, inputs),
+            Some(Extension::WorkTable(table)) => {
+                Ok(Arc::new(WorkTableExec::new(table.name, decode_schema(table.schema.as_ref())?, None)?))
+            }
+            None => internal_err!("the plan has an operator that this version does not know"),
+        }
+    }
+
+    fn try_encode(
+        &self,
+        node: Arc<dyn ExecutionPlan>,
+        bytes: &mut Vec<u8>,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<()> {
+        let extension = if let Some(read) = node.downcast_ref::<ShuffleReadExec>() {
+            Extension::ShuffleRead(encode_read(read, converter)?)
+        } else if let Some(query) = node.downcast_ref::<RecursiveQueryExec>() {
+            Extension::RecursiveQuery(RecursiveQueryMessage {
+                name: query.name().to_owned(),
+                schema: Some(node.schema().as_ref().try_into()?),
+                distinct: query.is_distinct(),
+            })
+        } else if let Some(table) = node.downcast_ref::<WorkTableExec>() {
+            let schema = Some(table.schema().as_ref().try_into()?);
+            Extension::WorkTable(WorkTableMessage { name: table.name().to_owned(), schema })
+        } else {
+            return internal_err!("{} cannot be sent to workers", node.name());
+        };
+        *bytes = ExtensionMessage { node: Some(extension) }.encode_to_vec();
+        Ok(())
+    }
+}
+
+fn encode_read(read: &ShuffleReadExec, converter: &dyn PhysicalProtoConverterExtension) -> Result<ShuffleReadMessage> {
+    let properties = read.properties();
+    let ordering = match properties.output_ordering() {
+        Some(ordering) => serialize_physical_sort_exprs(ordering.iter().cloned(), &TandemCodec, converter)?,
+        None => Vec::new(),
+    };
+    let mode = match read.mode() {
+        ReadMode::Hash => ReadModeMessage::Hash,
+        ReadMode::All => ReadModeMessage::All,
+        ReadMode::Each => ReadModeMessage::Each,
+    };
+    Ok(ShuffleReadMessage {
+        stage: read.stage().0,
+        mode: mode as i32,
+        schema: Some(read.schema().as_ref().try_into()?),
+        partitioning: Some(serialize_partitioning(&properties.partitioning, &TandemCodec, converter)?),
+        ordering,
+    })
+}
+
+fn decode_read(
+    message: &ShuffleReadMessage,
+    context: &TaskContext,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<ShuffleReadExec> {
+    let schema = decode_schema(message.schema.as_ref())?;
+    let context = PhysicalPlanDecodeContext::new(context, &TandemCodec);
+    let partitioning = parse_protobuf_partitioning(message.partitioning.as_ref(), &context, &schema, converter)?
+        .ok_or_else(|| internal_datafusion_err!("a shuffle read without a partitioning"))?;
+    let ordering = parse_physical_sort_exprs(&message.ordering, &context, &schema, converter)?;
+    let mode = match message.mode() {
+        ReadModeMessage::Hash => ReadMode::Hash,
+        ReadModeMessage::All => ReadMode::All,
+        ReadModeMessage::Each => ReadMode::Each,
+    };
+    Ok(ShuffleReadExec::new(StageId(message.stage), mode, schema, partitioning, LexOrdering::new(ordering)))
+}
+
+fn decode_schema(schema: Option<&protobuf::Schema>) -> Result<SchemaRef> {
+    let schema = schema.ok_or_else(|| internal_datafusion_err!("an operator without a schema"))?;
+    Ok(Arc::new(Schema::try_from(schema)?))
+}
+
+fn decode_recursive_query(
+    message: RecursiveQueryMessage,
+    inputs: &[Arc<dyn ExecutionPlan>],
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let [first, recursive] = inputs else {
+        return internal_err!("a recursive query has two terms, not {}", inputs.len());
+    };
+    let schema = decode_schema(message.schema.as_ref())?;
+    let recursive = project_work_tables(Arc::clone(recursive), &message.name, &schema)?;
+    let query = RecursiveQueryExec::try_new(message.name, schema, Arc::clone(first), recursive, message.distinct)?;
+    Ok(Arc::new(query))
+}
+
+/// Tells each reader of the work table `name` which columns of `schema` it reads; their names are unique in a work table.
+fn project_work_tables(plan: Arc<dyn ExecutionPlan>, name: &str, schema: &SchemaRef) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|node| {
+        let Some(table) = node.downcast_ref::<WorkTableExec>().filter(|table| table.name() == name) else {
+            return Ok(Transformed::no(node));
+        };
+        let columns =
+            table.schema().fields().iter().map(|field| schema.index_of(field.name())).collect::<Result<_, _>>()?;
+        Ok(Transformed::yes(Arc::new(WorkTableExec::new(name.to_owned(), Arc::clone(schema), Some(columns))?)))
+    })
+    .data()
+}

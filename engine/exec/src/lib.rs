@@ -8,6 +8,7 @@ pub mod codec;
 pub mod cutter;
 pub mod error;
 pub mod graph;
+mod partition;
 pub mod probe;
 pub mod scope;
 pub mod session;

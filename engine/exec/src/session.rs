@@ -3,13 +3,35 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use serde::{Deserialize, Serialize};
 
+use crate::cutter::emits_build_rows;
 use crate::error::PlanError;
 
+/// What differs from DataFusion's defaults, because partitions of one plan run in different processes.
+const DISTRIBUTED_OPTIONS: [(&str, &str); 4] = [
+    // A leaf opens exactly the partitions its task was given.
+    ("datafusion.execution.enable_file_stream_work_stealing", "false"),
+    // Spreading batches over threads is of no use where each partition is a task.
+    ("datafusion.optimizer.enable_round_robin_repartition", "false"),
+    // A filter that waits for other partitions would wait for other processes. Workers add those that stay within a task.
+    ("datafusion.optimizer.enable_dynamic_filter_pushdown", "false"),
+    // Names the part of a statement that an error is about.
+    ("datafusion.sql_parser.collect_spans", "true"),
+];
+
 /// Everything besides the plan that decides what a query answers. Travels with each stage.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuerySettings {
     /// DataFusion options by their own names, such as `datafusion.execution.batch_size`.
     pub options: BTreeMap<String, String>,
@@ -18,17 +40,79 @@ pub struct QuerySettings {
 }
 
 impl QuerySettings {
+    /// Settings for a query over at most `partitions` partitions, with the user's own `options` on top.
+    pub fn new(partitions: usize, options: &BTreeMap<String, String>, query_time_ns: i64) -> Self {
+        let partitions = ("datafusion.execution.target_partitions", partitions.max(1).to_string());
+        let defaults = DISTRIBUTED_OPTIONS.into_iter().map(|(key, value)| (key, value.to_owned()));
+        let mut merged: BTreeMap<String, String> =
+            defaults.chain([partitions]).map(|(key, value)| (key.to_owned(), value)).collect();
+        merged.extend(options.clone());
+        Self { options: merged, query_time_ns }
+    }
+
     /// The DataFusion configuration these settings mean, for planning and for running alike.
+    ///
+    /// # Errors
+    /// An option that DataFusion does not know, or a value it does not take.
     pub fn config(&self) -> Result<SessionConfig, PlanError> {
-        let mut config = SessionConfig::new();
+        let mut config = SessionConfig::new().with_information_schema(true);
+        // A switch that stands for several others comes before them, so that a user's choice among those holds.
         for (key, value) in &self.options {
-            config.options_mut().set(key, value).map_err(PlanError::DataFusion)?;
+            config.options_mut().set(key, value).map_err(|error| unknown_option(key, value, &error))?;
         }
         Ok(config)
     }
 
-    /// A session to plan with.
+    /// A session to plan with. Its plans can be cut into stages.
     pub fn planning_context(&self, runtime: Arc<RuntimeEnv>) -> Result<SessionContext, PlanError> {
-        Ok(SessionContext::new_with_config_rt(self.config()?, runtime))
+        let mut rules = PhysicalOptimizer::new().rules;
+        let after_join_selection =
+            rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |position| position + 1);
+        rules.insert(after_join_selection, Arc::new(PartitionBuildRowJoins));
+        let state = SessionStateBuilder::new()
+            .with_config(self.config()?)
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .with_physical_optimizer_rules(rules)
+            .build();
+        Ok(SessionContext::new_with_state(state))
+    }
+}
+
+fn unknown_option(key: &str, value: &str, error: &DataFusionError) -> PlanError {
+    PlanError::Invalid {
+        message: format!("setting {key} = {value}: {}", error.strip_backtrace()),
+        help: Some("`SHOW ALL` lists the settings there are".to_owned()),
+    }
+}
+
+/// Makes joins that put out build rows partitioned instead of broadcast: with the build side in every task, each task would put out
+/// the unmatched rows on its own. A null-aware anti join must see everything and stays as it is, in one task.
+#[derive(Debug)]
+struct PartitionBuildRowJoins;
+
+impl PhysicalOptimizerRule for PartitionBuildRowJoins {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        if config.execution.target_partitions == 1 || !config.optimizer.repartition_joins {
+            return Ok(plan);
+        }
+        plan.transform_up(|node| {
+            let Some(join) = node.downcast_ref::<HashJoinExec>() else { return Ok(Transformed::no(node)) };
+            let broadcast = *join.partition_mode() == PartitionMode::CollectLeft;
+            if !broadcast || join.null_aware || !emits_build_rows(*join.join_type()) {
+                return Ok(Transformed::no(node));
+            }
+            let partitioned = join.builder().with_partition_mode(PartitionMode::Partitioned).recompute_properties();
+            Ok(Transformed::yes(partitioned.build_exec()?))
+        })
+        .data()
+    }
+
+    fn name(&self) -> &str {
+        "partition_build_row_joins"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
     }
 }

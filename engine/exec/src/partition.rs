@@ -1,0 +1,230 @@
+//! The plan of one partition: what a task that runs a single partition of a stage executes.
+//!
+//! ```text
+//!   Join (7 partitions)                     Join (1 partition)
+//!   ├─ Read hash (7)        select 3        ├─ OnePartition 3 ─ Read hash (7)
+//!   └─ Union (7)          ───────────▶      └─ OnePartition 1 ─ Scan b (5)
+//!      ├─ Scan a (2)
+//!      └─ Scan b (5)
+//! ```
+//!
+//! With every leaf narrowed to one partition, the whole plan has one. Operators that wait for their other partitions, as a hash
+//! join does before it publishes the filter it derives from its build side, then wait for nobody, so the filters that DataFusion
+//! pushes into scans at run time work within a task. Leaves themselves are not rewritten: any source works.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::internal_datafusion_err;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{Partitioning, PhysicalExpr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ExecutionPlanProperties};
+use datafusion::physical_plan::filter_pushdown::{FilterDescription, FilterPushdownPhase};
+use datafusion::physical_plan::metrics::MetricsSet;
+use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
+
+use crate::cutter::is_broadcast;
+
+type Plan = Arc<dyn ExecutionPlan>;
+
+/// A plan narrowed to one partition.
+#[derive(Debug)]
+pub(crate) struct PartitionPlan {
+    /// Has exactly one partition.
+    pub(crate) plan: Plan,
+    /// For each node of `plan` in pre-order, the number of the node of the stage plan it stands for, if any.
+    pub(crate) nodes: Vec<Option<u32>>,
+}
+
+/// Narrows `plan` to `partition` and adds the filters that operators derive while they run.
+pub(crate) fn select(plan: &Plan, partition: usize, config: &ConfigOptions) -> Result<PartitionPlan> {
+    let mut selection = Selection { next: 0, nodes: Vec::new() };
+    let plan = selection.narrow(plan, partition)?;
+    let mut config = config.clone();
+    config.set("datafusion.optimizer.enable_dynamic_filter_pushdown", "true")?;
+    let plan = FilterPushdown::new_post_optimization().optimize(plan, &config)?;
+    Ok(PartitionPlan { plan, nodes: selection.nodes })
+}
+
+/// Numbers the nodes of the stage plan while it narrows them.
+struct Selection {
+    next: u32,
+    nodes: Vec<Option<u32>>,
+}
+
+impl Selection {
+    fn narrow(&mut self, plan: &Plan, partition: usize) -> Result<Plan> {
+        if let Some(union) = plan.downcast_ref::<UnionExec>() {
+            return self.narrow_union(union, partition);
+        }
+        let count = partitions(plan);
+        if plan.children().is_empty() {
+            if count == 1 {
+                self.keep(plan);
+                return Ok(Arc::clone(plan));
+            }
+            self.nodes.push(None);
+            self.keep(plan);
+            return Ok(Arc::new(OnePartitionExec::new(Arc::clone(plan), partition)?));
+        }
+        if count == 1 && plan.children().iter().all(|child| partitions(child) == 1 || !is_pipelined(plan)) {
+            self.keep(plan);
+            return Ok(Arc::clone(plan));
+        }
+        self.number();
+        let broadcast = is_broadcast(plan);
+        let subqueries = plan.is::<ScalarSubqueryExec>();
+        let mut children = Vec::with_capacity(plan.children().len());
+        for (index, child) in plan.children().into_iter().enumerate() {
+            let whole = (broadcast && index == 0) || (subqueries && index > 0);
+            children.push(if whole {
+                self.keep(child);
+                Arc::clone(child)
+            } else {
+                self.narrow(child, partition)?
+            });
+        }
+        Arc::clone(plan).replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    /// A union's partitions are those of its inputs, one input after the other.
+    fn narrow_union(&mut self, union: &UnionExec, partition: usize) -> Result<Plan> {
+        self.next += 1;
+        let mut first = 0;
+        let mut selected = None;
+        for input in union.inputs() {
+            let count = partitions(input);
+            if (first..first + count).contains(&partition) {
+                selected = Some(self.narrow(input, partition - first)?);
+            } else {
+                self.skip(input);
+            }
+            first += count;
+        }
+        selected.ok_or_else(|| internal_datafusion_err!("a union of {first} partitions has no partition {partition}"))
+    }
+
+    /// Numbers one node that stays.
+    fn number(&mut self) {
+        self.nodes.push(Some(self.next));
+        self.next += 1;
+    }
+
+    /// Numbers a whole subtree that stays as it is.
+    fn keep(&mut self, plan: &Plan) {
+        self.number();
+        for child in plan.children() {
+            self.keep(child);
+        }
+    }
+
+    /// Leaves out a whole subtree.
+    fn skip(&mut self, plan: &Plan) {
+        self.next += 1;
+        for child in plan.children() {
+            self.skip(child);
+        }
+    }
+}
+
+/// Whether partition `p` of `plan` comes from partition `p` of its inputs, rather than from all of them.
+fn is_pipelined(plan: &Plan) -> bool {
+    plan.input_distribution_requirements()
+        .per_child_distributions()
+        .all(|distribution| !matches!(distribution, datafusion::physical_expr::Distribution::SinglePartition))
+        && !matches!(plan.name(), "SortPreservingMergeExec" | "CoalescePartitionsExec" | "RecursiveQueryExec")
+}
+
+fn partitions(plan: &Plan) -> usize {
+    plan.output_partitioning().partition_count()
+}
+
+/// Shows one partition of a leaf as if the leaf had no other.
+#[derive(Debug)]
+pub(crate) struct OnePartitionExec {
+    leaf: Plan,
+    partition: usize,
+    properties: Arc<PlanProperties>,
+}
+
+impl OnePartitionExec {
+    fn new(leaf: Plan, partition: usize) -> Result<Self> {
+        let count = partitions(&leaf);
+        if partition >= count {
+            return Err(internal_datafusion_err!("{} of {count} partitions has no partition {partition}", leaf.name()));
+        }
+        let partitioning = match leaf.output_partitioning() {
+            Partitioning::Hash(keys, _) => Partitioning::Hash(keys.clone(), 1),
+            _ => Partitioning::UnknownPartitioning(1),
+        };
+        let properties = PlanProperties::clone(leaf.properties()).with_partitioning(partitioning);
+        Ok(Self { leaf, partition, properties: Arc::new(properties) })
+    }
+}
+
+impl DisplayAs for OnePartitionExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OnePartitionExec: partition={}", self.partition)
+    }
+}
+
+impl ExecutionPlan for OnePartitionExec {
+    fn name(&self) -> &str {
+        "OnePartitionExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Plan> {
+        vec![&self.leaf]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(self: Arc<Self>, mut children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
+        let leaf = children.pop().ok_or_else(|| internal_datafusion_err!("a partition of nothing"))?;
+        Ok(Arc::new(Self::new(leaf, self.partition)?))
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Plan>) -> Result<Plan> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        if partition != 0 {
+            return Err(internal_datafusion_err!("the plan of one partition has no partition {partition}"));
+        }
+        self.leaf.execute(self.partition, context)
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        None
+    }
+
+    fn gather_filters_for_pushdown(
+        &self,
+        _: FilterPushdownPhase,
+        parent_filters: Vec<Arc<dyn PhysicalExpr>>,
+        _: &ConfigOptions,
+    ) -> Result<FilterDescription> {
+        FilterDescription::from_children(parent_filters, &self.children())
+    }
+}

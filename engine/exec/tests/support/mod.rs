@@ -1,0 +1,210 @@
+//! Runs stage graphs in one process on several virtual workers, each with a store of its own, and compares what comes
+//! out with single-process DataFusion.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use async_trait::async_trait;
+use bytes::Bytes;
+use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use tandem_exec::cutter::GraphBuilder;
+use tandem_exec::graph::{StageGraph, StageRole};
+use tandem_exec::session::QuerySettings;
+use tandem_exec::shuffle::{FetchError, FetchRemote};
+use tandem_exec::storage::Storage;
+use tandem_exec::task::{LoadedStage, TaskEnvironment, run_task};
+use tandem_proto::{Attempt, JobId, PartitionId, StageId, WorkerId, v1};
+use tandem_store::{OutputKey, ShuffleStore, StoreConfig};
+use tempfile::TempDir;
+
+const JOB: JobId = JobId(7);
+
+/// Several virtual workers.
+pub(crate) struct Workers {
+    environments: Vec<TaskEnvironment>,
+    _folder: TempDir,
+}
+
+impl Workers {
+    /// `count` workers with empty stores.
+    pub(crate) fn start(count: usize) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let stores: Vec<Arc<ShuffleStore>> = (0..count)
+            .map(|worker| {
+                let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+                let spill_dir = folder.path().join(worker.to_string());
+                ShuffleStore::new(StoreConfig::new(spill_dir, 1 << 30), pool).expect("an empty store")
+            })
+            .collect();
+        let remote = Arc::new(Peers { stores: stores.clone() });
+        let environments = stores
+            .into_iter()
+            .enumerate()
+            .map(|(worker, store)| TaskEnvironment {
+                worker: WorkerId(worker as u64),
+                store,
+                remote: Arc::clone(&remote) as Arc<dyn FetchRemote>,
+            })
+            .collect();
+        Self { environments, _folder: folder }
+    }
+
+    /// Runs all stages in order, tasks dealt to workers in turn, and returns the result stage's rows.
+    pub(crate) async fn run(&self, graph: &StageGraph, settings: &QuerySettings) -> Result<Vec<RecordBatch>, String> {
+        let mut written_by: HashMap<StageId, Vec<usize>> = HashMap::new();
+        for stage in &graph.stages {
+            let definition = v1::StageDefinition {
+                plan: stage.plan.clone(),
+                inputs: stage.inputs.iter().map(|input| locate(*input, &written_by[input])).collect(),
+                settings: settings.options.clone().into_iter().collect(),
+                share_plan: stage.share_plan,
+                ..Default::default()
+            };
+            let partitions: Vec<u32> = (0..stage.partitions).collect();
+            let tasks: Vec<&[u32]> = if stage.share_plan { vec![&partitions] } else { partitions.chunks(1).collect() };
+            let mut writers = Vec::new();
+            for (index, task) in tasks.iter().enumerate() {
+                let worker = (index + stage.id.0 as usize) % self.environments.len();
+                let loaded = LoadedStage::new(definition.clone(), &Arc::new(RuntimeEnv::default()))
+                    .map_err(|error| error.to_string())?;
+                let attempt = v1::TaskAttempt { job: JOB.0, stage: stage.id.0, task: index as u32, attempt: 0 };
+                run_task(&self.environments[worker], &loaded, attempt, task, &Arc::default())
+                    .await
+                    .map_err(|error| error.to_string())?;
+                writers.extend(task.iter().map(|_| worker));
+            }
+            written_by.insert(stage.id, writers);
+        }
+        let result = graph.stages.iter().find(|stage| stage.role == StageRole::Result).expect("a result stage");
+        let mut rows = Vec::new();
+        for (partition, worker) in written_by[&result.id].iter().enumerate() {
+            let key = output_key(JOB, result.id, partition as u32, Attempt(0));
+            let batches = self.environments[*worker].store.read(key, 0..1).expect("the result is kept");
+            rows.extend(batches.try_collect::<Vec<_>>().await.expect("the result can be read"));
+        }
+        for environment in &self.environments {
+            environment.store.drop_job(JOB);
+        }
+        Ok(rows)
+    }
+}
+
+fn locate(stage: StageId, written_by: &[usize]) -> v1::StageInput {
+    let mut workers: Vec<usize> = written_by.to_vec();
+    workers.sort_unstable();
+    workers.dedup();
+    let position = |worker: &usize| workers.binary_search(worker).expect("listed above") as u32;
+    v1::StageInput {
+        stage: stage.0,
+        worker_of: written_by.iter().map(position).collect(),
+        attempt_of: vec![0; written_by.len()],
+        workers: workers
+            .iter()
+            .map(|&worker| v1::WorkerAddress { worker: worker as u64, data_address: worker.to_string() })
+            .collect(),
+    }
+}
+
+fn output_key(job: JobId, stage: StageId, partition: u32, attempt: Attempt) -> OutputKey {
+    OutputKey { job, stage, partition: PartitionId(partition), attempt }
+}
+
+/// Fetches from the other virtual workers, through the wire form.
+#[derive(Debug)]
+struct Peers {
+    stores: Vec<Arc<ShuffleStore>>,
+}
+
+#[async_trait]
+impl FetchRemote for Peers {
+    async fn fetch(
+        &self,
+        worker: WorkerId,
+        _address: &str,
+        request: v1::FetchRequest,
+    ) -> Result<BoxStream<'static, Result<Bytes, FetchError>>, FetchError> {
+        let keys = request
+            .partitions
+            .iter()
+            .zip(&request.attempts)
+            .map(|(&partition, &attempt)| {
+                output_key(JobId(request.job), StageId(request.stage), partition, Attempt(attempt))
+            })
+            .collect();
+        let outputs = request.output_start as usize..request.output_end as usize;
+        let pieces = self.stores[worker.0 as usize]
+            .read_ipc(keys, outputs)
+            .map_err(|error| FetchError::NotFound(error.to_string()))?;
+        Ok(pieces.map_err(|error| FetchError::NotFound(error.to_string())).boxed())
+    }
+}
+
+/// A session that plans for stages, with every Parquet file of `data` as a table.
+pub(crate) async fn planner(data: &Path, partitions: usize) -> (SessionContext, QuerySettings) {
+    let small_files = BTreeMap::from([("datafusion.optimizer.repartition_file_min_size".to_owned(), "1".to_owned())]);
+    let settings = QuerySettings::new(partitions, &small_files, 0);
+    let storage = Arc::new(Storage::new(BTreeMap::new()));
+    let context = settings.planning_context(storage.runtime(&RuntimeEnv::default())).expect("settings are valid");
+    register(&context, data).await;
+    (context, settings)
+}
+
+/// Plain DataFusion over the same tables.
+pub(crate) async fn oracle(data: &Path) -> SessionContext {
+    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+    register(&context, data).await;
+    context
+}
+
+async fn register(context: &SessionContext, data: &Path) {
+    for entry in std::fs::read_dir(data).expect("the data folder") {
+        let path = entry.expect("a file").path();
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let path = path.to_string_lossy();
+        context.register_parquet(name, path.as_ref(), ParquetReadOptions::default()).await.expect("a parquet file");
+    }
+}
+
+/// Plans `sql` into stages.
+pub(crate) async fn plan(context: &SessionContext, sql: &str) -> Result<StageGraph, String> {
+    let plan = async { context.sql(sql).await?.create_physical_plan().await };
+    let plan = plan.await.map_err(|error| error.strip_backtrace())?;
+    let mut builder = GraphBuilder::default();
+    builder.add_result(plan).map_err(|error| error.strip_backtrace())?;
+    Ok(builder.finish())
+}
+
+/// Rows as text, floats cut to nine significant digits, sorted unless the query orders them itself.
+pub(crate) fn normalize(batches: &[RecordBatch], ordered: bool) -> Vec<String> {
+    let Some(first) = batches.first() else { return Vec::new() };
+    let schema: SchemaRef = first.schema();
+    let batch = concat_batches(&schema, batches).expect("one schema");
+    let columns: Vec<Vec<String>> = batch.columns().iter().map(texts).collect();
+    let mut rows: Vec<String> = (0..batch.num_rows())
+        .map(|row| columns.iter().map(|column| column[row].as_str()).collect::<Vec<_>>().join("|"))
+        .collect();
+    if !ordered {
+        rows.sort();
+    }
+    rows
+}
+
+fn texts(column: &ArrayRef) -> Vec<String> {
+    if matches!(column.data_type(), DataType::Float32 | DataType::Float64) {
+        let column = cast(column, &DataType::Float64).expect("floats");
+        let column = column.as_any().downcast_ref::<Float64Array>().expect("doubles");
+        return column.iter().map(|value| value.map_or("null".to_owned(), |value| format!("{value:.9e}"))).collect();
+    }
+    let options = FormatOptions::default().with_null("null");
+    let formatter = ArrayFormatter::try_new(column, &options).expect("printable");
+    (0..column.len()).map(|row| formatter.value(row).to_string()).collect()
+}
