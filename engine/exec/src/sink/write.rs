@@ -264,7 +264,8 @@ impl<'a> PartitionWriter<'a> {
     }
 
     async fn finish_open(&mut self) -> Result<(), TaskError> {
-        while let Some(key) = self.open.keys().next().cloned() {
+        let keys: Vec<_> = self.open.keys().cloned().collect();
+        for key in keys {
             self.finish_file(&key).await?;
         }
         self.reservation.free();
