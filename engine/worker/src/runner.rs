@@ -1,0 +1,224 @@
+//! Runs task attempts on threads of their own, so that a busy query never delays a heartbeat.
+//! Owned by [`crate::control`], which alone starts and cancels.
+//!
+//! Invariant: every started attempt ends in exactly one [`TaskEnd`], also when it panics; when a cancelled one says so, its
+//! plan and its unfinished output are already gone.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tandem_exec::error::TaskError;
+use tandem_exec::task::{TaskEnvironment, TaskProgress, run_task};
+use tandem_proto::v1::{FailureKind, TaskFailed, TaskFinished};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use crate::error::WorkerError;
+use crate::metrics::Metrics;
+use crate::stages::StageCache;
+use crate::state::{Launch, TaskEnd, cancelled};
+
+/// How long the process waits for its task threads when it ends.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The task threads and all that tasks share.
+pub(crate) struct Runner {
+    threads: TaskThreads,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    environment: TaskEnvironment,
+    stages: Arc<StageCache>,
+    metrics: Arc<Metrics>,
+    ends: mpsc::Sender<TaskEnd>,
+}
+
+/// A running attempt. Dropping it stops the attempt without a word.
+pub(crate) struct RunningTask {
+    cancel: CancellationToken,
+    progress: Arc<TaskProgress>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl RunningTask {
+    /// Asks it to end. It does, soon, and tells.
+    pub(crate) fn cancel(&self) {
+        self.cancel.cancel();
+    }
+
+    /// Rows and bytes put out so far.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        self.progress.totals()
+    }
+}
+
+impl Runner {
+    /// A runner with `slots` threads that tells `ends` of each attempt's end.
+    pub(crate) fn new(
+        slots: u32,
+        environment: TaskEnvironment,
+        stages: Arc<StageCache>,
+        metrics: Arc<Metrics>,
+        ends: mpsc::Sender<TaskEnd>,
+    ) -> Result<Self, WorkerError> {
+        let threads = TaskThreads::start(slots).map_err(WorkerError::Threads)?;
+        Ok(Self { threads, shared: Arc::new(Shared { environment, stages, metrics, ends }) })
+    }
+
+    /// Starts one attempt.
+    pub(crate) fn start(&self, launch: Launch) -> RunningTask {
+        let cancel = CancellationToken::new();
+        let progress = Arc::new(TaskProgress::default());
+        let task = &launch.id.task;
+        let span =
+            info_span!("task", job = %task.job, stage = %task.stage, task = task.index, attempt = %launch.id.attempt);
+        let run = run_to_end(Arc::clone(&self.shared), launch, cancel.clone(), Arc::clone(&progress));
+        let task = self.threads.spawn(run.instrument(span));
+        RunningTask { cancel, progress, _task: task }
+    }
+
+    /// Waits a moment for the threads, so that nobody uses the spill folder when it is deleted.
+    pub(crate) async fn stop(self) {
+        let threads = self.threads;
+        if let Err(error) = tokio::task::spawn_blocking(move || threads.stop()).await {
+            warn!(%error, "task threads did not stop in order");
+        }
+    }
+}
+
+async fn run_to_end(shared: Arc<Shared>, launch: Launch, cancel: CancellationToken, progress: Arc<TaskProgress>) {
+    info!(partitions = ?launch.partitions, inputs_version = launch.inputs_version, "task attempt started");
+    let outcome = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(cancelled()),
+        outcome = AssertUnwindSafe(run(&shared, &launch, &progress)).catch_unwind() => judge(outcome),
+    };
+    log(&outcome);
+    shared.metrics.task_ended(&outcome);
+    let end = TaskEnd { id: launch.id, partitions: launch.partitions, outcome };
+    if shared.ends.send(end).await.is_err() {
+        debug!("the worker stopped before this attempt could be reported");
+    }
+}
+
+async fn run(shared: &Shared, launch: &Launch, progress: &Arc<TaskProgress>) -> Result<TaskFinished, TaskError> {
+    let stage = shared.stages.get(launch.id.task.job, launch.id.task.stage, launch.inputs_version).await?;
+    run_task(&shared.environment, &stage, launch.id.into(), &launch.partitions, progress).await
+}
+
+/// A panic is the task's own failure: its worker and other tasks go on.
+fn judge(outcome: Result<Result<TaskFinished, TaskError>, Box<dyn Any + Send>>) -> Result<TaskFinished, TaskFailed> {
+    match outcome {
+        Ok(Ok(finished)) => Ok(finished),
+        Ok(Err(error)) => Err(failed(&error)),
+        Err(panic) => Err(TaskFailed {
+            kind: FailureKind::Retry.into(),
+            message: format!("the task panicked: {}", panic_message(panic.as_ref())),
+            ..TaskFailed::default()
+        }),
+    }
+}
+
+fn failed(error: &TaskError) -> TaskFailed {
+    let mut failed = TaskFailed { kind: error.kind().into(), message: error.to_string(), ..TaskFailed::default() };
+    if let TaskError::Lost { stage, partition, worker, .. } = error {
+        failed.lost_stage = stage.0;
+        failed.lost_partition = partition.0;
+        failed.lost_worker = worker.0;
+    }
+    failed
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+fn log(outcome: &Result<TaskFinished, TaskFailed>) {
+    match outcome {
+        Ok(finished) => {
+            let metrics = finished.metrics.clone().unwrap_or_default();
+            info!(
+                rows = metrics.output_rows,
+                bytes = metrics.output_bytes,
+                elapsed_ms = metrics.elapsed_ms,
+                "task attempt finished"
+            );
+        }
+        Err(failed) if failed.kind() == FailureKind::Cancelled => info!("task attempt cancelled"),
+        Err(failed) => warn!(kind = failed.kind().as_str_name(), error = %failed.message, "task attempt failed"),
+    }
+}
+
+/// A runtime that may be dropped anywhere: an ordinary one panics when it is dropped on an async thread.
+struct TaskThreads {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl TaskThreads {
+    fn start(slots: u32) -> std::io::Result<Self> {
+        let threads = usize::try_from(slots).unwrap_or(usize::MAX);
+        let runtime =
+            Builder::new_multi_thread().worker_threads(threads).thread_name("tandem-task").enable_all().build()?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+        AbortOnDropHandle::new(self.handle.spawn(task))
+    }
+
+    fn stop(mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(STOP_TIMEOUT);
+        }
+    }
+}
+
+impl Drop for TaskThreads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tandem_proto::{PartitionId, StageId, WorkerId};
+
+    #[test]
+    fn the_outcome_says_what_the_coordinator_does_next() {
+        let lost = TaskError::Lost {
+            stage: StageId(2),
+            partition: PartitionId(5),
+            worker: WorkerId(9),
+            reason: "connection refused".to_owned(),
+        };
+        let failed = judge(Ok(Err(lost))).unwrap_err();
+        assert_eq!(failed.kind(), FailureKind::Fetch);
+        assert_eq!((failed.lost_stage, failed.lost_partition, failed.lost_worker), (2, 5, 9));
+
+        for panic in
+            [Box::new("index out of bounds") as Box<dyn Any + Send>, Box::new("index out of bounds".to_owned())]
+        {
+            let failed = judge(Err(panic)).unwrap_err();
+            assert_eq!(failed.kind(), FailureKind::Retry);
+            assert!(failed.message.contains("index out of bounds"), "{}", failed.message);
+        }
+        assert!(judge(Ok(Ok(TaskFinished::default()))).is_ok());
+    }
+
+    #[tokio::test]
+    async fn threads_may_be_dropped_on_an_async_thread() {
+        drop(TaskThreads::start(1).unwrap());
+    }
+}
