@@ -1,1 +1,21 @@
-//! Placeholder.
+//! Counting the rows of a step and holding them against its checks, as they pass.
+//!
+//! ```text
+//!  step's plan ─► probe ─► whatever reads the step
+//!                   ├─ counts rows under the step's name
+//!                   └─ fails the job at the first row that breaks a check
+//! ```
+//!
+//! A probe sees every row of the step: no filter and no limit of a reader is pushed through it. Columns that nobody reads
+//! and no check names are not computed.
+
+mod check;
+mod exec;
+mod node;
+
+pub use self::check::{CheckKind, RowCheck, parse_check};
+pub use self::exec::{Check, ProbeExec};
+pub use self::node::{ProbeNode, ProbePlanner, probe, query_planner};
+
+#[cfg(test)]
+mod tests;
