@@ -201,6 +201,8 @@ pub struct FinishedTask {
     pub rows: u64,
     /// Bytes it put out.
     pub bytes: u64,
+    /// How many of the stage's files are its.
+    pub files: u32,
 }
 
 impl Fact {

@@ -1,81 +1,93 @@
 //! The whole cluster: every worker and job, and the one way to change them.
 //! Owned by the coordinator actor.
+//!
+//! One event is handled in three steps: what it says is applied (`membership.rs` for workers, `reports.rs` for attempts, here
+//! for jobs); each job it touched takes its next step; then free slots are given out (`dispatch.rs`).
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use tandem_proto::{JobId, StageId, Term};
+use tandem_proto::{Epoch, JobId, Term};
 
 use super::action::{Action, Fact};
 use super::config::ClusterConfig;
 use super::event::Event;
+use super::job::{Context, Job, Outbox, Phase, Shelf};
 use super::plan::JobPlan;
-use super::report::StagedFile;
+use super::stage::Numbering;
 use super::time::Timestamp;
-use super::views::{ClusterView, Counters, InputsError, JobView, NodeView, StageInput, TaskView};
+use super::timers::{Timer, Timers};
+use super::views::Counters;
+use super::workers::Workers;
 
-/// A job that the journal knows, for [`Cluster::restore`].
-#[derive(Debug, Clone)]
-pub struct RestoredJob {
-    /// The job.
-    pub job: JobId,
-    /// Its shape.
-    pub plan: Arc<JobPlan>,
-    /// When it was accepted.
-    pub accepted: Timestamp,
-    /// The term it was accepted in. Attempts of later terms are numbered from other thousands, so that none is mistaken for one of
-    /// an earlier term that still runs.
-    pub accepted_term: Term,
-    /// How far its commit had come.
-    pub commit: RestoredCommit,
-}
-
-/// How far the commit of a restored job had come.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum RestoredCommit {
-    /// No intent was journaled.
-    #[default]
-    None,
-    /// The intent to publish these files was journaled; it is rolled forward.
-    Intended(Vec<StagedFile>),
-    /// Everything is published.
-    Done,
-}
+/// A deadline that is met so late means that the coordinator itself stood still, so that silence says nothing.
+const STALLED_MS: u64 = 1_000;
 
 /// The state of the cluster.
 #[derive(Debug)]
 pub struct Cluster {
-    config: ClusterConfig,
-    term: Term,
+    pub(super) config: ClusterConfig,
+    pub(super) now: Timestamp,
+    /// The epoch of the last registration.
+    pub(super) epoch: Epoch,
+    pub(super) workers: Workers,
+    pub(super) jobs: BTreeMap<JobId, Job>,
+    /// Remembered jobs in order of acceptance.
+    pub(super) order: Vec<JobId>,
+    /// Jobs that are over, in the order they ended, and how many tasks they remember.
+    pub(super) ended: VecDeque<JobId>,
+    pub(super) ended_tasks: usize,
+    /// Jobs that want slots: fewest slots first, then longest not served.
+    pub(super) wanting: BTreeSet<(u32, u64, JobId)>,
+    /// The key of each job in `wanting`.
+    pub(super) wanting_keys: BTreeMap<JobId, (u32, u64)>,
+    pub(super) timers: Timers,
+    /// Since when no worker takes tasks, and the name of the last one that was lost.
+    pub(super) workerless: Option<Timestamp>,
+    pub(super) last_lost: Option<String>,
+    /// Counts slots given out, to tell who was served last.
+    pub(super) served: u64,
+    pub(super) out: Outbox,
+    pub(super) counters: Counters,
 }
 
 impl Cluster {
     /// An empty cluster. `term` is this coordinator's, higher than any before it over the same data folder.
     pub fn new(config: ClusterConfig, term: Term) -> Self {
-        Self { config, term }
-    }
-
-    /// The cluster as the journal knows it, and what to do at once: commits are rolled forward, leftovers removed.
-    /// Jobs in order of acceptance, facts in order of recording; facts of unknown jobs are ignored.
-    pub fn restore(
-        config: ClusterConfig,
-        term: Term,
-        now: Timestamp,
-        jobs: Vec<RestoredJob>,
-        facts: Vec<Fact>,
-    ) -> (Self, Vec<Action>) {
-        let _ = (now, jobs, facts);
-        (Self::new(config, term), Vec::new())
+        Self {
+            config,
+            now: Timestamp::default(),
+            epoch: Epoch(term.0 << 32),
+            workers: Workers::default(),
+            jobs: BTreeMap::new(),
+            order: Vec::new(),
+            ended: VecDeque::new(),
+            ended_tasks: 0,
+            wanting: BTreeSet::new(),
+            wanting_keys: BTreeMap::new(),
+            timers: Timers::default(),
+            workerless: None,
+            last_lost: None,
+            served: 0,
+            out: Outbox::default(),
+            counters: Counters::default(),
+        }
     }
 
     /// Advances the state by one event. Pure but for `self`; never fails: what makes no sense is dropped.
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
-        let _ = (now, event, &self.config, self.term);
-        Vec::new()
+        self.now = self.now.max(now);
+        if self.workers.ready() == 0 {
+            self.workerless.get_or_insert(self.now);
+        }
+        self.apply(event);
+        self.settle();
+        std::mem::take(&mut self.out.actions)
     }
 
     /// When [`Event::Tick`] is due; none when nothing waits for time.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        None
+        self.timers.next()
     }
 
     /// The leases and limits it decides by.
@@ -83,38 +95,185 @@ impl Cluster {
         &self.config
     }
 
-    /// One job.
-    pub fn job(&self, _job: JobId) -> Option<JobView> {
-        None
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::WorkerRegistered(registration) => self.register(*registration),
+            Event::WorkerDisconnected { worker, epoch } => self.disconnected(worker, epoch),
+            Event::Heartbeat { worker, epoch, usage, progress } => self.heartbeat(worker, epoch, usage, &progress),
+            Event::TaskReported { worker, epoch, sequence, attempt, outcome } => {
+                self.task_reported(worker, epoch, sequence, attempt, outcome);
+            }
+            Event::WorkerDraining { worker, epoch } => {
+                if self.heard(worker, epoch) {
+                    self.drain(worker);
+                }
+            }
+            Event::DrainRequested { worker } => self.drain(worker),
+            Event::JobAccepted { job, plan } => self.accept_job(job, plan),
+            Event::StopRequested { job, reason } => self.with_job(job, |job, cx| job.stop(cx, reason)),
+            Event::FollowerJoined { job } => self.with_job(job, |job, _| job.follower_joined()),
+            Event::FollowerLeft { job } => self.with_job(job, |job, cx| job.follower_left(cx)),
+            Event::ResultRead { job } => self.with_job(job, |job, cx| {
+                if job.phase == Phase::Answered {
+                    job.stop(cx, String::new());
+                }
+            }),
+            Event::CommitFinished { job, outcome } => self.with_job(job, |job, cx| job.commit_finished(cx, outcome)),
+            Event::CleanedUp { job } => self.with_job(job, |job, cx| job.cleaned_up(cx)),
+            Event::Tick => self.tick(),
+        }
     }
 
-    /// All remembered jobs, oldest first, without their operators.
-    pub fn jobs(&self) -> Vec<JobView> {
-        Vec::new()
+    fn accept_job(&mut self, id: JobId, plan: Arc<JobPlan>) {
+        if self.jobs.contains_key(&id) {
+            return;
+        }
+        let mut job = Job::new(id, plan, self.now, Numbering::default());
+        job.lease_until = self.now.after_ms(self.config.follower_return_ms);
+        self.counters.jobs_accepted += 1;
+        self.jobs.insert(id, job);
+        self.order.push(id);
+        self.out.touched.insert(id);
     }
 
-    /// The tasks of a job and their earlier attempts, in order; none when the job is unknown.
-    pub fn tasks(&self, _job: JobId) -> Option<Vec<TaskView>> {
-        None
+    /// Lets one job handle something; nothing happens when it is unknown.
+    pub(super) fn with_job<R: Default>(
+        &mut self,
+        id: JobId,
+        handle: impl FnOnce(&mut Job, &mut Context<'_>) -> R,
+    ) -> R {
+        let Some(job) = self.jobs.get_mut(&id) else { return R::default() };
+        let mut cx = Context {
+            now: self.now,
+            config: &self.config,
+            workers: &mut self.workers,
+            out: &mut self.out,
+            counters: &mut self.counters,
+        };
+        let result = handle(job, &mut cx);
+        if let Some(at) = job.deadline(&cx, self.workerless) {
+            self.timers.arm(Timer::Job(id), at);
+        }
+        result
     }
 
-    /// All workers, and the last few that are gone.
-    pub fn nodes(&self) -> Vec<NodeView> {
-        Vec::new()
+    /// What jobs may change, for a change that is no job's.
+    pub(super) fn context(&mut self) -> Context<'_> {
+        Context {
+            now: self.now,
+            config: &self.config,
+            workers: &mut self.workers,
+            out: &mut self.out,
+            counters: &mut self.counters,
+        }
     }
 
-    /// Sums over the cluster.
-    pub fn summary(&self) -> ClusterView {
-        ClusterView::default()
+    fn tick(&mut self) {
+        if self.timers.next().is_some_and(|due| self.now.ms_since(due) >= STALLED_MS) {
+            self.excuse_silence();
+        }
+        while let Some(timer) = self.timers.pop(self.now) {
+            match timer {
+                Timer::Dispatch => {}
+                Timer::Worker(worker) => self.look_at_worker(worker),
+                Timer::Job(job) => self.look_at_job(job),
+            }
+        }
     }
 
-    /// What happened since this coordinator started.
-    pub fn counters(&self) -> Counters {
-        Counters::default()
+    fn look_at_job(&mut self, id: JobId) {
+        let (workerless, last_lost) = (self.workerless, self.last_lost.take());
+        self.with_job(id, |job, cx| job.time_passed(cx, workerless, last_lost.as_deref()));
+        self.last_lost = last_lost;
     }
 
-    /// Where the attempts of `stage` that were launched with `version` find their inputs.
-    pub fn stage_inputs(&self, job: JobId, _stage: StageId, _version: u32) -> Result<Vec<StageInput>, InputsError> {
-        Err(InputsError::NoSuchJob(job))
+    /// Brings everything that depends on the event up to date.
+    pub(super) fn settle(&mut self) {
+        self.note_workers();
+        let mut changed = BTreeSet::new();
+        self.settle_jobs(&mut changed);
+        self.dispatch();
+        self.settle_jobs(&mut changed);
+        self.release_drained();
+        self.settle_jobs(&mut changed);
+        self.out.actions.extend(changed.into_iter().map(|job| Action::JobChanged { job }));
+    }
+
+    /// Starts or ends the time without workers.
+    fn note_workers(&mut self) {
+        match (self.workers.ready() > 0, self.workerless) {
+            (true, Some(_)) => self.workerless = None,
+            (false, None) => {
+                self.workerless = Some(self.now);
+                let live = self.jobs.values().filter(|job| !job.is_ended()).map(|job| job.id);
+                self.out.touched.extend(live);
+            }
+            (true, None) | (false, Some(_)) => {}
+        }
+    }
+
+    fn settle_jobs(&mut self, changed: &mut BTreeSet<JobId>) {
+        while let Some(id) = self.out.touched.pop_first() {
+            self.with_job(id, |job, cx| job.settle(cx));
+            self.index_job(id);
+            if !self.retire_job(id) {
+                changed.insert(id);
+            }
+        }
+    }
+
+    /// Keeps `wanting` right after a job changed.
+    pub(super) fn index_job(&mut self, id: JobId) {
+        let waits_for_workers = self.workers.any_expected();
+        let wants = self.jobs.get(&id).filter(|job| job.wants_slots(waits_for_workers));
+        let key = wants.map(|job| (job.slots, job.served));
+        let known = self.wanting_keys.get(&id).copied();
+        if key == known {
+            return;
+        }
+        if let Some((slots, served)) = known {
+            self.wanting.remove(&(slots, served, id));
+            self.wanting_keys.remove(&id);
+        }
+        if let Some((slots, served)) = key {
+            self.wanting.insert((slots, served, id));
+            self.wanting_keys.insert(id, (slots, served));
+        }
+    }
+
+    /// Moves a job that is over to those that are only remembered, and forgets the oldest of them. True when this job is
+    /// already forgotten.
+    fn retire_job(&mut self, id: JobId) -> bool {
+        let Some(job) = self.jobs.get_mut(&id) else { return true };
+        if job.is_ended() && job.shelf == Shelf::Live {
+            job.shelf = Shelf::Remembered;
+            self.ended_tasks += job.stages.iter().map(|stage| stage.tasks.len()).sum::<usize>();
+            self.ended.push_back(id);
+        }
+        self.forget_old();
+        !self.jobs.contains_key(&id)
+    }
+
+    fn forget_old(&mut self) {
+        while self.ended.len() > self.config.kept_jobs.max(1)
+            || (self.ended_tasks > self.config.kept_tasks && self.ended.len() > 1)
+        {
+            let Some(&oldest) = self.ended.front() else { return };
+            if self.jobs.get(&oldest).is_some_and(|job| !job.is_at_rest()) {
+                return;
+            }
+            self.ended.pop_front();
+            if let Some(job) = self.jobs.remove(&oldest) {
+                self.ended_tasks -= job.stages.iter().map(|stage| stage.tasks.len()).sum::<usize>();
+            }
+            self.order.retain(|&job| job != oldest);
+            self.timers.disarm(Timer::Job(oldest));
+            self.out.actions.push(Action::Forget { job: oldest });
+        }
+    }
+
+    /// The journal entry about the cluster itself.
+    pub(super) fn record(&mut self, fact: Fact) {
+        self.out.actions.push(Action::Record(fact));
     }
 }

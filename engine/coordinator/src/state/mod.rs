@@ -10,15 +10,31 @@
 mod action;
 mod cluster;
 mod config;
+mod dispatch;
 mod event;
+mod inspect;
+mod job;
+mod lifecycle;
+mod lineage;
+mod membership;
+mod placement;
 mod plan;
+mod queue;
 mod reason;
 mod report;
+mod reports;
+mod restore;
+mod sizes;
+mod stage;
+mod task;
 mod time;
+mod timers;
+mod totals;
 mod views;
+mod workers;
 
 pub use action::{Action, Fact, FinishedTask};
-pub use cluster::{Cluster, RestoredCommit, RestoredJob};
+pub use cluster::Cluster;
 pub use config::ClusterConfig;
 pub use event::{Event, HeldOutput, Progress, Registration, WorkerInfo, WorkerUsage};
 pub use plan::{CountCheck, JobPlan, StagePlan};
@@ -27,6 +43,7 @@ pub use report::{
     AttemptId, CountKind, FailureKind, OperatorMetrics, RowCount, StagedFile, TaskFailure, TaskMetrics, TaskOutcome,
     TaskOutput,
 };
+pub use restore::{RestoredCommit, RestoredJob};
 pub use time::Timestamp;
 pub use views::{
     ClusterView, Counters, InputsError, JobState, JobView, NodeState, NodeView, ResultPartition, StageInput, StageView,

@@ -1,0 +1,183 @@
+//! Gives free slots to pending tasks. Part of the [`Cluster`]; who gets which is decided in `placement.rs`.
+//! Looks only at as many workers and jobs as there are slots to give, so that an event costs the same on a large cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tandem_proto::{JobId, StageId, TaskId, WorkerId};
+
+use super::action::Action;
+use super::cluster::Cluster;
+use super::job::Job;
+use super::placement::{self, Demand, Offer, Problem, Wish};
+use super::queue::Taken;
+use super::stage::Stage;
+use super::task::TaskState;
+use super::timers::Timer;
+use super::workers::{Lease, LeaseState, Workers};
+
+/// Locality is looked at when the input is on no more workers than this; beyond, no worker holds much of it.
+const LOCAL_WORKERS: usize = 8;
+/// A worker is preferred when it holds this share of a task's input, in percent.
+const LOCAL_PERCENT: u64 = 40;
+/// Cells of the size tables that are looked at for one stage.
+const LOCAL_CELLS: usize = 1 << 18;
+
+impl Cluster {
+    /// Places tasks until slots, tasks or the batch run out.
+    pub(super) fn dispatch(&mut self) {
+        let mut budget = self.config.launch_batch as u32;
+        let mut unplaceable = BTreeSet::new();
+        loop {
+            let slots = self.workers.free_slots().min(budget);
+            let demands = self.demands(slots, &unplaceable);
+            if slots == 0 || demands.is_empty() {
+                break;
+            }
+            let placed = self.place_round(slots, &demands, &mut unplaceable);
+            budget -= placed;
+        }
+        if budget == 0 && self.workers.free_slots() > 0 && !self.wanting.is_empty() {
+            self.timers.arm(Timer::Dispatch, self.now);
+        }
+    }
+
+    /// The jobs that come first, as many as could get a slot.
+    fn demands(&self, slots: u32, unplaceable: &BTreeSet<JobId>) -> Vec<(JobId, Demand)> {
+        let jobs = self.wanting.iter().filter(|(_, _, id)| !unplaceable.contains(id)).take(slots as usize);
+        let demand = |&(slots_used, _, id): &(u32, u64, JobId)| {
+            let pending = self.jobs.get(&id).map_or(0, |job| job.startable(slots));
+            (id, Demand { slots: slots_used, pending })
+        };
+        jobs.map(demand).collect()
+    }
+
+    /// One round of placement. Jobs of which nothing could be placed are not asked again for this event.
+    fn place_round(&mut self, slots: u32, demands: &[(JobId, Demand)], unplaceable: &mut BTreeSet<JobId>) -> u32 {
+        let only: Vec<_> = demands.iter().map(|&(_, demand)| demand).collect();
+        let mut offers: BTreeMap<WorkerId, u32> = self.workers.with_free_slots().take(slots as usize).collect();
+        let mut wishes = Vec::new();
+        for (&(id, _), share) in demands.iter().zip(placement::shares(slots, &only)) {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.take_wishes(share as usize, &self.workers, &mut offers, &mut wishes);
+            }
+        }
+        let offers = offers.into_iter().map(|(worker, free)| Offer { worker, free }).collect();
+        let problem = Problem { offers, wishes };
+        let choices = placement::place(&problem);
+        unplaceable.extend(demands.iter().map(|&(id, _)| id));
+        let mut placed = 0;
+        for (wish, choice) in problem.wishes.into_iter().zip(choices) {
+            match choice {
+                Some(worker) => {
+                    self.launch(wish.task, worker);
+                    unplaceable.remove(&wish.task.job);
+                    placed += 1;
+                }
+                None => self.put_back(wish.task),
+            }
+        }
+        placed
+    }
+
+    fn put_back(&mut self, task: TaskId) {
+        if let Some(job) = self.jobs.get_mut(&task.job) {
+            job.stage_mut(task.stage).queue.push(task.index);
+        }
+    }
+
+    fn launch(&mut self, task: TaskId, id: WorkerId) {
+        self.served += 1;
+        let (now, served) = (self.now, self.served);
+        let Some(epoch) = self.workers.get(id).map(|worker| worker.epoch) else { return };
+        let launched = self.with_job(task.job, |job, cx| {
+            job.served = served;
+            let attempt = job.launch(cx, task.stage, task.index, id);
+            let inputs_version = job.stage(task.stage).inputs_version;
+            let partitions = job.plan.stage(task.stage)?.partitions_of(task.index).collect();
+            cx.out.actions.push(Action::Launch { worker: id, epoch, attempt, partitions, inputs_version });
+            Some(attempt)
+        });
+        if let Some(attempt) = launched {
+            self.counters.attempts_launched += 1;
+            let lease = Lease { attempt, state: LeaseState::Wanted, seen: now };
+            self.workers.edit(id, |worker| worker.leases.push(lease));
+            self.index_job(task.job);
+        }
+    }
+}
+
+impl Job {
+    /// Takes up to `limit` pending tasks that could use one of the offers; workers that a task prefers join the offers.
+    fn take_wishes(
+        &mut self,
+        limit: usize,
+        workers: &Workers,
+        offers: &mut BTreeMap<WorkerId, u32>,
+        wishes: &mut Vec<Wish>,
+    ) {
+        let until = wishes.len() + limit;
+        let runnable: Vec<_> = self.runnable.iter().copied().collect();
+        for id in runnable {
+            if wishes.len() >= until {
+                break;
+            }
+            if self.stage(id).arranged != Some(self.stage(id).inputs_version) {
+                self.arrange(id);
+            }
+            let job = self.id;
+            let stage = self.stage_mut(id);
+            let preferred = stage.queue.preferred().filter_map(|worker| workers.get(worker));
+            offers.extend(preferred.filter(|worker| worker.free() > 0).map(|worker| (worker.id, worker.free())));
+            let taken = stage.queue.take(until - wishes.len(), &stage.tasks, offers);
+            wishes.extend(taken.into_iter().map(|(index, prefer): Taken| {
+                let avoid = stage.tasks[index as usize].avoids().to_vec();
+                Wish { task: TaskId { job, stage: id, index }, prefer, avoid }
+            }));
+        }
+    }
+
+    /// Sorts the pending tasks of a stage by the worker that holds most of their input.
+    fn arrange(&mut self, id: StageId) {
+        let preferences = self.preferences(id);
+        let stage = self.stage_mut(id);
+        stage.arranged = Some(stage.inputs_version);
+        if stage.inputs.is_empty() {
+            return;
+        }
+        stage.queue.arrange(|index| preferences.get(index as usize).copied().flatten());
+    }
+
+    /// For each task the worker that holds most of its input, if one stands out. Empty when none does.
+    fn preferences(&self, id: StageId) -> Vec<Option<WorkerId>> {
+        let stage = self.stage(id);
+        let tasks = stage.tasks.len();
+        // A task of several reads one column of a table that has a column for each, and of the others nobody knows what.
+        let tells = |input: &&Stage| tasks == 1 || input.sizes.outputs() == tasks;
+        let inputs: Vec<_> = stage.inputs.iter().map(|&input| self.stage(input)).filter(tells).collect();
+        let cells: usize = inputs.iter().map(|input| input.tasks.len() * input.sizes.outputs()).sum();
+        if cells > LOCAL_CELLS {
+            return Vec::new();
+        }
+        let mut bytes: BTreeMap<WorkerId, Vec<u64>> = BTreeMap::new();
+        for input in inputs {
+            for (index, task) in input.tasks.iter().enumerate() {
+                let TaskState::Held { worker, .. } = task.state else { continue };
+                let sums = bytes.entry(worker).or_insert_with(|| vec![0; tasks]);
+                for (column, size) in input.sizes.row(index as u32).enumerate() {
+                    sums[if tasks == 1 { 0 } else { column }] += size;
+                }
+            }
+            if bytes.len() > LOCAL_WORKERS {
+                return Vec::new();
+            }
+        }
+        (0..tasks).map(|task| stands_out(&bytes, task)).collect()
+    }
+}
+
+/// The worker with the most bytes for a task, if that is a good part of all of them.
+fn stands_out(bytes: &BTreeMap<WorkerId, Vec<u64>>, task: usize) -> Option<WorkerId> {
+    let total: u64 = bytes.values().map(|sums| sums[task]).sum();
+    let (&worker, sums) = bytes.iter().max_by_key(|(_, sums)| sums[task])?;
+    (sums[task] > 0 && sums[task].saturating_mul(100) >= total.saturating_mul(LOCAL_PERCENT)).then_some(worker)
+}

@@ -1,0 +1,366 @@
+//! One job: its stages, its phase, and who still cares about it.
+//! Owned by the [`Cluster`](super::Cluster). How stages depend on each other is in `lineage.rs`, how the job ends in
+//! `lifecycle.rs`.
+//!
+//!   Active ──▶ Committing ──▶ Answered ──▶ Ended
+//!    │  ▲ ▲        │            │            ▲
+//!    │  │ └────────┼────────────┘ (a result that someone waits for was lost)
+//!    ▼  │          ▼                         │
+//!   Backoff ◀──────┴─────────────────────────┘ (from anywhere but Committing by a stop)
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use tandem_proto::{JobId, StageId, TaskId, WorkerId};
+
+use super::config::ClusterConfig;
+use super::plan::JobPlan;
+use super::reason::{JobFailure, JobOutcome};
+use super::report::{AttemptId, StagedFile};
+use super::stage::{Keep, Numbering, Stage};
+use super::time::Timestamp;
+use super::views::{Counters, TaskState};
+use super::workers::Workers;
+use super::{Action, Fact};
+
+/// What a job is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its tasks run or wait.
+    Active,
+    /// It failed and starts again then.
+    Backoff { until: Timestamp },
+    /// Its files are being published; from here it only goes forward.
+    Committing,
+    /// It succeeded and its result is kept for the client.
+    Answered,
+    /// It is over.
+    Ended(JobOutcome),
+}
+
+/// What moves a job from phase to phase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum PhaseEvent {
+    /// Its files may be published.
+    Commit,
+    /// Its result is complete.
+    Answer,
+    /// A part of its result was lost while someone waits for it.
+    ResultLost,
+    /// It failed but may start again.
+    Retry { until: Timestamp },
+    /// The wait is over.
+    Resume,
+    /// It is over.
+    End(JobOutcome),
+}
+
+/// A transition that must not happen: a bug in the state machine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a job cannot go from {phase:?} by {event:?}")]
+pub(super) struct IllegalPhase {
+    phase: Phase,
+    event: PhaseEvent,
+}
+
+impl Phase {
+    /// The phase after `event`.
+    pub(super) fn apply(&mut self, event: PhaseEvent) -> Result<(), IllegalPhase> {
+        *self = match (&*self, event) {
+            (Self::Active, PhaseEvent::Commit) => Self::Committing,
+            (Self::Active | Self::Committing, PhaseEvent::Answer) => Self::Answered,
+            (Self::Answered, PhaseEvent::ResultLost) => Self::Active,
+            (Self::Active | Self::Committing, PhaseEvent::Retry { until }) => Self::Backoff { until },
+            (Self::Backoff { .. }, PhaseEvent::Resume) => Self::Active,
+            (Self::Active | Self::Backoff { .. } | Self::Committing | Self::Answered, PhaseEvent::End(outcome)) => {
+                Self::Ended(outcome)
+            }
+            (phase, event) => return Err(IllegalPhase { phase: phase.clone(), event }),
+        };
+        Ok(())
+    }
+}
+
+/// Whether what an unsuccessful job staged is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cleaning {
+    /// There is nothing to remove.
+    Unneeded,
+    /// The last attempts have not ended; they may still write.
+    Waiting,
+    /// The shell was asked.
+    Asked,
+}
+
+/// Whether the job's files are published. A result that is made again must not publish twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Publication {
+    /// Not yet, or there are none.
+    Outstanding,
+    /// Yes.
+    Done,
+}
+
+/// Whether the job is among those that are only remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shelf {
+    /// Not yet.
+    Live,
+    /// Yes, until newer ones take its place.
+    Remembered,
+}
+
+/// Where a job came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// This coordinator accepted it.
+    Accepted,
+    /// An earlier one did: workers that are expected back may run parts of it.
+    Restored,
+}
+
+/// An attempt that was not accepted, or whose output was lost afterwards.
+#[derive(Debug, Clone)]
+pub(super) struct PastAttempt {
+    pub(super) attempt: AttemptId,
+    pub(super) state: TaskState,
+    pub(super) worker: String,
+    pub(super) message: String,
+    pub(super) started: Timestamp,
+    pub(super) ended: Timestamp,
+}
+
+/// One job.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) id: JobId,
+    pub(super) plan: Arc<JobPlan>,
+    pub(super) origin: Origin,
+    pub(super) phase: Phase,
+    pub(super) publication: Publication,
+    /// The files of a commit that an earlier coordinator began.
+    pub(super) intent: Vec<StagedFile>,
+    pub(super) cleaning: Cleaning,
+    pub(super) shelf: Shelf,
+    pub(super) accepted: Timestamp,
+    /// Since when it counts on workers: its acceptance, the restart of the coordinator, or its own last retry.
+    pub(super) resumed: Timestamp,
+    pub(super) started: Option<Timestamp>,
+    pub(super) ended: Option<Timestamp>,
+    pub(super) stages: Vec<Stage>,
+    /// Stages with a task that could start if it had a slot.
+    pub(super) runnable: BTreeSet<StageId>,
+    /// Stages nobody reads that are not finished: the job is done when there are none.
+    pub(super) open_ends: u32,
+    /// Slots that its attempts have, cancelled ones included.
+    pub(super) slots: u32,
+    /// When it last got a slot, as a number that only grows: ties go to the one that waits longest.
+    pub(super) served: u64,
+    pub(super) followers: u32,
+    /// When it is stopped, or its result dropped, if nobody follows it by then.
+    pub(super) lease_until: Timestamp,
+    pub(super) retries_used: u32,
+    /// Workers that may hold output of it.
+    pub(super) holders: BTreeSet<WorkerId>,
+    /// The last attempts that were not accepted.
+    pub(super) past: VecDeque<PastAttempt>,
+}
+
+/// What a job may use and change besides itself while it handles something.
+pub(super) struct Context<'a> {
+    pub(super) now: Timestamp,
+    pub(super) config: &'a ClusterConfig,
+    pub(super) workers: &'a mut Workers,
+    pub(super) out: &'a mut Outbox,
+    pub(super) counters: &'a mut Counters,
+}
+
+/// What comes out of handling one event.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pub(super) actions: Vec<Action>,
+    /// Jobs of which something changed.
+    pub(super) touched: BTreeSet<JobId>,
+}
+
+impl Job {
+    /// A job of which nothing has run.
+    pub(super) fn new(id: JobId, plan: Arc<JobPlan>, accepted: Timestamp, numbering: Numbering) -> Self {
+        let readers = |input| {
+            let reads = plan.stage_ids().zip(&plan.stages).filter(move |(_, stage)| stage.inputs.contains(&input));
+            reads.map(|(id, _)| id).collect::<Vec<_>>()
+        };
+        let stages: Vec<_> =
+            plan.stage_ids().zip(&plan.stages).map(|(id, stage)| Stage::new(stage, readers(id), numbering)).collect();
+        let mut job = Self {
+            id,
+            origin: Origin::Accepted,
+            phase: Phase::Active,
+            publication: Publication::Outstanding,
+            intent: Vec::new(),
+            cleaning: Cleaning::Unneeded,
+            shelf: Shelf::Live,
+            accepted,
+            resumed: accepted,
+            started: None,
+            ended: None,
+            open_ends: stages.iter().filter(|stage| stage.keep != Keep::ForReaders && !stage.is_finished()).count()
+                as u32,
+            runnable: BTreeSet::new(),
+            slots: 0,
+            served: 0,
+            followers: 0,
+            lease_until: accepted,
+            retries_used: 0,
+            holders: BTreeSet::new(),
+            past: VecDeque::new(),
+            stages,
+            plan,
+        };
+        for id in job.plan.stage_ids() {
+            job.refresh(id);
+        }
+        job
+    }
+
+    /// One of its stages.
+    pub(super) fn stage(&self, id: StageId) -> &Stage {
+        &self.stages[id.0 as usize - 1]
+    }
+
+    /// One of its stages.
+    pub(super) fn stage_mut(&mut self, id: StageId) -> &mut Stage {
+        &mut self.stages[id.0 as usize - 1]
+    }
+
+    /// Whether the job has this task.
+    pub(super) fn has(&self, task: TaskId) -> bool {
+        let stage = (task.stage.0 as usize).checked_sub(1).and_then(|place| self.stages.get(place));
+        stage.is_some_and(|stage| task.index < stage.len())
+    }
+
+    /// Whether tasks of it may run.
+    pub(super) fn is_active(&self) -> bool {
+        self.phase == Phase::Active
+    }
+
+    /// Whether it is over.
+    pub(super) fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// Whether it could use slots. Of a restored job nothing starts while workers are expected back that may run it.
+    pub(super) fn wants_slots(&self, workers_expected: bool) -> bool {
+        let waits = self.origin == Origin::Restored && workers_expected;
+        self.is_active() && !self.runnable.is_empty() && !waits
+    }
+
+    /// Whether it is over and nothing of it is left to sort out.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_ended() && self.slots == 0 && self.cleaning == Cleaning::Unneeded
+    }
+
+    /// The only way its phase changes.
+    ///
+    /// # Panics
+    /// When the transition is illegal, which no input can bring about.
+    pub(super) fn advance(&mut self, event: PhaseEvent) {
+        if let Err(bug) = self.phase.apply(event) {
+            panic!("job {}: {bug}", self.id);
+        }
+    }
+
+    /// Tasks that could start if they had slots; counted up to `enough`.
+    pub(super) fn startable(&self, enough: u32) -> u32 {
+        let mut count = 0u32;
+        for &id in &self.runnable {
+            count = count.saturating_add(self.stage(id).pending());
+            if count >= enough {
+                return enough;
+            }
+        }
+        count
+    }
+
+    /// Keeps `runnable` right after a change of the stage, its inputs or the demand for it.
+    pub(super) fn refresh(&mut self, id: StageId) {
+        if self.stage(id).is_runnable() {
+            self.runnable.insert(id);
+        } else {
+            self.runnable.remove(&id);
+        }
+    }
+
+    /// Remembers an attempt that does not count.
+    pub(super) fn remember(
+        &mut self,
+        cx: &Context<'_>,
+        attempt: AttemptId,
+        state: TaskState,
+        worker: WorkerId,
+        message: String,
+    ) {
+        if self.past.len() >= cx.config.kept_attempts {
+            self.past.pop_front();
+        }
+        let stage = self.stage_mut(attempt.task.stage);
+        stage.failed_attempts += 1;
+        let started = stage.tasks[attempt.task.index as usize].started;
+        let worker = cx.workers.name(worker);
+        self.past.push_back(PastAttempt { attempt, state, worker, message, started, ended: cx.now });
+    }
+
+    /// A failure of this job that names the stage, the attempt and the worker.
+    pub(super) fn name_failure(&self, attempt: AttemptId, worker: String, failure: JobFailure) -> JobFailure {
+        let stage = attempt.task.stage;
+        let name = self.plan.stage(stage).map_or("", |plan| plan.name.as_str());
+        JobFailure {
+            stage: format!("{stage} ({name})"),
+            task: format!("{stage}/{} attempt {}", attempt.task.index, attempt.attempt),
+            worker,
+            ..failure
+        }
+    }
+
+    /// The journal entry, for a job that has one.
+    pub(super) fn record(&self, cx: &mut Context<'_>, fact: Fact) {
+        if self.plan.journaled {
+            cx.out.actions.push(Action::Record(fact));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phase_transitions() {
+        let until = Timestamp(7);
+        let backoff = Phase::Backoff { until };
+        let ended = Phase::Ended(JobOutcome::Succeeded);
+        let events = [
+            PhaseEvent::Commit,
+            PhaseEvent::Answer,
+            PhaseEvent::ResultLost,
+            PhaseEvent::Retry { until },
+            PhaseEvent::Resume,
+            PhaseEvent::End(JobOutcome::Succeeded),
+        ];
+        let (active, committing, answered) = (Phase::Active, Phase::Committing, Phase::Answered);
+        let table = [
+            (&active, [Some(&committing), Some(&answered), None, Some(&backoff), None, Some(&ended)]),
+            (&backoff, [None, None, None, None, Some(&active), Some(&ended)]),
+            (&committing, [None, Some(&answered), None, Some(&backoff), None, Some(&ended)]),
+            (&answered, [None, None, Some(&active), None, None, Some(&ended)]),
+            (&ended, [None, None, None, None, None, None]),
+        ];
+        for (before, after) in table {
+            for (event, after) in events.clone().into_iter().zip(after) {
+                let mut phase = before.clone();
+                let result = phase.apply(event.clone());
+                assert_eq!(result.is_ok().then_some(&phase), after, "{before:?} by {event:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! How the stages of a job depend on each other: what a finished, lost or unneeded output means for the rest.
+//! Part of [`Job`]; every change of a task goes through [`Job::change`], which carries it on to readers and inputs.
+//! Invariants:
+//! - A stage's output is kept while a stage that reads it is unfinished and itself needed, and dropped right after.
+//! - `open_inputs` counts the inputs of which some task's output cannot be read; tasks start only while it is 0.
+//! - An attempt reads the input locations of the version it was launched with, or none. One whose version is over may still
+//!   finish, for it has then read all it needs; if it fails, that costs its task nothing.
+//! - When output that is not deterministic is made again, all that read it before is started again, and so on.
+
+use tandem_proto::{Attempt, JobId, StageId, TaskId, WorkerId};
+
+use super::action::{Action, Fact, FinishedTask};
+use super::job::{Context, Job};
+use super::report::{AttemptId, TaskOutput};
+use super::restore::RestoredStage;
+use super::stage::{Demand, Keep, Stage};
+use super::task::TaskState;
+use super::totals::Totals;
+use super::views;
+use super::workers::LeaseState;
+
+/// What other stages see of a stage.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Face {
+    readable: bool,
+    hungry: bool,
+    finished: bool,
+}
+
+impl Face {
+    fn of(stage: &Stage) -> Self {
+        Self { readable: stage.is_readable(), hungry: stage.is_hungry(), finished: stage.is_finished() }
+    }
+}
+
+impl Job {
+    /// Leases a pending task of a runnable stage to a worker.
+    pub(super) fn launch(&mut self, cx: &mut Context<'_>, id: StageId, index: u32, worker: WorkerId) -> AttemptId {
+        if self.started.is_none() {
+            self.started = Some(cx.now);
+            self.record(cx, Fact::JobStarted { job: self.id, at: cx.now });
+        }
+        self.slots += 1;
+        let attempt = self.change(cx, id, |stage, cx| stage.launch(index, worker, cx.now));
+        AttemptId { task: TaskId { job: self.id, stage: id, index }, attempt }
+    }
+
+    /// Takes over an attempt that a worker turned out to run.
+    pub(super) fn adopt(&mut self, cx: &mut Context<'_>, attempt: AttemptId, worker: WorkerId) {
+        self.started.get_or_insert(cx.now);
+        self.slots += 1;
+        let TaskId { stage, index, .. } = attempt.task;
+        self.change(cx, stage, |stage, cx| stage.adopt(index, worker, attempt.attempt, cx.now));
+    }
+
+    /// Makes the result of an attempt the task's result. The worker holds its output.
+    pub(super) fn accept(&mut self, cx: &mut Context<'_>, attempt: AttemptId, worker: WorkerId, output: TaskOutput) {
+        let AttemptId { task: TaskId { stage: id, index, .. }, attempt } = attempt;
+        let job = self.id;
+        self.started.get_or_insert(cx.now);
+        self.holders.insert(worker);
+        cx.counters.attempts_succeeded += 1;
+        cx.counters.shuffle_local_bytes += output.metrics.shuffle_local_bytes;
+        cx.counters.shuffle_remote_bytes += output.metrics.shuffle_remote_bytes;
+        cx.counters.fetch_wait_ms += output.metrics.fetch_wait_ms;
+        cx.counters.spilled_bytes += output.metrics.spilled_bytes;
+        self.change(cx, id, |stage, cx| {
+            stage.accept(index, worker, attempt, output, cx.now);
+            if stage.keep == Keep::Nothing || stage.demand == Demand::Idle {
+                stage.release(index);
+            } else {
+                cx.workers.hold(worker, job, id);
+            }
+        });
+        if self.stage(id).demand == Demand::Idle {
+            cx.drop_output(worker, job, Some(id));
+        }
+    }
+
+    /// Puts back a stage that had finished before the coordinator restarted. Output of a worker that is gone is lost.
+    pub(super) fn restore_stage(&mut self, cx: &mut Context<'_>, id: StageId, finished: RestoredStage) {
+        let job = self.id;
+        self.holders.extend(&finished.workers);
+        self.change(cx, id, |stage, cx| {
+            let kept = stage.keep != Keep::Nothing && stage.demand == Demand::Wanted;
+            let mut files = finished.files.into_iter();
+            for (index, task) in (0..stage.len()).zip(&finished.tasks) {
+                let files = files.by_ref().take(task.files as usize).collect();
+                let Some(&worker) = finished.workers.get(task.worker as usize) else { continue };
+                if kept && cx.workers.get(worker).is_none() {
+                    continue;
+                }
+                stage.restore(index, worker, task, files);
+                if kept {
+                    cx.workers.hold(worker, job, id);
+                } else {
+                    stage.release(index);
+                }
+            }
+            let (rows, bytes) = finished.tasks.iter().fold((0, 0), |sum, task| (sum.0 + task.rows, sum.1 + task.bytes));
+            stage.totals = Totals::restored(finished.counts, finished.operators, rows, bytes);
+            (stage.started, stage.ended) = (Some(finished.started), Some(finished.at));
+        });
+    }
+
+    /// A worker still holds output that a restored job counts on, and tells its sizes.
+    pub(super) fn confirm(&mut self, attempt: AttemptId, output: &TaskOutput) {
+        let stage = self.stage_mut(attempt.task.stage);
+        let tasks = stage.tasks.len();
+        stage.sizes.set(attempt.task.index, tasks, &output.partition_sizes);
+    }
+
+    /// Makes a task pending again whose leased attempt ended without a result, or is not wanted any more.
+    pub(super) fn requeue(&mut self, cx: &mut Context<'_>, id: StageId, index: u32) {
+        self.change(cx, id, |stage, _| stage.requeue(index));
+    }
+
+    /// Makes a task pending again whose output is gone, if it was held by this worker. What read it before is started again when
+    /// the task might put out something else this time.
+    pub(super) fn lose(&mut self, cx: &mut Context<'_>, id: StageId, index: u32, at: WorkerId, why: &str) {
+        let TaskState::Held { worker, attempt } = self.stage(id).tasks[index as usize].state else { return };
+        if worker != at {
+            return;
+        }
+        let task = TaskId { job: self.id, stage: id, index };
+        self.remember(cx, AttemptId { task, attempt }, views::TaskState::Lost, worker, why.to_owned());
+        cx.counters.outputs_lost += 1;
+        cx.workers.unhold(worker, self.id, id);
+        self.change(cx, id, |stage, _| stage.lose(index));
+        if !self.stage(id).deterministic {
+            self.restart_readers(cx, id);
+        }
+    }
+
+    /// Loses all output of a stage that a worker holds.
+    pub(super) fn lose_all(&mut self, cx: &mut Context<'_>, id: StageId, at: WorkerId, why: &str) {
+        let held_there = |state: &TaskState| matches!(state, TaskState::Held { worker, .. } if *worker == at);
+        for index in self.stage(id).indices(held_there) {
+            self.lose(cx, id, index, at, why);
+        }
+    }
+
+    /// Changes one stage and carries on what that means for its readers and inputs.
+    fn change<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: StageId,
+        edit: impl FnOnce(&mut Stage, &mut Context<'_>) -> R,
+    ) -> R {
+        cx.out.touched.insert(self.id);
+        let stage = self.stage_mut(id);
+        let before = Face::of(stage);
+        let result = edit(stage, cx);
+        let after = Face::of(stage);
+        self.refresh(id);
+        if before != after {
+            self.carry_on(cx, id, before, after);
+        }
+        result
+    }
+
+    fn carry_on(&mut self, cx: &mut Context<'_>, id: StageId, before: Face, after: Face) {
+        if before.readable != after.readable {
+            for place in 0..self.stage(id).readers.len() {
+                self.open_or_close_input(id, place, after.readable);
+            }
+        }
+        if before.finished != after.finished {
+            self.count_end(cx, id, after.finished);
+        }
+        if before.hungry != after.hungry {
+            for place in 0..self.stage(id).inputs.len() {
+                let input = self.stage(id).inputs[place];
+                self.update_demand(cx, input);
+            }
+        }
+    }
+
+    /// One reader learns that an input became readable, or is not any more.
+    fn open_or_close_input(&mut self, id: StageId, place: usize, readable: bool) {
+        let reader = self.stage(id).readers[place];
+        let stage = self.stage_mut(reader);
+        if readable {
+            stage.open_inputs -= 1;
+        } else {
+            stage.open_inputs += 1;
+            stage.inputs_version += 1;
+        }
+        self.refresh(reader);
+    }
+
+    fn count_end(&mut self, cx: &mut Context<'_>, id: StageId, finished: bool) {
+        let is_end = self.stage(id).keep != Keep::ForReaders;
+        if finished {
+            self.open_ends -= u32::from(is_end);
+            cx.counters.stages_finished += 1;
+            self.record_stage(cx, id);
+        } else {
+            self.open_ends += u32::from(is_end);
+        }
+    }
+
+    /// Asks again whether anything unfinished needs a stage.
+    fn update_demand(&mut self, cx: &mut Context<'_>, id: StageId) {
+        if self.stage(id).keep != Keep::ForReaders {
+            return;
+        }
+        let wanted = self.stage(id).readers.iter().any(|&reader| self.stage(reader).is_hungry());
+        match (self.stage(id).demand, wanted) {
+            (Demand::Idle, true) => self.revive(cx, id),
+            (Demand::Wanted, false) => self.retire(cx, id),
+            (Demand::Wanted, true) | (Demand::Idle, false) => {}
+        }
+    }
+
+    /// A stage is needed again: what was dropped must be made again.
+    fn revive(&mut self, cx: &mut Context<'_>, id: StageId) {
+        self.change(cx, id, |stage, _| {
+            stage.demand = Demand::Wanted;
+            for index in stage.indices(|state| matches!(state, TaskState::Spent { .. })) {
+                stage.reopen(index);
+            }
+        });
+        if !self.stage(id).deterministic {
+            self.restart_readers(cx, id);
+        }
+    }
+
+    /// Nothing needs a stage any more: what it runs ends, what it put out is dropped.
+    fn retire(&mut self, cx: &mut Context<'_>, id: StageId) {
+        let job = self.id;
+        self.cancel_running(cx, id);
+        let mut holders = self.stage(id).holders();
+        for &worker in &holders {
+            cx.workers.unhold_stage(worker, job, id);
+        }
+        holders.append(&mut self.stage_mut(id).strays);
+        self.change(cx, id, |stage, _| {
+            stage.demand = Demand::Idle;
+            for index in stage.indices(|state| matches!(state, TaskState::Held { .. })) {
+                stage.release(index);
+            }
+        });
+        for worker in holders {
+            cx.drop_output(worker, job, Some(id));
+        }
+    }
+
+    /// Ends all running attempts of a stage; its tasks are pending again.
+    pub(super) fn cancel_running(&mut self, cx: &mut Context<'_>, id: StageId) {
+        for index in self.stage(id).indices(|state| matches!(state, TaskState::Running { .. })) {
+            self.cancel(cx, id, index);
+            self.requeue(cx, id, index);
+        }
+    }
+
+    fn cancel(&mut self, cx: &mut Context<'_>, id: StageId, index: u32) {
+        if let TaskState::Running { worker, attempt, .. } = self.stage(id).tasks[index as usize].state {
+            cx.cancel(worker, AttemptId { task: TaskId { job: self.id, stage: id, index }, attempt });
+        }
+    }
+
+    /// Starts again all that may have read output of `id` that will not come out the same.
+    fn restart_readers(&mut self, cx: &mut Context<'_>, id: StageId) {
+        for place in 0..self.stage(id).readers.len() {
+            let reader = self.stage(id).readers[place];
+            let finished_any = self.stage(reader).finished() > 0;
+            if finished_any || self.stage(reader).running() > 0 {
+                self.restart(cx, reader);
+            }
+            if finished_any {
+                self.restart_readers(cx, reader);
+            }
+        }
+    }
+
+    /// Makes every task of a stage pending; what it has put out does not count any more.
+    fn restart(&mut self, cx: &mut Context<'_>, id: StageId) {
+        let job = self.id;
+        self.record(cx, Fact::StageReopened { job, stage: id });
+        self.cancel_running(cx, id);
+        let mut holders = self.stage(id).holders();
+        for &worker in &holders {
+            cx.workers.unhold_stage(worker, job, id);
+        }
+        self.change(cx, id, |stage, _| {
+            stage.strays.append(&mut holders);
+            for index in 0..stage.len() {
+                match stage.tasks[index as usize].state {
+                    TaskState::Held { .. } => stage.lose(index),
+                    TaskState::Spent { .. } => stage.reopen(index),
+                    TaskState::Pending | TaskState::Running { .. } => {}
+                }
+                let task = &mut stage.tasks[index as usize];
+                task.oldest_valid = task.next_attempt;
+            }
+        });
+    }
+
+    /// Whether an attempt that a worker runs or holds may become the task's attempt.
+    pub(super) fn may_take_over(&self, attempt: AttemptId) -> bool {
+        let stage = self.stage(attempt.task.stage);
+        // After a restart nobody knows which inputs an attempt has read; that matters only if making them again changes them.
+        let traceable = self.plan.stages.iter().all(|stage| stage.deterministic);
+        self.is_active() && stage.tasks[attempt.task.index as usize].accepts(attempt.attempt) && traceable
+    }
+
+    fn record_stage(&self, cx: &mut Context<'_>, id: StageId) {
+        if !self.plan.journaled {
+            return;
+        }
+        let stage = self.stage(id);
+        let mut workers: Vec<WorkerId> =
+            stage.tasks.iter().filter_map(|task| task.state.accepted()).map(|at| at.0).collect();
+        workers.sort_unstable();
+        workers.dedup();
+        let tasks = stage.tasks.iter().enumerate().map(|(index, task)| {
+            let (worker, attempt) = task.state.accepted().unwrap_or((WorkerId(0), Attempt(0)));
+            let worker = workers.binary_search(&worker).unwrap_or_default() as u32;
+            let files = stage.files.get(&(index as u32)).map_or(0, |files| files.len() as u32);
+            FinishedTask { worker, attempt, rows: task.rows, bytes: task.bytes, files }
+        });
+        let fact = Fact::StageFinished {
+            job: self.id,
+            stage: id,
+            started: stage.started.unwrap_or(cx.now),
+            at: cx.now,
+            tasks: tasks.collect(),
+            counts: stage.totals.counts().collect(),
+            operators: stage.totals.operators(),
+            files: stage.files.values().flatten().cloned().collect(),
+            workers,
+        };
+        cx.out.actions.push(Action::Record(fact));
+    }
+}
+
+impl Context<'_> {
+    /// Tells a worker to end an attempt, which keeps its slot until the worker says that it has ended.
+    pub(super) fn cancel(&mut self, id: WorkerId, attempt: AttemptId) {
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        for lease in worker.leases.iter_mut().filter(|lease| lease.attempt == attempt) {
+            lease.state = LeaseState::Cancelled;
+            lease.seen = self.now;
+        }
+        if worker.contact.has_stream() {
+            self.out.actions.push(Action::Cancel { worker: id, epoch: worker.epoch, attempt });
+        }
+    }
+
+    /// Tells a worker to forget output. One that is out of touch is told when it registers and lists what it holds.
+    pub(super) fn drop_output(&mut self, id: WorkerId, job: JobId, stage: Option<StageId>) {
+        if let Some(worker) = self.workers.get(id).filter(|worker| worker.contact.has_stream()) {
+            self.out.actions.push(Action::DropOutput { worker: id, epoch: worker.epoch, job, stage });
+        }
+    }
+}

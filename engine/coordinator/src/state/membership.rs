@@ -1,0 +1,392 @@
+//! How workers come, stay in touch, drain and go. Part of the [`Cluster`].
+//! A worker that is gone and comes back registers as if it were new: its epoch is another, what it runs and holds is taken over
+//! where it still fits and ended where not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tandem_proto::{Epoch, JobId, StageId, TaskId, WorkerId};
+
+use super::action::{Action, Fact};
+use super::cluster::Cluster;
+use super::event::{HeldOutput, Progress, Registration, WorkerUsage};
+use super::report::AttemptId;
+use super::stage::Demand;
+use super::task::TaskState;
+use super::timers::Timer;
+use super::workers::{Contact, ContactEvent, Duty, DutyEvent, Lease, LeaseState, Worker};
+
+impl Cluster {
+    /// A worker opened a stream and says what it runs and holds.
+    pub(super) fn register(&mut self, registration: Registration) {
+        let Registration { worker: id, info, running, held } = registration;
+        self.epoch.0 += 1;
+        self.counters.registrations += 1;
+        let (epoch, now) = (self.epoch, self.now);
+        if self.workers.get(id).is_none() {
+            self.record(Fact::WorkerJoined { worker: id, name: info.name.clone() });
+            self.workers.insert(Worker {
+                id,
+                info,
+                epoch,
+                duty: Duty::Ready,
+                contact: Contact::Attached,
+                joined: now,
+                heard: now,
+                usage: WorkerUsage::default(),
+                leases: Vec::new(),
+                held: BTreeMap::new(),
+            });
+        } else {
+            let expected_before = self.workers.any_expected();
+            self.workers.edit(id, |worker| {
+                (worker.info, worker.epoch, worker.heard) = (info, epoch, now);
+                worker.contact.apply(ContactEvent::Registered);
+            });
+            self.note_return(expected_before);
+        }
+        self.out.actions.push(Action::Registered { worker: id, epoch });
+        let running: BTreeSet<_> = running.into_iter().collect();
+        self.compare_leases(id, &running, &held);
+        self.compare_outputs(id, held);
+        self.repeat_duty(id);
+        self.arm_worker(id);
+    }
+
+    /// Brings the leases of a worker in line with what it says it runs.
+    fn compare_leases(&mut self, id: WorkerId, running: &BTreeSet<AttemptId>, held: &[HeldOutput]) {
+        let known = self.workers.edit(id, |worker| std::mem::take(&mut worker.leases)).unwrap_or_default();
+        let finished: BTreeSet<_> = held.iter().map(|output| output.attempt).collect();
+        let mut leases = Vec::with_capacity(running.len());
+        for lease in known {
+            if running.contains(&lease.attempt) {
+                leases.push(Lease { seen: self.now, ..lease });
+            } else {
+                self.free_slot(lease.attempt.task.job);
+                if !finished.contains(&lease.attempt) {
+                    self.requeue_if_running(id, lease.attempt);
+                }
+            }
+        }
+        for &attempt in running {
+            if !leases.iter().any(|lease| lease.attempt == attempt) {
+                leases.push(self.take_over_running(id, attempt));
+            }
+        }
+        let cancelled = leases.iter().filter(|lease| lease.state == LeaseState::Cancelled);
+        let cancelled: Vec<_> = cancelled.map(|lease| lease.attempt).collect();
+        self.workers.edit(id, |worker| worker.leases = leases);
+        for attempt in cancelled {
+            self.context().cancel(id, attempt);
+        }
+    }
+
+    /// An attempt that the worker runs and that is not leased to it: it is wanted if its task is pending.
+    fn take_over_running(&mut self, id: WorkerId, attempt: AttemptId) -> Lease {
+        let job = attempt.task.job;
+        let wanted = self.with_job(job, |job, cx| {
+            let known = job.has(attempt.task);
+            let wanted = known && job.may_take_over(attempt) && job.stage(attempt.task.stage).demand == Demand::Wanted;
+            if wanted {
+                job.adopt(cx, attempt, id);
+            } else {
+                job.slots += 1;
+            }
+            cx.out.touched.insert(job.id);
+            wanted
+        });
+        let state = if wanted { LeaseState::Wanted } else { LeaseState::Cancelled };
+        Lease { attempt, state, seen: self.now }
+    }
+
+    /// Brings what is known of a worker's output in line with what it says it holds.
+    fn compare_outputs(&mut self, id: WorkerId, held: Vec<HeldOutput>) {
+        let claimed: BTreeSet<_> = held.iter().map(|output| output.attempt).collect();
+        let known = self.workers.get(id).map(|worker| worker.held.keys().copied().collect()).unwrap_or_default();
+        self.lose_unclaimed(id, known, &claimed);
+        let mut unwanted = BTreeSet::new();
+        for HeldOutput { attempt, output } in held {
+            if let Some(drop) = self.take_over_held(id, attempt, output) {
+                unwanted.insert(drop);
+            }
+        }
+        for (job, stage) in unwanted {
+            self.context().drop_output(id, job, stage);
+        }
+    }
+
+    fn lose_unclaimed(&mut self, id: WorkerId, known: Vec<(JobId, StageId)>, claimed: &BTreeSet<AttemptId>) {
+        for (job, stage) in known {
+            self.with_job(job, |job, cx| {
+                let held = |state: &TaskState| matches!(state, TaskState::Held { worker, .. } if *worker == id);
+                for index in job.stage(stage).indices(held) {
+                    let Some((_, attempt)) = job.stage(stage).tasks[index as usize].state.accepted() else { continue };
+                    let task = TaskId { job: job.id, stage, index };
+                    if !claimed.contains(&AttemptId { task, attempt }) {
+                        job.lose(cx, stage, index, id, "its worker came back without it");
+                    }
+                }
+                job.result_lost();
+            });
+        }
+    }
+
+    /// Takes over a held output, or says what the worker should drop.
+    fn take_over_held(
+        &mut self,
+        id: WorkerId,
+        attempt: AttemptId,
+        output: super::TaskOutput,
+    ) -> Option<(JobId, Option<StageId>)> {
+        let TaskId { job: job_id, stage, index } = attempt.task;
+        if self.jobs.get(&job_id).is_none_or(|job| job.is_ended() || !job.has(attempt.task)) {
+            return Some((job_id, None));
+        }
+        self.with_job(job_id, |job, cx| {
+            job.holders.insert(id);
+            let state = job.stage(stage).tasks[index as usize].state;
+            if state.runs(id, attempt.attempt) || job.may_take_over(attempt) {
+                job.accept(cx, attempt, id, output);
+            } else if state == (TaskState::Held { worker: id, attempt: attempt.attempt }) {
+                job.confirm(attempt, &output);
+            } else if job.stage(stage).demand == Demand::Idle {
+                return Some((job_id, Some(stage)));
+            } else {
+                job.stage_mut(stage).strays.insert(id);
+            }
+            None
+        })
+    }
+
+    /// A worker that was told to drain or to exit may not have heard it.
+    fn repeat_duty(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(id) else { return };
+        let epoch = worker.epoch;
+        match worker.duty {
+            Duty::Ready => {}
+            Duty::Draining { .. } => self.out.actions.push(Action::Drain { worker: id, epoch }),
+            Duty::Leaving => self.out.actions.push(Action::Shutdown { worker: id, epoch }),
+        }
+    }
+
+    /// Whether a message of this epoch counts; notes that the worker is alive.
+    pub(super) fn heard(&mut self, id: WorkerId, epoch: Epoch) -> bool {
+        let now = self.now;
+        let current = self.workers.get(id).filter(|worker| worker.epoch == epoch && worker.contact.has_stream());
+        let Some(contact) = current.map(|worker| worker.contact) else {
+            self.counters.stale_messages += 1;
+            return false;
+        };
+        if contact == Contact::Attached {
+            if let Some(worker) = self.workers.get_mut(id) {
+                worker.heard = now;
+            }
+        } else {
+            self.workers.edit(id, |worker| {
+                worker.heard = now;
+                worker.contact.apply(ContactEvent::Heard);
+            });
+        }
+        true
+    }
+
+    /// A worker says what it uses and every attempt it runs.
+    pub(super) fn heartbeat(&mut self, id: WorkerId, epoch: Epoch, usage: WorkerUsage, progress: &[Progress]) {
+        if !self.heard(id, epoch) {
+            return;
+        }
+        let now = self.now;
+        let mut unknown = Vec::new();
+        let mut wanted = Vec::with_capacity(progress.len());
+        if let Some(worker) = self.workers.get_mut(id) {
+            worker.usage = usage;
+            for entry in progress {
+                match worker.leases.iter_mut().find(|lease| lease.attempt == entry.attempt) {
+                    Some(lease) if lease.state == LeaseState::Wanted => {
+                        lease.seen = now;
+                        wanted.push(entry);
+                    }
+                    Some(_) | None => unknown.push(entry.attempt),
+                }
+            }
+        }
+        for entry in wanted {
+            self.note_progress(id, entry);
+        }
+        for attempt in unknown {
+            self.context().cancel(id, attempt);
+        }
+        self.repeat_unseen(id);
+        if self.workers.get(id).is_some_and(|worker| worker.duty == Duty::Leaving) {
+            self.repeat_duty(id);
+        }
+    }
+
+    fn note_progress(&mut self, id: WorkerId, entry: &Progress) {
+        let AttemptId { task: TaskId { job, stage, index }, attempt } = entry.attempt;
+        let Some(job) = self.jobs.get_mut(&job) else { return };
+        let stage = job.stage_mut(stage);
+        if stage.tasks[index as usize].state.runs(id, attempt) {
+            stage.progress(index, entry.rows, entry.bytes);
+        }
+    }
+
+    /// A launch that no heartbeat has mentioned for a while was lost on the way, or its report was: the worker knows
+    /// which. A cancelled attempt that is not mentioned has ended.
+    fn repeat_unseen(&mut self, id: WorkerId) {
+        let (now, patience_ms) = (self.now, self.config.launch_repeat_ms);
+        let overdue = |lease: &Lease| now.ms_since(lease.seen) >= patience_ms;
+        let Some(worker) = self.workers.get(id).filter(|worker| worker.leases.iter().any(overdue)) else { return };
+        let unseen: Vec<_> = worker.leases.iter().filter(|lease| overdue(lease)).copied().collect();
+        for Lease { attempt, state, .. } in unseen {
+            match state {
+                LeaseState::Wanted => self.launch_again(id, attempt),
+                LeaseState::Cancelled => {
+                    self.take_lease(id, attempt);
+                }
+            }
+        }
+    }
+
+    fn launch_again(&mut self, id: WorkerId, attempt: AttemptId) {
+        let now = self.now;
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        for lease in worker.leases.iter_mut().filter(|lease| lease.attempt == attempt) {
+            lease.seen = now;
+        }
+        let epoch = worker.epoch;
+        let TaskId { job, stage, index } = attempt.task;
+        let Some(job) = self.jobs.get(&job) else { return };
+        let TaskState::Running { inputs_version, .. } = job.stage(stage).tasks[index as usize].state else { return };
+        let Some(plan) = job.plan.stage(stage) else { return };
+        let partitions = plan.partitions_of(index).collect();
+        self.out.actions.push(Action::Launch { worker: id, epoch, attempt, partitions, inputs_version });
+    }
+
+    /// The stream of a worker broke.
+    pub(super) fn disconnected(&mut self, id: WorkerId, epoch: Epoch) {
+        let Some(worker) = self.workers.get(id).filter(|worker| worker.epoch == epoch) else { return };
+        if worker.duty == Duty::Leaving {
+            return self.remove_worker(id, "");
+        }
+        let until = self.now.after_ms(self.config.reconnect_grace_ms);
+        self.workers.edit(id, |worker| worker.contact.apply(ContactEvent::StreamBroke { until }));
+        self.arm_worker(id);
+    }
+
+    /// Someone wants a worker drained.
+    pub(super) fn drain(&mut self, id: WorkerId) {
+        let now = self.now;
+        let Some(Duty::Ready) = self.workers.get(id).map(|worker| worker.duty) else { return };
+        self.workers.edit(id, |worker| worker.duty.apply(DutyEvent::Drain(now)));
+        if self.workers.get(id).is_some_and(|worker| worker.contact.has_stream()) {
+            self.repeat_duty(id);
+        }
+        self.arm_worker(id);
+    }
+
+    /// Drained workers that nothing needs may go.
+    pub(super) fn release_drained(&mut self) {
+        let done = |id: &WorkerId| {
+            self.workers.get(*id).is_some_and(|worker| worker.leases.is_empty() && worker.held.is_empty())
+        };
+        let done: Vec<_> = self.workers.draining().filter(done).collect();
+        for id in done {
+            self.workers.edit(id, |worker| worker.duty.apply(DutyEvent::Release));
+            self.repeat_duty(id);
+            self.counters.workers_released += 1;
+            if self.workers.get(id).is_some_and(|worker| !worker.contact.has_stream()) {
+                self.remove_worker(id, "");
+            }
+        }
+    }
+
+    /// Time has come to look at a worker's lease and drain.
+    pub(super) fn look_at_worker(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(id) else { return };
+        let silent_ms = self.now.ms_since(worker.heard);
+        match worker.contact {
+            Contact::Attached if silent_ms >= self.config.suspect_after_ms => {
+                self.workers.edit(id, |worker| worker.contact.apply(ContactEvent::WentSilent));
+            }
+            Contact::Silent if silent_ms >= self.config.lost_after_ms => return self.lose_worker(id, "no heartbeat"),
+            Contact::Broken { until } if until <= self.now => return self.lose_worker(id, "its connection broke"),
+            Contact::Expected { until } if until <= self.now => {
+                return self.lose_worker(id, "it did not come back after a restart of the coordinator");
+            }
+            Contact::Attached | Contact::Silent | Contact::Broken { .. } | Contact::Expected { .. } => {}
+        }
+        self.move_output_of_drained(id);
+        self.arm_worker(id);
+    }
+
+    /// Readers have had their time: what a draining worker still holds is made again elsewhere, if there is an elsewhere.
+    fn move_output_of_drained(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(id) else { return };
+        let Duty::Draining { since } = worker.duty else { return };
+        let due = since.after_ms(self.config.drain_patience_ms) <= self.now;
+        if due && worker.leases.is_empty() && self.workers.ready() > 0 {
+            let held: Vec<_> = worker.held.keys().copied().collect();
+            self.lose_outputs(id, held, "its worker drains");
+        }
+    }
+
+    /// A worker is lost and fenced: what comes from it now is dropped until it registers anew.
+    pub(super) fn lose_worker(&mut self, id: WorkerId, why: &str) {
+        self.counters.workers_lost += 1;
+        self.last_lost = Some(self.workers.name(id));
+        self.remove_worker(id, why);
+    }
+
+    fn remove_worker(&mut self, id: WorkerId, why: &str) {
+        let expected_before = self.workers.any_expected();
+        let Some(worker) = self.workers.remove(id) else { return };
+        self.timers.disarm(Timer::Worker(id));
+        self.record(Fact::WorkerGone { worker: id });
+        if worker.contact.has_stream() {
+            self.out.actions.push(Action::Disconnect { worker: id, epoch: worker.epoch });
+        }
+        self.lose_outputs(id, worker.held.into_keys().collect(), why);
+        for lease in worker.leases {
+            self.free_slot(lease.attempt.task.job);
+            if lease.state == LeaseState::Wanted {
+                self.attempt_lost(id, lease.attempt, why);
+            }
+        }
+        self.note_return(expected_before);
+    }
+
+    /// Loses what a worker holds of these stages.
+    fn lose_outputs(&mut self, id: WorkerId, held: Vec<(JobId, StageId)>, why: &str) {
+        for (job, stage) in held {
+            self.with_job(job, |job, cx| {
+                job.lose_all(cx, stage, id, why);
+                job.result_lost();
+            });
+        }
+    }
+
+    /// When the last expected worker is back or given up, restored jobs may start.
+    fn note_return(&mut self, expected_before: bool) {
+        if expected_before && !self.workers.any_expected() {
+            self.out.touched.extend(self.jobs.values().filter(|job| job.is_active()).map(|job| job.id));
+        }
+    }
+
+    /// The coordinator stood still, so nobody was heard: leases start anew.
+    pub(super) fn excuse_silence(&mut self) {
+        let ids: Vec<_> = self.workers.iter().map(|worker| worker.id).collect();
+        let until = self.now.after_ms(self.config.reconnect_grace_ms);
+        for id in ids {
+            if let Some(worker) = self.workers.get_mut(id) {
+                worker.heard = self.now;
+                worker.contact.apply(ContactEvent::Excused { until });
+            }
+        }
+    }
+
+    fn arm_worker(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get(id) {
+            self.timers.arm(Timer::Worker(id), worker.deadline(&self.config, self.now));
+        }
+    }
+}

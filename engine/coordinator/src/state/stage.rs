@@ -1,0 +1,293 @@
+//! One stage of a job: its tasks, how many of them stand where, and what they have put out.
+//! Owned by its [`Job`](super::job::Job), which alone knows how stages depend on each other.
+//! Invariant: `running`, `held` and `spent` count the tasks in those states; the rest are pending and queued.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tandem_exec::graph::StageRole;
+use tandem_proto::{Attempt, StageId, WorkerId};
+
+use super::action::FinishedTask;
+use super::plan::StagePlan;
+use super::queue::TaskQueue;
+use super::report::{StagedFile, TaskOutput};
+use super::sizes::SizeTable;
+use super::task::{Task, TaskEvent, TaskState};
+use super::time::Timestamp;
+use super::totals::{Contribution, Totals};
+
+/// Whether anything unfinished still needs a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// Its unfinished tasks must run, its output must be kept.
+    Wanted,
+    /// All that would read it is finished.
+    Idle,
+}
+
+/// What becomes of the output of finished tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Other stages read it: kept while one of them is unfinished.
+    ForReaders,
+    /// The client reads it: kept until the job ends.
+    ForClient,
+    /// Nobody reads it: the task has written files, or was only run for what it counts.
+    Nothing,
+}
+
+/// One stage.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) tasks: Vec<Task>,
+    pub(super) queue: TaskQueue,
+    pub(super) demand: Demand,
+    pub(super) keep: Keep,
+    /// Running it again gives the same output.
+    pub(super) deterministic: bool,
+    /// Stages whose output it reads, and that read its output.
+    pub(super) inputs: Vec<StageId>,
+    pub(super) readers: Vec<StageId>,
+    /// Input stages whose output is not complete.
+    pub(super) open_inputs: u32,
+    /// Names the input locations that hold now. Moves when one of them is lost.
+    pub(super) inputs_version: u32,
+    /// The version that the queue was arranged for.
+    pub(super) arranged: Option<u32>,
+    running: u32,
+    held: u32,
+    spent: u32,
+    pub(super) failed_attempts: u32,
+    pub(super) totals: Totals,
+    /// Rows and bytes of running attempts.
+    pub(super) live: (u64, u64),
+    pub(super) sizes: SizeTable,
+    /// Staged files by task.
+    pub(super) files: BTreeMap<u32, Vec<StagedFile>>,
+    /// Workers that hold output of this stage which does not count.
+    pub(super) strays: BTreeSet<WorkerId>,
+    pub(super) started: Option<Timestamp>,
+    pub(super) ended: Option<Timestamp>,
+}
+
+/// From where attempt numbers and input versions of one reign of a coordinator count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Numbering {
+    pub(super) first_attempt: u32,
+    pub(super) first_version: u32,
+}
+
+impl Stage {
+    /// A stage of which nothing has run.
+    pub(super) fn new(plan: &StagePlan, readers: Vec<StageId>, numbering: Numbering) -> Self {
+        let tasks = plan.tasks();
+        let keep = match plan.role {
+            StageRole::Result => Keep::ForClient,
+            StageRole::Exchange if !readers.is_empty() => Keep::ForReaders,
+            StageRole::Exchange | StageRole::Sink(_) => Keep::Nothing,
+        };
+        Self {
+            tasks: (0..tasks).map(|_| Task::new(numbering.first_attempt)).collect(),
+            queue: TaskQueue::full(tasks),
+            demand: Demand::Wanted,
+            keep,
+            deterministic: plan.deterministic,
+            inputs: plan.inputs.clone(),
+            readers,
+            open_inputs: plan.inputs.len() as u32,
+            inputs_version: numbering.first_version,
+            arranged: None,
+            running: 0,
+            held: 0,
+            spent: 0,
+            failed_attempts: 0,
+            totals: Totals::default(),
+            live: (0, 0),
+            sizes: SizeTable::new(plan.outputs),
+            files: BTreeMap::new(),
+            strays: BTreeSet::new(),
+            started: None,
+            ended: None,
+        }
+    }
+
+    /// Number of tasks.
+    pub(super) fn len(&self) -> u32 {
+        self.tasks.len() as u32
+    }
+
+    /// Tasks that run.
+    pub(super) fn running(&self) -> u32 {
+        self.running
+    }
+
+    /// Tasks that are finished.
+    pub(super) fn finished(&self) -> u32 {
+        self.held + self.spent
+    }
+
+    /// Tasks that wait.
+    pub(super) fn pending(&self) -> u32 {
+        self.len() - self.running - self.finished()
+    }
+
+    /// Whether all tasks are finished.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished() == self.len()
+    }
+
+    /// Whether readers find the output of every task.
+    pub(super) fn is_readable(&self) -> bool {
+        self.held == self.len()
+    }
+
+    /// Whether it needs its inputs.
+    pub(super) fn is_hungry(&self) -> bool {
+        self.demand == Demand::Wanted && !self.is_finished()
+    }
+
+    /// Whether a pending task could start if it had a slot.
+    pub(super) fn is_runnable(&self) -> bool {
+        self.demand == Demand::Wanted && self.open_inputs == 0 && self.pending() > 0
+    }
+
+    /// Leases a pending task that was taken from the queue.
+    pub(super) fn launch(&mut self, index: u32, worker: WorkerId, now: Timestamp) -> Attempt {
+        let task = &mut self.tasks[index as usize];
+        let attempt = Attempt(task.next_attempt);
+        task.next_attempt += 1;
+        self.lease(index, worker, attempt, self.inputs_version, now);
+        attempt
+    }
+
+    /// Takes over an attempt that a worker turned out to run. What inputs it reads is not known, so a failure of it
+    /// costs nothing.
+    pub(super) fn adopt(&mut self, index: u32, worker: WorkerId, attempt: Attempt, now: Timestamp) {
+        let task = &mut self.tasks[index as usize];
+        task.next_attempt = task.next_attempt.max(attempt.0.saturating_add(1));
+        self.lease(index, worker, attempt, u32::MAX, now);
+    }
+
+    fn lease(&mut self, index: u32, worker: WorkerId, attempt: Attempt, inputs_version: u32, now: Timestamp) {
+        let task = &mut self.tasks[index as usize];
+        task.apply(TaskEvent::Launch { worker, attempt, inputs_version });
+        (task.started, task.rows, task.bytes) = (now, 0, 0);
+        self.running += 1;
+        self.started.get_or_insert(now);
+        self.ended = None;
+    }
+
+    /// Notes how far a running attempt is.
+    pub(super) fn progress(&mut self, index: u32, rows: u64, bytes: u64) {
+        let task = &mut self.tasks[index as usize];
+        self.live.0 = self.live.0.saturating_sub(task.rows).saturating_add(rows);
+        self.live.1 = self.live.1.saturating_sub(task.bytes).saturating_add(bytes);
+        (task.rows, task.bytes) = (rows, bytes);
+    }
+
+    /// Makes the result of an attempt the task's result.
+    pub(super) fn accept(
+        &mut self,
+        index: u32,
+        worker: WorkerId,
+        attempt: Attempt,
+        output: TaskOutput,
+        now: Timestamp,
+    ) {
+        self.leave_running(index);
+        let tasks = self.tasks.len();
+        let task = &mut self.tasks[index as usize];
+        if task.state == TaskState::Pending {
+            task.started = now;
+        }
+        task.apply(TaskEvent::Accept { worker, attempt });
+        task.next_attempt = task.next_attempt.max(attempt.0.saturating_add(1));
+        (task.ended, task.rows, task.bytes) = (now, output.metrics.output_rows, output.metrics.output_bytes);
+        self.totals.replace(&mut task.contribution, &output.metrics);
+        self.sizes.set(index, tasks, &output.partition_sizes);
+        if output.files.is_empty() {
+            self.files.remove(&index);
+        } else {
+            self.files.insert(index, output.files);
+        }
+        self.held += 1;
+        self.started.get_or_insert(now);
+        if self.is_finished() {
+            self.ended = Some(now);
+        }
+    }
+
+    /// Puts back a task that had finished before the coordinator restarted.
+    pub(super) fn restore(&mut self, index: u32, worker: WorkerId, finished: &FinishedTask, files: Vec<StagedFile>) {
+        let task = &mut self.tasks[index as usize];
+        task.apply(TaskEvent::Accept { worker, attempt: finished.attempt });
+        task.next_attempt = task.next_attempt.max(finished.attempt.0.saturating_add(1));
+        (task.rows, task.bytes) = (finished.rows, finished.bytes);
+        task.contribution = Contribution::Restored;
+        if !files.is_empty() {
+            self.files.insert(index, files);
+        }
+        self.held += 1;
+    }
+
+    /// Makes a leased task pending again.
+    pub(super) fn requeue(&mut self, index: u32) {
+        self.leave_running(index);
+        self.tasks[index as usize].apply(TaskEvent::Requeue);
+        self.queue.push(index);
+    }
+
+    /// Makes a task pending again whose output is gone or does not count.
+    pub(super) fn lose(&mut self, index: u32) {
+        self.tasks[index as usize].apply(TaskEvent::Lose);
+        self.held -= 1;
+        self.queue.push(index);
+        self.ended = None;
+    }
+
+    /// Gives up the output of one finished task.
+    pub(super) fn release(&mut self, index: u32) {
+        self.tasks[index as usize].apply(TaskEvent::Release);
+        self.held -= 1;
+        self.spent += 1;
+    }
+
+    /// Makes a task pending again whose output was given up.
+    pub(super) fn reopen(&mut self, index: u32) {
+        self.tasks[index as usize].apply(TaskEvent::Reopen);
+        self.spent -= 1;
+        self.queue.push(index);
+        self.ended = None;
+    }
+
+    /// The tasks in a state that `filter` picks.
+    pub(super) fn indices(&self, filter: impl Fn(&TaskState) -> bool) -> Vec<u32> {
+        (0..self.len()).filter(|&index| filter(&self.tasks[index as usize].state)).collect()
+    }
+
+    /// The workers that hold output that counts.
+    pub(super) fn holders(&self) -> BTreeSet<WorkerId> {
+        let held = |task: &Task| match task.state {
+            TaskState::Held { worker, .. } => Some(worker),
+            _ => None,
+        };
+        self.tasks.iter().filter_map(held).collect()
+    }
+
+    /// Gives back the memory that only a live job needs.
+    pub(super) fn strip(&mut self) {
+        self.queue = TaskQueue::full(0);
+        self.sizes.clear();
+        self.files = BTreeMap::new();
+        self.strays = BTreeSet::new();
+    }
+
+    fn leave_running(&mut self, index: u32) {
+        let task = &mut self.tasks[index as usize];
+        if matches!(task.state, TaskState::Running { .. }) {
+            self.running -= 1;
+            self.live.0 = self.live.0.saturating_sub(task.rows);
+            self.live.1 = self.live.1.saturating_sub(task.bytes);
+        }
+    }
+}

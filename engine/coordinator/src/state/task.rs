@@ -1,0 +1,218 @@
+//! One task of a stage: where it stands, and what its attempts have cost so far.
+//! Owned by its [`Stage`](super::stage::Stage).
+//! Invariant: at most one attempt is leased and at most one is accepted; an attempt number is never used twice.
+//!
+//!   Pending ──Launch──▶ Running ──Accept──▶ Held ──Release──▶ Spent
+//!     ▲ │ ▲                │                 │ ▲                │
+//!     │ │ └────Requeue─────┘                 │ │                │
+//!     │ └───────────────Accept (held output reported)           │
+//!     └──────────────────Lose────────────────┘                  │
+//!     └──────────────────Reopen─────────────────────────────────┘
+
+use std::fmt;
+
+use tandem_proto::{Attempt, WorkerId};
+
+use super::time::Timestamp;
+use super::totals::Contribution;
+
+/// Where a task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TaskState {
+    /// Waits for its inputs, a slot, or for someone who needs it.
+    Pending,
+    /// One attempt is leased to a worker.
+    Running { worker: WorkerId, attempt: Attempt, inputs_version: u32 },
+    /// Finished, and its output can be read.
+    Held { worker: WorkerId, attempt: Attempt },
+    /// Finished, and nobody needs its output any more.
+    Spent { worker: WorkerId, attempt: Attempt },
+}
+
+/// What can happen to a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TaskEvent {
+    /// An attempt is leased.
+    Launch { worker: WorkerId, attempt: Attempt, inputs_version: u32 },
+    /// An attempt finished and counts.
+    Accept { worker: WorkerId, attempt: Attempt },
+    /// The leased attempt ended without a result, or is not wanted any more.
+    Requeue,
+    /// The output is gone, or does not count any more.
+    Lose,
+    /// The output is not needed any more.
+    Release,
+    /// The output is needed again after it was dropped.
+    Reopen,
+}
+
+/// A transition that must not happen: a bug in the state machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a task cannot go from {state:?} by {event:?}")]
+pub(super) struct IllegalTransition {
+    state: TaskState,
+    event: TaskEvent,
+}
+
+impl TaskState {
+    /// The state after `event`.
+    pub(super) fn apply(&mut self, event: TaskEvent) -> Result<(), IllegalTransition> {
+        *self = match (*self, event) {
+            (Self::Pending, TaskEvent::Launch { worker, attempt, inputs_version }) => {
+                Self::Running { worker, attempt, inputs_version }
+            }
+            (Self::Pending | Self::Running { .. }, TaskEvent::Accept { worker, attempt }) => {
+                Self::Held { worker, attempt }
+            }
+            (Self::Running { .. }, TaskEvent::Requeue) => Self::Pending,
+            (Self::Held { .. }, TaskEvent::Lose) => Self::Pending,
+            (Self::Held { worker, attempt }, TaskEvent::Release) => Self::Spent { worker, attempt },
+            (Self::Spent { .. }, TaskEvent::Reopen) => Self::Pending,
+            (state, event) => return Err(IllegalTransition { state, event }),
+        };
+        Ok(())
+    }
+
+    /// Whether this very attempt is leased to this worker.
+    pub(super) fn runs(&self, at: WorkerId, number: Attempt) -> bool {
+        matches!(self, Self::Running { worker, attempt, .. } if *worker == at && *attempt == number)
+    }
+
+    /// The worker and attempt whose result is accepted.
+    pub(super) fn accepted(&self) -> Option<(WorkerId, Attempt)> {
+        match *self {
+            Self::Held { worker, attempt } | Self::Spent { worker, attempt } => Some((worker, attempt)),
+            Self::Pending | Self::Running { .. } => None,
+        }
+    }
+}
+
+/// A task and its history, as small as it can be: a job may have hundreds of thousands.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) state: TaskState,
+    /// The number of the next attempt.
+    pub(super) next_attempt: u32,
+    /// Attempts below this number are not accepted any more, whoever holds them.
+    pub(super) oldest_valid: u32,
+    pub(super) started: Timestamp,
+    pub(super) ended: Timestamp,
+    /// Rows and bytes of the accepted attempt, or of the running one as of the last heartbeat.
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+    /// What its accepted attempt adds to the stage's totals.
+    pub(super) contribution: Contribution,
+    trouble: Option<Box<Trouble>>,
+}
+
+/// What the attempts of a task have cost. Most tasks have none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// Failures of the task's own code.
+    pub(super) failures: u32,
+    /// Workers lost while they ran it.
+    pub(super) workers_lost: u32,
+    /// Attempts whose input could not be read.
+    pub(super) fetch_failures: u32,
+    /// Workers where it failed, to try others first.
+    pub(super) avoid: Vec<WorkerId>,
+}
+
+impl Task {
+    /// A task that was never started; its attempts count from `first_attempt`.
+    pub(super) fn new(first_attempt: u32) -> Self {
+        Self {
+            state: TaskState::Pending,
+            next_attempt: first_attempt,
+            oldest_valid: 0,
+            started: Timestamp::default(),
+            ended: Timestamp::default(),
+            rows: 0,
+            bytes: 0,
+            contribution: Contribution::None,
+            trouble: None,
+        }
+    }
+
+    /// The only way its state changes.
+    ///
+    /// # Panics
+    /// When the transition is illegal, which no input can bring about.
+    pub(super) fn apply(&mut self, event: TaskEvent) {
+        if let Err(bug) = self.state.apply(event) {
+            panic!("{bug}");
+        }
+    }
+
+    /// What it has cost so far.
+    pub(super) fn trouble(&mut self) -> &mut Trouble {
+        self.trouble.get_or_insert_default()
+    }
+
+    /// Workers where it failed before.
+    pub(super) fn avoids(&self) -> &[WorkerId] {
+        self.trouble.as_ref().map_or(&[], |trouble| &trouble.avoid)
+    }
+
+    /// Starts counting afresh, for a retry of the whole job.
+    pub(super) fn forgive(&mut self) {
+        self.trouble = None;
+    }
+
+    /// Whether an output of `attempt` may be accepted.
+    pub(super) fn accepts(&self, attempt: Attempt) -> bool {
+        self.state == TaskState::Pending && attempt.0 >= self.oldest_valid
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pending => f.write_str("pending"),
+            Self::Running { worker, attempt, .. } => write!(f, "attempt {attempt} running on {worker}"),
+            Self::Held { worker, attempt } => write!(f, "attempt {attempt} held by {worker}"),
+            Self::Spent { attempt, .. } => write!(f, "attempt {attempt} finished"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const W: WorkerId = WorkerId(1);
+    const A: Attempt = Attempt(4);
+
+    #[test]
+    fn transitions() {
+        let launch = TaskEvent::Launch { worker: W, attempt: A, inputs_version: 2 };
+        let accept = TaskEvent::Accept { worker: W, attempt: A };
+        let pending = TaskState::Pending;
+        let running = TaskState::Running { worker: W, attempt: A, inputs_version: 2 };
+        let held = TaskState::Held { worker: W, attempt: A };
+        let spent = TaskState::Spent { worker: W, attempt: A };
+        let events = [launch, accept, TaskEvent::Requeue, TaskEvent::Lose, TaskEvent::Release, TaskEvent::Reopen];
+        let table = [
+            (pending, [Some(running), Some(held), None, None, None, None]),
+            (running, [None, Some(held), Some(pending), None, None, None]),
+            (held, [None, None, None, Some(pending), Some(spent), None]),
+            (spent, [None, None, None, None, None, Some(pending)]),
+        ];
+        for (before, after) in table {
+            for (event, expected) in events.into_iter().zip(after) {
+                let mut state = before;
+                let result = state.apply(event);
+                assert_eq!(result.is_ok().then_some(state), expected, "{before:?} by {event:?}");
+                assert!(result.is_ok() || state == before, "an illegal transition changes nothing");
+            }
+        }
+    }
+
+    #[test]
+    fn an_attempt_from_before_its_input_changed_is_not_accepted() {
+        let mut task = Task::new(0);
+        task.oldest_valid = 2;
+        assert!(!task.accepts(Attempt(1)));
+        assert!(task.accepts(Attempt(2)));
+    }
+}
