@@ -102,7 +102,8 @@ pub enum Action {
         /// The job.
         job: JobId,
     },
-    /// A job ended. Comes once per job and reign, after its last `JobChanged`.
+    /// How a job ends is decided. Comes once per job and reign, and its fact just before: show it when that is synced, or a crash
+    /// may decide otherwise.
     JobEnded {
         /// The job.
         job: JobId,

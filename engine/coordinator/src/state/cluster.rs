@@ -12,7 +12,7 @@ use tandem_proto::{Epoch, JobId, Term};
 use super::action::{Action, Fact};
 use super::config::ClusterConfig;
 use super::event::Event;
-use super::job::{Context, Job, Outbox, Phase, Shelf};
+use super::job::{Context, Job, Outbox, Shelf};
 use super::plan::JobPlan;
 use super::stage::Numbering;
 use super::time::Timestamp;
@@ -114,7 +114,7 @@ impl Cluster {
             Event::FollowerJoined { job } => self.with_job(job, |job, _| job.follower_joined()),
             Event::FollowerLeft { job } => self.with_job(job, |job, cx| job.follower_left(cx)),
             Event::ResultRead { job } => self.with_job(job, |job, cx| {
-                if job.phase == Phase::Answered {
+                if job.has_answered() {
                     job.stop(cx, String::new());
                 }
             }),

@@ -56,7 +56,7 @@ impl Cluster {
                 sums.slots += worker.info.slots;
             }
         }
-        let live = |job: &&Job| !matches!(job.phase, Phase::Answered | Phase::Ended(_));
+        let live = |job: &&Job| !job.has_answered() && !job.is_ended();
         sums.jobs_running = self.jobs.values().filter(live).count() as u32;
         sums
     }
@@ -102,7 +102,7 @@ impl Cluster {
             job.plan.stage_ids().map(|id| self.view_stage(job, id, operators(job.stage(id)))).collect();
         let outcome = match &job.phase {
             Phase::Ended(outcome) => Some(outcome.clone()),
-            Phase::Answered => Some(JobOutcome::Succeeded),
+            Phase::Answered | Phase::Remaking => Some(JobOutcome::Succeeded),
             Phase::Active | Phase::Backoff { .. } | Phase::Committing => None,
         };
         let state = match &outcome {
@@ -237,12 +237,12 @@ impl Cluster {
             Phase::Backoff { .. } => PendingReason::RetryDelay,
             Phase::Committing => PendingReason::Committing,
             Phase::Answered | Phase::Ended(_) => PendingReason::NotNeeded,
-            Phase::Active if job.origin == Origin::Restored && self.workers.any_expected() => {
+            Phase::Active | Phase::Remaking if job.origin == Origin::Restored && self.workers.any_expected() => {
                 PendingReason::Reattaching
             }
-            Phase::Active if self.workers.ready() == 0 => PendingReason::NoWorkers,
-            Phase::Active if self.workers.free_slots() == 0 => PendingReason::NoFreeSlot,
-            Phase::Active => PendingReason::Scheduling,
+            Phase::Active | Phase::Remaking if self.workers.ready() == 0 => PendingReason::NoWorkers,
+            Phase::Active | Phase::Remaking if self.workers.free_slots() == 0 => PendingReason::NoFreeSlot,
+            Phase::Active | Phase::Remaking => PendingReason::Scheduling,
         }
     }
 

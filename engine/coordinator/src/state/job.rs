@@ -2,11 +2,13 @@
 //! Owned by the [`Cluster`](super::Cluster). How stages depend on each other is in `lineage.rs`, how the job ends in
 //! `lifecycle.rs`.
 //!
-//!   Active ──▶ Committing ──▶ Answered ──▶ Ended
-//!    │  ▲ ▲        │            │            ▲
-//!    │  │ └────────┼────────────┘ (a result that someone waits for was lost)
-//!    ▼  │          ▼                         │
-//!   Backoff ◀──────┴─────────────────────────┘ (from anywhere but Committing by a stop)
+//!   Active ──▶ Committing ──▶ Answered ⇄ Remaking
+//!    │  ▲          │             │          │
+//!    ▼  │          │             │          │
+//!   Backoff ◀──────┤             │          │
+//!    └─────────────┴─────────────┴──────────┴──▶ Ended
+//!
+//! From Answered on the outcome stands: the job succeeded, whatever becomes of the result.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -34,6 +36,8 @@ pub(super) enum Phase {
     Committing,
     /// It succeeded and its result is kept for the client.
     Answered,
+    /// Part of the result was lost while someone waits for it, and is made again.
+    Remaking,
     /// It is over.
     Ended(JobOutcome),
 }
@@ -43,7 +47,7 @@ pub(super) enum Phase {
 pub(super) enum PhaseEvent {
     /// Its files may be published.
     Commit,
-    /// Its result is complete.
+    /// Its result is complete, for the first time or again.
     Answer,
     /// A part of its result was lost while someone waits for it.
     ResultLost,
@@ -68,13 +72,14 @@ impl Phase {
     pub(super) fn apply(&mut self, event: PhaseEvent) -> Result<(), IllegalPhase> {
         *self = match (&*self, event) {
             (Self::Active, PhaseEvent::Commit) => Self::Committing,
-            (Self::Active | Self::Committing, PhaseEvent::Answer) => Self::Answered,
-            (Self::Answered, PhaseEvent::ResultLost) => Self::Active,
+            (Self::Active | Self::Committing | Self::Remaking, PhaseEvent::Answer) => Self::Answered,
+            (Self::Answered, PhaseEvent::ResultLost) => Self::Remaking,
             (Self::Active | Self::Committing, PhaseEvent::Retry { until }) => Self::Backoff { until },
             (Self::Backoff { .. }, PhaseEvent::Resume) => Self::Active,
-            (Self::Active | Self::Backoff { .. } | Self::Committing | Self::Answered, PhaseEvent::End(outcome)) => {
-                Self::Ended(outcome)
+            (phase @ Self::Ended(_), event @ PhaseEvent::End(_)) => {
+                return Err(IllegalPhase { phase: phase.clone(), event });
             }
+            (_, PhaseEvent::End(outcome)) => Self::Ended(outcome),
             (phase, event) => return Err(IllegalPhase { phase: phase.clone(), event }),
         };
         Ok(())
@@ -241,7 +246,12 @@ impl Job {
 
     /// Whether tasks of it may run.
     pub(super) fn is_active(&self) -> bool {
-        self.phase == Phase::Active
+        matches!(self.phase, Phase::Active | Phase::Remaking)
+    }
+
+    /// Whether it has succeeded, so that only its result is left to care for.
+    pub(super) fn has_answered(&self) -> bool {
+        matches!(self.phase, Phase::Answered | Phase::Remaking)
     }
 
     /// Whether it is over.
@@ -347,12 +357,14 @@ mod tests {
             PhaseEvent::Resume,
             PhaseEvent::End(JobOutcome::Succeeded),
         ];
-        let (active, committing, answered) = (Phase::Active, Phase::Committing, Phase::Answered);
+        let (active, committing, answered, remaking) =
+            (Phase::Active, Phase::Committing, Phase::Answered, Phase::Remaking);
         let table = [
             (&active, [Some(&committing), Some(&answered), None, Some(&backoff), None, Some(&ended)]),
             (&backoff, [None, None, None, None, Some(&active), Some(&ended)]),
             (&committing, [None, Some(&answered), None, Some(&backoff), None, Some(&ended)]),
-            (&answered, [None, None, Some(&active), None, None, Some(&ended)]),
+            (&answered, [None, None, Some(&remaking), None, None, Some(&ended)]),
+            (&remaking, [None, Some(&answered), None, None, None, Some(&ended)]),
             (&ended, [None, None, None, None, None, None]),
         ];
         for (before, after) in table {

@@ -23,6 +23,9 @@ impl Job {
     }
 
     fn finish(&mut self, cx: &mut Context<'_>) {
+        if self.has_answered() {
+            return self.advance(PhaseEvent::Answer);
+        }
         if let Some(failure) = self.broken_check() {
             return self.fail(cx, failure);
         }
@@ -59,8 +62,12 @@ impl Job {
         self.announce(cx, JobOutcome::Succeeded);
     }
 
-    /// The job failed: it starts again if it may and that could help, else it ends.
+    /// The job failed: it starts again if it may and that could help, else it ends. One that has answered only gives up its
+    /// result.
     pub(super) fn fail(&mut self, cx: &mut Context<'_>, failure: JobFailure) {
+        if self.has_answered() {
+            return self.end(cx, JobOutcome::Succeeded);
+        }
         if self.retries_used >= self.plan.retries || !failure.reason.retryable() {
             return self.end(cx, JobOutcome::Failed(failure));
         }
@@ -80,14 +87,14 @@ impl Job {
     pub(super) fn stop(&mut self, cx: &mut Context<'_>, reason: String) {
         match self.phase {
             Phase::Active | Phase::Backoff { .. } => self.end(cx, JobOutcome::Stopped(reason)),
-            Phase::Answered => self.end(cx, JobOutcome::Succeeded),
+            Phase::Answered | Phase::Remaking => self.end(cx, JobOutcome::Succeeded),
             Phase::Committing | Phase::Ended(_) => {}
         }
     }
 
     /// The job is over: nothing of it runs on, no output of it is kept.
     pub(super) fn end(&mut self, cx: &mut Context<'_>, outcome: JobOutcome) {
-        let answered = self.phase == Phase::Answered;
+        let answered = self.has_answered();
         self.advance(PhaseEvent::End(outcome.clone()));
         self.ended.get_or_insert(cx.now);
         for id in self.plan.stage_ids() {
@@ -150,7 +157,7 @@ impl Job {
         self.followers = self.followers.saturating_sub(1);
         if self.followers == 0 {
             let grace_ms = match self.phase {
-                Phase::Answered => cx.config.result_grace_ms,
+                Phase::Answered | Phase::Remaking => cx.config.result_grace_ms,
                 _ => cx.config.follower_lease_ms,
             };
             self.lease_until = cx.now.after_ms(grace_ms);
@@ -162,23 +169,27 @@ impl Job {
         let same_again = self.plan.stages.iter().all(|stage| stage.deterministic);
         if self.phase == Phase::Answered && self.open_ends > 0 && self.followers > 0 && same_again {
             self.advance(PhaseEvent::ResultLost);
-            self.ended = None;
         }
     }
 
     /// When time may change something for the job. `workerless` is since when there is no worker.
     pub(super) fn deadline(&self, cx: &Context<'_>, workerless: Option<Timestamp>) -> Option<Timestamp> {
-        let timeout = self.plan.timeout_ms.map(|ms| self.accepted.after_ms(ms));
-        let lease = (self.plan.attached && self.followers == 0).then_some(self.lease_until);
-        match self.phase {
-            Phase::Active => {
-                let workers = workerless.map(|since| since.max(self.resumed).after_ms(cx.config.no_workers_grace_ms));
-                let workers = workers.filter(|_| self.slots == 0);
-                [timeout, lease, workers].into_iter().flatten().min()
-            }
-            Phase::Backoff { until } => [timeout, lease, Some(until)].into_iter().flatten().min(),
-            Phase::Answered => (self.followers == 0).then_some(self.lease_until),
-            Phase::Committing | Phase::Ended(_) => None,
+        let deadlines = self.deadlines(cx, workerless);
+        [deadlines.timeout, deadlines.lease, deadlines.delay, deadlines.workers].into_iter().flatten().min()
+    }
+
+    fn deadlines(&self, cx: &Context<'_>, workerless: Option<Timestamp>) -> Deadlines {
+        let open = matches!(self.phase, Phase::Active | Phase::Backoff { .. });
+        let lonely = self.followers == 0 && (self.has_answered() || (open && self.plan.attached));
+        let starved = workerless.filter(|_| self.is_active() && self.slots == 0);
+        Deadlines {
+            timeout: self.plan.timeout_ms.filter(|_| open).map(|ms| self.accepted.after_ms(ms)),
+            lease: lonely.then_some(self.lease_until),
+            delay: match self.phase {
+                Phase::Backoff { until } => Some(until),
+                _ => None,
+            },
+            workers: starved.map(|since| since.max(self.resumed).after_ms(cx.config.no_workers_grace_ms)),
         }
     }
 
@@ -189,25 +200,18 @@ impl Job {
         workerless: Option<Timestamp>,
         last_worker: Option<&str>,
     ) {
-        if self.deadline(cx, workerless).is_none_or(|at| at > cx.now) {
-            return;
-        }
-        let waits = matches!(self.phase, Phase::Active | Phase::Backoff { .. });
-        let timed_out = self.plan.timeout_ms.filter(|&ms| waits && self.accepted.after_ms(ms) <= cx.now);
-        let lonely = self.followers == 0 && self.lease_until <= cx.now;
-        match (&self.phase, timed_out) {
-            (_, Some(ms)) => self.fail(cx, timeout(ms)),
-            (Phase::Active | Phase::Backoff { .. }, None) if self.plan.attached && lonely => {
-                self.stop(cx, "its client is gone".to_owned());
-            }
-            (Phase::Backoff { until }, None) if *until <= cx.now => {
-                self.advance(PhaseEvent::Resume);
-                self.resumed = cx.now;
-                cx.out.touched.insert(self.id);
-            }
-            (Phase::Active, None) => self.fail(cx, no_workers(cx.config.no_workers_grace_ms, last_worker)),
-            (Phase::Answered, None) => self.end(cx, JobOutcome::Succeeded),
-            (Phase::Backoff { .. } | Phase::Committing | Phase::Ended(_), None) => {}
+        let deadlines = self.deadlines(cx, workerless);
+        let due = |deadline: Option<Timestamp>| deadline.is_some_and(|at| at <= cx.now);
+        if due(deadlines.timeout) {
+            self.fail(cx, timeout(self.plan.timeout_ms.unwrap_or_default()));
+        } else if due(deadlines.lease) {
+            self.stop(cx, "its client is gone".to_owned());
+        } else if due(deadlines.workers) {
+            self.fail(cx, no_workers(cx.config.no_workers_grace_ms, last_worker));
+        } else if due(deadlines.delay) {
+            self.advance(PhaseEvent::Resume);
+            self.resumed = cx.now;
+            cx.out.touched.insert(self.id);
         }
     }
 
@@ -238,6 +242,18 @@ impl Job {
         };
         self.plan.count_checks.iter().find_map(|check| check.broken_by(rows(&check.step)))
     }
+}
+
+/// What a job waits for, by what happens then.
+struct Deadlines {
+    /// It has taken too long.
+    timeout: Option<Timestamp>,
+    /// Nobody cares for it any more.
+    lease: Option<Timestamp>,
+    /// It starts again.
+    delay: Option<Timestamp>,
+    /// It has waited too long for workers.
+    workers: Option<Timestamp>,
 }
 
 impl CountCheck {

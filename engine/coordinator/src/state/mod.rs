@@ -8,6 +8,7 @@
 //!                          └── views: what an RPC or a metric shows of it
 
 mod action;
+mod audit;
 mod cluster;
 mod config;
 mod dispatch;
