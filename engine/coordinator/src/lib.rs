@@ -1,10 +1,22 @@
 //! The coordinator: decides what runs where, and never touches data.
 //!
-//! `state` is the whole of the cluster as a pure state machine; `journal` is what survives a restart; `server` turns RPCs
-//! and timers into events and performs the actions that come out.
+//! [`state`] is the whole of the cluster as a pure state machine; `journal` is what survives a restart; `server` turns
+//! RPCs and timers into events and performs the actions that come out. [`Coordinator`] puts them together.
 
-#[allow(dead_code)] // Until the shell uses it.
+mod clock;
+mod config;
+mod coordinator;
+mod error;
+mod http;
 mod journal;
+mod metrics;
+mod process;
+mod server;
 pub mod state;
+mod wire;
 
+pub use config::{CoordinatorConfig, DEFAULT_HTTP_PORT, DEFAULT_PORT, TlsFiles};
+pub use coordinator::{Addresses, Coordinator, run};
+pub use error::CoordinatorError;
 pub use journal::JournalError;
+pub use state::ClusterConfig;

@@ -28,7 +28,6 @@ use tandem_proto::{JobId, Term};
 use tokio::sync::oneshot;
 
 pub use error::JournalError;
-#[allow(unused_imports)]
 pub(crate) use record::{AcceptedJob, Commit, JobWork, JournaledJob, StoredReport};
 
 use crate::state::{Fact, StagedFile};
@@ -83,6 +82,11 @@ impl Journal {
     /// Writes down what is about to be published. When this returns, a restart publishes it; when it fails, none will.
     pub(crate) async fn intend(&self, job: JobId, files: Vec<StagedFile>) -> Result<(), JournalError> {
         self.synced(Entry::Intent { job, files }).await
+    }
+
+    /// Takes back, behind, an intent that came to nothing.
+    pub(crate) fn withdraw(&self, job: JobId) {
+        self.behind(Entry::WithdrawIntent(job));
     }
 
     /// Writes down that everything of a job is published. When this fails it is tried again behind; until it succeeds a

@@ -101,7 +101,7 @@ impl Model {
 /// Entries as a coordinator writes them: about jobs that were accepted, few of them, so that they meet.
 fn entries() -> impl Strategy<Value = Vec<Entry>> {
     let step = (0u8..10, 1u64..5, any::<u8>());
-    prop::collection::vec(step, 1..25).prop_map(|steps| {
+    prop::collection::vec(step, 1..20).prop_map(|steps| {
         let mut model = Model::default();
         let mut entries = Vec::new();
         for (kind, id, byte) in steps {
@@ -140,7 +140,7 @@ fn restore(folder: &Path) -> Result<Restored, JournalError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(10))]
 
     #[test]
     fn any_prefix_of_synced_entries_restores(entries in entries()) {

@@ -1,0 +1,290 @@
+//! A coordinator process from start to end: bind everything, restore, serve, stop.
+//!
+//! ```text
+//!   bind: token, TLS, ports ─► folder locked, term raised, jobs restored ─► addresses known ─► serve … ─► stopped
+//! ```
+//! Invariant: nothing is served before the journal is restored, and nothing is restored when a port is taken.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tandem_jobs::planned::PlannedJob;
+use tandem_proto::transport::{self, ClientSecurity, RequireToken, ServerSecurity, TlsIdentity, Token};
+use tandem_proto::v1::cluster_service_server::ClusterServiceServer;
+use tandem_proto::v1::job_service_server::JobServiceServer;
+use tandem_proto::{JobId, Term};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Server;
+use tracing::info;
+
+use crate::clock::Clock;
+use crate::config::{CoordinatorConfig, TlsFiles};
+use crate::error::CoordinatorError;
+use crate::http::{self, Port};
+use crate::journal::{Commit, Journal, JournalError, JournaledJob, Restored};
+use crate::server::{
+    ClusterHandle, ClusterRpc, Identity, JobEntry, JobRpc, JobTable, Owner, Planner, Relay, Submitter,
+};
+use crate::state::{Action, Cluster, RestoredCommit, RestoredJob};
+
+/// A worker that comes back reports all output it holds in one message.
+const MAX_REPORT_BYTES: usize = 64 << 20;
+/// How long open calls may take to end when the coordinator stops.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// A coordinator whose ports are bound and whose state is restored.
+pub struct Coordinator {
+    grpc: TcpListener,
+    http: TcpListener,
+    addresses: Addresses,
+    security: ServerSecurity,
+    workers: ClientSecurity,
+    server: Server,
+    planner: Planner,
+    journal: Arc<Journal>,
+    clock: Clock,
+    term: Term,
+    cluster_name: String,
+    owner: Owner,
+    handle: ClusterHandle,
+    restored: Vec<Action>,
+    submissions: Vec<(String, JobId)>,
+}
+
+/// Where a coordinator can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// Clients and workers.
+    pub grpc: SocketAddr,
+    /// Health and metrics.
+    pub http: SocketAddr,
+}
+
+/// Binds and serves until `shutdown`.
+///
+/// # Errors
+/// See [`Coordinator::bind`] and [`Coordinator::serve`].
+pub async fn run(config: CoordinatorConfig, shutdown: impl Future<Output = ()>) -> Result<(), CoordinatorError> {
+    Coordinator::bind(config).await?.serve(shutdown).await
+}
+
+impl Coordinator {
+    /// Takes ports and data folder and restores what the journal holds.
+    ///
+    /// # Errors
+    /// Nothing is left behind when an address, token, certificate or the journal cannot be used.
+    pub async fn bind(config: CoordinatorConfig) -> Result<Self, CoordinatorError> {
+        let (security, _) = read_security(&config)?;
+        check_ports(Addresses { grpc: config.listen, http: config.http }, &security)?;
+        transport::server(&security)?;
+        let (grpc, http) = (listen(config.listen).await?, listen(config.http).await?);
+        Self::over(config, grpc, http).await
+    }
+
+    /// The same over ports that are open already, such as a supervisor's, which outlive this process and keep its addresses.
+    /// Those in `config` are not used.
+    ///
+    /// # Errors
+    /// As for [`Self::bind`].
+    pub async fn over(
+        config: CoordinatorConfig,
+        grpc: TcpListener,
+        http: TcpListener,
+    ) -> Result<Self, CoordinatorError> {
+        let (security, workers) = read_security(&config)?;
+        let addresses = Addresses { grpc: bound(&grpc, config.listen)?, http: bound(&http, config.http)? };
+        check_ports(addresses, &security)?;
+        let server = transport::server(&security)?;
+        let planner = Planner::start().map_err(CoordinatorError::Threads)?;
+        let data_dir = config.data_dir.clone();
+        let (journal, restored) = tokio::task::spawn_blocking(move || Journal::open(&data_dir))
+            .await
+            .map_err(|error| CoordinatorError::Owner(error.to_string()))??;
+        let (journal, clock, term) = (Arc::new(journal), Clock::start(), restored.term);
+        let (cluster, jobs, actions) = restore(&config, clock, restored)?;
+        let submissions = jobs.submissions().map(|(submission, job)| (submission.to_owned(), job)).collect();
+        let (owner, handle) = Owner::new(cluster, jobs, (journal.clone(), clock), term, config.cluster_name.clone());
+        let cluster_name = config.cluster_name;
+        Ok(Self {
+            grpc,
+            http,
+            addresses,
+            security,
+            workers,
+            server,
+            planner,
+            journal,
+            clock,
+            term,
+            cluster_name,
+            owner,
+            handle,
+            restored: actions,
+            submissions,
+        })
+    }
+
+    /// Where it listens; with port 0 in the configuration, the ports that were free.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The term of this reign.
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// Serves until `shutdown`. Jobs that run go on at the workers; a coordinator over the same folder takes them over.
+    ///
+    /// # Errors
+    /// A listener or the cluster's owner broke. Everything is stopped then, too.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), CoordinatorError> {
+        let (journal, addresses, term) = (self.journal.clone(), self.addresses, self.term);
+        let stopping = CancellationToken::new();
+        // Whatever ends this call, its tasks end too.
+        let _stop = stopping.clone().drop_guard();
+        let tracker = TaskTracker::new();
+        let mut parts = self.start(&stopping, &tracker);
+        info!(address = %addresses.grpc, http = %addresses.http, %term, "the coordinator serves");
+        let early = tokio::select! {
+            () = shutdown => None,
+            ended = parts.join_next() => ended,
+        };
+        stopping.cancel();
+        tracker.close();
+        let rest = async {
+            tracker.wait().await;
+            while parts.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(STOP_WITHIN, rest).await.is_err() {
+            info!("calls that were still open are cut off");
+            parts.shutdown().await;
+        }
+        if let Err(error) = journal.flush().await {
+            tracing::warn!(%error, "the last entries of the journal could not be written");
+        }
+        match early {
+            None => Ok(()),
+            Some(Ok(ended)) => ended.and(Err(CoordinatorError::Owner("a part ended by itself".to_owned()))),
+            Some(Err(error)) => Err(CoordinatorError::Owner(error.to_string())),
+        }
+    }
+
+    /// Spawns the owner and both listeners.
+    fn start(self, stopping: &CancellationToken, tracker: &TaskTracker) -> JoinSet<Result<(), CoordinatorError>> {
+        let port = Port { handle: self.handle.clone(), clock: self.clock, token: self.security.token.clone() };
+        let http =
+            axum::serve(self.http, http::router(port)).with_graceful_shutdown(stopping.clone().cancelled_owned());
+        let cluster = ClusterRpc::new(self.handle.clone(), self.term, tracker.clone(), stopping.clone());
+        let submitter =
+            Submitter::new(self.planner, (self.journal, self.clock), self.handle.clone(), self.term, self.submissions);
+        let jobs = JobRpc {
+            handle: self.handle,
+            submitter: Arc::new(submitter),
+            relay: Relay::new(self.workers),
+            identity: Identity {
+                cluster_name: self.cluster_name,
+                term: self.term,
+                started: self.clock.started(),
+                http: self.addresses.http,
+            },
+            tracker: tracker.clone(),
+            stopping: stopping.clone(),
+        };
+        let token = RequireToken::new(self.security.token);
+        let cluster = ClusterServiceServer::new(cluster).max_decoding_message_size(MAX_REPORT_BYTES);
+        let mut server = self.server;
+        let grpc = server
+            .add_service(InterceptedService::new(cluster, token.clone()))
+            .add_service(InterceptedService::new(JobServiceServer::new(jobs), token))
+            .serve_with_incoming_shutdown(transport::incoming(self.grpc), stopping.clone().cancelled_owned());
+        let owner = self.owner.run(self.restored, stopping.clone());
+        let mut parts = JoinSet::new();
+        parts.spawn(async move {
+            owner.await;
+            Ok(())
+        });
+        parts.spawn(async move { http.await.map_err(|error| broke("HTTP", &error)) });
+        parts.spawn(async move { grpc.await.map_err(|error| broke("gRPC", &error)) });
+        parts
+    }
+}
+
+fn check_ports(addresses: Addresses, security: &ServerSecurity) -> Result<(), CoordinatorError> {
+    transport::check_bind(addresses.grpc, security)?;
+    // The HTTP port speaks no TLS, so that probes and scrapers on this machine need no certificate.
+    let clear = ServerSecurity { tls: None, ..security.clone() };
+    transport::check_bind(addresses.http, &clear).map_err(|_| CoordinatorError::HttpExposed { address: addresses.http })
+}
+
+fn broke(listener: &'static str, error: &dyn std::error::Error) -> CoordinatorError {
+    CoordinatorError::Serve { listener, reason: error.to_string() }
+}
+
+fn read_security(config: &CoordinatorConfig) -> Result<(ServerSecurity, ClientSecurity), CoordinatorError> {
+    let token_file = config.token_file.clone().unwrap_or_else(|| config.data_dir.join("token"));
+    let token = Token::read(&token_file)?;
+    let tls = config.tls.as_ref().map(|TlsFiles { cert, key, .. }| TlsIdentity::read(cert, key)).transpose()?;
+    let ca_pem = config.tls.as_ref().map(read_authority).transpose()?;
+    Ok((ServerSecurity { token: token.clone(), tls }, ClientSecurity { token: Some(token), ca_pem }))
+}
+
+fn read_authority(files: &TlsFiles) -> Result<Vec<u8>, CoordinatorError> {
+    let path = files.ca.as_ref().unwrap_or(&files.cert);
+    std::fs::read(path).map_err(|source| CoordinatorError::Authority { path: path.clone(), source })
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, CoordinatorError> {
+    TcpListener::bind(address).await.map_err(|source| CoordinatorError::Listen { address, source })
+}
+
+fn bound(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, CoordinatorError> {
+    listener.local_addr().map_err(|source| CoordinatorError::Listen { address, source })
+}
+
+/// The cluster as the journal knows it, and what is to be done at once.
+fn restore(
+    config: &CoordinatorConfig,
+    clock: Clock,
+    restored: Restored,
+) -> Result<(Cluster, JobTable, Vec<Action>), CoordinatorError> {
+    let Restored { term, jobs: journaled, facts } = restored;
+    let mut table = JobTable::default();
+    let mut jobs = Vec::new();
+    for JournaledJob { accepted, commit, report } in journaled {
+        let planned =
+            accepted.work.map(|work| decode_planned(config, work.planned.as_ref(), work.secrets)).transpose()?;
+        let mut entry = JobEntry::new(accepted.submission, &accepted.shape, planned.map(Arc::new));
+        entry.report = report;
+        table.insert(accepted.job, entry);
+        jobs.push(RestoredJob {
+            job: accepted.job,
+            plan: accepted.shape,
+            accepted: accepted.accepted,
+            accepted_term: accepted.term,
+            commit: match commit {
+                None => RestoredCommit::None,
+                Some(Commit::Intended(files)) => RestoredCommit::Intended(files),
+                Some(Commit::Done) => RestoredCommit::Done,
+            },
+        });
+    }
+    let (cluster, actions) = Cluster::restore(config.cluster.clone(), term, clock.now(), jobs, facts);
+    Ok((cluster, table, actions))
+}
+
+fn decode_planned(
+    config: &CoordinatorConfig,
+    data: &[u8],
+    secrets: std::collections::BTreeMap<String, String>,
+) -> Result<PlannedJob, JournalError> {
+    let planned: PlannedJob = postcard::from_bytes(data)
+        .map_err(|error| JournalError::damaged(&config.data_dir, format!("a planned job cannot be read: {error}")))?;
+    Ok(PlannedJob { secrets, ..planned })
+}

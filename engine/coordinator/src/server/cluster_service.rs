@@ -1,0 +1,189 @@
+//! The workers' side of the coordinator: their streams, and the definitions of stages.
+//!
+//! ```text
+//!   stream opened ─► Register ─► let in: reads until it ends or is cut ─► WorkerDisconnected
+//!                        └─────► Rejected (another version), or the stream ends
+//! ```
+
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use prost::Message as _;
+use tandem_proto::v1::cluster_service_server::ClusterService;
+use tandem_proto::v1::{self, worker_message};
+use tandem_proto::{Epoch, JobId, StageId, Term, VERSION, WorkerId, chunks};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{debug, info, warn};
+
+use super::message::{Arrival, ClusterHandle, Message};
+use super::outbox::Outbox;
+use crate::state::{Event, InputsError, Registration};
+use crate::wire;
+
+/// A worker says who it is within this time after opening its stream.
+const REGISTER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Serves workers.
+pub(crate) struct ClusterRpc {
+    handle: ClusterHandle,
+    term: Term,
+    tracker: TaskTracker,
+    stopping: CancellationToken,
+}
+
+type Outgoing = std::pin::Pin<Box<dyn Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
+type Chunks = std::pin::Pin<Box<dyn Stream<Item = Result<v1::Chunk, Status>> + Send>>;
+
+impl ClusterRpc {
+    /// `tracker` owns the tasks that read the streams; they end with `stopping`.
+    pub(crate) fn new(handle: ClusterHandle, term: Term, tracker: TaskTracker, stopping: CancellationToken) -> Self {
+        Self { handle, term, tracker, stopping }
+    }
+
+    /// Lets a worker in: none when the owner does not want it.
+    async fn arrive(
+        &self,
+        registration: Registration,
+        cut: CancellationToken,
+    ) -> Result<Option<(Epoch, mpsc::Receiver<v1::CoordinatorMessage>)>, Status> {
+        let (outbox, outgoing) = Outbox::new(cut);
+        let (answer, answered) = oneshot::channel();
+        let arrival = Arrival { registration, outbox, answer };
+        self.handle.send(Message::Arrived(Box::new(arrival))).await?;
+        Ok(answered.await.ok().map(|epoch| (epoch, outgoing)))
+    }
+}
+
+#[tonic::async_trait]
+impl ClusterService for ClusterRpc {
+    type AttachStream = Outgoing;
+    type GetStageStream = Chunks;
+
+    async fn attach(&self, request: Request<Streaming<v1::WorkerMessage>>) -> Result<Response<Outgoing>, Status> {
+        let mut incoming = request.into_inner();
+        let register = first_message(&mut incoming).await?;
+        if let Some(reason) = misfit(&register) {
+            warn!(worker = register.name, reason, "a worker was rejected");
+            let last = tokio_stream::once(Ok(wire::rejected(reason)));
+            return Ok(Response::new(Box::pin(last)));
+        }
+        if register.term > self.term.0 {
+            return Err(Status::failed_precondition(format!(
+                "the worker has seen term {}; this coordinator's is {}",
+                register.term, self.term
+            )));
+        }
+        let worker = WorkerId(register.worker);
+        let name = register.name.clone();
+        let registration = wire::registration(register).map_err(invalid)?;
+        let cut = self.stopping.child_token();
+        let Some((epoch, outgoing)) = self.arrive(registration, cut.clone()).await? else {
+            return Err(Status::failed_precondition("the worker was not let in"));
+        };
+        info!(%worker, name, %epoch, "a worker registered");
+        let handle = self.handle.clone();
+        // The stream's end, whichever side it comes from, cuts the reader.
+        let ended = cut.clone().drop_guard();
+        self.tracker.spawn(async move {
+            read(worker, incoming, &handle, cut).await;
+            debug!(%worker, %epoch, "the worker's stream ended");
+            // Without an owner nobody minds.
+            let _ = handle.event(Event::WorkerDisconnected { worker, epoch }).await;
+        });
+        let cut = ended.disarm();
+        let stream = ReceiverStream::new(outgoing).take_until(cut.clone().cancelled_owned());
+        let guard = cut.drop_guard();
+        let stream = stream.map(move |message| {
+            let _ = &guard;
+            Ok(message)
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn get_stage(&self, request: Request<v1::GetStageRequest>) -> Result<Response<Chunks>, Status> {
+        let v1::GetStageRequest { worker: _, job, stage, inputs_version } = request.into_inner();
+        let (job, stage) = (JobId(job), StageId(stage));
+        let (planned, inputs) = self
+            .handle
+            .look(move |seen| {
+                let inputs = seen.cluster.stage_inputs(job, stage, inputs_version)?;
+                let planned = seen.jobs.get(job).and_then(|entry| entry.planned.clone());
+                planned.map(|planned| (planned, inputs)).ok_or(InputsError::NoSuchJob(job))
+            })
+            .await?
+            .map_err(no_inputs)?;
+        let plan = planned
+            .graph
+            .stages
+            .get((stage.0 as usize).wrapping_sub(1))
+            .ok_or_else(|| no_inputs(InputsError::NoSuchStage(job, stage)))?;
+        let encoded = wire::stage_definition(&planned, plan, inputs).encode_to_vec();
+        Ok(Response::new(Box::pin(tokio_stream::iter(chunks(encoded.into()).map(Ok)))))
+    }
+}
+
+async fn first_message(incoming: &mut Streaming<v1::WorkerMessage>) -> Result<v1::Register, Status> {
+    let first = tokio::time::timeout(REGISTER_WITHIN, incoming.message())
+        .await
+        .map_err(|_| Status::deadline_exceeded("no registration came"))??;
+    match first.and_then(|first| first.message) {
+        Some(worker_message::Message::Register(register)) => Ok(register),
+        _ => Err(Status::invalid_argument("the first message must be a registration")),
+    }
+}
+
+/// Why this worker can never be part of this cluster.
+fn misfit(register: &v1::Register) -> Option<String> {
+    if register.version != VERSION {
+        return Some(format!("the worker is version {}, the coordinator {VERSION}", register.version));
+    }
+    if register.slots == 0 {
+        return Some("the worker has no slots".to_owned());
+    }
+    None
+}
+
+/// Turns messages into events until the stream ends or is cut.
+async fn read(
+    worker: WorkerId,
+    mut incoming: Streaming<v1::WorkerMessage>,
+    handle: &ClusterHandle,
+    cut: CancellationToken,
+) {
+    loop {
+        let message = tokio::select! {
+            () = cut.cancelled() => return,
+            message = incoming.message() => message,
+        };
+        let event = match message {
+            Ok(Some(message)) => wire::worker_event(worker, message),
+            Ok(None) | Err(_) => return,
+        };
+        match event {
+            Ok(event) => {
+                if handle.event(event).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                warn!(%worker, %error, "closing the worker's stream");
+                return cut.cancel();
+            }
+        }
+    }
+}
+
+fn invalid(error: wire::Malformed) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+fn no_inputs(error: InputsError) -> Status {
+    match error {
+        InputsError::NoSuchJob(_) | InputsError::NoSuchStage(..) => Status::not_found(error.to_string()),
+        InputsError::Stale { .. } => Status::failed_precondition(error.to_string()),
+    }
+}

@@ -1,0 +1,36 @@
+//! What a worker needs to run a stage, and what the sinks need to publish it.
+
+use tandem_exec::graph::Stage;
+use tandem_jobs::planned::PlannedJob;
+use tandem_proto::v1;
+
+use crate::state::{StageInput, StagedFile};
+
+/// One stage of `job` with the locations of its inputs.
+pub(crate) fn stage_definition(job: &PlannedJob, stage: &Stage, inputs: Vec<StageInput>) -> v1::StageDefinition {
+    v1::StageDefinition {
+        plan: stage.plan.clone(),
+        inputs: inputs.into_iter().map(stage_input).collect(),
+        settings: job.settings.options.clone().into_iter().collect(),
+        environment: job.environment.iter().chain(&job.secrets).map(|(k, v)| (k.clone(), v.clone())).collect(),
+        query_time_ns: job.settings.query_time_ns,
+        share_plan: stage.share_plan,
+        job_name: job.name.clone(),
+    }
+}
+
+fn stage_input(input: StageInput) -> v1::StageInput {
+    let workers = input.workers.into_iter();
+    v1::StageInput {
+        stage: input.stage.0,
+        workers: workers.map(|(worker, data_address)| v1::WorkerAddress { worker: worker.0, data_address }).collect(),
+        worker_of: input.worker_of,
+        attempt_of: input.attempt_of,
+    }
+}
+
+/// A staged file as the sinks know it.
+pub(crate) fn staged_file(file: StagedFile) -> v1::StagedFile {
+    let StagedFile { sink, staged_path, final_path, rows, bytes, multipart_id, parts } = file;
+    v1::StagedFile { sink, staged_path, final_path, rows, bytes, multipart_id, parts }
+}
