@@ -11,7 +11,9 @@ use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Field, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, TimeUnit, TimestampMicrosecondType,
 };
+use arrow::error::ArrowError;
 
+use super::nested::Nested;
 use super::schema::type_name;
 use super::values;
 use crate::error::PlanError;
@@ -76,6 +78,8 @@ enum Values {
     Date(PrimitiveBuilder<Date32Type>),
     Timestamp(PrimitiveBuilder<TimestampMicrosecondType>),
     Decimal(Decimal128Builder, u8, i8),
+    /// A list or struct, which only JSON holds.
+    Nested(Nested),
     /// A string column that is checked and not kept.
     Checked(usize),
 }
@@ -103,11 +107,10 @@ impl Column {
                     .map_err(|error| PlanError::invalid(format!("column `{}`: {error}", field.name())))?;
                 Values::Decimal(builder, precision, scale)
             }
+            DataType::List(_) | DataType::Struct(_) => Values::Nested(Nested::new(field)),
             other => {
-                return Err(PlanError::invalid(format!(
-                    "column `{}` has type {other}, which text files cannot hold",
-                    field.name()
-                )));
+                let what = format!("column `{}` has type {other}, which text files cannot hold", field.name());
+                return Err(PlanError::invalid(what));
             }
         };
         Ok(Self { data_type: field.data_type().clone(), not_null: !field.is_nullable(), values })
@@ -151,6 +154,13 @@ impl Column {
                     }
                 }
             }
+            Values::Nested(nested) => {
+                for (index, cell) in numbered {
+                    if let Err(fault) = nested.push_text(cell.text, not_null) {
+                        faulty(index, fault);
+                    }
+                }
+            }
             Values::Checked(rows) => {
                 for (index, cell) in numbered {
                     *rows += 1;
@@ -191,9 +201,45 @@ impl Column {
         }
     }
 
-    /// The rows so far as an array; none for a column that is only checked. The column is empty afterwards.
-    pub(crate) fn finish(&mut self) -> Option<ArrayRef> {
+    /// Appends a whole number, if the column holds numbers.
+    pub(crate) fn push_integer(&mut self, value: i64) -> Option<Result<(), Fault>> {
         Some(match &mut self.values {
+            Values::Int8(builder) => push_number(builder, i8::try_from(value).ok()),
+            Values::Int16(builder) => push_number(builder, i16::try_from(value).ok()),
+            Values::Int32(builder) => push_number(builder, i32::try_from(value).ok()),
+            Values::Int64(builder) => push_number(builder, Some(value)),
+            Values::Float32(builder) => push_number(builder, Some(value as f32)),
+            Values::Float64(builder) => push_number(builder, Some(value as f64)),
+            _ => return None,
+        })
+    }
+
+    /// Appends a number with a fraction, if the column holds such.
+    pub(crate) fn push_float(&mut self, value: f64) -> Option<Result<(), Fault>> {
+        Some(match &mut self.values {
+            Values::Float32(builder) => push_number(builder, Some(value as f32)),
+            Values::Float64(builder) => push_number(builder, Some(value)),
+            _ => return None,
+        })
+    }
+
+    /// Whether it holds lists or structs.
+    pub(crate) fn is_nested(&self) -> bool {
+        matches!(self.values, Values::Nested(_))
+    }
+
+    /// Appends a list or an object to a column that holds such.
+    pub(crate) fn push_nested(&mut self, value: &serde_json::Value) -> Result<(), Fault> {
+        match &mut self.values {
+            Values::Nested(nested) => nested.push(value),
+            _ => Err(Fault::Type),
+        }
+    }
+
+    /// The rows so far as an array; none for a column that is only checked. The column is empty afterwards.
+    pub(crate) fn finish(&mut self) -> Result<Option<ArrayRef>, ArrowError> {
+        Ok(Some(match &mut self.values {
+            Values::Nested(nested) => nested.finish()?,
             Values::String(builder) => Arc::new(builder.finish()),
             Values::Binary(builder) => Arc::new(builder.finish()),
             Values::Boolean(builder) => Arc::new(builder.finish()),
@@ -208,10 +254,18 @@ impl Column {
             Values::Decimal(builder, ..) => Arc::new(builder.finish()),
             Values::Checked(rows) => {
                 *rows = 0;
-                return None;
+                return Ok(None);
             }
-        })
+        }))
     }
+}
+
+fn push_number<T: ArrowPrimitiveType>(
+    builder: &mut PrimitiveBuilder<T>,
+    value: Option<T::Native>,
+) -> Result<(), Fault> {
+    builder.append_option(value);
+    value.map(|_| ()).ok_or(Fault::Type)
 }
 
 fn fill<'a, T: ArrowPrimitiveType>(

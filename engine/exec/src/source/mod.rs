@@ -2,9 +2,24 @@
 
 mod columns;
 mod csv;
+mod files;
+mod infer;
+mod input;
+mod json;
+mod nested;
+mod open;
+mod plan;
+mod reader;
+mod rows;
+mod scan;
 mod schema;
 mod spec;
+mod split;
+mod table;
 mod values;
 
+pub use self::files::pin_file_scans;
+pub use self::open::open_table;
+pub use self::scan::ScanExec;
 pub use self::schema::parse_schema;
 pub use self::spec::{Compression, OnBadRow, Paths, SourceFormat, SourceSpec};

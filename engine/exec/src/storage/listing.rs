@@ -72,7 +72,8 @@ impl FileEntry {
             format!("its size was {} bytes and is {} bytes", self.size, meta.size)
         } else if self.etag != meta.e_tag && self.etag.is_some() && meta.e_tag.is_some() {
             "its content was replaced".to_owned()
-        } else if self.etag.is_none() && self.modified_ms != meta.last_modified.timestamp_millis() {
+        } else if self.etag.is_none() && self.modified_ms / 1000 != meta.last_modified.timestamp() {
+            // Some stores tell the time in seconds when read and in milliseconds when listed.
             "it was written again".to_owned()
         } else {
             return Ok(());

@@ -1,0 +1,165 @@
+//! What the head of a CSV file says: names of columns, their order, and, from a sample of records, their types.
+
+use datafusion::common::utils::datafusion_strsim::levenshtein;
+
+use super::decoder::CsvLayout;
+use super::records::{Dialect, FieldForm, FieldSpan, Next, RecordReader};
+use crate::source::infer::Kind;
+
+/// Records of a sample.
+const SAMPLE_RECORDS: usize = 20_000;
+
+/// The first records of a file.
+#[derive(Debug, Default)]
+pub(crate) struct CsvHead {
+    /// The cells of the first record.
+    pub(crate) first: Vec<String>,
+    /// What each field of the other records looks like.
+    pub(crate) kinds: Vec<Kind>,
+    /// Records of the sample and their bytes.
+    pub(crate) records: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Why a head says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum HeadError {
+    /// There is no record at all.
+    Empty,
+    /// The first record does not end within the sample.
+    TooLong,
+    /// The first record is not UTF-8.
+    Encoding,
+}
+
+/// Reads the head of a file: `bytes`, which are `all` of it or a first part. The first record counts as a header, and not
+/// as a row, if `header` says so.
+pub(crate) fn read_csv_head(bytes: &[u8], all: bool, dialect: Dialect, header: bool) -> Result<CsvHead, HeadError> {
+    let mut reader = RecordReader::new(dialect, 1);
+    reader.push(bytes);
+    reader.skip_byte_order_mark();
+    if all {
+        reader.end();
+    }
+    let mut fields = Vec::new();
+    let first = match reader.next(&mut fields, usize::MAX) {
+        Next::Record(_) => cells(&reader, dialect, &fields),
+        Next::End => return Err(HeadError::Empty),
+        Next::NeedInput | Next::Broken { .. } => return Err(HeadError::TooLong),
+    };
+    let names: Result<Vec<String>, _> = first.iter().map(|cell| String::from_utf8(cell.clone())).collect();
+    let mut head = CsvHead { first: names.map_err(|_| HeadError::Encoding)?, ..CsvHead::default() };
+    head.kinds.resize(head.first.len(), Kind::Nothing);
+    if !header {
+        head.add(&first, first.iter().map(Vec::len).sum::<usize>() + first.len());
+    }
+    while head.records < SAMPLE_RECORDS {
+        fields.clear();
+        let Next::Record(record) = reader.next(&mut fields, usize::MAX) else { break };
+        // A ragged record says nothing about columns.
+        if fields.len() == head.first.len() {
+            head.add(&cells(&reader, dialect, &fields), (record.end - record.start) as usize + 1);
+        }
+    }
+    Ok(head)
+}
+
+impl CsvHead {
+    fn add(&mut self, cells: &[Vec<u8>], bytes: usize) {
+        for (kind, cell) in self.kinds.iter_mut().zip(cells) {
+            *kind = std::mem::take(kind).and(Kind::of_text(cell));
+        }
+        self.records += 1;
+        self.bytes += bytes;
+    }
+
+    /// Bytes of a row, on average.
+    pub(crate) fn row_bytes(&self) -> u32 {
+        const GUESS: usize = 100;
+        let average = self.bytes.checked_div(self.records).unwrap_or(GUESS);
+        u32::try_from(average.max(1)).unwrap_or(u32::MAX)
+    }
+}
+
+fn cells(reader: &RecordReader, dialect: Dialect, fields: &[FieldSpan]) -> Vec<Vec<u8>> {
+    let cell = |span: &FieldSpan| {
+        let bytes = &reader.data()[span.start as usize..span.end as usize];
+        if span.form == FieldForm::Escaped { dialect.unescape(bytes) } else { bytes.to_vec() }
+    };
+    fields.iter().map(cell).collect()
+}
+
+/// Where `columns` are in files with this header; else the first column that is not there.
+pub(crate) fn layout_of<'a>(header: &[String], columns: impl Iterator<Item = &'a str>) -> Result<CsvLayout, &'a str> {
+    let find = |name: &'a str| {
+        let exact = header.iter().position(|other| other == name);
+        let loose = || header.iter().position(|other| other.trim().eq_ignore_ascii_case(name.trim()));
+        exact.or_else(loose).map(|place| place as u32).ok_or(name)
+    };
+    Ok(CsvLayout { fields: header.len() as u32, columns: columns.map(find).collect::<Result<_, _>>()? })
+}
+
+/// The name in `header` that is most like `name`.
+pub(crate) fn nearest<'a>(name: &str, header: &'a [String]) -> Option<&'a str> {
+    let distance = |other: &&String| levenshtein(&name.to_lowercase(), &other.trim().to_lowercase());
+    header.iter().min_by_key(distance).map(|name| name.trim())
+}
+
+/// Names for the columns of a file: those of the header, told apart, or `column_1`, `column_2`, ….
+pub(crate) fn column_names(first: &[String], header: bool) -> Vec<String> {
+    let mut names: Vec<String> = Vec::with_capacity(first.len());
+    for (place, cell) in first.iter().enumerate() {
+        let wanted = match cell.trim() {
+            name if header && !name.is_empty() => name.to_owned(),
+            _ => format!("column_{}", place + 1),
+        };
+        let taken = |name: &str| names.iter().any(|other| other == name);
+        let mut name = wanted.clone();
+        let mut number = 2;
+        while taken(&name) {
+            name = format!("{wanted}_{number}");
+            number += 1;
+        }
+        names.push(name);
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIALECT: Dialect = Dialect { delimiter: b',', quote: Some(b'"') };
+
+    fn owned(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_head_gives_names_types_and_a_row_size() {
+        let head = read_csv_head(b"\xef\xbb\xbfid,\"na\"\"me\"\n1,x\n2,y\n,\nbad\n", true, DIALECT, true).unwrap();
+        assert_eq!(head.first, ["id", "na\"me"]);
+        assert_eq!(head.kinds, [Kind::Integer, Kind::Text]);
+        assert_eq!((head.records, head.row_bytes()), (3, 3));
+        let head = read_csv_head(b"1,x\n2", false, DIALECT, false).unwrap();
+        assert_eq!((head.records, head.kinds[0].clone()), (1, Kind::Integer));
+        assert_eq!(read_csv_head(b"\n\n", true, DIALECT, true).unwrap_err(), HeadError::Empty);
+        assert_eq!(read_csv_head(b"a,b", false, DIALECT, true).unwrap_err(), HeadError::TooLong);
+        assert_eq!(read_csv_head(b"\"a,b", true, DIALECT, true).unwrap_err(), HeadError::TooLong);
+        assert_eq!(read_csv_head(b"a,\xff\n", true, DIALECT, true).unwrap_err(), HeadError::Encoding);
+    }
+
+    #[test]
+    fn columns_are_found_by_name_and_missing_ones_named() {
+        let header = owned(&["Event_ID", " quantity ", "id"]);
+        assert_eq!(layout_of(&header, ["id", "event_id", "quantity"].into_iter()).unwrap().columns, [2, 0, 1]);
+        assert_eq!(layout_of(&header, ["id", "quantiy"].into_iter()), Err("quantiy"));
+        assert_eq!(nearest("quantiy", &header), Some("quantity"));
+    }
+
+    #[test]
+    fn names_are_told_apart() {
+        assert_eq!(column_names(&owned(&["a", "", "a", "a_2"]), true), ["a", "column_2", "a_2", "a_2_2"]);
+        assert_eq!(column_names(&owned(&["1", "2"]), false), ["column_1", "column_2"]);
+    }
+}

@@ -1,0 +1,8 @@
+//! JSON: cutting bytes into objects and objects into typed batches.
+
+mod decoder;
+mod sample;
+mod split;
+
+pub(crate) use self::decoder::{JsonDecoder, JsonStart};
+pub(crate) use self::sample::{is_json_array, read_json_head};

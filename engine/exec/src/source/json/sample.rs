@@ -1,0 +1,83 @@
+//! What the head of a JSON file says: lines or one array, and, from a sample of objects, the columns.
+
+use serde_json::Value;
+
+use super::split::{Next, ObjectReader};
+use crate::source::infer::Kind;
+
+/// Objects of a sample.
+const SAMPLE_OBJECTS: usize = 10_000;
+
+/// The first objects of a file.
+#[derive(Debug, Default)]
+pub(crate) struct JsonHead {
+    /// The keys of the objects, in the order they were met, and what their values are.
+    pub(crate) columns: Vec<(String, Kind)>,
+    /// Objects of the sample and their bytes.
+    pub(crate) objects: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Whether the first byte that is not space begins an array.
+pub(crate) fn is_json_array(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    bytes.trim_ascii_start().first() == Some(&b'[')
+}
+
+/// Reads the head of a file: `bytes`, which are `all` of it or a first part.
+pub(crate) fn read_json_head(bytes: &[u8], all: bool, is_array: bool) -> JsonHead {
+    let mut reader = ObjectReader::new(is_array, 1);
+    reader.push(bytes);
+    reader.skip_byte_order_mark();
+    if all {
+        reader.end();
+    }
+    let mut head = JsonHead::default();
+    let mut kind = Kind::Nothing;
+    while head.objects < SAMPLE_OBJECTS {
+        match reader.next() {
+            Next::Object(span) => {
+                // What is not an object becomes a bad row when it is read.
+                let object = serde_json::from_slice::<Value>(&reader.data()[span.start..span.end]);
+                if let Ok(object @ Value::Object(_)) = object {
+                    kind = kind.and(Kind::of_json(&object));
+                    head.objects += 1;
+                    head.bytes += span.end - span.start + 1;
+                }
+            }
+            Next::Broken { .. } => {}
+            Next::NeedInput | Next::End => break,
+        }
+    }
+    if let Kind::Object(columns) = kind {
+        head.columns = columns;
+    }
+    head
+}
+
+impl JsonHead {
+    /// Bytes of a row, on average.
+    pub(crate) fn row_bytes(&self) -> u32 {
+        const GUESS: usize = 200;
+        let average = self.bytes.checked_div(self.objects).unwrap_or(GUESS);
+        u32::try_from(average.max(1)).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_arrays_give_the_same_columns() {
+        let lines = b"{\"a\":1,\"b\":\"x\"}\nnonsense\n{\"a\":2.5,\"c\":null}\n{\"a\":";
+        let array = b" [{\"a\":1,\"b\":\"x\"},\n{\"a\":2.5,\"c\":null}, {\"a\"";
+        assert!(!is_json_array(lines) && is_json_array(array));
+        for (bytes, is_array) in [(&lines[..], false), (&array[..], true)] {
+            let head = read_json_head(bytes, false, is_array);
+            let expected = [("a", Kind::Double), ("b", Kind::Text), ("c", Kind::Nothing)];
+            assert_eq!(head.columns, expected.map(|(name, kind)| (name.to_owned(), kind)));
+            assert_eq!(head.objects, 2);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Opens a source: lists its files, looks at their heads, and makes a table of them. Nothing is read afterwards but the
+//! files of this list.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::prelude::SessionContext;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::csv::{CsvHead, CsvLayout, Dialect, HeadError, column_names, layout_of, nearest, read_csv_head};
+use super::files::open_file_table;
+use super::infer::schema_of;
+use super::input::read_head;
+use super::json::{is_json_array, read_json_head};
+use super::plan::{ScanFile, ScanPlan, TextFormat};
+use super::schema::parse_schema;
+use super::spec::{OnBadRow, SourceFormat, SourceSpec};
+use super::table::TextTable;
+use crate::error::{PlanError, TaskError};
+use crate::storage::{FileEntry, Storage};
+
+/// What is read of the first file to find out types.
+const SAMPLE_BYTES: u64 = 1 << 20;
+/// What is read of every other file to find out its columns.
+const HEAD_BYTES: u64 = 64 << 10;
+/// Files whose heads are read at once.
+const HEADS_AT_ONCE: usize = 32;
+
+/// The table of `spec`'s files as they are now. What is wrong with the spec, a path or the files is an error here, before
+/// anything runs.
+pub async fn open_table(
+    spec: &SourceSpec,
+    storage: &Arc<Storage>,
+    context: &SessionContext,
+) -> Result<Arc<dyn TableProvider>, PlanError> {
+    spec.validate()?;
+    let declared = spec.schema.as_deref().map(parse_schema).transpose().map_err(|error| in_source(spec, error))?;
+    let mut files = Vec::new();
+    let mut locations = Vec::new();
+    for path in spec.path.iter() {
+        let location = storage.resolve(path, &spec.base_dir)?;
+        files.extend(storage.list(&location).await?);
+        locations.push(location);
+    }
+    let (format, files) = spec.select(files)?;
+    if files.iter().all(|file| file.size == 0) {
+        return Err(spec.invalid(&format!("the input is empty: {}", files[0]), ""));
+    }
+    if !format.is_text() {
+        return open_file_table(spec, format, files, &locations, declared, storage, context).await;
+    }
+    let files: Vec<FileEntry> = files.into_iter().filter(|file| file.size > 0).collect();
+    let plan = match format {
+        SourceFormat::Csv | SourceFormat::Tsv => plan_csv(spec, format, files, declared, storage).await?,
+        _ => plan_json(spec, format, files, declared, storage).await?,
+    };
+    Ok(Arc::new(TextTable::new(plan, storage.clone())))
+}
+
+async fn plan_csv(
+    spec: &SourceSpec,
+    format: SourceFormat,
+    files: Vec<FileEntry>,
+    declared: Option<Schema>,
+    storage: &Storage,
+) -> Result<ScanPlan, PlanError> {
+    let dialect = Dialect { delimiter: spec.delimiter_byte(format)?, quote: spec.quote_byte()? };
+    let header = spec.header.unwrap_or(true);
+    // Without a header, all files are laid out alike and one sample says enough.
+    let looked_at = if header { files.len() } else { 1 };
+    let bytes = heads(spec, &files[..looked_at], storage).await?;
+    let heads: Vec<Option<CsvHead>> = files
+        .iter()
+        .zip(bytes)
+        .map(|(file, (bytes, all))| csv_head(spec, file, &bytes, all, dialect, header))
+        .collect::<Result<_, _>>()?;
+    let Some(first) = heads.iter().flatten().next() else {
+        return Err(spec.invalid(&format!("the input is empty: {}", files[0]), ""));
+    };
+    let schema = match declared {
+        Some(schema) => schema,
+        None => {
+            let names = column_names(&first.first, header);
+            schema_of(&names.into_iter().zip(first.kinds.iter().cloned()).collect::<Vec<_>>())
+        }
+    };
+    let row_bytes = first.row_bytes();
+    let mut layouts: Vec<CsvLayout> = Vec::new();
+    let mut scan_files = Vec::with_capacity(files.len());
+    for (index, entry) in files.into_iter().enumerate() {
+        let layout = match heads.get(index).filter(|_| header) {
+            Some(None) => continue,
+            Some(Some(head)) => csv_layout(spec, &entry, head, &schema)?,
+            None => positional_layout(spec, &entry, first, &schema)?,
+        };
+        let place = layouts.iter().position(|known| *known == layout).unwrap_or_else(|| {
+            layouts.push(layout);
+            layouts.len() - 1
+        });
+        let compression = spec.compression_of(&entry);
+        scan_files.push(ScanFile { entry, compression, layout: place as u32, is_array: false });
+    }
+    let format = TextFormat::Csv { dialect, header, layouts };
+    Ok(scan_plan(spec, schema, format, scan_files, row_bytes))
+}
+
+/// The head of a file; none when it has no record.
+fn csv_head(
+    spec: &SourceSpec,
+    file: &FileEntry,
+    bytes: &[u8],
+    all: bool,
+    dialect: Dialect,
+    header: bool,
+) -> Result<Option<CsvHead>, PlanError> {
+    match read_csv_head(bytes, all, dialect, header) {
+        Ok(head) => Ok(Some(head)),
+        Err(HeadError::Empty) => Ok(None),
+        Err(HeadError::TooLong) => {
+            Err(spec.invalid(&format!("the first record does not end: {file}:1"), "check delimiter and quote"))
+        }
+        Err(HeadError::Encoding) => {
+            Err(spec.invalid(&format!("the first record is not UTF-8: {file}:1"), "convert the file to UTF-8"))
+        }
+    }
+}
+
+fn csv_layout(spec: &SourceSpec, file: &FileEntry, head: &CsvHead, schema: &Schema) -> Result<CsvLayout, PlanError> {
+    let names = column_names(&head.first, true);
+    let columns = schema.fields().iter().map(|field| field.name().as_str());
+    layout_of(&names, columns).map_err(|missing| {
+        let nearest = nearest(missing, &names).unwrap_or_default();
+        spec.invalid(
+            &format!("column `{missing}` is not in the header: {file}"),
+            &format!("did you mean `{nearest}`? set header = false if the file has no header"),
+        )
+    })
+}
+
+fn positional_layout(
+    spec: &SourceSpec,
+    file: &FileEntry,
+    head: &CsvHead,
+    schema: &Schema,
+) -> Result<CsvLayout, PlanError> {
+    let (declared, found) = (schema.fields().len(), head.first.len());
+    if declared != found {
+        let what = format!("the schema has {declared} columns and the first record {found}: {file}:1");
+        return Err(spec.invalid(&what, "without a header, name every column in order"));
+    }
+    Ok(CsvLayout { fields: found as u32, columns: (0..found as u32).collect() })
+}
+
+async fn plan_json(
+    spec: &SourceSpec,
+    format: SourceFormat,
+    files: Vec<FileEntry>,
+    declared: Option<Schema>,
+    storage: &Storage,
+) -> Result<ScanPlan, PlanError> {
+    // In JSON lines, only the first file is looked at; a .json file is lines or an array.
+    let looked_at = if format == SourceFormat::Json { files.len() } else { 1 };
+    let heads = heads(spec, &files[..looked_at], storage).await?;
+    let is_array =
+        |index: usize| format == SourceFormat::Json && heads.get(index).is_some_and(|(bytes, _)| is_json_array(bytes));
+    let (bytes, all) = &heads[0];
+    let sample = read_json_head(bytes, *all, is_array(0));
+    let schema = match declared {
+        Some(schema) => schema,
+        None if sample.columns.is_empty() => {
+            return Err(
+                spec.invalid(&format!("there is no object to learn columns from: {}", files[0]), "add a schema")
+            );
+        }
+        None => schema_of(&sample.columns),
+    };
+    let scan_file = |(index, entry): (usize, FileEntry)| {
+        let compression = spec.compression_of(&entry);
+        ScanFile { entry, compression, layout: 0, is_array: is_array(index) }
+    };
+    let scan_files = files.into_iter().enumerate().map(scan_file).collect();
+    Ok(scan_plan(spec, schema, TextFormat::Json, scan_files, sample.row_bytes()))
+}
+
+fn scan_plan(spec: &SourceSpec, schema: Schema, format: TextFormat, files: Vec<ScanFile>, row_bytes: u32) -> ScanPlan {
+    let on_bad_row = spec.bad_row_policy();
+    ScanPlan {
+        source: spec.name.clone(),
+        schema: if on_bad_row == OnBadRow::Null { all_nullable(&schema) } else { Arc::new(schema) },
+        format,
+        files,
+        on_bad_row,
+        rejects: spec.rejects.clone(),
+        row_bytes,
+    }
+}
+
+/// Where bad rows are kept, any column may be null.
+fn all_nullable(schema: &Schema) -> SchemaRef {
+    let fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// The heads of `files`, in order: a sample of the first, of the others enough for a header. With each, whether it is all
+/// of the file.
+async fn heads(spec: &SourceSpec, files: &[FileEntry], storage: &Storage) -> Result<Vec<(Vec<u8>, bool)>, PlanError> {
+    let mut reads = Vec::with_capacity(files.len());
+    for (index, file) in files.iter().enumerate() {
+        let bytes = if index == 0 { SAMPLE_BYTES } else { HEAD_BYTES };
+        reads.push(read_head(file.open_store(storage)?, file.clone(), spec.compression_of(file), bytes));
+    }
+    let heads = stream::iter(reads).buffered(HEADS_AT_ONCE).try_collect().await;
+    heads.map_err(|error: TaskError| PlanError::Storage(error.to_string()))
+}
+
+fn in_source(spec: &SourceSpec, error: PlanError) -> PlanError {
+    match error {
+        PlanError::Invalid { message, help } => {
+            PlanError::Invalid { message: format!("source `{}`: {message}", spec.name), help }
+        }
+        other => other,
+    }
+}

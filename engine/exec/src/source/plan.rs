@@ -1,0 +1,116 @@
+//! A scan of text files as data: what is read, how, and which partition reads which bytes. Fixed when the job is planned
+//! and carried to the workers as it is.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow_ipc::convert::{IpcSchemaEncoder, try_schema_from_flatbuffer_bytes};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::csv::{CsvLayout, Dialect};
+use super::spec::{Compression, OnBadRow};
+use crate::storage::FileEntry;
+
+/// All about a scan but what one query asks of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ScanPlan {
+    /// The source's name.
+    pub(crate) source: String,
+    /// The table's columns.
+    #[serde(serialize_with = "write_schema", deserialize_with = "read_schema")]
+    pub(crate) schema: SchemaRef,
+    /// How bytes become rows.
+    pub(crate) format: TextFormat,
+    /// The fixed input list.
+    pub(crate) files: Vec<ScanFile>,
+    /// What becomes of bad rows.
+    pub(crate) on_bad_row: OnBadRow,
+    /// The folder of rejects.
+    pub(crate) rejects: Option<String>,
+    /// Estimate, from a sample: uncompressed bytes of a row.
+    pub(crate) row_bytes: u32,
+}
+
+/// How bytes become rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum TextFormat {
+    /// CSV records.
+    Csv {
+        dialect: Dialect,
+        /// The first record of each file names the columns.
+        header: bool,
+        /// The orders of columns that files have.
+        layouts: Vec<CsvLayout>,
+    },
+    /// JSON objects.
+    Json,
+}
+
+/// One file of a scan.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ScanFile {
+    pub(crate) entry: FileEntry,
+    pub(crate) compression: Compression,
+    /// CSV: its place in the layouts.
+    pub(crate) layout: u32,
+    /// JSON: it is one array, not a line per object.
+    pub(crate) is_array: bool,
+}
+
+/// A range of one file, from record boundary to record boundary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Segment {
+    /// The file's place in the list.
+    pub(crate) file: u32,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// The line of its first byte.
+    pub(crate) line: u64,
+}
+
+/// What each partition reads, in order.
+pub(crate) type Partitions = Vec<Vec<Segment>>;
+
+impl ScanFile {
+    /// Whether several partitions may read it.
+    pub(crate) fn can_be_split(&self) -> bool {
+        self.compression == Compression::None && !self.is_array
+    }
+}
+
+impl TextFormat {
+    /// Its name for people.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Csv { .. } => "csv",
+            Self::Json => "json",
+        }
+    }
+
+    /// What may hide line ends inside of a record.
+    pub(crate) fn quotes(&self) -> Option<Dialect> {
+        match self {
+            Self::Csv { dialect, .. } => Some(*dialect),
+            Self::Json => None,
+        }
+    }
+}
+
+impl ScanPlan {
+    /// Estimate: rows in these many bytes of `file`.
+    pub(crate) fn estimated_rows(&self, file: &ScanFile, bytes: u64) -> u64 {
+        const TYPICAL_RATIO: u64 = 5;
+        let expanded = if file.compression == Compression::None { bytes } else { bytes.saturating_mul(TYPICAL_RATIO) };
+        expanded / u64::from(self.row_bytes.max(1))
+    }
+}
+
+fn write_schema<S: Serializer>(schema: &SchemaRef, serializer: S) -> Result<S::Ok, S::Error> {
+    let encoded = IpcSchemaEncoder::new().schema_to_fb(schema);
+    serializer.serialize_bytes(encoded.finished_data())
+}
+
+fn read_schema<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SchemaRef, D::Error> {
+    let encoded = Vec::<u8>::deserialize(deserializer)?;
+    try_schema_from_flatbuffer_bytes(&encoded).map(Arc::new).map_err(serde::de::Error::custom)
+}
