@@ -12,7 +12,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{internal_datafusion_err, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
-use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalExpr};
+use datafusion::physical_expr::{AcrossPartitions, ConstExpr, EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
@@ -27,8 +27,10 @@ use datafusion_proto::protobuf;
 use prost::Message;
 use tandem_proto::StageId;
 
+use crate::probe::{Check, ProbeExec};
 use crate::shuffle::{ReadMode, ShuffleReadExec};
 use crate::sink::SinkSpec;
+use crate::source::ScanExec;
 
 /// A stage plan as a worker runs it.
 #[derive(Debug)]
@@ -66,7 +68,7 @@ struct StageMessage {
 
 #[derive(Clone, PartialEq, Message)]
 struct ExtensionMessage {
-    #[prost(oneof = "Extension", tags = "1, 2, 3")]
+    #[prost(oneof = "Extension", tags = "1, 2, 3, 4, 5")]
     node: Option<Extension>,
 }
 
@@ -78,6 +80,27 @@ enum Extension {
     RecursiveQuery(RecursiveQueryMessage),
     #[prost(message, tag = "3")]
     WorkTable(WorkTableMessage),
+    #[prost(message, tag = "4")]
+    Probe(ProbeMessage),
+    #[prost(bytes, tag = "5")]
+    Scan(Vec<u8>),
+}
+
+/// A row counter with checks; what it counts is the node's input.
+#[derive(Clone, PartialEq, Message)]
+struct ProbeMessage {
+    #[prost(string, tag = "1")]
+    step: String,
+    #[prost(message, repeated, tag = "2")]
+    checks: Vec<CheckMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CheckMessage {
+    #[prost(string, tag = "1")]
+    text: String,
+    #[prost(message, optional, tag = "2")]
+    predicate: Option<protobuf::PhysicalExprNode>,
 }
 
 /// A recursive query; its two terms are the node's inputs.
@@ -111,7 +134,34 @@ struct ShuffleReadMessage {
     #[prost(message, optional, tag = "4")]
     partitioning: Option<protobuf::Partitioning>,
     #[prost(message, repeated, tag = "5")]
-    ordering: Vec<protobuf::PhysicalSortExprNode>,
+    orderings: Vec<OrderingMessage>,
+    #[prost(message, repeated, tag = "6")]
+    equal: Vec<EqualMessage>,
+    #[prost(message, repeated, tag = "7")]
+    constants: Vec<ConstantMessage>,
+}
+
+/// Rows of each partition are ordered by these.
+#[derive(Clone, PartialEq, Message)]
+struct OrderingMessage {
+    #[prost(message, repeated, tag = "1")]
+    by: Vec<protobuf::PhysicalSortExprNode>,
+}
+
+/// These have the same value in each row.
+#[derive(Clone, PartialEq, Message)]
+struct EqualMessage {
+    #[prost(message, repeated, tag = "1")]
+    expressions: Vec<protobuf::PhysicalExprNode>,
+}
+
+/// This has the same value in all rows of a partition, or of all partitions.
+#[derive(Clone, PartialEq, Message)]
+struct ConstantMessage {
+    #[prost(message, optional, tag = "1")]
+    expression: Option<protobuf::PhysicalExprNode>,
+    #[prost(bool, tag = "2")]
+    uniform: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, prost::Enumeration)]
@@ -181,6 +231,8 @@ impl PhysicalExtensionCodec for TandemCodec {
         match message.node {
             Some(Extension::ShuffleRead(read)) => Ok(Arc::new(decode_read(&read, context, converter)?)),
             Some(Extension::RecursiveQuery(query)) => decode_recursive_query(query, inputs),
+            Some(Extension::Probe(probe)) => decode_probe(probe, inputs, context, converter),
+            Some(Extension::Scan(scan)) => Ok(Arc::new(ScanExec::from_bytes(&scan)?)),
             Some(Extension::WorkTable(table)) => {
                 Ok(Arc::new(WorkTableExec::new(table.name, decode_schema(table.schema.as_ref())?, None)?))
             }
@@ -205,6 +257,10 @@ impl PhysicalExtensionCodec for TandemCodec {
         } else if let Some(table) = node.downcast_ref::<WorkTableExec>() {
             let schema = Some(table.schema().as_ref().try_into()?);
             Extension::WorkTable(WorkTableMessage { name: table.name().to_owned(), schema })
+        } else if let Some(probe) = node.downcast_ref::<ProbeExec>() {
+            Extension::Probe(encode_probe(probe, converter)?)
+        } else if let Some(scan) = node.downcast_ref::<ScanExec>() {
+            Extension::Scan(scan.to_bytes()?)
         } else {
             return internal_err!("{} cannot be sent to workers", node.name());
         };
@@ -215,21 +271,33 @@ impl PhysicalExtensionCodec for TandemCodec {
 
 fn encode_read(read: &ShuffleReadExec, converter: &dyn PhysicalProtoConverterExtension) -> Result<ShuffleReadMessage> {
     let properties = read.properties();
-    let ordering = match properties.output_ordering() {
-        Some(ordering) => serialize_physical_sort_exprs(ordering.iter().cloned(), &TandemCodec, converter)?,
-        None => Vec::new(),
-    };
+    let equivalences = properties.equivalence_properties();
     let mode = match read.mode() {
         ReadMode::Hash => ReadModeMessage::Hash,
         ReadMode::All => ReadModeMessage::All,
         ReadMode::Each => ReadModeMessage::Each,
     };
+    let encode = |expression: &Arc<dyn PhysicalExpr>| converter.physical_expr_to_proto(expression, &TandemCodec);
+    let orderings = equivalences.oeq_class().iter().map(|ordering| {
+        let by = serialize_physical_sort_exprs(ordering.iter().cloned(), &TandemCodec, converter)?;
+        Ok(OrderingMessage { by })
+    });
+    let equal = equivalences
+        .eq_group()
+        .iter()
+        .map(|class| Ok(EqualMessage { expressions: class.iter().map(encode).collect::<Result<_>>()? }));
+    let constants = equivalences.constants().into_iter().map(|constant| {
+        let uniform = matches!(constant.across_partitions, AcrossPartitions::Uniform(_));
+        Ok(ConstantMessage { expression: Some(encode(&constant.expr)?), uniform })
+    });
     Ok(ShuffleReadMessage {
         stage: read.stage().0,
         mode: mode as i32,
         schema: Some(read.schema().as_ref().try_into()?),
         partitioning: Some(serialize_partitioning(&properties.partitioning, &TandemCodec, converter)?),
-        ordering,
+        orderings: orderings.collect::<Result<_>>()?,
+        equal: equal.collect::<Result<_>>()?,
+        constants: constants.collect::<Result<_>>()?,
     })
 }
 
@@ -242,13 +310,54 @@ fn decode_read(
     let context = PhysicalPlanDecodeContext::new(context, &TandemCodec);
     let partitioning = parse_protobuf_partitioning(message.partitioning.as_ref(), &context, &schema, converter)?
         .ok_or_else(|| internal_datafusion_err!("a shuffle read without a partitioning"))?;
-    let ordering = parse_physical_sort_exprs(&message.ordering, &context, &schema, converter)?;
     let mode = match message.mode() {
         ReadModeMessage::Hash => ReadMode::Hash,
         ReadModeMessage::All => ReadMode::All,
         ReadModeMessage::Each => ReadMode::Each,
     };
-    Ok(ShuffleReadExec::new(StageId(message.stage), mode, schema, partitioning, LexOrdering::new(ordering)))
+    let decode = |expression| converter.proto_to_physical_expr(expression, &schema, &context);
+    let mut equivalences = EquivalenceProperties::new(Arc::clone(&schema));
+    for class in &message.equal {
+        let expressions = class.expressions.iter().map(decode).collect::<Result<Vec<_>>>()?;
+        for pair in expressions.windows(2) {
+            equivalences.add_equal_conditions(Arc::clone(&pair[0]), Arc::clone(&pair[1]))?;
+        }
+    }
+    for constant in &message.constants {
+        let expression =
+            constant.expression.as_ref().ok_or_else(|| internal_datafusion_err!("a constant of nothing"))?;
+        let across = if constant.uniform { AcrossPartitions::Uniform(None) } else { AcrossPartitions::Heterogeneous };
+        equivalences.add_constants([ConstExpr::new(decode(expression)?, across)])?;
+    }
+    for ordering in &message.orderings {
+        equivalences.add_ordering(parse_physical_sort_exprs(&ordering.by, &context, &schema, converter)?);
+    }
+    Ok(ShuffleReadExec::new(StageId(message.stage), mode, equivalences, partitioning))
+}
+
+fn encode_probe(probe: &ProbeExec, converter: &dyn PhysicalProtoConverterExtension) -> Result<ProbeMessage> {
+    let checks = probe.checks().iter().map(|check| {
+        let predicate = converter.physical_expr_to_proto(&check.predicate, &TandemCodec)?;
+        Ok(CheckMessage { text: check.text.clone(), predicate: Some(predicate) })
+    });
+    Ok(ProbeMessage { step: probe.step().to_owned(), checks: checks.collect::<Result<_>>()? })
+}
+
+fn decode_probe(
+    message: ProbeMessage,
+    inputs: &[Arc<dyn ExecutionPlan>],
+    context: &TaskContext,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let [input] = inputs else { return internal_err!("a probe has one input, not {}", inputs.len()) };
+    let context = PhysicalPlanDecodeContext::new(context, &TandemCodec);
+    let schema = input.schema();
+    let checks = message.checks.into_iter().map(|check| {
+        let predicate = check.predicate.ok_or_else(|| internal_datafusion_err!("a check of nothing"))?;
+        let predicate = converter.proto_to_physical_expr(&predicate, &schema, &context)?;
+        Ok(Check { text: check.text, predicate })
+    });
+    Ok(Arc::new(ProbeExec::new(Arc::clone(input), message.step, checks.collect::<Result<_>>()?)))
 }
 
 fn decode_schema(schema: Option<&protobuf::Schema>) -> Result<SchemaRef> {

@@ -119,12 +119,14 @@ impl GraphBuilder {
         match repartition.partitioning() {
             Partitioning::Hash(_, 1) => self.gather(input, None),
             Partitioning::Hash(..) => {
+                let ordering = plan.output_ordering().cloned();
                 let exchange = replace(Arc::clone(plan), vec![input])?;
-                let ordering = repartition.preserve_order().then(|| plan.output_ordering().cloned()).flatten();
                 let read = self.exchange(exchange, ReadMode::Hash)?;
                 Ok(match ordering {
-                    Some(order) => Arc::new(SortExec::new(order, read).with_preserve_partitioning(true)),
-                    None => read,
+                    Some(ordering) if read.output_ordering().is_none() => {
+                        Arc::new(SortExec::new(ordering, read).with_preserve_partitioning(true))
+                    }
+                    _ => read,
                 })
             }
             // Spreads rows over threads of one process; here partitions are spread over tasks instead.
@@ -168,14 +170,20 @@ impl GraphBuilder {
 
     /// Ends a stage with `plan` and returns its reader.
     fn exchange(&mut self, plan: Plan, mode: ReadMode) -> Result<Plan> {
-        let (partitioning, ordering) = match mode {
-            ReadMode::Hash => (plan.output_partitioning().clone(), None),
-            ReadMode::All => (Partitioning::UnknownPartitioning(1), None),
-            ReadMode::Each => (Partitioning::UnknownPartitioning(partitions(&plan)), plan.output_ordering().cloned()),
+        let mut equivalences = plan.equivalence_properties().clone();
+        // Rows of one producer arrive in its order; rows of several arrive in no order, and what was constant in each is not
+        // the same in all.
+        if mode != ReadMode::Each && partitions(&stage_body(&plan)) > 1 {
+            equivalences.clear_orderings();
+            equivalences.clear_per_partition_constants();
+        }
+        let partitioning = match mode {
+            ReadMode::Hash => plan.output_partitioning().clone(),
+            ReadMode::All => Partitioning::UnknownPartitioning(1),
+            ReadMode::Each => Partitioning::UnknownPartitioning(partitions(&plan)),
         };
-        let schema = plan.schema();
         let stage = self.add_stage(plan, StageRole::Exchange, None)?;
-        Ok(Arc::new(ShuffleReadExec::new(stage, mode, schema, partitioning, ordering)))
+        Ok(Arc::new(ShuffleReadExec::new(stage, mode, equivalences, partitioning)))
     }
 
     /// Adds `plan` as a stage, with what it needs of the enclosing subqueries.

@@ -17,15 +17,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::cutter::emits_build_rows;
 use crate::error::PlanError;
+use crate::probe;
 
 /// What differs from DataFusion's defaults, because partitions of one plan run in different processes.
-const DISTRIBUTED_OPTIONS: [(&str, &str); 4] = [
+const DISTRIBUTED_OPTIONS: [(&str, &str); 5] = [
     // A leaf opens exactly the partitions its task was given.
     ("datafusion.execution.enable_file_stream_work_stealing", "false"),
     // Spreading batches over threads is of no use where each partition is a task.
     ("datafusion.optimizer.enable_round_robin_repartition", "false"),
     // A filter that waits for other partitions would wait for other processes. Workers add those that stay within a task.
     ("datafusion.optimizer.enable_dynamic_filter_pushdown", "false"),
+    // Interleaving needs to know that its inputs are partitioned alike, which a plan cut in two no longer does.
+    ("datafusion.optimizer.prefer_existing_union", "true"),
     // Names the part of a statement that an error is about.
     ("datafusion.sql_parser.collect_spans", "true"),
 ];
@@ -74,6 +77,7 @@ impl QuerySettings {
             .with_runtime_env(runtime)
             .with_default_features()
             .with_physical_optimizer_rules(rules)
+            .with_query_planner(probe::query_planner())
             .build();
         Ok(SessionContext::new_with_state(state))
     }

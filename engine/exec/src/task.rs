@@ -35,6 +35,7 @@ use crate::scope::TaskScope;
 use crate::session::QuerySettings;
 use crate::shuffle::{FetchRemote, InputLocations, Producer, TaskInputs};
 use crate::sink;
+use crate::source::pin_file_scans;
 use crate::storage::Storage;
 
 /// What all tasks of a worker share.
@@ -65,11 +66,23 @@ impl LoadedStage {
     ///
     /// # Errors
     /// A message that contradicts itself, or an unknown setting.
-    pub fn new(definition: v1::StageDefinition, runtime: &Arc<RuntimeEnv>) -> Result<Self, TaskError> {
+    pub fn new(mut definition: v1::StageDefinition, runtime: &Arc<RuntimeEnv>) -> Result<Self, TaskError> {
+        let environment = std::mem::take(&mut definition.environment);
+        Self::with_storage(definition, runtime, Arc::new(Storage::new(environment.into_iter().collect())))
+    }
+
+    /// The same, over a storage that all stages of the job share.
+    ///
+    /// # Errors
+    /// As for [`LoadedStage::new`].
+    pub fn with_storage(
+        definition: v1::StageDefinition,
+        runtime: &Arc<RuntimeEnv>,
+        storage: Arc<Storage>,
+    ) -> Result<Self, TaskError> {
         let inputs = definition.inputs.into_iter().map(locations).collect::<Result<_, _>>()?;
         let options = definition.settings.into_iter().collect();
         let settings = QuerySettings { options, query_time_ns: definition.query_time_ns };
-        let storage = Arc::new(Storage::new(definition.environment.into_iter().collect()));
         let fatal = |error: PlanError| TaskError::Fatal(error.to_string());
         let state = SessionStateBuilder::new()
             .with_config(settings.config().map_err(fatal)?)
@@ -226,7 +239,9 @@ impl<'a> Task<'a> {
 
     /// A fresh instance of the stage's plan.
     fn load(&self) -> Result<StagePlan, TaskError> {
-        Ok(decode_stage(&self.stage.plan, &self.context)?)
+        let plan = decode_stage(&self.stage.plan, &self.context)?;
+        pin_file_scans(&plan.plan, &self.stage.storage);
+        Ok(plan)
     }
 
     fn options(&self) -> &ConfigOptions {

@@ -20,7 +20,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr};
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -58,16 +58,14 @@ pub struct ShuffleReadExec {
 }
 
 impl ShuffleReadExec {
-    /// A reader of `stage`. `partitioning` is the reader's own; `ordering` is the order of rows within each of its
-    /// partitions, and must be none unless the mode is [`ReadMode::Each`].
+    /// A reader of `stage`. `partitioning` and `equivalences` are what is known of the reader's own partitions; an order
+    /// of rows is only known of a partition that reads a single producer.
     pub fn new(
         stage: StageId,
         mode: ReadMode,
-        schema: SchemaRef,
+        equivalences: EquivalenceProperties,
         partitioning: Partitioning,
-        ordering: Option<LexOrdering>,
     ) -> Self {
-        let equivalences = EquivalenceProperties::new_with_orderings(schema, ordering);
         let properties =
             PlanProperties::new(equivalences, partitioning, EmissionType::Incremental, Boundedness::Bounded);
         Self { stage, mode, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }

@@ -1,5 +1,5 @@
 //! Runs stage graphs in one process on several virtual workers, each with a store of its own, and compares what comes
-//! out with single-process DataFusion.
+//! out with single-process DataFusion over the same tables.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -27,6 +27,40 @@ use tandem_store::{OutputKey, ShuffleStore, StoreConfig};
 use tempfile::TempDir;
 
 const JOB: JobId = JobId(7);
+
+/// Small tables with what breaks engines: nulls in keys, duplicates, skew, an empty table, one row, strings of all
+/// lengths, decimals, dates, nested values.
+const TABLES: [(&str, &str); 6] = [
+    (
+        "numbers",
+        "SELECT value AS id, CASE WHEN value % 7 = 0 THEN NULL ELSE value % 10 END AS grp, value * 1.5 AS x,
+                CAST(value * 100 AS decimal(12, 2)) / 7 AS amount,
+                concat('name-', repeat('x', value % 40), CAST(value % 50 AS varchar)) AS name,
+                date '2024-01-01' + CAST(value % 365 AS int) AS day
+         FROM generate_series(1, 5000)",
+    ),
+    (
+        "facts",
+        "SELECT value AS fact_id, CASE WHEN value % 3 = 0 THEN 1 ELSE value % 997 END AS number_id,
+                CASE WHEN value % 11 = 0 THEN NULL ELSE value % 5 END AS kind, value % 13 AS quantity,
+                named_struct('a', value % 3, 'b', CAST(value % 4 AS varchar)) AS s, [value % 2, value % 3] AS list
+         FROM generate_series(1, 20000)",
+    ),
+    ("kinds", "SELECT value AS kind, concat('kind ', value) AS label FROM generate_series(0, 4)"),
+    ("holes", "SELECT CASE WHEN value % 4 = 0 THEN NULL ELSE value END AS number_id FROM generate_series(1, 40)"),
+    ("empty", "SELECT CAST(value AS bigint) AS id, 'x' AS name FROM generate_series(1, 1) WHERE value > 1"),
+    ("one", "SELECT 1 AS id, 'only' AS name"),
+];
+
+async fn write_tables(folder: &Path) {
+    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+    context.sql("SET datafusion.execution.parquet.max_row_group_size = 1000").await.expect("a setting");
+    for (name, sql) in TABLES {
+        let path = folder.join(format!("{name}.parquet"));
+        let copy = format!("COPY ({sql}) TO '{}' STORED AS PARQUET", path.display());
+        context.sql(&copy).await.expect("a valid query").collect().await.expect("a written table");
+    }
+}
 
 /// Several virtual workers.
 pub(crate) struct Workers {
@@ -159,8 +193,8 @@ pub(crate) async fn planner(data: &Path, partitions: usize) -> (SessionContext, 
 }
 
 /// Plain DataFusion over the same tables.
-pub(crate) async fn oracle(data: &Path) -> SessionContext {
-    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+pub(crate) async fn oracle(data: &Path, partitions: usize) -> SessionContext {
+    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(partitions));
     register(&context, data).await;
     context
 }
@@ -207,4 +241,59 @@ fn texts(column: &ArrayRef) -> Vec<String> {
     let options = FormatOptions::default().with_null("null");
     let formatter = ArrayFormatter::try_new(column, &options).expect("printable");
     (0..column.len()).map(|row| formatter.value(row).to_string()).collect()
+}
+
+/// Whether the statement itself, not a part of it in parentheses, says in which order rows come.
+fn orders_rows(sql: &str) -> bool {
+    sql.rsplit(')').next().is_some_and(|end| end.to_lowercase().contains("order by"))
+}
+
+/// The same tables, asked by both.
+pub(crate) struct Comparison {
+    expected: SessionContext,
+    planner: SessionContext,
+    settings: QuerySettings,
+    workers: Workers,
+    partitions: usize,
+    _folder: TempDir,
+}
+
+impl Comparison {
+    /// Writes the tables and starts `workers` virtual workers; queries are planned for `partitions` partitions.
+    pub(crate) async fn start(workers: usize, partitions: usize) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        write_tables(folder.path()).await;
+        let expected = oracle(folder.path(), partitions).await;
+        let (planner, settings) = planner(folder.path(), partitions).await;
+        Self { expected, planner, settings, workers: Workers::start(workers), partitions, _folder: folder }
+    }
+
+    /// Panics unless both give the same rows, or both refuse.
+    pub(crate) async fn check(&self, sql: &str) {
+        let partitions = self.partitions;
+        let ordered = orders_rows(sql);
+        let want = async { self.expected.sql(sql).await?.collect().await }.await;
+        let planned = plan(&self.planner, sql).await;
+        let got = match &planned {
+            Ok(graph) => self.workers.run(graph, &self.settings).await,
+            Err(error) => Err(error.clone()),
+        };
+        let stages = || match &planned {
+            Ok(graph) => graph.stages.iter().map(|s| format!("stage {} {:?}\n{}", s.id, s.role, s.display)).collect(),
+            Err(_) => String::new(),
+        };
+        match (want, got) {
+            (Ok(want), Ok(got)) => assert_eq!(
+                normalize(&got, ordered),
+                normalize(&want, ordered),
+                "wrong answer with {partitions} partitions:\n{sql}\n{}",
+                stages()
+            ),
+            (Err(_), Err(_)) => {}
+            (Ok(_), Err(error)) => {
+                panic!("with {partitions} partitions only DataFusion answers: {error}\n{sql}\n{}", stages())
+            }
+            (Err(error), Ok(_)) => panic!("only DataFusion refuses, with {error}:\n{sql}"),
+        }
+    }
 }
