@@ -14,12 +14,10 @@ use object_store::{Error as StoreError, ObjectStoreExt};
 use super::encode::check_format;
 use super::hive::partition_columns;
 use super::spec::{SinkFormat, SinkMode, SinkSpec};
-use super::target::{LocalTarget, META_FOLDER, ObjectTarget, Target};
+use super::target::{LocalTarget, META_FOLDER, ObjectTarget, Target, is_marker};
 use crate::error::PlanError;
 use crate::storage::Storage;
 
-/// Names that other writers of tables leave beside data and that an overwrite may remove.
-const KNOWN_MARKERS: [&str; 4] = ["_SUCCESS", "_metadata", "_common_metadata", ".DS_Store"];
 /// Extensions of data, and of checksums beside it, that an overwrite may remove.
 const DATA_EXTENSIONS: [&str; 12] =
     ["parquet", "csv", "json", "jsonl", "ndjson", "arrow", "feather", "gz", "zst", "snappy", "lz4", "crc"];
@@ -146,9 +144,10 @@ fn check_folder(spec: &SinkSpec, target: &LocalTarget) -> Result<(), FolderError
     check_mount(spec, target).map_err(FolderError::Plan)
 }
 
-/// What [`SinkMode::Error`] says about something at `relative` below the target. Hidden names are no data.
+/// What [`SinkMode::Error`] says about something at `relative` below the target.
 fn check_existing(spec: &SinkSpec, relative: &str) -> Result<(), PlanError> {
-    if spec.mode == SinkMode::Error && !relative.starts_with(['_', '.']) { refuse_existing(spec) } else { Ok(()) }
+    let top = relative.split('/').next().unwrap_or_default();
+    if spec.mode == SinkMode::Error && !is_marker(top) { refuse_existing(spec) } else { Ok(()) }
 }
 
 fn refuse_existing(spec: &SinkSpec) -> Result<(), PlanError> {
@@ -180,8 +179,7 @@ fn check_replaceable(spec: &SinkSpec, relative: &str) -> Result<(), PlanError> {
     }
     let hidden = parts.iter().find(|part| part.starts_with(['_', '.']) && !part.contains('='));
     let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
-    let known = KNOWN_MARKERS.contains(&name)
-        || extension.is_some_and(|extension| DATA_EXTENSIONS.contains(&extension.as_str()));
+    let known = is_marker(name) || extension.is_some_and(|extension| DATA_EXTENSIONS.contains(&extension.as_str()));
     if hidden.is_none() && known {
         return Ok(());
     }
@@ -265,12 +263,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn error_mode_refuses_data_and_ignores_hidden_names() {
+    async fn error_mode_refuses_what_is_there_but_markers() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("out");
         check(&target, SinkMode::Error).await.unwrap();
         fs::create_dir_all(target.join("_tandem")).unwrap();
         check(&target, SinkMode::Error).await.unwrap();
+        fs::write(target.join(".hidden"), "x").unwrap();
+        assert!(check(&target, SinkMode::Error).await.unwrap_err().contains("holds data already"));
+        fs::remove_file(target.join(".hidden")).unwrap();
         fs::write(target.join("part.parquet"), "x").unwrap();
         assert!(check(&target, SinkMode::Error).await.unwrap_err().contains("holds data already"));
         check(&target, SinkMode::Append).await.unwrap();

@@ -18,6 +18,9 @@ mod staging;
 mod target;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::check::{check_schema, check_separate, check_target};
 pub use self::error::SinkError;
 pub use self::manifest::{Manifest, ManifestFile};

@@ -41,6 +41,11 @@ pub(crate) struct UploadRecord {
     pub(crate) upload: String,
 }
 
+/// The name of the record of the upload of `path`, which is unique by its own name already.
+pub(crate) fn record_name(path: &str) -> String {
+    format!("{}.json", path.rsplit('/').next().unwrap_or(path))
+}
+
 /// Which file of a sink is written.
 #[derive(Debug, Clone)]
 pub(crate) struct FilePlace {
@@ -232,7 +237,7 @@ impl ObjectOutput {
             .map_err(|_| SinkError::Refused { path: place.final_path.clone(), reason: "it is not a key" })?;
         let upload = target.uploads.create_multipart(&key).await.map_err(SinkError::store("create", &key))?;
         // Recorded before its first part, so that an upload nobody knows of holds no data.
-        let record = target.upload_records(place.job).join(format!("{}.json", place.unique_name));
+        let record = target.upload_records(place.job).join(record_name(&place.unique_name));
         let content = UploadRecord { key: key.to_string(), upload: upload.clone() };
         let content = serde_json::to_vec(&content).map_err(|error| SinkError::Target(error.to_string()))?;
         target.store.put(&record, content.into()).await.map_err(SinkError::store("write", &record))?;

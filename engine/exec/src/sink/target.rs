@@ -29,6 +29,14 @@ use crate::storage::Storage;
 /// Folder of manifests and upload records inside a target. Readers skip names that start with `_` or `.`.
 pub(crate) const META_FOLDER: &str = "_tandem";
 
+/// Names that writers of tables leave beside data.
+const MARKERS: [&str; 5] = [META_FOLDER, "_SUCCESS", "_metadata", "_common_metadata", ".DS_Store"];
+
+/// Whether `name`, in a sink's folder, is neither data nor anything that a person would miss.
+pub(crate) fn is_marker(name: &str) -> bool {
+    MARKERS.contains(&name)
+}
+
 /// One sink's place in storage.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
@@ -80,12 +88,7 @@ impl LocalTarget {
         if path.file_name().is_none() {
             return Err(spec.invalid("the root folder cannot be a sink", "give the path of a folder below it"));
         }
-        // A link to a folder stays a link: what it points to is replaced, staged beside it and not beside the link.
-        let path = match path.canonicalize() {
-            Ok(real) if real.file_name().is_some() => real,
-            _ => path,
-        };
-        Ok(Self { path, single_file })
+        Ok(Self { path: real_path(path), single_file })
     }
 
     /// The folder that the target is in.
@@ -125,6 +128,19 @@ fn local_path(spec: &SinkSpec) -> Result<PathBuf, PlanError> {
         return Err(spec.invalid(&format!("path is not absolute: {}", spec.path), "start it with / or s3://"));
     }
     Ok(without_dots(&path))
+}
+
+/// `path` without links, so that one place has one name whether it exists yet or not, and a link to a folder stays a
+/// link: what it points to is replaced, staged beside it and not beside the link.
+fn real_path(path: PathBuf) -> PathBuf {
+    let real = path.ancestors().find_map(|above| {
+        let rest = path.strip_prefix(above).ok()?;
+        above.canonicalize().ok().map(|real| if rest.as_os_str().is_empty() { real } else { real.join(rest) })
+    });
+    match real {
+        Some(real) if real.file_name().is_some() => real,
+        _ => path,
+    }
 }
 
 /// `path` without `.` and `..`, by name only.
@@ -170,9 +186,14 @@ impl ObjectTarget {
         parts.into_iter().collect()
     }
 
-    /// The folder of records of uploads that `job` may have left open.
+    /// The folder of records of uploads to this target that `job` may have left open.
     pub(crate) fn upload_records(&self, job: JobId) -> Key {
-        self.meta_folder().join("uploads").join(format!("{:016x}", job.0))
+        let folder = self.meta_folder().join("uploads").join(format!("{:016x}", job.0));
+        // Files side by side share their folder of records, but not the records.
+        match self.key.filename() {
+            Some(name) if self.single_file => folder.join(name),
+            _ => folder,
+        }
     }
 }
 
@@ -196,6 +217,19 @@ mod tests {
         let target = local("/nowhere/out/./x/../curated/").unwrap();
         assert_eq!(target.path, Path::new("/nowhere/out/curated"));
         assert_eq!(target.staging(JobId(42)), Path::new("/nowhere/out/.curated.tandem-000000000000002a"));
+    }
+
+    #[test]
+    fn a_place_has_one_name_before_and_after_it_exists() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(real.join("data")).unwrap();
+        std::os::unix::fs::symlink(real.join("data"), real.join("link")).unwrap();
+        let path = real.join("link/new/out");
+        let before = local(path.to_str().unwrap()).unwrap().path;
+        std::fs::create_dir_all(&path).unwrap();
+        assert_eq!(before, local(path.to_str().unwrap()).unwrap().path);
+        assert_eq!(before, real.join("data/new/out"));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{EmptyRecordBatchStream, ExecutionPlan};
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use tandem_proto::JobId;
 use tandem_proto::v1::{RowCountKind, StagedFile};
 
@@ -36,6 +36,8 @@ use crate::scope::TaskScope;
 
 /// Files that one partition of a sink keeps open.
 const OPEN_FILES: usize = 64;
+/// Files that are made durable at once.
+const FILES_ENDING: usize = 8;
 /// Memory that the open files of one partition take at most.
 const MEMORY_LIMIT_BYTES: usize = 64 << 20;
 
@@ -197,7 +199,7 @@ impl<'a> PartitionWriter<'a> {
         first: RecordBatch,
         rest: SendableRecordBatchStream,
     ) -> Result<SendableRecordBatchStream, TaskError> {
-        let stream = futures::stream::once(futures::future::ready(Ok(first))).chain(rest);
+        let stream = stream::once(futures::future::ready(Ok(first))).chain(rest);
         let stream: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), stream));
         let input = OneStream { schema: self.schema.clone(), stream: Mutex::new(Some(stream)) };
         let input = StreamingTableExec::try_new(self.schema.clone(), vec![Arc::new(input)], None, None, false, None)?;
@@ -263,13 +265,19 @@ impl<'a> PartitionWriter<'a> {
         Ok(())
     }
 
+    /// Ends all open files, some at once: each waits for the disk to be in sync.
     async fn finish_open(&mut self) -> Result<(), TaskError> {
-        let keys: Vec<_> = self.open.keys().cloned().collect();
-        for key in keys {
-            self.finish_file(&key).await?;
+        let open: Vec<_> = self.open.drain().map(|(_, file)| file.writer.finish()).collect();
+        let mut ended = stream::iter(open).buffer_unordered(FILES_ENDING);
+        let mut failure = None;
+        while let Some(file) = ended.next().await {
+            match file {
+                Ok(file) => self.finished.push(file),
+                Err(error) => failure = failure.or(Some(error)),
+            }
         }
         self.reservation.free();
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     /// Removes all that was staged, after a failure that is reported already.

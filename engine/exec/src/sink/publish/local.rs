@@ -22,7 +22,7 @@ use super::disk::Disk;
 use crate::sink::error::SinkError;
 use crate::sink::manifest::Manifest;
 use crate::sink::spec::SinkMode;
-use crate::sink::target::{LocalTarget, META_FOLDER};
+use crate::sink::target::{LocalTarget, META_FOLDER, is_marker};
 
 /// Publishes `commit` to `target`.
 pub(super) fn publish(disk: &impl Disk, target: &LocalTarget, commit: &SinkCommit) -> Result<(), SinkError> {
@@ -59,7 +59,13 @@ impl<D: Disk> Publisher<'_, D> {
     /// Replaces the one file.
     fn publish_file(&self) -> Result<(), SinkError> {
         match self.commit.files.as_slice() {
-            [file] => self.place(file, &self.target.path),
+            [file] => {
+                let unplaced = self.exists(Path::new(&file.staged_path))?;
+                if unplaced && self.commit.spec.mode == SinkMode::Error && self.exists(&self.target.path)? {
+                    return Err(SinkError::Occupied { path: self.target.path.display().to_string() });
+                }
+                self.place(file, &self.target.path)
+            }
             [] => Ok(()),
             [_, second, ..] => Err(SinkError::Refused {
                 path: second.staged_path.clone(),
@@ -180,7 +186,13 @@ fn manifest_path(folder: &Path, job: JobId) -> PathBuf {
     folder.join(META_FOLDER).join(Manifest::file_name(job))
 }
 
+/// Whether `folder` holds anything that a swap would cost somebody.
 fn has_entries(folder: &Path) -> Result<bool, SinkError> {
-    let mut entries = folder.read_dir().map_err(SinkError::io("read", folder))?;
-    Ok(entries.next().is_some())
+    for entry in folder.read_dir().map_err(SinkError::io("read", folder))? {
+        let name = entry.map_err(SinkError::io("read", folder))?.file_name();
+        if !name.to_str().is_some_and(is_marker) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

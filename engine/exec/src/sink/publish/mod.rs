@@ -99,3 +99,6 @@ impl SinkCommit {
         Ok(Self { spec: self.spec.clone(), job: self.job, files })
     }
 }
+
+#[cfg(test)]
+mod crash_tests;

@@ -8,7 +8,7 @@
 //! A file is visible as a whole or not at all; between its first and last file a commit is visible in part, until the
 //! manifest says that it is whole. The old data of an overwrite goes last.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -22,8 +22,8 @@ use super::SinkCommit;
 use crate::sink::error::SinkError;
 use crate::sink::manifest::Manifest;
 use crate::sink::spec::{SinkMode, SinkSpec};
-use crate::sink::staging::UploadRecord;
-use crate::sink::target::ObjectTarget;
+use crate::sink::staging::{UploadRecord, record_name};
+use crate::sink::target::{ObjectTarget, is_marker};
 
 /// Requests to the store that are under way at once.
 const REQUESTS_IN_FLIGHT: usize = 16;
@@ -33,9 +33,11 @@ pub(super) async fn publish(target: &ObjectTarget, commit: &SinkCommit) -> Resul
     let manifest = target.meta_folder().join(Manifest::file_name(commit.job));
     // A single file replaces the old one when it is completed and needs no manifest.
     if target.single_file {
+        refuse_occupied(target, commit).await?;
         complete_all(target, commit).await?;
     } else {
         if !exists(target, &manifest).await? {
+            refuse_occupied(target, commit).await?;
             complete_all(target, commit).await?;
             put_manifest(target, commit, &manifest).await?;
         }
@@ -43,7 +45,7 @@ pub(super) async fn publish(target: &ObjectTarget, commit: &SinkCommit) -> Resul
             delete_replaced(target, commit, &manifest).await?;
         }
     }
-    abort_recorded(target, commit.job).await
+    abort_recorded(target, commit.job, &commit.files).await
 }
 
 /// Ends every upload of `job` to `target`.
@@ -56,7 +58,38 @@ pub(super) async fn abort(
     for file in files.iter().filter(|file| file.sink == spec.name) {
         abort_upload(target, &staged_key(target, file)?, &file.multipart_id).await?;
     }
-    abort_recorded(target, job).await
+    abort_recorded(target, job, &[]).await
+}
+
+/// Fails when somebody else put data where this commit must find none. The commit's own files are there when an earlier
+/// call was cut off.
+async fn refuse_occupied(target: &ObjectTarget, commit: &SinkCommit) -> Result<(), SinkError> {
+    if commit.spec.mode != SinkMode::Error {
+        return Ok(());
+    }
+    let own = own_sizes(target, commit)?;
+    if target.single_file {
+        return match target.store.head(&target.key).await {
+            Ok(found) if own.get(&target.key) == Some(&found.size) => Ok(()),
+            Ok(_) => Err(SinkError::Occupied { path: target.key.to_string() }),
+            Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(SinkError::store("look at", &target.key)(error)),
+        };
+    }
+    let mut listed = target.store.list(Some(&target.key));
+    while let Some(object) = listed.try_next().await.map_err(SinkError::store("list", &target.key))? {
+        let relative = object.location.prefix_match(&target.key).and_then(|mut parts| parts.next());
+        let marker = relative.is_some_and(|name| is_marker(name.as_ref()));
+        if !marker && own.get(&object.location) != Some(&object.size) {
+            return Err(SinkError::Occupied { path: object.location.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// The keys and sizes of the commit's files.
+fn own_sizes(target: &ObjectTarget, commit: &SinkCommit) -> Result<HashMap<Key, u64>, SinkError> {
+    commit.files.iter().map(|file| Ok((staged_key(target, file)?, file.bytes))).collect()
 }
 
 async fn complete_all(target: &ObjectTarget, commit: &SinkCommit) -> Result<(), SinkError> {
@@ -93,14 +126,14 @@ async fn put_manifest(target: &ObjectTarget, commit: &SinkCommit, key: &Key) -> 
 
 /// Deletes the data that `commit` replaces: all data files but its own, then the manifests that named them.
 async fn delete_replaced(target: &ObjectTarget, commit: &SinkCommit, manifest: &Key) -> Result<(), SinkError> {
-    let own = commit.files.iter().map(|file| staged_key(target, file)).collect::<Result<HashSet<_>, _>>()?;
+    let own = own_sizes(target, commit)?;
     let meta = target.meta_folder();
     let (mut files, mut manifests) = (Vec::new(), Vec::new());
     let mut listed = target.store.list(Some(&target.key));
     while let Some(object) = listed.try_next().await.map_err(SinkError::store("list", &target.key))? {
         let key = object.location;
         if !key.prefix_matches(&meta) {
-            if !own.contains(&key) {
+            if !own.contains_key(&key) {
                 files.push(key);
             }
         } else if key != *manifest && key.filename().is_some_and(|name| name.starts_with("manifest-")) {
@@ -123,8 +156,8 @@ async fn delete_all(target: &ObjectTarget, keys: Vec<Key>) -> Result<(), SinkErr
     Ok(())
 }
 
-/// Ends the uploads that `job` recorded and has not completed, then forgets them.
-async fn abort_recorded(target: &ObjectTarget, job: JobId) -> Result<(), SinkError> {
+/// Ends the uploads that `job` recorded, but for those of the `published` files, then forgets them all.
+async fn abort_recorded(target: &ObjectTarget, job: JobId, published: &[StagedFile]) -> Result<(), SinkError> {
     let folder = target.upload_records(job);
     let records: Vec<Key> = target
         .store
@@ -133,7 +166,9 @@ async fn abort_recorded(target: &ObjectTarget, job: JobId) -> Result<(), SinkErr
         .try_collect()
         .await
         .map_err(SinkError::store("list", &folder))?;
-    let aborts = stream::iter(&records).map(|record| abort_record(target, record));
+    let published: HashSet<String> = published.iter().map(|file| record_name(&file.final_path)).collect();
+    let open = records.iter().filter(|record| record.filename().is_none_or(|name| !published.contains(name)));
+    let aborts = stream::iter(open.map(|record| abort_record(target, record)).collect::<Vec<_>>());
     aborts.buffer_unordered(REQUESTS_IN_FLIGHT).try_collect::<()>().await?;
     delete_all(target, records).await
 }
