@@ -41,16 +41,16 @@ fn compact_array(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         DataType::Utf8View => Ok(Arc::new(array.as_string_view().gc())),
         DataType::BinaryView => Ok(Arc::new(array.as_binary_view().gc())),
         DataType::Dictionary(..) => garbage_collect_any_dictionary(array.as_any_dictionary()),
-        _ => compact_children(copy(array)),
+        _ => compact_children(copy(array)?),
     }
 }
 
 /// The used range alone. Children of variable length come out cut to it, but their views and dictionaries whole.
-fn copy(array: &ArrayRef) -> ArrayData {
+fn copy(array: &ArrayRef) -> Result<ArrayData, ArrowError> {
     let data = array.to_data();
     let mut copy = MutableArrayData::new(vec![&data], false, data.len());
-    copy.extend(0, 0, data.len());
-    copy.freeze()
+    copy.try_extend(0, 0, data.len())?;
+    Ok(copy.freeze())
 }
 
 fn compact_children(data: ArrayData) -> Result<ArrayRef, ArrowError> {
@@ -131,7 +131,8 @@ mod tests {
         check(Arc::new(Int64Array::from_iter_values(0..100_000)));
         check(Arc::new(StringArray::from_iter_values((0..20_000).map(text))));
         check(Arc::new(StringViewArray::from_iter_values((0..20_000).map(text))));
-        let dictionary: DictionaryArray<Int32Type> = (0..20_000).map(text).collect::<Vec<_>>().iter().map(|s| s.as_str()).collect();
+        let dictionary: DictionaryArray<Int32Type> =
+            (0..20_000).map(text).collect::<Vec<_>>().iter().map(|s| s.as_str()).collect();
         check(Arc::new(dictionary));
         let mut lists = ListBuilder::new(StringViewBuilder::new());
         (0..20_000).for_each(|i| lists.append_value([Some(text(i)), None]));

@@ -1,6 +1,5 @@
 //! Joins the small batches that a hash exchange deals out into batches of a useful size, one gatherer per output partition.
 
-use arrow::array::Array;
 use arrow::compute::{BatchCoalescer, concat_batches};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -18,10 +17,12 @@ impl GatherSize {
     pub(crate) fn new(schema: &Schema, outputs: usize, rows: usize, total_bytes: usize) -> Self {
         /// Fewer rows than these make encoding and reading slower than gathering saves.
         const MIN_ROWS: usize = 128;
+        /// Arrow reserves about this for a column of views.
+        const MIN_BYTES: usize = 64 << 10;
         let bytes = total_bytes / outputs.max(1);
         let width = schema.fields().iter().map(|field| estimated_width(field.data_type())).sum::<usize>().max(1);
         let rows = if outputs > 1 { (bytes / width).clamp(MIN_ROWS.min(rows), rows) } else { rows };
-        Self { rows: rows.max(1), bytes }
+        Self { rows: rows.max(1), bytes: bytes.max(rows * width).max(MIN_BYTES) }
     }
 }
 
@@ -148,7 +149,10 @@ mod tests {
         let mut ready = Vec::new();
         (0..batches).for_each(|i| gather.push(batch(i), &mut ready).unwrap());
         gather.finish(&mut ready).unwrap();
-        assert_eq!(ready.iter().map(RecordBatch::num_rows).sum::<usize>(), (0..batches).map(|i| column(i).len()).sum());
+        assert_eq!(
+            ready.iter().map(RecordBatch::num_rows).sum::<usize>(),
+            (0..batches).map(|i| column(i).len()).sum::<usize>()
+        );
         ready
     }
 

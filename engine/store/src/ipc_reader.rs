@@ -120,17 +120,15 @@ impl Worker {
                 Located::Memory(batch, _) => {
                     let encoder = self.encoder.get_or_insert_with(|| Encoder::new(output.schema()));
                     let key = output.key();
-                    encoder
-                        .encode_compact(&batch, &mut out)
-                        .map_err(|source| StoreError::Arrow { key, source })?;
+                    encoder.encode_compact(&batch, &mut out).map_err(|source| StoreError::Arrow { key, source })?;
                 }
                 Located::File(file, mut range) => {
                     // Ranges that follow each other in the file are one read.
                     while let Some(Next { located: Located::File(..), .. }) = batches.next_if(|next| {
                         matches!(&next.located, Located::File(other, next)
                             if Arc::ptr_eq(other, &file) && next.offset == range.offset + range.len)
-                            .then(|| range.len += next.bytes())
-                            .is_some()
+                        .then(|| range.len += next.bytes())
+                        .is_some()
                     }) {}
                     self.files.read(output.key(), &file, range, &mut out)?;
                 }

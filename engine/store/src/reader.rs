@@ -126,6 +126,9 @@ impl OutputReader {
                     .map(Some)
                     .map_err(|error| damaged(key, error));
             }
+            if !decoder.is_between_messages() {
+                return Err(damaged(key, "a spilled batch ends early"));
+            }
             self.encoded.pop_front();
         }
         Ok(None)

@@ -70,7 +70,7 @@ pub struct ShuffleStore {
     table: Mutex<Table>,
     spills: Semaphore,
     /// Told after each spill, whether it worked or not.
-    spill_ended: Notify,
+    spill_ended: Arc<Notify>,
 }
 
 impl ShuffleStore {
@@ -85,7 +85,7 @@ impl ShuffleStore {
             dir,
             table: Mutex::default(),
             spills: Semaphore::new(spills),
-            spill_ended: Notify::new(),
+            spill_ended: Arc::default(),
         }))
     }
 
@@ -188,9 +188,14 @@ impl ShuffleStore {
 
     /// Runs to its end even when the caller gives up waiting.
     async fn spill(&self, claim: SpillClaim) -> Result<(), StoreError> {
-        let spilled = tokio::task::spawn_blocking(move || claim.spill()).await;
-        self.spill_ended.notify_waiters();
-        spilled.map_err(|_| StoreError::ShuttingDown)?
+        let ended = NotifyOnDrop(Arc::clone(&self.spill_ended));
+        let spill = move || {
+            // Dropped in reverse order: whoever is told finds the claim free.
+            let _ended = ended;
+            let claim = claim;
+            claim.spill()
+        };
+        tokio::task::spawn_blocking(spill).await.map_err(|_| StoreError::ShuttingDown)?
     }
 
     fn remove(&self, job: JobId, stage: Option<StageId>) {
@@ -212,5 +217,14 @@ impl ShuffleStore {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells all who wait that a spill ended, however it did.
+struct NotifyOnDrop(Arc<Notify>);
+
+impl Drop for NotifyOnDrop {
+    fn drop(&mut self) {
+        self.0.notify_waiters();
     }
 }

@@ -84,16 +84,18 @@ impl Table {
         finished.chain(unfinished).collect()
     }
 
-    /// The output with the most memory to free. One that is still written is left alone below `min_unfinished_bytes`, or
-    /// its file would become many small pieces.
-    pub(crate) fn victim(&self, min_unfinished_bytes: u64) -> Victim {
-        let unfinished = self.unfinished.values().filter(|output| output.in_memory() >= min_unfinished_bytes);
+    /// The output with the most memory to free. Below `worthwhile_bytes` one that is still written is left alone, or
+    /// its file would become many small pieces, and a finished one is taken only when nothing is being spilled.
+    pub(crate) fn victim(&self, worthwhile_bytes: u64) -> Victim {
+        let unfinished = self.unfinished.values().filter(|output| output.in_memory() >= worthwhile_bytes);
         let candidates = self.finished.values().chain(unfinished).filter(|output| output.in_memory() > 0);
         let (busy, idle): (Vec<_>, Vec<_>) = candidates.partition(|output| output.is_spilling());
-        match idle.into_iter().max_by_key(|output| output.in_memory()) {
-            Some(largest) => largest.claim_spill().map_or(Victim::Wait, Victim::Output),
-            None if busy.is_empty() => Victim::None,
-            None => Victim::Wait,
+        let Some(largest) = idle.into_iter().max_by_key(|output| output.in_memory()) else {
+            return if busy.is_empty() { Victim::None } else { Victim::Wait };
+        };
+        if largest.in_memory() < worthwhile_bytes && !busy.is_empty() {
+            return Victim::Wait;
         }
+        largest.claim_spill().map_or(Victim::Wait, Victim::Output)
     }
 }

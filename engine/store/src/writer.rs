@@ -11,7 +11,6 @@ use crate::budget::Charge;
 use crate::compact::{compact, held_bytes};
 use crate::error::StoreError;
 use crate::gather::{Gather, GatherSize};
-use crate::key::OutputKey;
 use crate::output::TaskOutput;
 use crate::store::ShuffleStore;
 use crate::table::WriterId;

@@ -134,6 +134,11 @@ impl Decoder {
         }
     }
 
+    /// Whether it is between two messages.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        matches!(self.state, State::Prefix) && self.gathered.is_empty()
+    }
+
     fn advance(&mut self, piece: &mut Bytes) -> Result<Option<RecordBatch>, DecodeError> {
         loop {
             self.state = match std::mem::replace(&mut self.state, State::Failed) {
@@ -217,7 +222,8 @@ impl Decoder {
     }
 
     fn read_batch(&self, message: Message<'_>, body: Bytes) -> Result<RecordBatch, DecodeError> {
-        let batch = message.header_as_record_batch().ok_or(DecodeError::malformed("a batch message without a batch"))?;
+        let batch =
+            message.header_as_record_batch().ok_or(DecodeError::malformed("a batch message without a batch"))?;
         let schema = self.schema.clone().ok_or(DecodeError::malformed("a batch before the schema"))?;
         verify::record_batch(batch, &body, self.limits)?;
         let body = Buffer::from(body);
@@ -247,4 +253,128 @@ fn read_metadata(metadata: Bytes, limits: DecodeLimits) -> Result<State, DecodeE
         return Err(DecodeError::TooLarge { bytes, limit: limits.message_bytes });
     }
     Ok(State::Body { message, len: bytes as usize })
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{DictionaryArray, Int64Array, ListBuilder, StringArray, StringViewArray, StringViewBuilder};
+    use arrow::datatypes::Int32Type;
+    use proptest::prelude::*;
+
+    use super::super::{END_OF_STREAM, Encoder};
+    use super::*;
+
+    fn batch(rows: usize) -> RecordBatch {
+        let text = |i: usize| format!("row {} of the batch", i % 7);
+        let texts: Vec<_> = (0..rows).map(text).collect();
+        let mut lists = ListBuilder::new(StringViewBuilder::new());
+        texts.iter().for_each(|text| lists.append_value([Some(text), None]));
+        RecordBatch::try_from_iter([
+            ("i", Arc::new(Int64Array::from_iter((0..rows as i64).map(|i| (i % 3 > 0).then_some(i)))) as ArrayRef),
+            ("s", Arc::new(StringArray::from(texts.clone()))),
+            ("v", Arc::new(StringViewArray::from_iter_values(&texts))),
+            ("d", Arc::new(texts.iter().map(String::as_str).collect::<DictionaryArray<Int32Type>>())),
+            ("l", Arc::new(lists.finish())),
+        ])
+        .unwrap()
+    }
+
+    fn stream(batches: &[RecordBatch]) -> Vec<u8> {
+        let mut encoder = Encoder::new(&batches[0].schema());
+        let mut out = encoder.schema_message().to_vec();
+        batches.iter().for_each(|batch| encoder.encode(batch, &mut out).unwrap());
+        out.extend(END_OF_STREAM);
+        out
+    }
+
+    fn decode(bytes: &[u8], piece: usize) -> Result<Vec<RecordBatch>, DecodeError> {
+        let mut decoder = Decoder::new();
+        let mut batches = Vec::new();
+        for piece in bytes.chunks(piece.max(1)) {
+            let mut piece = Bytes::copy_from_slice(piece);
+            while let Some(batch) = decoder.decode(&mut piece)? {
+                batches.push(batch);
+            }
+        }
+        decoder.finish().map(|()| batches)
+    }
+
+    #[test]
+    fn pieces_of_any_size_give_the_batches() {
+        let batches = [batch(100), batch(1), batch(1000)];
+        let bytes = stream(&batches);
+        for piece in [1, 7, 8, 9, 1000, bytes.len()] {
+            assert_eq!(decode(&bytes, piece).unwrap(), batches);
+        }
+    }
+
+    #[test]
+    fn a_stream_without_its_end_is_an_error_wherever_it_was_cut() {
+        let bytes = stream(&[batch(10)]);
+        for len in 0..bytes.len() {
+            assert!(matches!(decode(&bytes[..len], bytes.len()), Err(DecodeError::Truncated)), "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn a_large_batch_becomes_messages_of_bounded_size() {
+        let wide = "x".repeat(1 << 20);
+        let large =
+            RecordBatch::try_from_iter([("s", Arc::new(StringArray::from(vec![wide; 20])) as ArrayRef)]).unwrap();
+        let batches = decode(&stream(std::slice::from_ref(&large)), 1 << 20).unwrap();
+        assert!(batches.len() > 1);
+        assert_eq!(arrow::compute::concat_batches(&large.schema(), &batches).unwrap(), large);
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_before_it_is_allocated() {
+        let claim = [CONTINUATION, (u32::MAX - 1).to_le_bytes()].concat();
+        assert!(matches!(decode(&claim, 8), Err(DecodeError::TooLarge { .. })));
+        let bytes = stream(&[batch(1000)]);
+        for limits in [
+            DecodeLimits { message_bytes: 100, ..DecodeLimits::default() },
+            DecodeLimits { batch_bytes: 1000, ..DecodeLimits::default() },
+        ] {
+            let error = Decoder::with_limits(limits).decode(&mut Bytes::from(bytes.clone())).unwrap_err();
+            assert!(matches!(error, DecodeError::TooLarge { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_accepted_after_an_error_or_the_end() {
+        let mut decoder = Decoder::new();
+        decoder.decode(&mut Bytes::from_static(b"not a stream at all")).unwrap_err();
+        decoder.decode(&mut Bytes::from(stream(&[batch(1)]))).unwrap_err();
+        let twice = [stream(&[batch(1)]), stream(&[batch(1)])].concat();
+        assert!(matches!(decode(&twice, twice.len()), Err(DecodeError::Malformed { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_streams_end_without_a_panic(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+            piece in 1_usize..5000,
+        ) {
+            let mut bytes = stream(&[batch(20), batch(3)]);
+            for (at, value) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            bytes.truncate(cut.map_or(bytes.len(), |cut| cut.index(bytes.len())));
+            // Whether it is an error depends on what was hit: a changed value is only another value.
+            drop(decode(&bytes, piece));
+        }
+
+        #[test]
+        fn random_bytes_are_an_error(bytes in prop::collection::vec(any::<u8>(), 0..2000), piece in 1_usize..100) {
+            prop_assert!(decode(&bytes, piece).is_err());
+        }
+
+        #[test]
+        fn random_messages_are_an_error(bytes in prop::collection::vec(any::<u8>(), 1..500)) {
+            let framed = [&CONTINUATION[..], &(bytes.len() as u32).to_le_bytes(), &bytes].concat();
+            prop_assert!(decode(&framed, framed.len()).is_err());
+        }
+    }
 }

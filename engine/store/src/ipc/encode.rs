@@ -38,13 +38,9 @@ impl Encoder {
         let schema = generator.schema_to_bytes_with_dictionary_tracker(schema, &mut tracker, &options);
         let mut schema_message = Vec::new();
         write_message(&mut schema_message, schema, &options).expect("writing to memory does not fail");
-        Self {
-            schema_message,
-            dictionaries: tracker.dict_id().len(),
-            options,
-            generator,
-            context: IpcWriteContext::default(),
-        }
+        let mut context = IpcWriteContext::default();
+        context.set_reserve_scratch(true);
+        Self { schema_message, dictionaries: tracker.dict_id().len(), options, generator, context }
     }
 
     /// The message that a stream begins with.
@@ -74,9 +70,10 @@ impl Encoder {
     fn encode_one(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
         // A fresh tracker sends all dictionaries again; ids count up as in the schema message.
         let mut tracker = DictionaryTracker::new(false);
-        (0..self.dictionaries).for_each(|_| drop(tracker.next_dict_id()));
-        let (dictionaries, batch) =
-            self.generator.encode(batch, &mut tracker, &self.options, &mut self.context)?;
+        for _ in 0..self.dictionaries {
+            tracker.next_dict_id();
+        }
+        let (dictionaries, batch) = self.generator.encode(batch, &mut tracker, &self.options, &mut self.context)?;
         for message in dictionaries.into_iter().chain([batch]) {
             self.write(message, out)?;
         }

@@ -76,10 +76,7 @@ fn compressed_buffers(batch: RecordBatch<'_>, body: &[u8], limits: DecodeLimits)
     Ok(())
 }
 
-fn all_buffers<'a>(
-    batch: RecordBatch<'a>,
-    body: &'a [u8],
-) -> impl Iterator<Item = Result<&'a [u8], DecodeError>> + 'a {
+fn all_buffers<'a>(batch: RecordBatch<'a>, body: &'a [u8]) -> impl Iterator<Item = Result<&'a [u8], DecodeError>> + 'a {
     batch.buffers().into_iter().flatten().map(move |buffer| {
         let start = usize::try_from(buffer.offset()).ok();
         let len = usize::try_from(buffer.length()).ok();
