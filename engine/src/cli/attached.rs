@@ -1,0 +1,120 @@
+//! Following a job on a terminal: progress while it runs, Ctrl-C, and what its end means for the exit code.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tandem_client::{Client, ClientError, Submission};
+use tandem_proto::JobId;
+use tandem_proto::v1::{self, JobState, JobStatus};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+use super::{Exit, Failure};
+use crate::output::Progress;
+
+/// How long a job that was asked to stop may take before the command leaves it to the cluster.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What Ctrl-C does to the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnInterrupt {
+    /// Asks it to stop.
+    Stop,
+    /// Nothing: only this command ends.
+    Leave,
+}
+
+/// Ctrl-C and a polite kill.
+pub(super) struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    pub(super) fn new() -> Result<Self, Failure> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// Gives up on `work` when one comes.
+    pub(super) async fn guard<T>(&mut self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::select! {
+            outcome = work => outcome,
+            () = self.next() => Err(Failure::new(Exit::Interrupted, "interrupted")),
+        }
+    }
+}
+
+/// A job to submit, and whether it ends with this command.
+pub(super) fn submission(spec: v1::JobSpec, attached: bool) -> Submission {
+    Submission { spec, attached, submission_id: format!("{:016x}", rand::random::<u64>()) }
+}
+
+/// Shows the job's progress until it has ended, and fails unless it ended well.
+pub(super) async fn follow(
+    client: &Client,
+    job: JobId,
+    interrupts: &mut Interrupts,
+    on_interrupt: OnInterrupt,
+) -> Result<JobStatus, Failure> {
+    let mut follow = client.follow(job).await?;
+    let mut progress = Progress::new();
+    let mut last = JobStatus::default();
+    let mut give_up_at = None;
+    loop {
+        tokio::select! {
+            status = follow.next_status() => match status? {
+                Some(status) => {
+                    progress.update(&status);
+                    last = status;
+                }
+                None => break,
+            },
+            () = interrupts.next() => {
+                if on_interrupt == OnInterrupt::Leave || give_up_at.is_some() {
+                    return Err(interrupted(job));
+                }
+                client.stop(job, "interrupted by the user").await?;
+                give_up_at = Some(Instant::now() + STOP_PATIENCE);
+            }
+            () = tokio::time::sleep_until(give_up_at.unwrap_or_else(Instant::now)), if give_up_at.is_some() => {
+                return Err(interrupted(job));
+            }
+        }
+    }
+    progress.clear();
+    if give_up_at.is_some() && last.state() == JobState::Stopped {
+        return Err(interrupted(job));
+    }
+    ended(last)
+}
+
+/// The end of a command whose job the user interrupted.
+pub(super) fn interrupted(job: JobId) -> Failure {
+    Failure::new(Exit::Interrupted, format!("interrupted: job {job}"))
+}
+
+/// What the job's end means for a command that waited for it.
+pub(super) fn ended(status: JobStatus) -> Result<JobStatus, Failure> {
+    let job = JobId(status.job);
+    let failure = || Box::new(status.failure.clone().unwrap_or_default());
+    match status.state() {
+        JobState::Succeeded | JobState::Skipped => Ok(status),
+        JobState::Failed => Err(ClientError::JobFailed { job, failure: failure() }.into()),
+        JobState::Stopped => {
+            let reason = failure().cause;
+            let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            Err(Failure::failed(format!("job {job} was stopped{why}")))
+        }
+        JobState::Unspecified | JobState::Pending | JobState::Running => {
+            Err(Failure::failed(format!("job {job} has not ended")))
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! `tandem cluster up | down | status | scale`, and the supervisor that `up` leaves behind.
+
+use clap::Subcommand;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::session::Session;
+use super::{Exit, Failure, block_on, logging};
+use crate::local::{
+    ClusterFault, ClusterRecord, ClusterShape, ControlAnswer, ControlRequest, Launched, LocalCluster, Occupancy,
+    StateFolder, ask, launch, serve_control, tell_launcher,
+};
+use crate::output::units::parse_bytes;
+use crate::output::{ClusterView, print_one};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ClusterCommand {
+    /// Start the local cluster; returns when its workers are ready
+    Up(UpArgs),
+    /// Stop the local cluster and everything it started
+    Down,
+    /// Where the cluster is and how busy
+    Status,
+    /// Change the number of workers
+    Scale {
+        /// How many there shall be
+        workers: u32,
+    },
+    /// Keep a local cluster running (started by `up`)
+    #[command(hide = true)]
+    Supervise(SuperviseArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct UpArgs {
+    /// Worker processes
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    workers: Option<u32>,
+    /// Slots of each worker: tasks it runs at once
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    cpus: Option<u32>,
+    /// Memory of each worker, such as 2GiB
+    #[arg(long, value_parser = parse_bytes)]
+    memory: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SuperviseArgs {
+    #[arg(long)]
+    workers: u32,
+    #[arg(long)]
+    cpus: u32,
+    #[arg(long)]
+    memory: u64,
+}
+
+pub(super) async fn execute(command: ClusterCommand, session: &Session) -> Result<(), Failure> {
+    match command {
+        ClusterCommand::Up(args) => up(session, session.shape(args.workers, args.cpus, args.memory)),
+        ClusterCommand::Down => down(&session.folder).await,
+        ClusterCommand::Status => status(session).await,
+        ClusterCommand::Scale { workers } => scale(&session.folder, workers).await,
+        ClusterCommand::Supervise(args) => supervise(&args),
+    }
+}
+
+/// Starts the user's local cluster and returns when it is ready.
+pub(super) fn up(session: &Session, shape: ClusterShape) -> Result<(), Failure> {
+    session.folder.create()?;
+    if let Some(record) = session.folder.running()? {
+        return Err(Failure::usage(format!("a local cluster is already running: {}", record.address))
+            .with_help("`tandem cluster scale N` changes its size, `tandem cluster down` stops it"));
+    }
+    match launch(&session.folder, shape)? {
+        Launched::Ready { address } => {
+            let ClusterShape { workers, cpus, .. } = shape;
+            eprintln!("cluster is up at {address}: {workers} workers with {cpus} slots each");
+            Ok(())
+        }
+        Launched::Failed { message } => {
+            let logs = session.folder.logs();
+            Err(Failure::failed(message).with_help(format!("logs are in {}", logs.display())))
+        }
+    }
+}
+
+async fn down(folder: &StateFolder) -> Result<(), Failure> {
+    if folder.running()?.is_none() {
+        eprintln!("no local cluster is running");
+        return Ok(());
+    }
+    request(folder, &ControlRequest::Down).await?;
+    eprintln!("cluster is down");
+    Ok(())
+}
+
+async fn status(session: &Session) -> Result<(), Failure> {
+    let client = session.connect().await?;
+    let mut view = ClusterView::new(client.address(), client.cluster().await?);
+    let local = session.folder.running()?.filter(|record| record.address == view.address);
+    view.supervisor_pid = local.map(|record| record.supervisor_pid);
+    print_one(session.format(), &view)
+}
+
+async fn scale(folder: &StateFolder, workers: u32) -> Result<(), Failure> {
+    if folder.running()?.is_none() {
+        return Err(Failure::new(Exit::Unreachable, "no local cluster is running")
+            .with_help("start one with `tandem cluster up`"));
+    }
+    request(folder, &ControlRequest::Scale { workers }).await?;
+    eprintln!("cluster has {workers} workers");
+    Ok(())
+}
+
+async fn request(folder: &StateFolder, request: &ControlRequest) -> Result<ControlAnswer, Failure> {
+    match ask(folder, request).await? {
+        ControlAnswer::Failed { message } => Err(Failure::failed(message)),
+        answer => Ok(answer),
+    }
+}
+
+/// Is the supervisor of the user's local cluster until it is told to stop.
+pub(super) fn supervise(args: &SuperviseArgs) -> Result<(), Failure> {
+    logging::for_process();
+    // A session of its own, so that closing the terminal does not end it.
+    rustix::process::setsid().map_err(std::io::Error::from)?;
+    let shape = ClusterShape { workers: args.workers, cpus: args.cpus, memory_bytes: args.memory };
+    block_on(async {
+        let outcome = supervise_in(&StateFolder::of_user()?, shape).await;
+        if let Err(Failure::Told { message, .. }) = &outcome {
+            tell_launcher(&Launched::Failed { message: message.clone() })?;
+        }
+        outcome
+    })
+}
+
+async fn supervise_in(folder: &StateFolder, shape: ClusterShape) -> Result<(), Failure> {
+    folder.create()?;
+    let Occupancy::Free(_lock) = folder.occupy()? else {
+        return Err(Failure::failed("another local cluster is already running"));
+    };
+    folder.sweep()?;
+    let cluster = LocalCluster::start(folder, shape)?;
+    let outcome = serve(folder, &cluster, shape).await;
+    cluster.stop().await;
+    folder.sweep()?;
+    if let Ok(Some(answer)) = outcome {
+        // The command that asked has gone; the cluster is down all the same.
+        let _ = answer.send(ControlAnswer::Done);
+        // Its answer must be on its way before this process ends.
+        tokio::task::yield_now().await;
+        return Ok(());
+    }
+    outcome.map(drop)
+}
+
+/// Who waits for the end of the cluster.
+type Farewell = Option<tokio::sync::oneshot::Sender<ControlAnswer>>;
+
+async fn serve(folder: &StateFolder, cluster: &LocalCluster, shape: ClusterShape) -> Result<Farewell, Failure> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        ready = cluster.ready(shape.workers) => ready?,
+        _ = terminate.recv() => return Err(Failure::failed("told to stop before the cluster was ready")),
+    }
+    let address = cluster.address().to_owned();
+    folder.write_record(&ClusterRecord { address: address.clone(), supervisor_pid: std::process::id() })?;
+    let mut questions = serve_control(folder)?;
+    tell_launcher(&Launched::Ready { address })?;
+    loop {
+        let question = tokio::select! {
+            question = questions.recv() => question,
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+        };
+        let Some((request, answer)) = question else { return Ok(None) };
+        let reply = match request {
+            ControlRequest::Down => return Ok(Some(answer)),
+            ControlRequest::Processes => ControlAnswer::Processes(cluster.processes().await),
+            ControlRequest::Scale { workers } => match cluster.scale(workers).await {
+                Ok(()) => ControlAnswer::Done,
+                Err(fault) => failed(&fault),
+            },
+        };
+        // Who asked may have gone.
+        let _ = answer.send(reply);
+    }
+}
+
+fn failed(fault: &ClusterFault) -> ControlAnswer {
+    ControlAnswer::Failed { message: fault.to_string() }
+}

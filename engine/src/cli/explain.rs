@@ -1,0 +1,104 @@
+//! `tandem explain`: a statement's stages and plans; with `--analyze`, after running it, with what each operator did.
+
+use std::io::Write;
+
+use tandem_client::Client;
+use tandem_proto::JobId;
+use tandem_proto::v1::{self, OperatorMetrics, StageStatus};
+
+use super::attached::{self, Interrupts, OnInterrupt};
+use super::job_spec::QueryArgs;
+use super::session::Session;
+use super::{Failure, sql};
+use crate::output::units::{format_bytes, format_count, format_duration};
+use crate::output::{OutputFormat, StageView, print_list};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ExplainArgs {
+    #[command(flatten)]
+    query: QueryArgs,
+    /// Run the statement and show rows, bytes and time
+    #[arg(long)]
+    analyze: bool,
+    /// Use a cluster of this command's own instead of the one that is up
+    #[arg(long)]
+    local: bool,
+}
+
+pub(super) async fn execute(args: ExplainArgs, session: &Session) -> Result<(), Failure> {
+    let spec = args.query.spec()?;
+    let format = session.format();
+    sql::on_cluster(session, args.local, async |client| {
+        let stages = if args.analyze { analyze(&client, spec).await? } else { client.explain(spec).await? };
+        print_stages(format, stages, args.analyze)
+    })
+    .await
+}
+
+async fn analyze(client: &Client, spec: v1::JobSpec) -> Result<Vec<StageStatus>, Failure> {
+    let submitted = client.submit(attached::submission(spec, true)).await?;
+    let job = JobId(submitted.job);
+    attached::follow(client, job, &mut Interrupts::new()?, OnInterrupt::Stop).await?;
+    Ok(client.get(job).await?.stages)
+}
+
+/// Prints stages with their plans; with numbers if they have run.
+pub(super) fn print_stages(format: OutputFormat, stages: Vec<StageStatus>, ran: bool) -> Result<(), Failure> {
+    if format != OutputFormat::Table {
+        let views: Vec<StageView> = stages.into_iter().map(StageView::from).collect();
+        return print_list(format, &views);
+    }
+    let mut out = std::io::stdout().lock();
+    for stage in &stages {
+        writeln!(out, "{}", heading(stage, ran))?;
+        for line in annotated_plan(stage) {
+            writeln!(out, "  {line}")?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+fn heading(stage: &StageStatus, ran: bool) -> String {
+    let inputs: Vec<String> = stage.inputs.iter().map(|input| format!("stage {input}")).collect();
+    let from = if inputs.is_empty() { String::new() } else { format!(" from {}", inputs.join(", ")) };
+    let tasks = if stage.tasks == 1 { "task" } else { "tasks" };
+    let mut text = format!("stage {}: {}{from}: {} {tasks}", stage.stage, stage.name, stage.tasks);
+    if ran {
+        let ms = u64::try_from(stage.ended_ms - stage.started_ms).unwrap_or(0);
+        let time = format_duration(std::time::Duration::from_millis(ms));
+        text.push_str(&format!(", {} rows, {}, {time}", format_count(stage.rows), format_bytes(stage.bytes)));
+    }
+    text
+}
+
+/// The lines of the plan, each with what its operator did. A plan is printed in the order in which operators are numbered.
+fn annotated_plan(stage: &StageStatus) -> Vec<String> {
+    let measured = |node: usize| stage.operators.iter().find(|operator| operator.node as usize == node);
+    let lines = stage.plan.lines().enumerate();
+    lines
+        .map(|(node, line)| measured(node).map_or_else(|| line.to_owned(), |done| format!("{line}{}", note(done))))
+        .collect()
+}
+
+fn note(operator: &OperatorMetrics) -> String {
+    let time = format_duration(std::time::Duration::from_nanos(operator.elapsed_ns));
+    let mut text = format!("  [{} rows, {time}", format_count(operator.output_rows));
+    if operator.spilled_bytes > 0 {
+        text.push_str(&format!(", {} spilled", format_bytes(operator.spilled_bytes)));
+    }
+    text.push(']');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_are_noted_at_their_lines() {
+        let operator = OperatorMetrics { node: 1, name: "ScanExec".to_owned(), output_rows: 9, ..Default::default() };
+        let plan = "FilterExec: a > 1\n  ScanExec: sales".to_owned();
+        let stage = StageStatus { plan, operators: vec![operator], ..Default::default() };
+        assert_eq!(annotated_plan(&stage), ["FilterExec: a > 1", "  ScanExec: sales  [9 rows, 0 ms]"]);
+    }
+}

@@ -1,0 +1,106 @@
+//! What every command of a client needs: the settings, the user's state folder, the way to the cluster.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tandem_client::{Client, ClientSecurity, Token};
+
+use super::{Exit, Failure};
+use crate::config::Settings;
+use crate::local::{ClusterFault, ClusterShape, FolderError, StateFolder, default_memory_bytes};
+use crate::output::OutputFormat;
+use crate::output::units::format_duration;
+
+/// One run of the command line.
+pub(super) struct Session {
+    pub(super) settings: Settings,
+    pub(super) folder: StateFolder,
+}
+
+impl Session {
+    pub(super) fn new(settings: Settings) -> Result<Self, Failure> {
+        Ok(Self { settings, folder: StateFolder::of_user()? })
+    }
+
+    pub(super) fn format(&self) -> OutputFormat {
+        self.settings.output_format()
+    }
+
+    /// Connects to the coordinator that `--address` names, or else to the local cluster's.
+    pub(super) async fn connect(&self) -> Result<Client, Failure> {
+        let (address, security) = self.target()?;
+        Ok(Client::connect(&address, security).await?)
+    }
+
+    fn target(&self) -> Result<(String, ClientSecurity), Failure> {
+        let local = self.folder.running()?;
+        let given = self.settings.address().map(ToOwned::to_owned);
+        let local_address = local.map(|record| record.address);
+        let Some(address) = given.or_else(|| local_address.clone()) else { return Err(self.no_cluster()) };
+        let token_file = match self.settings.token_file() {
+            Some(path) => Some(path.to_owned()),
+            None => (local_address.as_deref() == Some(address.as_str())).then(|| self.folder.token_file()),
+        };
+        let token = token_file.map(|path| Token::read(&path)).transpose();
+        let token = token.map_err(|error| Failure::usage(error.to_string()))?;
+        let ca_pem = match self.settings.tls_ca() {
+            Some(path) => Some(std::fs::read(path).map_err(|error| {
+                Failure::usage(format!("cannot read the certificates: {}: {error}", path.display()))
+            })?),
+            None => None,
+        };
+        Ok((address, ClientSecurity { token, ca_pem }))
+    }
+
+    fn no_cluster(&self) -> Failure {
+        let message = format!("no cluster is running: {}", self.folder.root().display());
+        Failure::new(Exit::Unreachable, message)
+            .with_help("start one with `tandem cluster up`, or name one with --address")
+    }
+
+    /// Gives up on `command` after `--timeout`.
+    pub(super) async fn in_time<T>(&self, command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        match self.settings.timeout() {
+            None => command.await,
+            Some(limit) => tokio::time::timeout(limit, command).await.unwrap_or_else(|_| Err(timed_out(limit))),
+        }
+    }
+
+    /// The size of a local cluster: as given, else as set.
+    pub(super) fn shape(&self, workers: Option<u32>, cpus: Option<u32>, memory_bytes: Option<u64>) -> ClusterShape {
+        let workers = workers.unwrap_or_else(|| self.settings.workers());
+        let memory_bytes =
+            memory_bytes.or_else(|| self.settings.memory_bytes()).unwrap_or_else(|| default_memory_bytes(workers));
+        ClusterShape { workers, cpus: cpus.unwrap_or_else(|| self.settings.cpus()), memory_bytes }
+    }
+}
+
+fn timed_out(limit: Duration) -> Failure {
+    Failure::new(Exit::TimedOut, format!("not done after {}", format_duration(limit)))
+}
+
+impl From<FolderError> for Failure {
+    fn from(error: FolderError) -> Self {
+        match error {
+            FolderError::Foreign(_) => Self::new(Exit::Denied, error.to_string()),
+            FolderError::NoHome => Self::usage(error.to_string()),
+            FolderError::Io { .. } | FolderError::Token(_) | FolderError::Record { .. } => {
+                Self::failed(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<ClusterFault> for Failure {
+    fn from(fault: ClusterFault) -> Self {
+        match fault {
+            ClusterFault::Folder(error) => error.into(),
+            ClusterFault::Client(error) => error.into(),
+            ClusterFault::NotReady => Self::new(Exit::TimedOut, fault.to_string()),
+            ClusterFault::Spawn { .. }
+            | ClusterFault::Ports(_)
+            | ClusterFault::KeepsFailing { .. }
+            | ClusterFault::Stopping => Self::failed(fault.to_string()),
+        }
+    }
+}

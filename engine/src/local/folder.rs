@@ -1,0 +1,260 @@
+//! The folder where a local cluster keeps everything: token, addresses, logs, journal, spill. Readable by its user only.
+//!
+//! ```text
+//! lock            held by the supervisor while it lives
+//! cluster.json    where the cluster is
+//! control.sock    where the supervisor listens
+//! token           what the cluster asks for
+//! logs/           one file per process
+//! journal/        the coordinator's
+//! spill/          the workers'
+//! private/        a folder like this one for each running `run` or `sql --local`
+//! ```
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tandem_proto::transport::{Token, TokenError};
+
+use super::record::ClusterRecord;
+
+/// Why a state folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FolderError {
+    #[error("cannot use the state folder: {}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("the state folder belongs to another user: {}", .0.display())]
+    Foreign(PathBuf),
+    #[error("no place for the state folder: neither XDG_STATE_HOME nor HOME is set")]
+    NoHome,
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error("cannot read where the cluster is: {}: {reason}", path.display())]
+    Record { path: PathBuf, reason: String },
+}
+
+/// Who uses a folder.
+#[derive(Debug)]
+pub(crate) enum Occupancy {
+    /// Nobody, and now the caller does for as long as it keeps this.
+    Free(FolderLock),
+    /// A supervisor that lives.
+    Taken,
+}
+
+/// Proof that this process is the folder's supervisor. Ends with the process at the latest.
+#[derive(Debug)]
+pub(crate) struct FolderLock {
+    _file: File,
+}
+
+/// One state folder. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct StateFolder {
+    root: PathBuf,
+}
+
+impl StateFolder {
+    /// The user's own: `$XDG_STATE_HOME/tandem`.
+    pub(crate) fn of_user() -> Result<Self, FolderError> {
+        let variable = |name| std::env::var_os(name).map(PathBuf::from);
+        let base = variable("XDG_STATE_HOME")
+            .filter(|path| path.is_absolute())
+            .or_else(|| variable("HOME").map(|home| home.join(".local/state")))
+            .ok_or(FolderError::NoHome)?;
+        Ok(Self { root: base.join("tandem") })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn token_file(&self) -> PathBuf {
+        self.root.join("token")
+    }
+
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    pub(crate) fn spill(&self) -> PathBuf {
+        self.root.join("spill")
+    }
+
+    pub(crate) fn control_socket(&self) -> PathBuf {
+        self.root.join("control.sock")
+    }
+
+    fn record_file(&self) -> PathBuf {
+        self.root.join("cluster.json")
+    }
+
+    fn private_folders(&self) -> PathBuf {
+        self.root.join("private")
+    }
+
+    /// Makes the folder and what belongs in it, and refuses one that others could write to.
+    pub(crate) fn create(&self) -> Result<(), FolderError> {
+        for folder in [self.root.clone(), self.logs()] {
+            create_private(&folder)?;
+        }
+        let about = std::fs::metadata(&self.root).map_err(|source| self.io(&self.root, source))?;
+        if about.uid() != rustix::process::geteuid().as_raw() {
+            return Err(FolderError::Foreign(self.root.clone()));
+        }
+        if about.permissions().mode() & 0o077 != 0 {
+            std::fs::set_permissions(&self.root, std::fs::Permissions::from_mode(0o700))
+                .map_err(|source| self.io(&self.root, source))?;
+        }
+        Ok(())
+    }
+
+    /// The token, made now if there is none.
+    pub(crate) fn token(&self) -> Result<Token, FolderError> {
+        let path = self.token_file();
+        if path.exists() {
+            return Ok(Token::read(&path)?);
+        }
+        let token = Token::generate();
+        token.write(&path)?;
+        Ok(token)
+    }
+
+    /// Becomes the folder's supervisor unless there is one.
+    pub(crate) fn occupy(&self) -> Result<Occupancy, FolderError> {
+        let path = self.root.join("lock");
+        let mut options = OpenOptions::new();
+        let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = file.map_err(|source| self.io(&path, source))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Occupancy::Free(FolderLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(Occupancy::Taken),
+            Err(TryLockError::Error(source)) => Err(self.io(&path, source)),
+        }
+    }
+
+    /// Where the running cluster is; none when there is none, whatever a crash left behind.
+    pub(crate) fn running(&self) -> Result<Option<ClusterRecord>, FolderError> {
+        if !self.root.join("lock").exists() {
+            return Ok(None);
+        }
+        match self.occupy()? {
+            Occupancy::Free(_) => Ok(None),
+            Occupancy::Taken => ClusterRecord::read(&self.record_file()),
+        }
+    }
+
+    /// Says where the cluster is.
+    pub(crate) fn write_record(&self, record: &ClusterRecord) -> Result<(), FolderError> {
+        record.write(&self.record_file())
+    }
+
+    /// Removes what belongs to a running cluster only. The token, the journal and the logs stay.
+    pub(crate) fn sweep(&self) -> Result<(), FolderError> {
+        for file in [self.record_file(), self.control_socket()] {
+            ignore_missing(std::fs::remove_file(&file)).map_err(|source| self.io(&file, source))?;
+        }
+        let spill = self.spill();
+        ignore_missing(std::fs::remove_dir_all(&spill)).map_err(|source| self.io(&spill, source))
+    }
+
+    /// A new folder for a private cluster; removes those whose owner is gone.
+    pub(crate) fn new_private(&self) -> Result<(Self, FolderLock), FolderError> {
+        create_private(&self.private_folders())?;
+        self.remove_dead_private()?;
+        let private = Self { root: self.private_folders().join(format!("{:016x}", rand::random::<u64>())) };
+        private.create()?;
+        match private.occupy()? {
+            Occupancy::Free(lock) => Ok((private, lock)),
+            Occupancy::Taken => Err(self.io(&private.root, io::ErrorKind::ResourceBusy.into())),
+        }
+    }
+
+    fn remove_dead_private(&self) -> Result<(), FolderError> {
+        let folder = self.private_folders();
+        for entry in std::fs::read_dir(&folder).map_err(|source| self.io(&folder, source))? {
+            let path = entry.map_err(|source| self.io(&folder, source))?.path();
+            let dead = Self { root: path };
+            // One that another process makes or removes at this moment is not ours to judge.
+            if dead.root.join("lock").exists() && matches!(dead.occupy(), Ok(Occupancy::Free(_))) {
+                dead.remove()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the folder with all that is in it.
+    pub(crate) fn remove(&self) -> Result<(), FolderError> {
+        ignore_missing(std::fs::remove_dir_all(&self.root)).map_err(|source| self.io(&self.root, source))
+    }
+
+    fn io(&self, path: &Path, source: io::Error) -> FolderError {
+        FolderError::Io { path: path.to_owned(), source }
+    }
+}
+
+fn create_private(path: &Path) -> Result<(), FolderError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| FolderError::Io { path: path.to_owned(), source })
+}
+
+fn ignore_missing(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, StateFolder) {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = StateFolder { root: temp.path().join("tandem") };
+        folder.create().unwrap();
+        (temp, folder)
+    }
+
+    #[test]
+    fn the_folder_and_its_token_are_the_users_alone() {
+        let (_temp, folder) = folder();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let token = folder.token().unwrap();
+        assert_eq!(mode(folder.root()), 0o700);
+        assert_eq!(mode(&folder.token_file()), 0o600);
+        assert_eq!(folder.token().unwrap(), token, "the token stays");
+    }
+
+    #[test]
+    fn what_a_crash_left_is_not_a_running_cluster() {
+        let (_temp, folder) = folder();
+        folder.write_record(&ClusterRecord { address: "127.0.0.1:1".to_owned(), supervisor_pid: 1 }).unwrap();
+        assert!(folder.running().unwrap().is_none());
+        let Occupancy::Free(lock) = folder.occupy().unwrap() else { panic!("nobody holds the lock") };
+        assert!(matches!(folder.occupy().unwrap(), Occupancy::Taken));
+        assert!(folder.running().unwrap().is_some());
+        drop(lock);
+        assert!(folder.running().unwrap().is_none());
+    }
+
+    #[test]
+    fn folders_of_dead_private_clusters_are_removed() {
+        let (_temp, folder) = folder();
+        let (first, first_lock) = folder.new_private().unwrap();
+        drop(first_lock);
+        let (second, _second_lock) = folder.new_private().unwrap();
+        let (third, _third_lock) = folder.new_private().unwrap();
+        assert!(!first.root().exists());
+        assert!(second.root().exists() && third.root().exists());
+    }
+}

@@ -1,0 +1,159 @@
+//! Rows as a table for people. Widths come from the first rows, so that a result of any size is shown as it arrives;
+//! later cells that are wider push their line.
+
+use std::io::Write;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use unicode_width::UnicodeWidthStr;
+
+use super::{RowWriter, arrow_failure};
+use crate::cli::Failure;
+
+/// Rows whose cells decide the widths.
+const MEASURED_ROWS: usize = 1_000;
+
+pub(super) struct TableWriter<W: Write> {
+    schema: SchemaRef,
+    out: W,
+    layout: Layout,
+    rows: u64,
+}
+
+enum Layout {
+    /// Rows that were not printed yet.
+    Measuring(Vec<Vec<String>>),
+    /// The width of each column.
+    Printing(Vec<usize>),
+}
+
+impl<W: Write> TableWriter<W> {
+    pub(super) fn new(schema: SchemaRef, out: W) -> Self {
+        Self { schema, out, layout: Layout::Measuring(Vec::new()), rows: 0 }
+    }
+
+    fn begin(&mut self) -> Result<(), Failure> {
+        let Layout::Measuring(rows) = &mut self.layout else { return Ok(()) };
+        let rows = std::mem::take(rows);
+        let header: Vec<String> = self.schema.fields().iter().map(|field| field.name().clone()).collect();
+        let mut widths: Vec<usize> = header.iter().map(|name| name.width()).collect();
+        for row in &rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.width());
+            }
+        }
+        self.rule(&widths)?;
+        self.line(&header, &widths, false)?;
+        self.rule(&widths)?;
+        for row in &rows {
+            self.line(row, &widths, true)?;
+        }
+        self.layout = Layout::Printing(widths);
+        Ok(())
+    }
+
+    fn rule(&mut self, widths: &[usize]) -> Result<(), Failure> {
+        let dashes: Vec<String> = widths.iter().map(|width| "-".repeat(width + 2)).collect();
+        Ok(writeln!(self.out, "+{}+", dashes.join("+"))?)
+    }
+
+    fn line(&mut self, cells: &[String], widths: &[usize], align: bool) -> Result<(), Failure> {
+        write!(self.out, "|")?;
+        for ((cell, width), field) in cells.iter().zip(widths).zip(self.schema.fields()) {
+            let padding = " ".repeat(width.saturating_sub(cell.width()));
+            if align && field.data_type().is_numeric() {
+                write!(self.out, " {padding}{cell} |")?;
+            } else {
+                write!(self.out, " {cell}{padding} |")?;
+            }
+        }
+        Ok(writeln!(self.out)?)
+    }
+}
+
+impl<W: Write> RowWriter for TableWriter<W> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+        self.rows += batch.num_rows() as u64;
+        let mut new_rows = texts(batch)?;
+        if let Layout::Measuring(rows) = &mut self.layout {
+            rows.append(&mut new_rows);
+            if rows.len() >= MEASURED_ROWS {
+                self.begin()?;
+            }
+        } else if let Layout::Printing(widths) = &self.layout {
+            let widths = widths.clone();
+            for row in &new_rows {
+                self.line(row, &widths, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.begin()?;
+        if let Layout::Printing(widths) = &self.layout {
+            let widths = widths.clone();
+            self.rule(&widths)?;
+        }
+        writeln!(self.out, "{} {}", self.rows, if self.rows == 1 { "row" } else { "rows" })?;
+        Ok(self.out.flush()?)
+    }
+}
+
+/// The cells as texts, on one line each.
+fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>, Failure> {
+    let options = FormatOptions::default().with_display_error(true);
+    let columns: Vec<ArrayFormatter<'_>> = batch
+        .columns()
+        .iter()
+        .map(|column| ArrayFormatter::try_new(column.as_ref() as &dyn Array, &options))
+        .collect::<Result<_, _>>()
+        .map_err(arrow_failure)?;
+    let cell = |column: &ArrayFormatter<'_>, row: usize| column.value(row).to_string().replace(['\n', '\r'], " ");
+    Ok((0..batch.num_rows()).map(|row| columns.iter().map(|column| cell(column, row)).collect()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, StringArray};
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::super::row_writer;
+    use super::*;
+    use crate::output::OutputFormat;
+
+    fn printed(format: OutputFormat, rows: usize) -> String {
+        let fields = vec![Field::new("n", DataType::Int64, false), Field::new("name", DataType::Utf8, true)];
+        let schema = Arc::new(Schema::new(fields));
+        let mut out = Vec::new();
+        let mut writer = row_writer(format, schema.clone(), &mut out).unwrap();
+        if rows > 0 {
+            let numbers = Int64Array::from_iter_values((0..rows as i64).map(|n| n * 100));
+            let names: StringArray = (0..rows).map(|n| (n > 0).then(|| format!("row {n}"))).collect();
+            writer.write(&RecordBatch::try_new(schema, vec![Arc::new(numbers), Arc::new(names)]).unwrap()).unwrap();
+        }
+        writer.finish().unwrap();
+        drop(writer);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_form_shows_two_rows() {
+        let table = "+-----+-------+\n| n   | name  |\n+-----+-------+\n|   0 |       |\n| 100 | row 1 |\n+-----+-------+\n2 rows\n";
+        assert_eq!(printed(OutputFormat::Table, 2), table);
+        assert_eq!(printed(OutputFormat::Csv, 2), "n,name\n0,\n100,row 1\n");
+        assert_eq!(printed(OutputFormat::Jsonl, 2), "{\"n\":0,\"name\":null}\n{\"n\":100,\"name\":\"row 1\"}\n");
+        assert_eq!(printed(OutputFormat::Json, 2), "[{\"n\":0,\"name\":null},{\"n\":100,\"name\":\"row 1\"}]\n");
+    }
+
+    #[test]
+    fn an_empty_result_still_shows_its_columns() {
+        assert_eq!(printed(OutputFormat::Csv, 0), "n,name\n");
+        assert_eq!(printed(OutputFormat::Json, 0), "[]\n");
+        assert!(printed(OutputFormat::Table, 0).contains("| n | name |"));
+        assert_eq!(printed(OutputFormat::Jsonl, 0), "");
+    }
+}

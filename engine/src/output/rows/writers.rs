@@ -1,0 +1,98 @@
+//! The forms for machines: thin covers over Arrow's own writers.
+
+use std::io::Write;
+
+use arrow::array::RecordBatch;
+use arrow::csv;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::ipc::writer::StreamWriter;
+use arrow::json::writer::{JsonArray as ArrayFraming, JsonFormat, LineDelimited, Writer, WriterBuilder};
+
+use super::{RowWriter, arrow_failure};
+use crate::cli::Failure;
+
+/// One JSON array of objects; nulls are written.
+pub(super) struct JsonArray<W: Write>(Writer<W, ArrayFraming>);
+
+/// One JSON object per line; nulls are written.
+pub(super) struct JsonLines<W: Write>(Writer<W, LineDelimited>);
+
+/// Comma-separated rows under a header, also when there is no row.
+pub(super) struct Csv<W: Write>(csv::Writer<W>);
+
+/// An Arrow IPC stream.
+pub(super) struct ArrowStream<W: Write>(StreamWriter<W>);
+
+fn json<W: Write, F: JsonFormat>(out: W) -> Writer<W, F> {
+    WriterBuilder::new().with_explicit_nulls(true).build(out)
+}
+
+impl<W: Write> JsonArray<W> {
+    pub(super) fn new(out: W) -> Self {
+        Self(json(out))
+    }
+}
+
+impl<W: Write> RowWriter for JsonArray<W> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+        self.0.write(batch).map_err(arrow_failure)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.0.finish().map_err(arrow_failure)?;
+        self.0.get_mut().write_all(b"\n")?;
+        Ok(self.0.get_mut().flush()?)
+    }
+}
+
+impl<W: Write> JsonLines<W> {
+    pub(super) fn new(out: W) -> Self {
+        Self(json(out))
+    }
+}
+
+impl<W: Write> RowWriter for JsonLines<W> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+        self.0.write(batch).map_err(arrow_failure)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.0.finish().map_err(arrow_failure)?;
+        Ok(self.0.get_mut().flush()?)
+    }
+}
+
+impl<W: Write> Csv<W> {
+    pub(super) fn new(schema: SchemaRef, out: W) -> Result<Self, Failure> {
+        let mut writer = csv::Writer::new(out);
+        // The header comes with the first batch, so an empty one makes it come always.
+        writer.write(&RecordBatch::new_empty(schema)).map_err(arrow_failure)?;
+        Ok(Self(writer))
+    }
+}
+
+impl<W: Write> RowWriter for Csv<W> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+        self.0.write(batch).map_err(arrow_failure)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl<W: Write> ArrowStream<W> {
+    pub(super) fn new(schema: &Schema, out: W) -> Result<Self, Failure> {
+        Ok(Self(StreamWriter::try_new(out, schema).map_err(arrow_failure)?))
+    }
+}
+
+impl<W: Write> RowWriter for ArrowStream<W> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+        self.0.write(batch).map_err(arrow_failure)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.0.finish().map_err(arrow_failure)
+    }
+}

@@ -1,0 +1,56 @@
+//! The report at the end of a job, for people: what was read and written, how long each stage took.
+
+use std::io::Write;
+
+use tandem_proto::JobId;
+use tandem_proto::v1::{JobStatus, RowCount, RowCountKind};
+
+use super::grid::print_grid;
+use super::time::between;
+use super::units::{format_bytes, format_count};
+use super::views::{count_kind, job_state};
+
+/// Prints the report of a job that has ended to standard error.
+pub(crate) fn print_summary(status: &JobStatus) -> std::io::Result<()> {
+    let mut out = std::io::stderr().lock();
+    let time = between(status.submitted_ms, status.ended_ms);
+    writeln!(out, "{} {} in {time} (job {})", status.name, job_state(status.state()), JobId(status.job))?;
+    print_counts(&mut out, &status.counts)?;
+    print_stages(&mut out, status)
+}
+
+fn print_counts(out: &mut dyn Write, counts: &[RowCount]) -> std::io::Result<()> {
+    if counts.is_empty() {
+        return Ok(());
+    }
+    let mut counts: Vec<&RowCount> = counts.iter().collect();
+    counts.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    let rows: Vec<Vec<String>> = counts.into_iter().map(count_cells).collect();
+    print_grid(out, &["", "NAME", "ROWS", "BYTES"].map(String::from), &rows)
+}
+
+fn count_cells(count: &RowCount) -> Vec<String> {
+    let bytes = match count.kind() {
+        RowCountKind::Read | RowCountKind::Written => format_bytes(count.bytes),
+        RowCountKind::Rejected | RowCountKind::Step | RowCountKind::Unspecified => String::new(),
+    };
+    vec![count_kind(count.kind()).to_owned(), count.name.clone(), format_count(count.rows), bytes]
+}
+
+fn print_stages(out: &mut dyn Write, status: &JobStatus) -> std::io::Result<()> {
+    let rows: Vec<Vec<String>> = status
+        .stages
+        .iter()
+        .map(|stage| {
+            vec![
+                stage.stage.to_string(),
+                stage.name.clone(),
+                stage.tasks.to_string(),
+                format_count(stage.rows),
+                format_bytes(stage.bytes),
+                between(stage.started_ms, stage.ended_ms),
+            ]
+        })
+        .collect();
+    print_grid(out, &["STAGE", "NAME", "TASKS", "ROWS", "BYTES", "TIME"].map(String::from), &rows)
+}

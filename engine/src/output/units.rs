@@ -1,0 +1,112 @@
+//! Sizes and times as people write and read them: `2GiB`, `5m`.
+
+use std::time::Duration;
+
+const SIZES: [(&str, u64); 9] = [
+    ("b", 1),
+    ("kb", 1_000),
+    ("mb", 1_000_000),
+    ("gb", 1_000_000_000),
+    ("tb", 1_000_000_000_000),
+    ("kib", 1 << 10),
+    ("mib", 1 << 20),
+    ("gib", 1 << 30),
+    ("tib", 1 << 40),
+];
+const TIMES_MS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// Reads `512MiB`, `2 GB` or a plain number of bytes.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+    parse(text, &SIZES, "b").ok_or_else(|| format!("`{text}` is not a size (it looks like 512MiB or 2GiB)"))
+}
+
+/// Reads `90s`, `5m`, `1h` or a plain number of seconds.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    parse(text, &TIMES_MS, "s")
+        .map(Duration::from_millis)
+        .ok_or_else(|| format!("`{text}` is not a time (it looks like 90s, 5m or 1h)"))
+}
+
+fn parse(text: &str, units: &[(&str, u64)], default_unit: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_lowercase();
+    let unit = if unit.is_empty() { default_unit } else { unit.as_str() };
+    let scale = units.iter().find(|(name, _)| *name == unit)?.1;
+    let number: f64 = number.parse().ok()?;
+    let value = number * scale as f64;
+    (value.is_finite() && value <= u64::MAX as f64).then_some(value as u64)
+}
+
+/// `1.5 GiB`.
+pub(crate) fn format_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+/// `1,234,567`.
+pub(crate) fn format_count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `120 ms`, `4.2 s`, `3m 05s`, `2h 10m`.
+pub(crate) fn format_duration(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{:.1} s", duration.as_secs_f64()),
+        60_000..3_600_000 => format!("{}m {:02}s", ms / 60_000, ms / 1_000 % 60),
+        _ => format!("{}h {:02}m", ms / 3_600_000, ms / 60_000 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_and_without_units() {
+        for (text, bytes) in
+            [("0", 0), ("17", 17), ("2GiB", 2 << 30), ("1.5 MiB", 3 << 19), ("3kb", 3_000), ("1GB", 1_000_000_000)]
+        {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "GiB", "1 XiB", "-1", "1e3", "..", "1.2.3"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_with_and_without_units() {
+        for (text, ms) in [("5m", 300_000), ("90", 90_000), ("1h", 3_600_000), ("250ms", 250), ("1.5s", 1_500)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        assert!(parse_duration("5 minutes").is_err());
+    }
+
+    #[test]
+    fn numbers_are_shown_for_people() {
+        assert_eq!(format_bytes(0), "0 B");
+        assert_eq!(format_bytes(1536), "1.5 KiB");
+        assert_eq!(format_count(0), "0");
+        assert_eq!(format_count(999), "999");
+        assert_eq!(format_count(1_234_567), "1,234,567");
+        assert_eq!(format_duration(Duration::from_millis(42)), "42 ms");
+        assert_eq!(format_duration(Duration::from_secs(185)), "3m 05s");
+    }
+}

@@ -1,0 +1,10 @@
+//! Every command of the built binary, as a user would type it: what it prints where, and its exit code.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod alone;
+mod cluster;
+mod job;
+mod run;
+mod sql;

@@ -1,0 +1,141 @@
+//! `run`: a job from nothing to its result, and nothing left.
+
+use std::process::Command;
+
+use crate::support::{Finished, Sandbox, files_below};
+
+/// What the nine built-in sales add up to.
+const GOLDEN: [(&str, f64, i64, i64, f64); 3] = [
+    ("product_B", 7250.0, 290, 3, 96.666_666_666_666_67),
+    ("product_A", 4725.0, 450, 3, 150.0),
+    ("product_C", 4150.0, 830, 3, 276.666_666_666_666_7),
+];
+
+#[test]
+fn sales_gives_the_golden_rows_and_leaves_nothing() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run(&["run", "sales", "--set", "output=out"]).succeeded();
+    let rows: serde_json::Value = serde_json::from_str(&sandbox.read("out/spark_output.json")).unwrap();
+    for (row, (product, revenue, quantity, count, average)) in rows.as_array().unwrap().iter().zip(GOLDEN) {
+        assert_eq!(row["product"], product);
+        assert_eq!(row["total_revenue"], revenue);
+        assert_eq!(row["total_quantity"], quantity);
+        assert_eq!(row["transaction_count"], count);
+        assert_eq!(row["avg_quantity"], average);
+        assert!(run.stdout.contains(product), "{}", run.stdout);
+    }
+    assert!(run.stderr.contains("SUCCEEDED"), "{}", run.stderr);
+    assert!(sandbox.processes().is_empty());
+    assert_eq!(std::fs::read_dir(sandbox.state().join("private")).unwrap().count(), 0);
+    assert_eq!(files_below(&sandbox.work().join("out")), ["report.md", "spark_output.json", "summary.json"]);
+}
+
+#[test]
+fn a_job_file_reads_checks_and_writes() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in.csv", "k,v\na,1\nb,2\na,3\n");
+    sandbox.write(
+        "job.toml",
+        r#"
+name = "totals"
+[params]
+input = "missing.csv"
+[[source]]
+name = "t"
+path = "${input}"
+format = "csv"
+schema = "k string, v int"
+[[step]]
+name = "totals"
+sql = "SELECT k, sum(v) AS total FROM t GROUP BY k"
+checks = ["min_rows = 2", "total > 0"]
+[[sink]]
+from = "totals"
+path = "out"
+format = "csv"
+mode = "overwrite"
+"#,
+    );
+    sandbox.run(&["run", "job.toml"]).ended_with(2).tells(&["missing.csv"]);
+    let run = sandbox.run(&["run", "job.toml", "--set", "input=in.csv", "-o", "csv"]).succeeded();
+    let mut rows: Vec<&str> = run.stdout.lines().collect();
+    rows.sort_unstable();
+    assert_eq!(rows, ["a,4", "b,2", "k,total"]);
+    let report = sandbox.run(&["run", "job.toml", "--set", "input=in.csv", "-o", "json"]).succeeded();
+    assert!(report.json().is_object());
+}
+
+#[test]
+fn a_job_that_fails_exits_with_1_and_says_why() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in.csv", "k,v\na,1\nb,-2\n");
+    sandbox.write(
+        "job.toml",
+        r#"
+name = "checked"
+[[source]]
+name = "t"
+path = "in.csv"
+format = "csv"
+schema = "k string, v int"
+[[step]]
+name = "positive"
+sql = "SELECT * FROM t"
+checks = ["v > 0"]
+[[sink]]
+from = "positive"
+path = "out"
+format = "csv"
+"#,
+    );
+    let run = sandbox.run(&["run", "job.toml"]).ended_with(1);
+    run.tells(&["v > 0", "positive"]);
+    assert_eq!(files_below(&sandbox.work().join("out")), Vec::<String>::new());
+    assert!(sandbox.processes().is_empty());
+}
+
+#[test]
+fn a_kept_cluster_can_be_asked() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run(&["run", "sales", "--set", "output=out", "--keep", "--workers", "1"]).succeeded();
+    assert!(run.stderr.contains("tandem cluster down"), "{}", run.stderr);
+    let jobs = sandbox.run(&["job", "list", "-o", "json"]).succeeded().json();
+    assert!(jobs.as_array().unwrap().iter().any(|job| job["name"] == "sales" && job["state"] == "SUCCEEDED"));
+}
+
+#[test]
+fn a_worker_without_enough_memory_is_one_clear_error() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run(&["run", "sales", "--set", "output=out", "--memory", "1MiB"]).ended_with(1);
+    run.tells(&["keeps failing", "memory limit"]);
+    assert!(sandbox.processes().is_empty());
+}
+
+#[test]
+fn ctrl_c_stops_the_job_and_the_cluster() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "endless.toml",
+        r#"
+name = "endless"
+[[step]]
+name = "pairs"
+sql = "SELECT count(*) AS n FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.value + b.value < 0"
+[[sink]]
+from = "pairs"
+path = "out"
+format = "csv"
+"#,
+    );
+    let mut child = sandbox.command(&["run", "endless.toml", "--workers", "1"]);
+    let child = child.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let private = sandbox.state().join("private");
+    // The journal of the private coordinator exists before the job can run.
+    while files_below(&private).iter().all(|file| !file.contains("journal")) {
+        std::thread::yield_now();
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let ended = Finished::from(child.wait_with_output().unwrap());
+    assert!(matches!(ended.code, Some(130)), "{ended:?}");
+    assert!(sandbox.processes().is_empty());
+}

@@ -1,0 +1,104 @@
+//! Statements: their rows in every form, their plans, and their errors.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Finished, Sandbox};
+
+#[test]
+fn rows_come_in_every_form() {
+    let sandbox = Sandbox::with_cluster(2);
+    sandbox.write("t.csv", "k,v\na,1\nb,2\na,3\n");
+    let ask = |format: &str| {
+        let sql = "SELECT k, sum(v) AS total FROM t GROUP BY k ORDER BY k";
+        sandbox.run(&["sql", "-e", sql, "--table", "t=t.csv", "-o", format]).succeeded().stdout
+    };
+    assert_eq!(ask("csv"), "k,total\na,4\nb,2\n");
+    assert_eq!(ask("jsonl"), "{\"k\":\"a\",\"total\":4}\n{\"k\":\"b\",\"total\":2}\n");
+    assert_eq!(ask("json"), "[{\"k\":\"a\",\"total\":4},{\"k\":\"b\",\"total\":2}]\n");
+    assert_eq!(
+        ask("table"),
+        "+---+-------+\n| k | total |\n+---+-------+\n| a |     4 |\n| b |     2 |\n+---+-------+\n2 rows\n"
+    );
+}
+
+#[test]
+fn rows_go_to_a_file_that_appears_when_it_is_complete() {
+    let sandbox = Sandbox::with_cluster(1);
+    sandbox.write("q.sql", "SELECT 1 AS one, 'x' AS two");
+    let written = sandbox.run(&["sql", "-f", "q.sql", "--output", "out.csv"]).succeeded();
+    assert_eq!(written.stdout, "");
+    assert_eq!(sandbox.read("out.csv"), "one,two\n1,x\n");
+    sandbox.run(&["sql", "-e", "SELECT nothing", "--output", "none.csv"]).ended_with(2);
+    assert!(!sandbox.work().join("none.csv").exists());
+    sandbox.run(&["sql", "-e", "SELECT 1", "--output", "out.txt"]).ended_with(2).tells(&["out.txt", "help: "]);
+}
+
+#[test]
+fn an_empty_result_still_has_columns() {
+    let sandbox = Sandbox::with_cluster(1);
+    let empty = sandbox.run(&["sql", "-e", "SELECT 1 AS one WHERE false", "-o", "csv"]).succeeded();
+    assert_eq!(empty.stdout, "one\n");
+}
+
+#[test]
+fn a_private_cluster_needs_none_and_leaves_none() {
+    let sandbox = Sandbox::new();
+    let answer = sandbox.run(&["sql", "--local", "-e", "SELECT 40 + 2 AS answer", "-o", "csv"]).succeeded();
+    assert_eq!(answer.stdout, "answer\n42\n");
+    assert!(sandbox.processes().is_empty());
+    assert_eq!(std::fs::read_dir(sandbox.state().join("private")).unwrap().count(), 0);
+    sandbox.run(&["cluster", "status"]).ended_with(4);
+}
+
+#[test]
+fn wrong_statements_name_what_is_wrong() {
+    let sandbox = Sandbox::with_cluster(1);
+    sandbox.write("t.csv", "k,v\na,1\n");
+    let tells = |sql: &str, words: &[&str]| {
+        sandbox.run(&["sql", "-e", sql, "--table", "t=t.csv"]).ended_with(2).tells(words);
+    };
+    tells("SELEC 1", &["SELEC"]);
+    tells("SELECT w FROM t", &["w"]);
+    tells("SELECT * FROM nowhere", &["nowhere"]);
+    let missing = sandbox.run(&["sql", "-e", "SELECT * FROM t", "--table", "t=missing.csv"]);
+    missing.ended_with(2).tells(&["missing.csv"]);
+    let unknown = sandbox.run(&["sql", "-e", "SELECT 1", "--set", "datafusion.no_such=1"]);
+    unknown.ended_with(2).tells(&["no_such"]);
+}
+
+#[test]
+fn plans_are_cut_into_stages() {
+    let sandbox = Sandbox::with_cluster(2);
+    sandbox.write("t.csv", "k,v\na,1\nb,2\na,3\n");
+    let sql = "SELECT k, sum(v) FROM t GROUP BY k";
+    let plan = sandbox.run(&["explain", "-e", sql, "--table", "t=t.csv"]).succeeded();
+    assert!(plan.stdout.starts_with("stage 1: "), "{}", plan.stdout);
+    assert!(plan.stdout.contains("AggregateExec"), "{}", plan.stdout);
+    let analyzed = sandbox.run(&["explain", "--analyze", "-e", sql, "--table", "t=t.csv"]).succeeded();
+    assert!(analyzed.stdout.contains("rows, "), "{}", analyzed.stdout);
+}
+
+#[test]
+fn a_query_that_takes_too_long_is_given_up() {
+    let sandbox = Sandbox::with_cluster(1);
+    let sql =
+        "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a.value + b.value < 0";
+    let start = Instant::now();
+    sandbox.run(&["sql", "-e", sql, "--timeout", "500ms"]).ended_with(6).tells(&["500 ms"]);
+    assert!(start.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let sandbox = Sandbox::with_cluster(1);
+    let script =
+        format!("'{}' sql -e 'SELECT * FROM generate_series(1, 200000)' -o csv | head -n 2", crate::support::TANDEM);
+    let mut command = std::process::Command::new("bash");
+    let prepared = sandbox.command(&[]);
+    command.args(["-o", "pipefail", "-c", &script]).env_clear().current_dir(sandbox.work());
+    for (name, value) in prepared.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    let head = Finished::of(&mut command).succeeded();
+    assert_eq!(head.stdout.lines().count(), 2);
+}

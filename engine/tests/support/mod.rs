@@ -1,0 +1,174 @@
+//! What tests that drive the built binary share: a sandbox with folders of its own, so that no test sees another's cluster
+//! or the user's settings, and that leaves nothing running.
+
+// Each test binary uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// The binary under test.
+pub const TANDEM: &str = env!("CARGO_BIN_EXE_tandem");
+
+/// Folders of one test's own. Takes its cluster down when dropped.
+pub struct Sandbox {
+    folder: TempDir,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Sandbox {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for name in ["state", "config", "home", "work"] {
+            std::fs::create_dir(folder.path().join(name)).expect("a folder in it");
+        }
+        Self { folder }
+    }
+
+    /// A sandbox with a local cluster.
+    pub fn with_cluster(workers: u32) -> Self {
+        let sandbox = Self::new();
+        let workers = workers.to_string();
+        sandbox.run(&["cluster", "up", "--workers", &workers, "--memory", "256MiB"]).succeeded();
+        sandbox
+    }
+
+    /// Where commands run: relative paths start here.
+    pub fn work(&self) -> PathBuf {
+        self.folder.path().join("work")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state/tandem")
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("config/tandem")
+    }
+
+    /// Writes a file to the working folder.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.work().join(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("its folder");
+        std::fs::write(&path, text).expect("a file");
+        path
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.work().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// The command, ready to be changed or run.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(TANDEM);
+        command.args(args).current_dir(self.work()).stdin(Stdio::null()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.folder.path().join("home"));
+        command.env("XDG_STATE_HOME", self.folder.path().join("state"));
+        command.env("XDG_CONFIG_HOME", self.folder.path().join("config"));
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Finished {
+        Finished::of(&mut self.command(args))
+    }
+
+    /// Processes whose environment or command line names this sandbox.
+    pub fn processes(&self) -> Vec<u32> {
+        let here = self.folder.path().to_str().expect("a UTF-8 path").to_owned();
+        let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+        entries
+            .filter_map(|entry| {
+                let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+                let environment = std::fs::read(entry.path().join("environ")).ok()?;
+                String::from_utf8_lossy(&environment).contains(&here).then_some(pid)
+            })
+            .collect()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let down = self.command(&["cluster", "down"]).output();
+        if let (Ok(output), false) = (down, std::thread::panicking()) {
+            assert!(output.status.success(), "the cluster could not be stopped: {output:?}");
+        }
+    }
+}
+
+impl Finished {
+    pub fn of(command: &mut Command) -> Self {
+        Self::from(command.output().expect("the binary runs"))
+    }
+
+    /// Itself, if the exit code is 0.
+    #[track_caller]
+    pub fn succeeded(self) -> Self {
+        self.ended_with(0)
+    }
+
+    /// Itself, if the exit code is `code`.
+    #[track_caller]
+    pub fn ended_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Itself, if it is one clear error: nothing on standard output, an `error:` line with `words`, no debug print.
+    #[track_caller]
+    pub fn tells(self, words: &[&str]) -> Self {
+        assert_eq!(self.stdout, "", "an error prints no data");
+        let error = self.stderr.lines().find(|line| line.starts_with("error: "));
+        let error = error.unwrap_or_else(|| panic!("no error line:\n{}", self.stderr));
+        for word in words {
+            assert!(self.stderr.contains(word), "`{word}` is missing:\n{}", self.stderr);
+        }
+        for mark in ["RUST_BACKTRACE", "panicked", "Error {", "Some(", "Err("] {
+            assert!(!error.contains(mark), "a debug print: {error}");
+        }
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not JSON: {error}\n{}", self.stdout))
+    }
+}
+
+impl From<Output> for Finished {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// Files below `folder`, relative to it, sorted.
+pub fn files_below(folder: &Path) -> Vec<String> {
+    fn walk(root: &Path, folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                walk(root, &path, found);
+            } else if let Ok(relative) = path.strip_prefix(root) {
+                found.push(relative.display().to_string());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(folder, folder, &mut found);
+    found.sort();
+    found
+}
