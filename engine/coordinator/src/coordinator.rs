@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tandem_jobs::planned::PlannedJob;
+use tandem_proto::Term;
 use tandem_proto::transport::{self, ClientSecurity, RequireToken, ServerSecurity, TlsIdentity, Token};
 use tandem_proto::v1::cluster_service_server::ClusterServiceServer;
 use tandem_proto::v1::job_service_server::JobServiceServer;
-use tandem_proto::{JobId, Term};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -54,7 +54,6 @@ pub struct Coordinator {
     owner: Owner,
     handle: ClusterHandle,
     restored: Vec<Action>,
-    submissions: Vec<(String, JobId)>,
 }
 
 /// Where a coordinator can be reached.
@@ -80,27 +79,34 @@ impl Coordinator {
     /// # Errors
     /// Nothing is left behind when an address, token, certificate or the journal cannot be used.
     pub async fn bind(config: CoordinatorConfig) -> Result<Self, CoordinatorError> {
-        let (security, _) = read_security(&config)?;
-        check_ports(Addresses { grpc: config.listen, http: config.http }, &security)?;
-        transport::server(&security)?;
+        let security = Security::read(&config)?;
+        security.check(Addresses { grpc: config.listen, http: config.http })?;
         let (grpc, http) = (listen(config.listen).await?, listen(config.http).await?);
-        Self::over(config, grpc, http).await
+        Self::open(config, security, grpc, http).await
     }
 
-    /// The same over ports that are open already, such as a supervisor's, which outlive this process and keep its addresses.
-    /// Those in `config` are not used.
+    /// The same over sockets that listen already; the addresses in `config` are not looked at.
     ///
     /// # Errors
-    /// As for [`Self::bind`].
+    /// Like [`Self::bind`].
     pub async fn over(
         config: CoordinatorConfig,
         grpc: TcpListener,
         http: TcpListener,
     ) -> Result<Self, CoordinatorError> {
-        let (security, workers) = read_security(&config)?;
+        let security = Security::read(&config)?;
+        security.check(Addresses { grpc: bound(&grpc, config.listen)?, http: bound(&http, config.http)? })?;
+        Self::open(config, security, grpc, http).await
+    }
+
+    async fn open(
+        config: CoordinatorConfig,
+        Security { clients, workers }: Security,
+        grpc: TcpListener,
+        http: TcpListener,
+    ) -> Result<Self, CoordinatorError> {
+        let server = transport::server(&clients)?;
         let addresses = Addresses { grpc: bound(&grpc, config.listen)?, http: bound(&http, config.http)? };
-        check_ports(addresses, &security)?;
-        let server = transport::server(&security)?;
         let planner = Planner::start().map_err(CoordinatorError::Threads)?;
         let data_dir = config.data_dir.clone();
         let (journal, restored) = tokio::task::spawn_blocking(move || Journal::open(&data_dir))
@@ -108,14 +114,13 @@ impl Coordinator {
             .map_err(|error| CoordinatorError::Owner(error.to_string()))??;
         let (journal, clock, term) = (Arc::new(journal), Clock::start(), restored.term);
         let (cluster, jobs, actions) = restore(&config, clock, restored)?;
-        let submissions = jobs.submissions().map(|(submission, job)| (submission.to_owned(), job)).collect();
         let (owner, handle) = Owner::new(cluster, jobs, (journal.clone(), clock), term, config.cluster_name.clone());
         let cluster_name = config.cluster_name;
         Ok(Self {
             grpc,
             http,
             addresses,
-            security,
+            security: clients,
             workers,
             server,
             planner,
@@ -126,7 +131,6 @@ impl Coordinator {
             owner,
             handle,
             restored: actions,
-            submissions,
         })
     }
 
@@ -182,8 +186,7 @@ impl Coordinator {
         let http =
             axum::serve(self.http, http::router(port)).with_graceful_shutdown(stopping.clone().cancelled_owned());
         let cluster = ClusterRpc::new(self.handle.clone(), self.term, tracker.clone(), stopping.clone());
-        let submitter =
-            Submitter::new(self.planner, (self.journal, self.clock), self.handle.clone(), self.term, self.submissions);
+        let submitter = Submitter::new(self.planner, (self.journal, self.clock), self.handle.clone(), self.term);
         let jobs = JobRpc {
             handle: self.handle,
             submitter: Arc::new(submitter),
@@ -216,23 +219,32 @@ impl Coordinator {
     }
 }
 
-fn check_ports(addresses: Addresses, security: &ServerSecurity) -> Result<(), CoordinatorError> {
-    transport::check_bind(addresses.grpc, security)?;
-    // The HTTP port speaks no TLS, so that probes and scrapers on this machine need no certificate.
-    let clear = ServerSecurity { tls: None, ..security.clone() };
-    transport::check_bind(addresses.http, &clear).map_err(|_| CoordinatorError::HttpExposed { address: addresses.http })
-}
-
 fn broke(listener: &'static str, error: &dyn std::error::Error) -> CoordinatorError {
     CoordinatorError::Serve { listener, reason: error.to_string() }
 }
 
-fn read_security(config: &CoordinatorConfig) -> Result<(ServerSecurity, ClientSecurity), CoordinatorError> {
-    let token_file = config.token_file.clone().unwrap_or_else(|| config.data_dir.join("token"));
-    let token = Token::read(&token_file)?;
-    let tls = config.tls.as_ref().map(|TlsFiles { cert, key, .. }| TlsIdentity::read(cert, key)).transpose()?;
-    let ca_pem = config.tls.as_ref().map(read_authority).transpose()?;
-    Ok((ServerSecurity { token: token.clone(), tls }, ClientSecurity { token: Some(token), ca_pem }))
+/// What callers must show, and what this process shows to workers.
+struct Security {
+    clients: ServerSecurity,
+    workers: ClientSecurity,
+}
+
+impl Security {
+    fn read(config: &CoordinatorConfig) -> Result<Self, CoordinatorError> {
+        let token_file = config.token_file.clone().unwrap_or_else(|| config.data_dir.join("token"));
+        let token = Token::read(&token_file)?;
+        let tls = config.tls.as_ref().map(|TlsFiles { cert, key, .. }| TlsIdentity::read(cert, key)).transpose()?;
+        let ca_pem = config.tls.as_ref().map(read_authority).transpose()?;
+        let workers = ClientSecurity { token: Some(token.clone()), ca_pem };
+        Ok(Self { clients: ServerSecurity { token, tls }, workers })
+    }
+
+    fn check(&self, addresses: Addresses) -> Result<(), CoordinatorError> {
+        transport::check_bind(addresses.grpc, &self.clients)?;
+        // The HTTP port speaks no TLS, so that probes and scrapers on this machine need no certificate.
+        transport::check_bind(addresses.http, &ServerSecurity { tls: None, ..self.clients.clone() })
+            .map_err(|_| CoordinatorError::HttpExposed { address: addresses.http })
+    }
 }
 
 fn read_authority(files: &TlsFiles) -> Result<Vec<u8>, CoordinatorError> {

@@ -86,16 +86,15 @@ impl ClusterService for ClusterRpc {
         };
         info!(%worker, name, %epoch, "a worker registered");
         let handle = self.handle.clone();
-        // The stream's end, whichever side it comes from, cuts the reader.
-        let ended = cut.clone().drop_guard();
+        let reader_cut = cut.clone();
         self.tracker.spawn(async move {
-            read(worker, incoming, &handle, cut).await;
+            read(worker, incoming, &handle, reader_cut).await;
             debug!(%worker, %epoch, "the worker's stream ended");
             // Without an owner nobody minds.
             let _ = handle.event(Event::WorkerDisconnected { worker, epoch }).await;
         });
-        let cut = ended.disarm();
         let stream = ReceiverStream::new(outgoing).take_until(cut.clone().cancelled_owned());
+        // When the worker lets go of the stream, its reader ends too.
         let guard = cut.drop_guard();
         let stream = stream.map(move |message| {
             let _ = &guard;

@@ -116,8 +116,9 @@ impl JobTable {
         self.jobs.remove(&job)
     }
 
-    /// All jobs with the ids of their submissions.
-    pub(crate) fn submissions(&self) -> impl Iterator<Item = (&str, JobId)> {
-        self.jobs.iter().map(|(job, entry)| (entry.submission.as_str(), *job))
+    /// The job of a submission, unless that had no id.
+    pub(super) fn submitted_as(&self, submission: &str) -> Option<JobId> {
+        let named = !submission.is_empty();
+        self.jobs.iter().find(|(_, entry)| named && entry.submission == submission).map(|(job, _)| *job)
     }
 }

@@ -305,8 +305,8 @@ impl Owner {
         self.show(job);
         let Some(entry) = self.jobs.get(job) else { return };
         // A lost result may have to be made again, and removing what a failed job staged takes its secrets.
-        let nothing_left = entry.face.result_stage.is_none() && (*outcome == JobOutcome::Succeeded || !entry.has_sinks);
-        if nothing_left {
+        let to_do = if *outcome == JobOutcome::Succeeded { entry.face.result_stage.is_some() } else { entry.has_sinks };
+        if !to_do {
             self.release(job);
         }
     }

@@ -5,7 +5,7 @@
 //! ```
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tandem_jobs::planned::PlannedJob;
 use tandem_proto::v1::{JobSpec, SubmitRequest, job_spec::Work};
@@ -20,9 +20,6 @@ use crate::clock::Clock;
 use crate::journal::{AcceptedJob, JobWork, Journal, JournalError};
 use crate::state::{CountCheck, JobPlan};
 
-/// Answers of earlier submissions that are kept at most. More than the jobs that are remembered.
-const MAX_KNOWN: usize = 4096;
-
 /// Takes jobs in.
 pub(crate) struct Submitter {
     planner: Planner,
@@ -30,37 +27,39 @@ pub(crate) struct Submitter {
     handle: ClusterHandle,
     clock: Clock,
     term: Term,
-    known: Mutex<HashMap<String, Arc<OnceCell<JobId>>>>,
+    /// Submissions that are being taken in, by their id: a repeat waits for the first.
+    pending: Mutex<HashMap<String, Arc<OnceCell<JobId>>>>,
     /// Submissions go on when their client goes away: it may ask again.
     running: TaskTracker,
 }
 
 impl Submitter {
-    /// A submitter that knows the submissions of restored jobs.
+    /// A submitter that tells `handle` of accepted jobs.
     pub(crate) fn new(
         planner: Planner,
         (journal, clock): (Arc<Journal>, Clock),
         handle: ClusterHandle,
         term: Term,
-        restored: impl IntoIterator<Item = (String, JobId)>,
     ) -> Self {
-        let known = restored
-            .into_iter()
-            .filter(|(submission, _)| !submission.is_empty())
-            .map(|(submission, job)| (submission, Arc::new(OnceCell::new_with(Some(job)))))
-            .collect();
-        Self { planner, journal, handle, clock, term, known: Mutex::new(known), running: TaskTracker::new() }
+        Self { planner, journal, handle, clock, term, pending: Mutex::default(), running: TaskTracker::new() }
     }
 
     /// The job of this submission, accepted now or before.
     pub(crate) async fn submit(self: Arc<Self>, request: SubmitRequest) -> Result<JobId, Status> {
         let this = self.clone();
         let running = self.running.spawn(async move {
-            if request.submission_id.is_empty() {
+            let id = request.submission_id.clone();
+            if id.is_empty() {
                 return this.take_in(request).await;
             }
-            let known = this.remember(&request.submission_id);
-            known.get_or_try_init(|| this.take_in(request)).await.copied()
+            let cell = this.pending().entry(id.clone()).or_default().clone();
+            let job = cell.get_or_try_init(|| this.find_or_take_in(request)).await.copied();
+            let mut pending = this.pending();
+            // Nobody else waits for it: the other holder is the table itself.
+            if Arc::strong_count(&cell) <= 2 {
+                pending.remove(&id);
+            }
+            job
         });
         running.await.unwrap_or_else(|error| Err(Status::internal(format!("the submission broke down: {error}"))))
     }
@@ -71,17 +70,16 @@ impl Submitter {
         Ok(self.planner.plan(spec, slots).await?)
     }
 
-    fn remember(&self, submission: &str) -> Arc<OnceCell<JobId>> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_KNOWN {
-            // An arbitrary half: a repeat comes within seconds, and submissions come seldom.
-            let mut keep = false;
-            known.retain(|_, cell| {
-                keep = !keep;
-                keep || !cell.initialized()
-            });
+    fn pending(&self) -> MutexGuard<'_, HashMap<String, Arc<OnceCell<JobId>>>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn find_or_take_in(&self, request: SubmitRequest) -> Result<JobId, Status> {
+        let id = request.submission_id.clone();
+        match self.handle.look(move |seen| seen.jobs.submitted_as(&id)).await? {
+            Some(job) => Ok(job),
+            None => self.take_in(request).await,
         }
-        known.entry(submission.to_owned()).or_default().clone()
     }
 
     async fn take_in(&self, request: SubmitRequest) -> Result<JobId, Status> {
