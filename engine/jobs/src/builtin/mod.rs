@@ -1,0 +1,57 @@
+//! Jobs that come with the binary, as the texts of ordinary job files. A client expands a name to its text and submits
+//! that, so that a cluster runs what the client meant, whatever its own version.
+
+use std::collections::BTreeMap;
+
+use tandem_proto::v1;
+
+const SALES: &str = include_str!("sales.toml");
+const SALES_INPUT: &str = include_str!("sales_input.toml");
+const SALES_ROWS: &str = include_str!("sales_rows.toml");
+const EVENTS: &str = include_str!("events.toml");
+
+/// Names of the jobs there are, and what each does.
+pub const BUILT_INS: [(&str, &str); 2] = [
+    ("sales", "revenue and quantities per product, of nine rows or of your own file"),
+    ("events", "cleans, deduplicates, enriches and aggregates shop events"),
+];
+
+/// The job file of the built-in `name` for these params; none when there is no such job.
+pub fn job_file(name: &str, params: &BTreeMap<String, String>, base_dir: &str) -> Option<v1::JobFile> {
+    let toml = match name {
+        "sales" if params.get("input").is_some_and(|input| !input.is_empty()) => format!("{SALES_INPUT}{SALES}"),
+        "sales" => format!("{SALES_ROWS}{SALES}"),
+        "events" => EVENTS.to_owned(),
+        _ => return None,
+    };
+    Some(v1::JobFile {
+        toml,
+        params: params.clone().into_iter().collect(),
+        base_dir: base_dir.to_owned(),
+        origin: name.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job_file::JobFile;
+
+    #[test]
+    fn every_built_in_is_a_good_job_file() {
+        for (name, _) in BUILT_INS {
+            for input in ["", "in.csv"] {
+                let params =
+                    BTreeMap::from([("input".to_owned(), input.to_owned()), ("output".to_owned(), "o".to_owned())]);
+                if name == "events" && input.is_empty() {
+                    continue;
+                }
+                let file = job_file(name, &params, "/").unwrap();
+                let job = JobFile::parse(&file.toml, &file.origin, &params).unwrap();
+                assert_eq!(job.name, name);
+                assert!(job.sinks.iter().all(|sink| sink.spec.path.starts_with("o/")), "{name}");
+            }
+        }
+        assert_eq!(job_file("nothing", &BTreeMap::new(), "/"), None);
+    }
+}

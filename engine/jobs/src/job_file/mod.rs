@@ -1,0 +1,217 @@
+//! The job file: what a job reads, does and writes, as one TOML text. `CLI.md` is its contract.
+//!
+//! Parsing needs no cluster and no data: a client checks a file with the same code before it submits it. Names are checked
+//! here (each is defined once, before it is used); SQL, tables and columns are checked by the planner.
+
+mod document;
+mod error;
+mod params;
+mod quantity;
+mod sections;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+pub use error::JobFileError;
+pub use params::Params;
+pub use quantity::{parse_duration, parse_size};
+pub use sections::{Removes, RunStep, Sink, Source, SqlStep, Step, StepWork};
+
+pub(crate) use document::suggestion;
+use document::{Document, Section};
+pub(crate) use sections::SOURCE_FORMATS;
+
+/// A job file with its params filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobFile {
+    /// What the job is called.
+    pub name: String,
+    /// How often the whole job may start again.
+    pub retries: u32,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+    /// The folder that the run's report is written to.
+    pub report: Option<String>,
+    /// The params of this run.
+    pub params: Params,
+    /// `[env]`: variables of the job's tasks.
+    pub environment: BTreeMap<String, String>,
+    /// Tables it reads.
+    pub sources: Vec<Source>,
+    /// What it computes, in order.
+    pub steps: Vec<Step>,
+    /// What it writes.
+    pub sinks: Vec<Sink>,
+    /// How errors name the file.
+    pub origin: String,
+}
+
+impl JobFile {
+    /// Parses `text`. `overrides` replace params; `origin` names the file in errors.
+    pub fn parse(text: &str, origin: &str, overrides: &BTreeMap<String, String>) -> Result<Self, JobFileError> {
+        let document = Document { text, origin };
+        let table = document.parse()?;
+        let params = Params::read(&document, params_table(&document, &table)?, overrides)?;
+        let root = Section::new(&document, &params, &table, "the job file", 0);
+        root.has("params");
+        let mut file = Self {
+            name: job_name(&root)?,
+            retries: sections::retries(&root)?,
+            timeout: sections::duration(&root, "timeout")?,
+            report: root.string("report")?.map(|path| path.value),
+            environment: environment(&root, &document, &params)?,
+            sources: read_all(&root, "source", sections::source)?,
+            steps: read_all(&root, "step", sections::step)?,
+            sinks: read_all(&root, "sink", sections::sink)?,
+            origin: origin.to_owned(),
+            params: params.clone(),
+        };
+        refuse_packages(&root)?;
+        root.finish()?;
+        distinguish(&mut file.sinks);
+        file.check_names()?;
+        Ok(file)
+    }
+
+    /// Each name is given once, and sinks and inputs refer to names that exist.
+    fn check_names(&self) -> Result<(), JobFileError> {
+        let mut names: BTreeSet<&str> = BTreeSet::new();
+        for source in &self.sources {
+            if !names.insert(&source.spec.name) {
+                return Err(self.error(source.line, format!("the name `{}` is used twice", source.spec.name)));
+            }
+        }
+        for step in &self.steps {
+            if let Some(input) = step.input.as_deref().filter(|input| !names.contains(input)) {
+                let what = format!("step `{}` takes its input from `{input}`, which is not above it", step.name);
+                let help = suggestion(input, names.iter().copied(), "table");
+                return Err(self.error(step.line, what).with_help(help));
+            }
+            if !names.insert(&step.name) {
+                return Err(self.error(step.line, format!("the name `{}` is used twice", step.name)));
+            }
+        }
+        if let Some(sink) = self.sinks.iter().find(|sink| !names.contains(sink.from.as_str())) {
+            let what = format!("a sink takes its rows from `{}`, which is no source or step", sink.from);
+            let help = suggestion(&sink.from, names.iter().copied(), "table");
+            return Err(self.error(sink.line, what).with_help(help));
+        }
+        self.check_sinks()
+    }
+
+    /// There is a sink, and no two write to the same place.
+    fn check_sinks(&self) -> Result<(), JobFileError> {
+        let mut paths = BTreeSet::new();
+        if let Some(sink) = self.sinks.iter().find(|sink| !paths.insert(sink.spec.path.trim_end_matches('/'))) {
+            return Err(self.error(sink.line, format!("two sinks write to `{}`", sink.spec.path)));
+        }
+        if self.sinks.is_empty() {
+            let error = self.error(1, "the job writes nothing: it has no [[sink]]");
+            return Err(error.with_help("use `tandem sql` to see rows without writing them"));
+        }
+        Ok(())
+    }
+
+    /// How errors call a line of this file.
+    pub(crate) fn place(&self, line: usize) -> String {
+        format!("{}:{line}", self.origin)
+    }
+
+    pub(crate) fn error(&self, line: usize, message: impl Into<String>) -> JobFileError {
+        JobFileError { origin: self.origin.clone(), line, message: message.into(), help: None }
+    }
+}
+
+/// Gives sinks that end in the same name different ones, which counts and staged files tell them apart by.
+fn distinguish(sinks: &mut [Sink]) {
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    for sink in sinks {
+        let base = sink.spec.name.clone();
+        let numbered = (2..).map(|n| format!("{base}-{n}"));
+        if let Some(free) = std::iter::once(base.clone()).chain(numbered).find(|name| !taken.contains(name)) {
+            sink.spec.name = free.clone();
+            taken.insert(free);
+        }
+    }
+}
+
+fn params_table<'a, 'd>(
+    document: &Document<'d>,
+    table: &'a DeTable<'d>,
+) -> Result<Option<&'a DeTable<'d>>, JobFileError> {
+    match table.get("params") {
+        None => Ok(None),
+        Some(value) => match value.get_ref() {
+            DeValue::Table(params) => Ok(Some(params)),
+            _ => Err(document.error_at(value.span().start, "`params` must be a table, written [params]")),
+        },
+    }
+}
+
+fn job_name(root: &Section<'_, '_>) -> Result<String, JobFileError> {
+    let name = root.required("name")?;
+    let plain = |c: char| c.is_alphanumeric() || "-_. ".contains(c);
+    if name.value.chars().all(plain) && name.value.len() <= 100 {
+        return Ok(name.value);
+    }
+    Err(root.error_at(&name.span, "`name` may have up to 100 letters, digits, `-`, `_`, `.` and spaces"))
+}
+
+fn environment(
+    root: &Section<'_, '_>,
+    document: &Document<'_>,
+    params: &Params,
+) -> Result<BTreeMap<String, String>, JobFileError> {
+    let Some(value) = root.raw("env") else { return Ok(BTreeMap::new()) };
+    let DeValue::Table(table) = value.get_ref() else {
+        return Err(root.mismatch("env", value, "a table, written [env]"));
+    };
+    let mut environment = BTreeMap::new();
+    for (key, value) in table {
+        let name = key.get_ref().to_string();
+        let DeValue::String(text) = value.get_ref() else {
+            return Err(document.error_at(value.span().start, format!("`{name}` of [env] must be a string")));
+        };
+        let filled = params.fill(text).map_err(|unknown| {
+            document.error_at(value.span().start, unknown.to_string()).with_help(suggestion(
+                &unknown.name,
+                params.names(),
+                "param",
+            ))
+        })?;
+        environment.insert(name, filled);
+    }
+    Ok(environment)
+}
+
+/// Every table of the array `key`, read by `read`.
+fn read_all<T>(
+    root: &Section<'_, '_>,
+    key: &'static str,
+    read: impl Fn(&Section<'_, '_>) -> Result<T, JobFileError>,
+) -> Result<Vec<T>, JobFileError> {
+    let Some(value) = root.raw(key) else { return Ok(Vec::new()) };
+    let wrong =
+        |value: &Spanned<DeValue<'_>>| root.mismatch(key, value, &format!("a list of tables, each written [[{key}]]"));
+    let DeValue::Array(items) = value.get_ref() else { return Err(wrong(value)) };
+    let entry = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
+        DeValue::Table(table) => read(&root.child(table, format!("[[{key}]]"), item.span().start)),
+        _ => Err(wrong(item)),
+    };
+    items.iter().map(entry).collect()
+}
+
+fn refuse_packages(root: &Section<'_, '_>) -> Result<(), JobFileError> {
+    match root.raw("package") {
+        None => Ok(()),
+        Some(value) => Err(root
+            .error_at(&value.span(), "packages of user code are not available in this version")
+            .with_help("write the job's steps as `sql`")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! `[params]`: named values that `--set` may override and `${name}` in any string refers to.
+//! Invariant: an override keeps the type of the default it replaces.
+
+use std::collections::BTreeMap;
+
+use toml::de::{DeTable, DeValue};
+
+use super::document::{Document, suggestion};
+use super::error::JobFileError;
+
+/// The values of one run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Params(BTreeMap<String, String>);
+
+/// A placeholder that names no param, or is not closed.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` names no param", self.placeholder())]
+pub(crate) struct UnknownParam {
+    pub(crate) name: String,
+}
+
+impl UnknownParam {
+    pub(crate) fn placeholder(&self) -> String {
+        format!("${{{}}}", self.name)
+    }
+}
+
+impl Params {
+    /// Defaults from `[params]`, replaced by `overrides`.
+    pub(crate) fn read(
+        document: &Document<'_>,
+        table: Option<&DeTable<'_>>,
+        overrides: &BTreeMap<String, String>,
+    ) -> Result<Self, JobFileError> {
+        let mut values = BTreeMap::new();
+        for (key, value) in table.into_iter().flatten() {
+            let name = key.get_ref().as_ref();
+            let default = scalar(value.get_ref()).ok_or_else(|| {
+                let found = value.get_ref().type_str();
+                document.error_at(
+                    value.span().start,
+                    format!("param `{name}` must be a string, number or boolean, not this {found}"),
+                )
+            })?;
+            let chosen = match overrides.get(name) {
+                None => default,
+                Some(text) => typed(text, value.get_ref()).map_err(|wanted| {
+                    document.error_at(key.span().start, format!("param `{name}` must be {wanted}, not `{text}`"))
+                })?,
+            };
+            values.insert(name.to_owned(), chosen);
+        }
+        let params = Self(values);
+        match overrides.keys().find(|name| !params.0.contains_key(*name)) {
+            None => Ok(params),
+            Some(name) => Err(document
+                .error_at(0, format!("there is no param `{name}` to set"))
+                .with_help(suggestion(name, params.names(), "param"))),
+        }
+    }
+
+    /// Their names, sorted.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Names and values, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// `text` with each `${name}` replaced, once: a value that looks like a placeholder stays as it is. `$${` is a plain `${`.
+    pub(crate) fn fill(&self, text: &str) -> Result<String, UnknownParam> {
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find("${") {
+            if rest[..at].ends_with('$') {
+                filled.push_str(&rest[..at - 1]);
+                filled.push_str("${");
+                rest = &rest[at + 2..];
+                continue;
+            }
+            filled.push_str(&rest[..at]);
+            let (name, after) = rest[at + 2..].split_once('}').unwrap_or((&rest[at + 2..], ""));
+            let value = self.0.get(name).ok_or_else(|| UnknownParam { name: name.to_owned() })?;
+            filled.push_str(value);
+            rest = after;
+        }
+        filled.push_str(rest);
+        Ok(filled)
+    }
+}
+
+fn scalar(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|n| n.to_string()),
+        DeValue::Float(float) => Some(float.as_str().to_owned()),
+        DeValue::Boolean(boolean) => Some(boolean.to_string()),
+        DeValue::Datetime(datetime) => Some(datetime.to_string()),
+        DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}
+
+/// `text` if it has the type of `default`, else what it should have been.
+fn typed(text: &str, default: &DeValue<'_>) -> Result<String, &'static str> {
+    let trimmed = text.trim();
+    match default {
+        DeValue::Integer(_) if trimmed.parse::<i64>().is_err() => Err("a whole number"),
+        DeValue::Float(_) if !trimmed.parse::<f64>().is_ok_and(f64::is_finite) => Err("a number"),
+        DeValue::Boolean(_) if trimmed.parse::<bool>().is_err() => Err("true or false"),
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) => Ok(trimmed.to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}

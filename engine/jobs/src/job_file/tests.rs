@@ -1,0 +1,200 @@
+use std::collections::BTreeMap;
+
+use tandem_exec::sink::SinkMode;
+use tandem_exec::source::{OnBadRow, Paths};
+
+use super::*;
+
+const GOOD: &str = r#"
+name = "events-daily"
+retries = 2
+timeout = "1h"
+[params]
+input = "data/events/*.csv"
+output = "out/events"
+limit = 500
+[env]
+MODE = "full ${limit}"
+
+[[source]]
+name = "events"
+path = "${input}"
+format = "csv"
+schema = "event_id string not null"
+on_bad_row = "reject"
+rejects = "${output}/rejects"
+
+[[step]]
+name = "clean"
+sql = """
+SELECT *
+FROM events WHERE quantity < ${limit}"""
+checks = ["min_rows = 1", "quantity > 0"]
+removes = "dropped"
+
+[[sink]]
+from = "clean"
+path = "${output}/curated"
+format = "parquet"
+partition_by = ["event_date"]
+mode = "append"
+target_file_size = "128MiB"
+"#;
+
+fn parse(text: &str) -> Result<JobFile, JobFileError> {
+    JobFile::parse(text, "job.toml", &BTreeMap::new())
+}
+
+fn set(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn a_good_file_is_read_with_its_params_filled_in() {
+    let job = JobFile::parse(GOOD, "job.toml", &set(&[("input", "/data/a.csv"), ("limit", "7")])).unwrap();
+    assert_eq!((job.name.as_str(), job.retries, job.timeout), ("events-daily", 2, Some(Duration::from_secs(3600))));
+    assert_eq!(job.environment["MODE"], "full 7");
+    assert_eq!(job.sources[0].spec.path, Paths::One("/data/a.csv".into()));
+    assert_eq!(job.sources[0].spec.rejects.as_deref(), Some("out/events/rejects"));
+    assert_eq!(job.sources[0].spec.on_bad_row, Some(OnBadRow::Reject));
+    let StepWork::Sql(sql) = &job.steps[0].work else { panic!("not a query") };
+    assert_eq!((sql.text.as_str(), sql.line), ("SELECT *\nFROM events WHERE quantity < 7", 22));
+    assert_eq!(job.steps[0].checks, ["min_rows = 1", "quantity > 0"]);
+    assert_eq!(job.steps[0].removes, Some(Removes::Dropped));
+    let sink = &job.sinks[0].spec;
+    assert_eq!((sink.name.as_str(), sink.mode, sink.target_file_size_bytes), ("curated", SinkMode::Append, 128 << 20));
+}
+
+/// Each wrong edit of the good file, the error it gives, and the help.
+#[test]
+fn every_mistake_is_named_with_its_line() {
+    let cases: &[(&str, &str, &str, &str)] = &[
+        ("retries = 2", "retrys = 2", "job.toml:3: unknown key `retrys` in the job file", "did you mean `retries`?"),
+        (
+            "format = \"csv\"",
+            "formt = \"csv\"",
+            "job.toml:15: unknown key `formt` in [[source]]",
+            "did you mean `format`?",
+        ),
+        ("removes =", "removs =", "job.toml:25: unknown key `removs` in [[step]]", "did you mean `removes`?"),
+        ("mode =", "made =", "job.toml:32: unknown key `made` in [[sink]]", "did you mean `mode`?"),
+        (
+            "retries = 2",
+            "retries = -2",
+            "job.toml:3: `retries` of the job file must be a whole number from 0, not this integer",
+            "",
+        ),
+        (
+            "retries = 2",
+            "retries = \"x\"",
+            "job.toml:3: `retries` of the job file must be a whole number from 0, not this string",
+            "",
+        ),
+        ("\"1h\"", "\"soon\"", "job.toml:4: `timeout` cannot be `soon`", "write a time such as 60s, 5m or 1h"),
+        ("\"1h\"", "3600", "job.toml:4: `timeout` of the job file must be a string, not this integer", ""),
+        ("\"${input}\"", "\"${inptu}\"", "job.toml:14: `${inptu}` names no param", "did you mean `input`?"),
+        ("< ${limit}", "< ${limits}", "job.toml:23: `${limits}` names no param", "did you mean `limit`?"),
+        ("< ${limit}", "< ${limit", "job.toml:23: `${limit}` names no param", "did you mean `limit`?"),
+        (
+            "limit = 500",
+            "limit = [500]",
+            "job.toml:8: param `limit` must be a string, number or boolean, not this array",
+            "",
+        ),
+        (
+            "format = \"csv\"",
+            "format = \"cvs\"",
+            "job.toml:15: `format` of [[source]] cannot be `cvs`",
+            "it is one of csv, tsv, jsonl, json, parquet, arrow",
+        ),
+        (
+            "\"reject\"",
+            "\"ignore\"",
+            "job.toml:17: `on_bad_row` of [[source]] cannot be `ignore`",
+            "it is one of reject, fail, null",
+        ),
+        (
+            "\"reject\"",
+            "\"fail\"",
+            "job.toml:12: source `events` has `rejects` but rejects nothing",
+            "use on_bad_row = \"reject\"",
+        ),
+        (
+            "name = \"events\"",
+            "name = \"my events\"",
+            "job.toml:13: `my events` cannot be the name of a table",
+            "use small letters, digits and `_`, not starting with a digit",
+        ),
+        ("name = \"events\"", "", "job.toml:12: [[source]] has no `name`", ""),
+        ("path = \"${input}\"", "path = \"\"", "job.toml:12: `path` of [[source]] is empty", ""),
+        (
+            "from = \"clean\"",
+            "from = \"claen\"",
+            "job.toml:27: a sink takes its rows from `claen`, which is no source or step",
+            "did you mean `clean`?",
+        ),
+        ("name = \"clean\"", "name = \"events\"", "job.toml:19: the name `events` is used twice", ""),
+        (
+            "\"128MiB\"",
+            "\"big\"",
+            "job.toml:33: `target_file_size` cannot be `big`",
+            "write a size such as 128MiB or 1GiB",
+        ),
+        ("removes = \"dropped\"", "run = \"f\"", "job.toml:21: a [[step]] has either `sql` or `run`, not both", ""),
+        (
+            "removes = \"dropped\"",
+            "input = \"other\"",
+            "job.toml:19: step `clean` takes its input from `other`, which is not above it",
+            "tables here are events",
+        ),
+        (
+            "retries = 2",
+            "package = \"x\"",
+            "job.toml:3: packages of user code are not available in this version",
+            "write the job's steps as `sql`",
+        ),
+        (
+            "[[sink]]",
+            "[sink]",
+            "job.toml:27: `sink` of the job file must be a list of tables, each written [[sink]], not this table",
+            "",
+        ),
+    ];
+    for (from, to, message, help) in cases {
+        let text = GOOD.replacen(from, to, 1);
+        assert_ne!(text, GOOD, "{from} is not in the file");
+        let error = parse(&text).expect_err(to);
+        assert_eq!(error.to_string(), *message, "{to}");
+        assert_eq!(error.help.as_deref().unwrap_or(""), *help, "{to}");
+    }
+}
+
+#[test]
+fn broken_toml_names_the_line() {
+    let error = parse("name = \"x\"\nretries = = 2\n").unwrap_err();
+    assert_eq!((error.origin.as_str(), error.line), ("job.toml", 2));
+    assert!(!error.message.contains('\n'), "{error}");
+}
+
+#[test]
+fn overrides_must_be_known_and_keep_their_type() {
+    let error = JobFile::parse(GOOD, "job.toml", &set(&[("inputs", "x")])).unwrap_err();
+    assert_eq!(error.message, "there is no param `inputs` to set");
+    assert_eq!(error.help.as_deref(), Some("did you mean `input`?"));
+    let error = JobFile::parse(GOOD, "job.toml", &set(&[("limit", "many")])).unwrap_err();
+    assert_eq!(error.to_string(), "job.toml:8: param `limit` must be a whole number, not `many`");
+}
+
+#[test]
+fn a_value_is_filled_in_once_and_dollar_dollar_stays() {
+    let job = JobFile::parse(GOOD, "job.toml", &set(&[("input", "${output}")])).unwrap();
+    assert_eq!(job.sources[0].spec.path, Paths::One("${output}".into()));
+    let job = parse(&GOOD.replace("full ${limit}", "a $${limit} $5 $$ ${limit}")).unwrap();
+    assert_eq!(job.environment["MODE"], "a ${limit} $5 $$ 500");
+}
+
+#[test]
+fn a_job_needs_a_sink() {
+    let text = &GOOD[..GOOD.find("[[sink]]").unwrap()];
+    assert_eq!(parse(text).unwrap_err().to_string(), "job.toml:1: the job writes nothing: it has no [[sink]]");
+}

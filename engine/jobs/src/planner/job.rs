@@ -1,0 +1,240 @@
+//! Plans a job file: its sources, steps and sinks, into one graph of stages.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use datafusion::common::tree_node::TreeNode;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use tandem_exec::cutter::GraphBuilder;
+use tandem_exec::error::PlanError;
+use tandem_exec::graph::StageGraph;
+use tandem_exec::probe::probe;
+use tandem_exec::sink::{SinkSpec, check_schema, check_separate, check_target, rejects_sink};
+use tandem_exec::source::{OnBadRow, ScanExec, SourceSpec, open_table};
+use tandem_proto::v1;
+
+use super::ClusterShape;
+use super::session::PlanSession;
+use super::sql_text::locate;
+use super::step::{self, PlannedStep};
+use super::tables::{Resolved, Uses, scan_of_stage};
+use crate::job_file::{JobFile, Sink};
+use crate::planned::{PlannedJob, ReportSink, ReportSource, ReportSpec, ReportStep};
+
+pub(super) async fn plan(
+    spec: &v1::JobSpec,
+    text: &v1::JobFile,
+    cluster: &ClusterShape,
+) -> Result<PlannedJob, PlanError> {
+    let overrides = text.params.clone().into_iter().collect();
+    let origin = if text.origin.is_empty() { "the job file" } else { &text.origin };
+    let file = JobFile::parse(&text.toml, origin, &overrides)?;
+    let mut environment = file.environment.clone();
+    environment.extend(spec.environment.clone());
+    let secrets: BTreeMap<String, String> = spec.secrets.clone().into_iter().collect();
+    let credentials = environment.iter().chain(&secrets).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let mut session = PlanSession::new(cluster.slots, &BTreeMap::new(), credentials, &text.base_dir)?;
+
+    let sources = open_sources(&mut session, &file).await?;
+    let steps = plan_steps(&mut session, &file).await?;
+    let sinks = plan_sinks(&session, &file)?;
+    check_targets(&session, &sources, &sinks).await?;
+    let uses = count_uses(&file, &steps)?;
+    let graph = build_graph(&session, &file, &sources, &steps, &sinks, &uses).await?;
+    Ok(PlannedJob {
+        name: if spec.name.is_empty() { file.name.clone() } else { spec.name.clone() },
+        graph,
+        report: report(&session, &file, &steps, &sinks, &uses)?,
+        settings: session.settings,
+        result: None,
+        sinks: sinks.into_iter().chain(reject_sinks(&sources)).collect(),
+        count_checks: steps.iter().filter_map(PlannedStep::count_check).collect(),
+        environment,
+        secrets,
+        retries: file.retries,
+        timeout_ms: file.timeout.map(|time| time.as_millis().try_into().unwrap_or(u64::MAX)),
+    })
+}
+
+async fn open_sources(session: &mut PlanSession, file: &JobFile) -> Result<Vec<SourceSpec>, PlanError> {
+    let mut specs = Vec::with_capacity(file.sources.len());
+    for source in &file.sources {
+        let mut spec = source.spec.clone();
+        for path in spec.path.iter_mut() {
+            *path = session.absolute(path)?;
+        }
+        spec.rejects = spec.rejects.as_deref().map(|path| session.absolute(path)).transpose()?;
+        let table = open_table(&spec, &session.storage, &session.context).await;
+        session.register(&spec.name, table.map_err(|error| locate(error, file.place(source.line)))?)?;
+        specs.push(spec);
+    }
+    Ok(specs)
+}
+
+/// Plans each step over the tables above it. To those below, it is an empty table of its schema for now.
+async fn plan_steps<'f>(session: &mut PlanSession, file: &'f JobFile) -> Result<Vec<PlannedStep<'f>>, PlanError> {
+    let mut steps = Vec::with_capacity(file.steps.len());
+    for step in &file.steps {
+        let planned = step::plan(session, file, step).await?;
+        let schema = Arc::new(planned.plan.schema().as_arrow().clone());
+        session.register(&step.name, Arc::new(EmptyTable::new(schema)))?;
+        steps.push(planned);
+    }
+    Ok(steps)
+}
+
+/// The sinks with absolute paths.
+fn plan_sinks(session: &PlanSession, file: &JobFile) -> Result<Vec<SinkSpec>, PlanError> {
+    let absolute = |sink: &Sink| -> Result<SinkSpec, PlanError> {
+        let mut spec = sink.spec.clone();
+        spec.path = session.absolute(&spec.path)?;
+        Ok(spec)
+    };
+    file.sinks.iter().map(|sink| absolute(sink).map_err(|error| locate(error, file.place(sink.line)))).collect()
+}
+
+/// Looks at where the job would write, before anything runs.
+async fn check_targets(session: &PlanSession, sources: &[SourceSpec], sinks: &[SinkSpec]) -> Result<(), PlanError> {
+    let targets: Vec<SinkSpec> = sinks.iter().cloned().chain(reject_sinks(sources)).collect();
+    let read: Vec<(String, String)> = sources
+        .iter()
+        .flat_map(|source| source.path.iter().map(|path| (source.name.clone(), path.to_owned())))
+        .collect();
+    check_separate(&targets, &read)?;
+    for target in &targets {
+        check_target(target, &session.storage).await?;
+    }
+    Ok(())
+}
+
+/// One sink for each folder of rejects, whether one source or several reject into it.
+fn reject_sinks(sources: &[SourceSpec]) -> Vec<SinkSpec> {
+    let folders: BTreeSet<&str> = sources.iter().filter_map(rejects_of).collect();
+    folders.into_iter().map(rejects_sink).collect()
+}
+
+fn rejects_of(source: &SourceSpec) -> Option<&str> {
+    source.rejects.as_deref().filter(|_| source.bad_row_policy() == OnBadRow::Reject)
+}
+
+async fn build_graph(
+    session: &PlanSession,
+    file: &JobFile,
+    sources: &[SourceSpec],
+    steps: &[PlannedStep<'_>],
+    sinks: &[SinkSpec],
+    uses: &Uses,
+) -> Result<StageGraph, PlanError> {
+    let mut graph = GraphBuilder::default();
+    let mut resolved = Resolved::default();
+    for source in sources.iter().filter(|source| uses.of(&source.name) > 0) {
+        let scan = session.scan(&source.name).await?;
+        if !counts_itself(session, &scan).await? {
+            resolved.insert(&source.name, probe(scan, &source.name, Vec::new()));
+        } else if uses.of(&source.name) > 1 {
+            // Text is parsed, counted and rejected once.
+            resolved.insert(&source.name, stage_table(session, &mut graph, &source.name, &scan).await?);
+        }
+    }
+    for planned in steps.iter().filter(|planned| uses.of(&planned.step.name) > 0) {
+        let name = &planned.step.name;
+        let mut plan = planned.probed(resolved.fill(planned.plan.clone())?);
+        if uses.of(name) > 1 {
+            let table = stage_table(session, &mut graph, name, &plan).await;
+            plan = table.map_err(|error| planned.sql.in_context(error))?;
+        }
+        resolved.insert(name, plan);
+    }
+    for (sink, spec) in file.sinks.iter().zip(sinks) {
+        let plan = match resolved.get(&sink.from) {
+            Some(plan) => plan.clone(),
+            None => session.scan(&sink.from).await?,
+        };
+        let plan = session.context.state().create_physical_plan(&plan).await?;
+        check_schema(spec, &plan.schema()).map_err(|error| locate(error, file.place(sink.line)))?;
+        graph.add_sink(if spec.is_single_file() { one_partition(plan) } else { plan }, spec)?;
+    }
+    Ok(graph.finish())
+}
+
+/// Whether the reader of a source counts what it reads. DataFusion's readers, of Parquet and Arrow, do not.
+async fn counts_itself(session: &PlanSession, scan: &LogicalPlan) -> Result<bool, PlanError> {
+    let plan = session.context.state().create_physical_plan(scan).await?;
+    Ok(plan.exists(|node| Ok(node.is::<ScanExec>()))?)
+}
+
+/// How often each table is read by what a sink needs, counting from the sinks back. A step with checks is needed too.
+fn count_uses(file: &JobFile, steps: &[PlannedStep<'_>]) -> Result<Uses, PlanError> {
+    let mut uses = Uses::default();
+    for sink in &file.sinks {
+        uses.add_table(&sink.from, 1);
+    }
+    for planned in steps.iter().rev() {
+        let name = &planned.step.name;
+        if uses.of(name) == 0 && !planned.step.checks.is_empty() {
+            // Nothing reads it, so it must be a stage to run at all.
+            uses.add_table(name, 2);
+        }
+        // A step of its own reads its tables once, however often it is read.
+        uses.add(&planned.plan, usize::from(uses.of(name) > 0))?;
+    }
+    Ok(uses)
+}
+
+/// Makes `plan` a stage and returns what reads it.
+async fn stage_table(
+    session: &PlanSession,
+    graph: &mut GraphBuilder,
+    name: &str,
+    plan: &LogicalPlan,
+) -> Result<LogicalPlan, PlanError> {
+    let physical = session.context.state().create_physical_plan(plan).await?;
+    Ok(scan_of_stage(name, graph.add_table(physical)?)?)
+}
+
+/// The same rows in one partition, in the same order.
+fn one_partition(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    if plan.output_partitioning().partition_count() == 1 {
+        return plan;
+    }
+    match plan.output_ordering().cloned() {
+        Some(order) => Arc::new(SortPreservingMergeExec::new(order, plan)),
+        None => Arc::new(CoalescePartitionsExec::new(plan)),
+    }
+}
+
+fn report(
+    session: &PlanSession,
+    file: &JobFile,
+    steps: &[PlannedStep<'_>],
+    sinks: &[SinkSpec],
+    uses: &Uses,
+) -> Result<ReportSpec, PlanError> {
+    let source = |source: &SourceSpec| ReportSource {
+        name: source.name.clone(),
+        paths: source.path.iter().map(str::to_owned).collect(),
+        scans: uses.of(&source.name),
+    };
+    let step = |planned: &PlannedStep<'_>| ReportStep {
+        name: planned.step.name.clone(),
+        input: planned.input.clone(),
+        removes: planned.step.removes.unwrap_or_default(),
+        checks: planned.step.checks.clone(),
+    };
+    let sink = |(sink, spec): (&Sink, &SinkSpec)| ReportSink {
+        name: spec.name.clone(),
+        from: sink.from.clone(),
+        path: spec.path.clone(),
+    };
+    Ok(ReportSpec {
+        folder: file.report.as_deref().map(|path| session.absolute(path)).transpose()?,
+        params: file.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        sources: file.sources.iter().map(|entry| source(&entry.spec)).collect(),
+        steps: steps.iter().map(step).collect(),
+        sinks: file.sinks.iter().zip(sinks).map(sink).collect(),
+    })
+}

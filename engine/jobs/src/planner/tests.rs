@@ -1,0 +1,258 @@
+use std::collections::HashMap;
+
+use tandem_exec::graph::StageRole;
+use tandem_proto::v1;
+use tempfile::TempDir;
+
+use super::*;
+
+const CLUSTER: ClusterShape = ClusterShape { slots: 3 };
+
+struct Fixture {
+    folder: TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("sales.csv"), "product,quantity,price\na,1,2.5\nb,2,3.0\na,3,1.0\n").unwrap();
+        std::fs::write(folder.path().join("bad.csv"), "product,quantity\na,1\nb,x\n").unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    async fn query(&self, sql: &str) -> Result<PlannedJob, PlanError> {
+        let query = v1::Query {
+            sql: sql.to_owned(),
+            tables: vec![v1::Table { name: "sales".to_owned(), path: self.path("sales.csv"), format: String::new() }],
+            settings: HashMap::new(),
+            base_dir: self.path(""),
+        };
+        plan(&JobSpec { work: Some(Work::Query(query)), ..Default::default() }, &CLUSTER).await
+    }
+
+    async fn job(&self, toml: &str) -> Result<PlannedJob, PlanError> {
+        let file = v1::JobFile {
+            toml: toml.to_owned(),
+            params: HashMap::new(),
+            base_dir: self.path(""),
+            origin: "job.toml".to_owned(),
+        };
+        plan(&JobSpec { work: Some(Work::File(file)), ..Default::default() }, &CLUSTER).await
+    }
+}
+
+fn parts(error: PlanError) -> (String, String) {
+    match error {
+        PlanError::Invalid { message, help } => (message, help.unwrap_or_default()),
+        other => (other.to_string(), String::new()),
+    }
+}
+
+#[tokio::test]
+async fn a_query_gives_one_result_stage() {
+    let planned =
+        Fixture::new().query("SELECT product, sum(price) AS total FROM sales GROUP BY product ORDER BY 2").await;
+    let planned = planned.unwrap();
+    let result = planned.result.unwrap();
+    assert_eq!(planned.graph.stage(result.stage).role, StageRole::Result);
+    assert_eq!(planned.graph.stage(result.stage).partitions, 1, "an ordered result is one partition");
+    let schema = arrow::ipc::convert::try_schema_from_ipc_buffer(&result.schema_ipc).unwrap();
+    assert_eq!(schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(), ["product", "total"]);
+    assert_eq!(planned.settings.options["datafusion.execution.target_partitions"], "3");
+}
+
+#[tokio::test]
+async fn files_and_metadata_are_tables_too() {
+    let fixture = Fixture::new();
+    for sql in [
+        "SELECT * FROM 'sales.csv'",
+        "SHOW TABLES",
+        "DESCRIBE sales",
+        "SHOW ALL",
+        "EXPLAIN SELECT count(*) FROM sales",
+        "SELECT table_name FROM information_schema.tables",
+        "SELECT * FROM generate_series(1, 3)",
+        "WITH t AS (SELECT 1 AS one) SELECT * FROM t",
+        "SELECT 1",
+    ] {
+        let planned = fixture.query(sql).await;
+        assert!(planned.is_ok(), "{sql}: {}", planned.unwrap_err());
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_query_is_said_with_its_place() {
+    let fixture = Fixture::new();
+    for (sql, message, help) in [
+        ("SELEC 1", "expected: an SQL statement, found: SELEC: line 1, column 1, near `SELEC 1`", ""),
+        ("SELECT 1 FROM\nWHERE", "expected: identifier, found: EOF", ""),
+        ("SELECT pric FROM sales", "no field named pric: line 1, column 8, near `pric FROM sales`", "did you mean"),
+        ("SELECT 1 FROM sale", "there is no table `sale`: line 1, column 15, near `sale`", "did you mean `sales`?"),
+        ("SELECT 1; SELECT 2", "there is more than one SQL statement", "run them one by one"),
+        ("", "there is no SQL statement", ""),
+        ("DROP TABLE sales", "DROP TABLE is not a query", "[[sink]]"),
+        ("CREATE TABLE t AS SELECT 1", "CREATE TABLE is not a query", "--table"),
+        ("INSERT INTO sales VALUES (1)", "INSERT INTO is not a query", "[[sink]]"),
+        ("COPY sales TO 'x.csv'", "COPY is not a query", "--output"),
+        ("SET a.b = 1", "SET is not a query", "settings"),
+        ("EXPLAIN ANALYZE SELECT 1", "EXPLAIN ANALYZE is not a query", "tandem explain --analyze"),
+        ("SELECT nope(1)", "invalid function 'nope'", ""),
+        ("SELECT * FROM 'missing.csv'", "no such file or folder", "local paths work when"),
+    ] {
+        let (found, hint) = parts(fixture.query(sql).await.expect_err(sql));
+        assert!(found.contains(message), "{sql}: {found}");
+        assert!(hint.contains(help), "{sql}: {hint}");
+        assert!(!found.contains("Error") && !found.contains("backtrace"), "{sql}: {found}");
+    }
+}
+
+const JOB: &str = r#"
+name = "job"
+report = "out"
+[[source]]
+name = "sales"
+path = "sales.csv"
+[[step]]
+name = "good"
+removes = "dropped"
+sql = "SELECT product, quantity * price AS revenue FROM sales WHERE quantity > 1"
+checks = ["min_rows = 1", "revenue > 0"]
+[[step]]
+name = "totals"
+sql = """
+SELECT product, sum(revenue) AS revenue
+FROM good GROUP BY product ORDER BY revenue DESC"""
+[[sink]]
+from = "good"
+path = "out/good"
+format = "parquet"
+[[sink]]
+from = "totals"
+path = "out/totals.json"
+"#;
+
+#[tokio::test]
+async fn a_step_that_is_read_twice_runs_once() {
+    let fixture = Fixture::new();
+    let planned = fixture.job(JOB).await.unwrap();
+    let scans = planned.graph.stages.iter().filter(|stage| stage.display.contains("ScanExec")).count();
+    assert_eq!(scans, 1, "{:#?}", planned.graph.stages.iter().map(|stage| &stage.display).collect::<Vec<_>>());
+    let sinks: Vec<&StageRole> = planned
+        .graph
+        .stages
+        .iter()
+        .map(|stage| &stage.role)
+        .filter(|role| matches!(role, StageRole::Sink(_)))
+        .collect();
+    assert_eq!(sinks, [&StageRole::Sink("good".into()), &StageRole::Sink("totals.json".into())]);
+    let single = planned.graph.stages.iter().find(|stage| stage.role == StageRole::Sink("totals.json".into())).unwrap();
+    assert_eq!(single.partitions, 1, "one file is written by one task");
+    assert_eq!(planned.count_checks.len(), 1);
+    assert_eq!((planned.count_checks[0].min_rows, planned.count_checks[0].max_rows), (Some(1), None));
+    assert_eq!(planned.report.steps[0].input.as_deref(), Some("sales"));
+    assert_eq!(planned.report.steps[1].input, None, "sums are other rows");
+    assert_eq!(planned.report.folder.as_deref(), Some(fixture.path("out").as_str()));
+}
+
+/// The plan survives the journal.
+#[tokio::test]
+async fn a_planned_job_is_plain_data() {
+    let planned = Fixture::new().job(JOB).await.unwrap();
+    let text = serde_json::to_string(&planned).unwrap();
+    let back: PlannedJob = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_string(&back).unwrap(), text);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_job_is_said_with_its_line() {
+    let fixture = Fixture::new();
+    for (from, to, message, help) in [
+        (
+            "FROM good",
+            "FROM god",
+            "there is no table `god`: step `totals` (job.toml:15, near `god GROUP BY product",
+            "`good`",
+        ),
+        ("sum(revenue)", "sum(revenu)", "no field named revenu: step `totals` (job.toml:14", "revenue"),
+        ("sum(revenue)", "sum(revenue", "step `totals` (job.toml:1", ""),
+        ("path = \"sales.csv\"", "path = \"nothing.csv\"", "no such file or folder", "local paths work when"),
+        ("\"revenue > 0\"", "\"revenu > 0\"", "check `revenu > 0`", ""),
+        ("\"revenue > 0\"", "\"revenue\"", "not true or false", ""),
+        ("quantity * price AS revenue", "price, price", "two columns are called `price`", "AS"),
+        ("removes = \"dropped\"", "input = \"totals\"", "step `good` takes its input from `totals`", ""),
+        (
+            "sql = \"SELECT product, quantity * price AS revenue FROM sales WHERE quantity > 1\"",
+            "run = \"f\"",
+            "function steps are not available in this version (job.toml:7)",
+            "`sql`",
+        ),
+        ("format = \"parquet\"", "format = \"parquet\"\npartition_by = [\"day\"]", "day", ""),
+        ("path = \"out/good\"", "path = \".\"", "would replace", ""),
+    ] {
+        let toml = JOB.replacen(from, to, 1);
+        assert_ne!(toml, JOB, "{from}");
+        let (found, hint) = parts(fixture.job(&toml).await.map(drop).expect_err(to));
+        assert!(found.contains(message), "{to}: {found}");
+        assert!(hint.contains(help), "{to}: {hint}");
+    }
+}
+
+#[tokio::test]
+async fn rejects_are_published_with_the_job() {
+    let toml = r#"
+name = "job"
+[[source]]
+name = "bad"
+path = "bad.csv"
+schema = "product string, quantity int"
+rejects = "out/rejects"
+[[sink]]
+from = "bad"
+path = "out/good.csv"
+"#;
+    let planned = Fixture::new().job(toml).await.unwrap();
+    assert_eq!(planned.sinks.len(), 2);
+    assert!(planned.sinks[1].path.ends_with("/out/rejects"), "{:?}", planned.sinks);
+}
+
+#[tokio::test]
+async fn built_in_jobs_can_be_planned() {
+    let fixture = Fixture::new();
+    std::fs::write(
+        fixture.path("events.csv"),
+        "event_id,event_time,user_id,product_id,category,quantity,unit_price,country,status\n\
+         e1,2026-01-01T00:00:00Z,u1,p1,books,1,2.50,de,completed\n",
+    )
+    .unwrap();
+    std::fs::write(fixture.path("products.csv"), "product_id,product_name,category,list_price\np1,one,books,3.00\n")
+        .unwrap();
+    for (name, params) in [
+        ("sales", vec![]),
+        ("sales", vec![("input", "sales.csv")]),
+        ("events", vec![("input", "events.csv"), ("products", "products.csv")]),
+    ] {
+        let params = params.iter().map(|(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let file = crate::builtin::job_file(name, &params, &fixture.path("")).unwrap();
+        let planned = plan(&JobSpec { work: Some(Work::File(file)), ..Default::default() }, &CLUSTER).await;
+        let planned = planned.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(planned.name, name);
+        if name == "events" {
+            let inputs: Vec<Option<&str>> = planned.report.steps.iter().map(|step| step.input.as_deref()).collect();
+            assert_eq!(inputs[..4], [Some("events"), Some("cleaned"), None, Some("deduplicated")]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_missing_column_of_own_sales_is_named() {
+    let fixture = Fixture::new();
+    let params = [("input".to_owned(), "bad.csv".to_owned())].into();
+    let file = crate::builtin::job_file("sales", &params, &fixture.path("")).unwrap();
+    let planned = plan(&JobSpec { work: Some(Work::File(file)), ..Default::default() }, &CLUSTER).await;
+    let (message, _) = parts(planned.map(drop).unwrap_err());
+    assert!(message.contains("no field named price: step `by_product`"), "{message}");
+}
