@@ -1,7 +1,9 @@
 //! A whole coordinator on loopback, against clients and workers that are only gRPC.
 
 use std::collections::HashSet;
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use prost::Message as _;
@@ -167,6 +169,16 @@ impl FakeWorker {
     }
 }
 
+/// What Prometheus' own tool says of metrics, where it is installed.
+fn check_metrics(text: &str) {
+    let spawned =
+        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let Ok(mut promtool) = spawned else { return eprintln!("skipped: promtool is not installed") };
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}\nin:\n{text}", String::from_utf8_lossy(&output.stderr));
+}
+
 fn query(sql: &str) -> v1::SubmitRequest {
     let query = v1::Query { sql: sql.to_owned(), ..Default::default() };
     let spec =
@@ -245,6 +257,7 @@ async fn a_query_runs_on_a_worker_while_its_client_follows() {
     ] {
         assert!(text.lines().any(|found| found == line), "no `{line}` in:\n{text}");
     }
+    check_metrics(text.split_once("\r\n\r\n").unwrap().1);
     running.stop().await;
 }
 
