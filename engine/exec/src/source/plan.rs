@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use arrow_ipc::convert::{IpcSchemaEncoder, try_schema_from_flatbuffer_bytes};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::csv::{CsvLayout, Dialect};
 use super::spec::{Compression, OnBadRow};
@@ -17,7 +16,7 @@ pub(crate) struct ScanPlan {
     /// The source's name.
     pub(crate) source: String,
     /// The table's columns.
-    #[serde(serialize_with = "write_schema", deserialize_with = "read_schema")]
+    #[serde(with = "super::wire_schema")]
     pub(crate) schema: SchemaRef,
     /// How bytes become rows.
     pub(crate) format: TextFormat,
@@ -97,20 +96,24 @@ impl TextFormat {
 }
 
 impl ScanPlan {
+    /// Whether every place that it and `partitions` name is there.
+    pub(crate) fn is_sound(&self, partitions: &Partitions) -> bool {
+        let layouts: &[CsvLayout] = match &self.format {
+            TextFormat::Csv { layouts, .. } => layouts,
+            TextFormat::Json => &[],
+        };
+        let columns = self.schema.fields().len();
+        let fits = |layout: &CsvLayout| {
+            layout.columns.len() == columns && layout.columns.iter().all(|&field| field < layout.fields)
+        };
+        layouts.iter().all(fits)
+            && partitions.iter().flatten().all(|segment| (segment.file as usize) < self.files.len())
+    }
+
     /// Estimate: rows in these many bytes of `file`.
     pub(crate) fn estimated_rows(&self, file: &ScanFile, bytes: u64) -> u64 {
         const TYPICAL_RATIO: u64 = 5;
         let expanded = if file.compression == Compression::None { bytes } else { bytes.saturating_mul(TYPICAL_RATIO) };
         expanded / u64::from(self.row_bytes.max(1))
     }
-}
-
-fn write_schema<S: Serializer>(schema: &SchemaRef, serializer: S) -> Result<S::Ok, S::Error> {
-    let encoded = IpcSchemaEncoder::new().schema_to_fb(schema);
-    serializer.serialize_bytes(encoded.finished_data())
-}
-
-fn read_schema<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SchemaRef, D::Error> {
-    let encoded = Vec::<u8>::deserialize(deserializer)?;
-    try_schema_from_flatbuffer_bytes(&encoded).map(Arc::new).map_err(serde::de::Error::custom)
 }

@@ -84,10 +84,7 @@ impl ScanExec {
         let wire: ScanWire = postcard::from_bytes(bytes)
             .map_err(|error| DataFusionError::Plan(format!("not an encoded scan: {error}")))?;
         let columns = wire.plan.schema.fields().len();
-        let files = wire.plan.files.len();
-        let is_sound = wire.projection.iter().all(|&column| column < columns)
-            && wire.partitions.iter().flatten().all(|segment| (segment.file as usize) < files);
-        if !is_sound {
+        if !wire.plan.is_sound(&wire.partitions) || wire.projection.iter().any(|&column| column >= columns) {
             return internal_err!("an encoded scan names columns or files that it does not have");
         }
         Ok(Self::from_wire(wire))
