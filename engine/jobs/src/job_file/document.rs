@@ -212,11 +212,10 @@ impl<'a, 'd> Section<'a, 'd> {
             return Err(self.mismatch(key, value, "a string"));
         };
         let span = value.span();
-        let filled = self.params.fill(text).map_err(|unknown| {
+        let filled = self.params.fill(text).map_err(|error| {
             // The placeholder's own line, which matters in a long SQL text.
-            let inside = self.document.text[span.clone()].find(&unknown.placeholder()).unwrap_or(0);
-            let error = self.document.error_at(span.start + inside, unknown.to_string());
-            error.with_help(suggestion(&unknown.name, self.params.names(), "param"))
+            let inside = self.document.text[span.clone()].find(&error.placeholder()).unwrap_or(0);
+            self.document.error_at(span.start + inside, error.to_string()).with_help(error.help(self.params))
         })?;
         Ok(Located { value: filled, span })
     }

@@ -175,13 +175,9 @@ fn environment(
         let DeValue::String(text) = value.get_ref() else {
             return Err(document.error_at(value.span().start, format!("`{name}` of [env] must be a string")));
         };
-        let filled = params.fill(text).map_err(|unknown| {
-            document.error_at(value.span().start, unknown.to_string()).with_help(suggestion(
-                &unknown.name,
-                params.names(),
-                "param",
-            ))
-        })?;
+        let filled = params
+            .fill(text)
+            .map_err(|error| document.error_at(value.span().start, error.to_string()).with_help(error.help(params)))?;
         environment.insert(name, filled);
     }
     Ok(environment)

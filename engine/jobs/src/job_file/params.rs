@@ -12,16 +12,27 @@ use super::error::JobFileError;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Params(BTreeMap<String, String>);
 
-/// A placeholder that names no param, or is not closed.
+/// What is wrong with a placeholder.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` names no param", self.placeholder())]
-pub(crate) struct UnknownParam {
-    pub(crate) name: String,
+pub(crate) enum FillError {
+    #[error("`${{{0}}}` names no param")]
+    Unknown(String),
+    #[error("`${{{0}` is not closed")]
+    Unclosed(String),
 }
 
-impl UnknownParam {
+impl FillError {
+    /// The text to look for to find its line.
     pub(crate) fn placeholder(&self) -> String {
-        format!("${{{}}}", self.name)
+        let (Self::Unknown(name) | Self::Unclosed(name)) = self;
+        format!("${{{name}")
+    }
+
+    pub(crate) fn help(&self, params: &Params) -> String {
+        match self {
+            Self::Unknown(name) => suggestion(name, params.names(), "param"),
+            Self::Unclosed(_) => "close it with `}`, or write `$${` for a plain `${`".to_owned(),
+        }
     }
 }
 
@@ -70,7 +81,7 @@ impl Params {
     }
 
     /// `text` with each `${name}` replaced, once: a value that looks like a placeholder stays as it is. `$${` is a plain `${`.
-    pub(crate) fn fill(&self, text: &str) -> Result<String, UnknownParam> {
+    pub(crate) fn fill(&self, text: &str) -> Result<String, FillError> {
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(at) = rest.find("${") {
@@ -81,14 +92,19 @@ impl Params {
                 continue;
             }
             filled.push_str(&rest[..at]);
-            let (name, after) = rest[at + 2..].split_once('}').unwrap_or((&rest[at + 2..], ""));
-            let value = self.0.get(name).ok_or_else(|| UnknownParam { name: name.to_owned() })?;
+            let opened = &rest[at + 2..];
+            let (name, after) = opened.split_once('}').ok_or_else(|| FillError::Unclosed(first_word(opened)))?;
+            let value = self.0.get(name).ok_or_else(|| FillError::Unknown(name.to_owned()))?;
             filled.push_str(value);
             rest = after;
         }
         filled.push_str(rest);
         Ok(filled)
     }
+}
+
+fn first_word(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
 fn scalar(value: &DeValue<'_>) -> Option<String> {

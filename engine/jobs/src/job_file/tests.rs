@@ -58,7 +58,7 @@ fn a_good_file_is_read_with_its_params_filled_in() {
     assert_eq!(job.sources[0].spec.rejects.as_deref(), Some("out/events/rejects"));
     assert_eq!(job.sources[0].spec.on_bad_row, Some(OnBadRow::Reject));
     let StepWork::Sql(sql) = &job.steps[0].work else { panic!("not a query") };
-    assert_eq!((sql.text.as_str(), sql.line), ("SELECT *\nFROM events WHERE quantity < 7", 22));
+    assert_eq!((sql.text.as_str(), sql.line), ("SELECT *\nFROM events WHERE quantity < 7", 23));
     assert_eq!(job.steps[0].checks, ["min_rows = 1", "quantity > 0"]);
     assert_eq!(job.steps[0].removes, Some(Removes::Dropped));
     let sink = &job.sinks[0].spec;
@@ -76,8 +76,8 @@ fn every_mistake_is_named_with_its_line() {
             "job.toml:15: unknown key `formt` in [[source]]",
             "did you mean `format`?",
         ),
-        ("removes =", "removs =", "job.toml:25: unknown key `removs` in [[step]]", "did you mean `removes`?"),
-        ("mode =", "made =", "job.toml:32: unknown key `made` in [[sink]]", "did you mean `mode`?"),
+        ("removes =", "removs =", "job.toml:26: unknown key `removs` in [[step]]", "did you mean `removes`?"),
+        ("mode =", "made =", "job.toml:33: unknown key `made` in [[sink]]", "did you mean `mode`?"),
         (
             "retries = 2",
             "retries = -2",
@@ -93,8 +93,13 @@ fn every_mistake_is_named_with_its_line() {
         ("\"1h\"", "\"soon\"", "job.toml:4: `timeout` cannot be `soon`", "write a time such as 60s, 5m or 1h"),
         ("\"1h\"", "3600", "job.toml:4: `timeout` of the job file must be a string, not this integer", ""),
         ("\"${input}\"", "\"${inptu}\"", "job.toml:14: `${inptu}` names no param", "did you mean `input`?"),
-        ("< ${limit}", "< ${limits}", "job.toml:23: `${limits}` names no param", "did you mean `limit`?"),
-        ("< ${limit}", "< ${limit", "job.toml:23: `${limit}` names no param", "did you mean `limit`?"),
+        ("< ${limit}", "< ${limits}", "job.toml:24: `${limits}` names no param", "did you mean `limit`?"),
+        (
+            "< ${limit}",
+            "< ${limit",
+            "job.toml:24: `${limit` is not closed",
+            "close it with `}`, or write `$${` for a plain `${`",
+        ),
         (
             "limit = 500",
             "limit = [500]",
@@ -130,21 +135,21 @@ fn every_mistake_is_named_with_its_line() {
         (
             "from = \"clean\"",
             "from = \"claen\"",
-            "job.toml:27: a sink takes its rows from `claen`, which is no source or step",
+            "job.toml:28: a sink takes its rows from `claen`, which is no source or step",
             "did you mean `clean`?",
         ),
-        ("name = \"clean\"", "name = \"events\"", "job.toml:19: the name `events` is used twice", ""),
+        ("name = \"clean\"", "name = \"events\"", "job.toml:20: the name `events` is used twice", ""),
         (
             "\"128MiB\"",
             "\"big\"",
-            "job.toml:33: `target_file_size` cannot be `big`",
+            "job.toml:34: `target_file_size` cannot be `big`",
             "write a size such as 128MiB or 1GiB",
         ),
-        ("removes = \"dropped\"", "run = \"f\"", "job.toml:21: a [[step]] has either `sql` or `run`, not both", ""),
+        ("removes = \"dropped\"", "run = \"f\"", "job.toml:22: a [[step]] has either `sql` or `run`, not both", ""),
         (
             "removes = \"dropped\"",
             "input = \"other\"",
-            "job.toml:19: step `clean` takes its input from `other`, which is not above it",
+            "job.toml:20: step `clean` takes its input from `other`, which is not above it",
             "tables here are events",
         ),
         (
@@ -156,17 +161,21 @@ fn every_mistake_is_named_with_its_line() {
         (
             "[[sink]]",
             "[sink]",
-            "job.toml:27: `sink` of the job file must be a list of tables, each written [[sink]], not this table",
+            "job.toml:28: `sink` of the job file must be a list of tables, each written [[sink]], not this table",
             "",
         ),
     ];
+    let mut wrong = Vec::new();
     for (from, to, message, help) in cases {
         let text = GOOD.replacen(from, to, 1);
         assert_ne!(text, GOOD, "{from} is not in the file");
         let error = parse(&text).expect_err(to);
-        assert_eq!(error.to_string(), *message, "{to}");
-        assert_eq!(error.help.as_deref().unwrap_or(""), *help, "{to}");
+        let found = (error.to_string(), error.help.unwrap_or_default());
+        if found != ((*message).to_owned(), (*help).to_owned()) {
+            wrong.push(format!("{to}: {}: {}", found.0, found.1));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -150,14 +150,15 @@ fn message_of(error: &DataFusionError) -> (String, Option<String>) {
     }
 }
 
-/// DataFusion puts what to do behind the first full stop.
+/// DataFusion puts what to do behind the first sentence.
 fn split_help(message: &str) -> (String, Option<String>) {
     let message = message.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or(message).trim();
-    let (what, help) = match message.split_once(". ") {
-        Some((what, help)) => (what, Some(uncapitalised(help.trim_end_matches('.')))),
+    let end = message.char_indices().find(|(at, c)| *c == '.' && message[at + 1..].starts_with(char::is_whitespace));
+    let (what, help) = match end {
+        Some((at, _)) => (&message[..at], Some(uncapitalised(message[at + 1..].trim().trim_end_matches('.')))),
         None => (message.trim_end_matches('.'), None),
     };
-    (uncapitalised(what), help)
+    (uncapitalised(&what.replace('\n', " ")), help.map(|help| help.replace('\n', " ")))
 }
 
 /// A parser's message without its ` at Line: 1, Column: 8`, and that position.
