@@ -1,12 +1,15 @@
 //! What one task attempt counts and leaves behind, reachable from every operator of its plan through the task context.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::execution::TaskContext;
 use datafusion::prelude::SessionConfig;
+use tandem_proto::JobId;
 use tandem_proto::v1::{RowCount, RowCountKind, StagedFile, TaskAttempt};
 
+use crate::sink::remove_staged_locally;
 use crate::storage::Storage;
 
 /// The attempt that a plan is executed for, its counters and the files it staged. One per attempt; dropped with it, so
@@ -19,12 +22,13 @@ pub struct TaskScope {
     pub storage: Arc<Storage>,
     counts: Mutex<BTreeMap<(i32, String), (u64, u64)>>,
     files: Mutex<Vec<StagedFile>>,
+    reported: AtomicBool,
 }
 
 impl TaskScope {
     /// A fresh scope for `attempt`.
     pub fn new(attempt: TaskAttempt, storage: Arc<Storage>) -> Self {
-        Self { attempt, storage, counts: Mutex::default(), files: Mutex::default() }
+        Self { attempt, storage, counts: Mutex::default(), files: Mutex::default(), reported: AtomicBool::new(false) }
     }
 
     /// The scope of the attempt that `context` belongs to; none when a plan is executed outside of a task.
@@ -65,8 +69,19 @@ impl TaskScope {
             .collect()
     }
 
-    /// All files staged so far.
+    /// All files staged so far, for the attempt's report: from now on they are the job's.
     pub fn files(&self) -> Vec<StagedFile> {
+        self.reported.store(true, Ordering::Relaxed);
         self.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for TaskScope {
+    /// Files that no report names would only be in the way until the job ends.
+    fn drop(&mut self) {
+        if !self.reported.load(Ordering::Relaxed) {
+            let files = self.files.get_mut().unwrap_or_else(PoisonError::into_inner);
+            remove_staged_locally(JobId(self.attempt.job), files);
+        }
     }
 }

@@ -27,4 +27,5 @@ pub use self::manifest::{Manifest, ManifestFile};
 pub use self::publish::{Published, SinkCommit, abort, publish};
 pub use self::rejects::{Reject, RejectWriter, rejects_sink};
 pub use self::spec::{Compression, DEFAULT_TARGET_FILE_BYTES, SinkFormat, SinkMode, SinkSpec};
+pub(crate) use self::staging::remove_staged_locally;
 pub use self::write::write_partition;

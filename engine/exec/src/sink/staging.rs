@@ -22,7 +22,7 @@ use tandem_proto::v1::StagedFile;
 use tokio::task::{JoinError, JoinSet};
 
 use super::error::SinkError;
-use super::target::{LocalTarget, ObjectTarget, Target};
+use super::target::{LocalTarget, ObjectTarget, Target, is_staging};
 
 /// Smallest size of all parts of an upload but the last; stores ask for at least 5 MiB.
 const PART_BYTES: usize = 8 << 20;
@@ -106,8 +106,8 @@ impl StagedOutput {
 /// Removes a finished file that its attempt will not report.
 pub(crate) async fn remove_staged(target: &Target, job: JobId, file: &StagedFile) -> Result<(), SinkError> {
     match target {
-        Target::Local(target) => {
-            remove_local(Path::new(&file.staged_path), &target.staging(job));
+        Target::Local(_) => {
+            remove_staged_locally(job, std::slice::from_ref(file));
             Ok(())
         }
         Target::Object(target) => {
@@ -115,6 +115,16 @@ pub(crate) async fn remove_staged(target: &Target, job: JobId, file: &StagedFile
                 .map_err(|_| SinkError::Refused { path: file.staged_path.clone(), reason: "not a key" })?;
             let uploads = &target.uploads;
             uploads.abort_multipart(&key, &file.multipart_id).await.map_err(SinkError::store("abort upload", &key))
+        }
+    }
+}
+
+/// Removes finished files of a filesystem that their attempt will not report; uploads are left to the job's end.
+pub(crate) fn remove_staged_locally(job: JobId, files: &[StagedFile]) {
+    for file in files.iter().filter(|file| file.multipart_id.is_empty()) {
+        let path = Path::new(&file.staged_path);
+        if let Some(staging) = path.ancestors().find(|folder| is_staging(folder, job)) {
+            remove_local(path, staging);
         }
     }
 }
@@ -127,6 +137,7 @@ pub(crate) struct LocalOutput {
     place: FilePlace,
     file: Option<File>,
     bytes: u64,
+    complete: bool,
 }
 
 impl LocalOutput {
@@ -138,7 +149,7 @@ impl LocalOutput {
         }
         let path = staged.join(relative);
         let file = create_with_folders(&path).map_err(SinkError::io("create", &path))?;
-        Ok(Self { path, staging: target.staging(place.job), place, file: Some(file), bytes: 0 })
+        Ok(Self { path, staging: target.staging(place.job), place, file: Some(file), bytes: 0, complete: false })
     }
 
     fn write(&mut self, data: &[u8]) -> Result<(), SinkError> {
@@ -152,11 +163,9 @@ impl LocalOutput {
         if let Some(file) = self.file.take() {
             // A full disk may show only now: some filesystems allocate blocks when they write back.
             let synced = tokio::task::spawn_blocking(move || file.sync_all()).await.map_err(io::Error::other);
-            if let Err(error) = synced.and_then(|synced| synced) {
-                remove_local(&self.path, &self.staging);
-                return Err(SinkError::io("sync", &self.path)(error));
-            }
+            synced.and_then(|synced| synced).map_err(SinkError::io("sync", &self.path))?;
         }
+        self.complete = true;
         Ok(StagedFile {
             sink: self.place.sink.clone(),
             staged_path: self.path.to_string_lossy().into_owned(),
@@ -171,7 +180,7 @@ impl LocalOutput {
 
 impl Drop for LocalOutput {
     fn drop(&mut self) {
-        if self.file.take().is_some() {
+        if !self.complete {
             remove_local(&self.path, &self.staging);
         }
     }

@@ -100,7 +100,7 @@ impl LocalTarget {
     pub(crate) fn staging(&self, job: JobId) -> PathBuf {
         let mut name = OsString::from(".");
         name.push(self.path.file_name().unwrap_or_default());
-        name.push(format!(".tandem-{:016x}", job.0));
+        name.push(staging_suffix(job));
         self.parent().join(name)
     }
 
@@ -128,6 +128,16 @@ fn local_path(spec: &SinkSpec) -> Result<PathBuf, PlanError> {
         return Err(spec.invalid(&format!("path is not absolute: {}", spec.path), "start it with / or s3://"));
     }
     Ok(without_dots(&path))
+}
+
+fn staging_suffix(job: JobId) -> String {
+    format!(".tandem-{:016x}", job.0)
+}
+
+/// Whether `folder` is the staging folder of a target of `job`.
+pub(crate) fn is_staging(folder: &Path, job: JobId) -> bool {
+    let name = folder.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with('.') && name.ends_with(&staging_suffix(job)))
 }
 
 /// `path` without links, so that one place has one name whether it exists yet or not, and a link to a folder stays a

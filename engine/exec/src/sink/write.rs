@@ -29,7 +29,7 @@ use tandem_proto::v1::{RowCountKind, StagedFile};
 use super::file_writer::FileWriter;
 use super::hive::{HiveSplitter, Piece};
 use super::spec::SinkSpec;
-use super::staging::{FilePlace, remove_staged};
+use super::staging::{FilePlace, remove_staged, remove_staged_locally};
 use super::target::Target;
 use crate::error::{PlanError, TaskError};
 use crate::scope::TaskScope;
@@ -291,6 +291,13 @@ impl<'a> PartitionWriter<'a> {
                 tracing::warn!(sink = self.spec.name, %error, "a staged file stays until its job ends");
             }
         }
+    }
+}
+
+impl Drop for PartitionWriter<'_> {
+    /// An attempt that is cancelled leaves nothing on a filesystem; its uploads end with the job.
+    fn drop(&mut self) {
+        remove_staged_locally(self.job(), &self.finished);
     }
 }
 

@@ -115,7 +115,7 @@ impl Case {
             first.publish().await;
         }
         let mut second = Job::new(self.spec(folder.path()), 2);
-        second.attempt(0, 0, vec![rows(0, 30)]).await.unwrap();
+        second.attempt(0, 0, vec![rows(0, 30)]).await.unwrap().files();
         second.write(0, 1, vec![rows(0, 30)]).await.unwrap();
         if !second.spec.is_single_file() {
             second.write(1, 0, vec![rows(30, 30)]).await.unwrap();

@@ -93,7 +93,9 @@ fn own_sizes(target: &ObjectTarget, commit: &SinkCommit) -> Result<HashMap<Key, 
 }
 
 async fn complete_all(target: &ObjectTarget, commit: &SinkCommit) -> Result<(), SinkError> {
-    let uploads = stream::iter(&commit.files).map(|file| complete(target, commit.job, file));
+    // Collected first: a lazy map over borrowed files makes a future that cannot move between threads.
+    let uploads: Vec<_> = commit.files.iter().map(|file| complete(target, commit.job, file)).collect();
+    let uploads = stream::iter(uploads);
     uploads.buffer_unordered(REQUESTS_IN_FLIGHT).try_collect().await
 }
 

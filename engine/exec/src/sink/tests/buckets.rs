@@ -170,7 +170,7 @@ async fn scene(path: &str, mode: SinkMode) -> (Arc<Bucket>, Job) {
     first.write(0, 0, vec![rows(1_000, 20)]).await.unwrap();
     first.publish().await;
     let mut second = job(&bucket, path, mode, 2);
-    second.attempt(0, 0, vec![rows(0, 30)]).await.unwrap();
+    second.attempt(0, 0, vec![rows(0, 30)]).await.unwrap().files();
     second.write(0, 1, vec![rows(0, 30)]).await.unwrap();
     (bucket, second)
 }

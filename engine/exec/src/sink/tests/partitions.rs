@@ -1,5 +1,7 @@
 //! Partition columns: hostile values, and more values than files may be open.
 
+use futures::StreamExt;
+
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
 
 use super::*;
@@ -83,6 +85,9 @@ async fn a_failed_attempt_removes_its_files_and_abort_the_rest() {
     assert!(matches!(error, TaskError::Fatal(_)) && error.to_string().contains("too long"), "{error}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "the failed attempt left nothing");
     job.attempt(0, 1, vec![keyed(["a".to_owned()])]).await.unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "the attempt that reports nothing left nothing");
+    job.attempt(0, 1, vec![keyed(["a".to_owned()])]).await.unwrap().files();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     job.write(0, 2, vec![keyed(["a".to_owned()])]).await.unwrap();
     abort(job.job, &job.spec, &job.files, &job.storage).await.unwrap();
     abort(job.job, &job.spec, &job.files, &job.storage).await.unwrap();
@@ -94,7 +99,7 @@ async fn attempts_that_lost_are_not_published() {
     let folder = scratch();
     let target = folder.path().join("out");
     let mut job = Job::new(by_key(&target, SinkFormat::Parquet), 1);
-    job.attempt(0, 0, vec![keyed(["a".to_owned()])]).await.unwrap();
+    job.attempt(0, 0, vec![keyed(["a".to_owned()])]).await.unwrap().files();
     job.write(0, 1, vec![keyed(["a".to_owned()])]).await.unwrap();
     job.publish().await;
     assert_eq!(key_counts(&target).await, [("a".to_owned(), 1)].into());
@@ -132,4 +137,25 @@ async fn rejects_are_published_with_the_job() {
     let clean = Job::new(spec, 10);
     clean.publish().await;
     assert_eq!(visible(&tree(&path)).len(), 0, "a run without rejects leaves none of an older run");
+}
+
+#[tokio::test]
+async fn a_cancelled_attempt_leaves_nothing() {
+    let folder = scratch();
+    let mut spec = by_key(&folder.path().join("out"), SinkFormat::Csv);
+    spec.target_file_size_bytes = 1;
+    let job = Job::new(spec, 1);
+    let scope = Arc::new(TaskScope::new(TaskAttempt { job: 1, ..Default::default() }, job.storage.clone()));
+    let context = SessionContext::new().task_ctx();
+    let batch = keyed(["a".to_owned(), "b".to_owned()]);
+    let schema = batch.schema();
+    let endless = futures::stream::iter([Ok(batch)]).chain(futures::stream::pending());
+    let endless = Box::pin(RecordBatchStreamAdapter::new(schema, endless));
+    let mut writing = Box::pin(write_partition(&job.spec, 0, endless, &scope, &context));
+    while fs::read_dir(folder.path()).unwrap().count() == 0 {
+        assert!(futures::poll!(&mut writing).is_pending());
+        tokio::task::yield_now().await;
+    }
+    drop(writing);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
