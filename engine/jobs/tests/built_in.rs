@@ -153,6 +153,27 @@ async fn every_event_is_accounted_for() {
     assert_eq!(rejects as u64, rows.rejected, "every reject is written");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_format_of_the_same_events_gives_the_same_tables() {
+    let folder = TempDir::new().expect("a folder");
+    let folder = folder.path();
+    for file in ["events.csv", "events.jsonl", "events.parquet"] {
+        make(folder, Dataset::Events, 3000, file, 0.0).await;
+    }
+    let objects: Vec<String> = read(folder, "events.jsonl").lines().map(str::to_owned).collect();
+    std::fs::write(folder.join("events.json"), format!("[{}]", objects.join(",\n"))).expect("written");
+    let mut outcomes = Vec::new();
+    for file in ["events.csv", "events.jsonl", "events.json", "events.parquet"] {
+        let params = [("input", file), ("products", "products.csv"), ("output", "out")];
+        let summary = run_built_in("events", &params, folder, 2).await;
+        assert_eq!((summary.rows.read, summary.rows.written), (3000, 3000), "{file}");
+        assert!(summary.rows.adds_up(), "{file}");
+        outcomes.push((read(folder, "out/totals.json"), read(folder, "out/top_products.json")));
+    }
+    outcomes.dedup();
+    assert_eq!(outcomes.len(), 1, "{outcomes:#?}");
+}
+
 fn files(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     let files = entries.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"));

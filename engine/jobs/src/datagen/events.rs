@@ -4,6 +4,7 @@
 //! `--dirty F`, a fraction F of the rows has one flaw each, drawn evenly from [`Flaw`]: some rows cannot be read, some have no
 //! key, some sell nothing, some repeat an event. A Parquet file has typed columns, so what cannot be read is null there.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMillisecondArray};
@@ -122,12 +123,12 @@ impl Event {
         self.flaw == Some(flaw)
     }
 
-    fn country(&self) -> String {
-        if self.odd_spelling { format!(" {}", self.country.to_lowercase()) } else { self.country.to_owned() }
+    fn country(&self) -> Cow<'static, str> {
+        if self.odd_spelling { format!(" {}", self.country.to_lowercase()).into() } else { self.country.into() }
     }
 
-    fn status(&self) -> String {
-        if self.odd_spelling { format!("{} ", self.status.to_uppercase()) } else { self.status.to_owned() }
+    fn status(&self) -> Cow<'static, str> {
+        if self.odd_spelling { format!("{} ", self.status.to_uppercase()).into() } else { self.status.into() }
     }
 
     fn write(&self, writer: &mut RowWriter<'_>, scratch: &mut Scratch) {

@@ -207,3 +207,15 @@ fn a_job_needs_a_sink() {
     let text = &GOOD[..GOOD.find("[[sink]]").unwrap()];
     assert_eq!(parse(text).unwrap_err().to_string(), "job.toml:1: the job writes nothing: it has no [[sink]]");
 }
+
+proptest::proptest! {
+    /// A file that someone is still typing is an error, never a panic.
+    #[test]
+    fn broken_files_are_refused(at in 0usize..1000, insert in "[\\[\\]{}$\"'=a-z0-9\n.]{0,6}", remove in 0usize..40) {
+        let start = at % GOOD.len();
+        let end = (start + remove).min(GOOD.len());
+        if let Err(error) = parse(&format!("{}{insert}{}", &GOOD[..start], &GOOD[end..])) {
+            proptest::prop_assert!(error.line >= 1 && !error.message.is_empty());
+        }
+    }
+}

@@ -34,7 +34,7 @@ pub(super) async fn plan(
     let options = query.settings.clone().into_iter().collect();
     let mut session = PlanSession::new(cluster.slots, &options, credentials, &query.base_dir)?;
     let sql = SqlText::statement(&query.sql);
-    let statement = statement::parse(&sql)?;
+    let statement = statement::parse(&sql, &session.context)?;
     let kind = statement::kind(&statement, &sql)?;
     open_tables(&mut session, query, &statement, &kind, &sql).await?;
     let plan = match kind {

@@ -1,6 +1,7 @@
 //! Parsing one statement, and which kinds of statement there are.
 
 use datafusion::logical_expr::sqlparser::ast::Statement as Sql;
+use datafusion::logical_expr::sqlparser::dialect::{GenericDialect, dialect_from_str};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use tandem_exec::error::PlanError;
@@ -18,9 +19,15 @@ pub(super) enum Kind {
     Explain(Box<Statement>),
 }
 
-/// Parses the only statement of `sql`.
-pub(super) fn parse(sql: &SqlText<'_>) -> Result<Statement, PlanError> {
-    let statements = DFParserBuilder::new(sql.text).build().and_then(|mut parser| parser.parse_statements());
+/// Parses the only statement of `sql`, in the session's dialect.
+pub(super) fn parse(sql: &SqlText<'_>, context: &SessionContext) -> Result<Statement, PlanError> {
+    let options = context.copied_config().options().sql_parser.clone();
+    let dialect = dialect_from_str(options.dialect).unwrap_or_else(|| Box::new(GenericDialect {}));
+    let parser = DFParserBuilder::new(sql.text)
+        .with_dialect(dialect.as_ref())
+        .with_recursion_limit(options.recursion_limit.get())
+        .build();
+    let statements = parser.and_then(|mut parser| parser.parse_statements());
     let mut statements = statements.map_err(|error| sql.explain(&error))?;
     match (statements.pop_front(), statements.is_empty()) {
         (Some(statement), true) => Ok(statement),

@@ -61,7 +61,7 @@ pub(super) async fn plan<'f>(
         StepWork::Run(run) => return Err(no_functions(file, step, &run.function)),
     };
     let sql = SqlText::in_file(&text.text, &file.origin, text.line, format!("step `{}`", step.name));
-    let statement = statement::parse(&sql)?;
+    let statement = statement::parse(&sql, &session.context)?;
     statement::only_query(&statement, &sql)?;
     session.check_tables(&statement, &sql)?;
     let tables = table_names(session, &statement, &sql)?;
