@@ -111,7 +111,7 @@ impl Cluster {
             Event::DrainRequested { worker } => self.drain(worker),
             Event::JobAccepted { job, plan } => self.accept_job(job, plan),
             Event::StopRequested { job, reason } => self.with_job(job, |job, cx| job.stop(cx, reason)),
-            Event::FollowerJoined { job } => self.with_job(job, |job, _| job.follower_joined()),
+            Event::FollowerJoined { job } => self.with_job(job, |job, cx| job.follower_joined(cx)),
             Event::FollowerLeft { job } => self.with_job(job, |job, cx| job.follower_left(cx)),
             Event::ResultRead { job } => self.with_job(job, |job, cx| {
                 if job.has_answered() {
@@ -195,7 +195,6 @@ impl Cluster {
         self.dispatch();
         self.settle_jobs(&mut changed);
         self.release_drained();
-        self.settle_jobs(&mut changed);
         self.out.actions.extend(changed.into_iter().map(|job| Action::JobChanged { job }));
     }
 

@@ -51,20 +51,21 @@ impl Cluster {
         jobs.map(demand).collect()
     }
 
-    /// One round of placement. Jobs of which nothing could be placed are not asked again for this event.
+    /// One round of placement. Jobs that had a share and could place nothing are not asked again for this event, so that
+    /// each round places something or asks fewer.
     fn place_round(&mut self, slots: u32, demands: &[(JobId, Demand)], unplaceable: &mut BTreeSet<JobId>) -> u32 {
         let only: Vec<_> = demands.iter().map(|&(_, demand)| demand).collect();
         let mut offers: BTreeMap<WorkerId, u32> = self.workers.with_free_slots().take(slots as usize).collect();
         let mut wishes = Vec::new();
         for (&(id, _), share) in demands.iter().zip(placement::shares(slots, &only)) {
-            if let Some(job) = self.jobs.get_mut(&id) {
+            if let Some(job) = self.jobs.get_mut(&id).filter(|_| share > 0) {
+                unplaceable.insert(id);
                 job.take_wishes(share as usize, &self.workers, &mut offers, &mut wishes);
             }
         }
         let offers = offers.into_iter().map(|(worker, free)| Offer { worker, free }).collect();
         let problem = Problem { offers, wishes };
         let choices = placement::place(&problem);
-        unplaceable.extend(demands.iter().map(|&(id, _)| id));
         let mut placed = 0;
         for (wish, choice) in problem.wishes.into_iter().zip(choices) {
             match choice {
@@ -128,9 +129,11 @@ impl Job {
             let stage = self.stage_mut(id);
             let preferred = stage.queue.preferred().filter_map(|worker| workers.get(worker));
             offers.extend(preferred.filter(|worker| worker.free() > 0).map(|worker| (worker.id, worker.free())));
-            let taken = stage.queue.take(until - wishes.len(), &stage.tasks, offers);
+            let taken = stage.queue.take(until - wishes.len(), &stage.tasks, offers, |task, worker| {
+                !workers.to_avoid(task.avoids()).contains(&worker)
+            });
             wishes.extend(taken.into_iter().map(|(index, prefer): Taken| {
-                let avoid = stage.tasks[index as usize].avoids().to_vec();
+                let avoid = workers.to_avoid(stage.tasks[index as usize].avoids()).to_vec();
                 Wish { task: TaskId { job, stage: id, index }, prefer, avoid }
             }));
         }

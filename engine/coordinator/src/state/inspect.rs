@@ -247,7 +247,8 @@ impl Cluster {
     }
 
     fn could_start(&self, task: &Task) -> bool {
-        self.workers.with_free_slots().any(|(worker, _)| !task.avoids().contains(&worker))
+        let avoid = self.workers.to_avoid(task.avoids());
+        self.workers.with_free_slots().any(|(worker, _)| !avoid.contains(&worker))
     }
 }
 

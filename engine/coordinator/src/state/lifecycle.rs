@@ -148,8 +148,9 @@ impl Job {
     }
 
     /// A client follows the job.
-    pub(super) fn follower_joined(&mut self) {
+    pub(super) fn follower_joined(&mut self, cx: &mut Context<'_>) {
         self.followers += 1;
+        self.remake_result(cx);
     }
 
     /// A client that followed is gone.
@@ -164,11 +165,12 @@ impl Job {
         }
     }
 
-    /// A part of the result was lost. While someone waits for it, it is made again, unless it would not be the same.
-    pub(super) fn result_lost(&mut self) {
+    /// When a part of the result is lost that someone waits for, it is made again, unless it would not be the same.
+    pub(super) fn remake_result(&mut self, cx: &mut Context<'_>) {
         let same_again = self.plan.stages.iter().all(|stage| stage.deterministic);
         if self.phase == Phase::Answered && self.open_ends > 0 && self.followers > 0 && same_again {
             self.advance(PhaseEvent::ResultLost);
+            cx.out.touched.insert(self.id);
         }
     }
 

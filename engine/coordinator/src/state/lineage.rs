@@ -7,6 +7,8 @@
 //!   finish, for it has then read all it needs; if it fails, that costs its task nothing.
 //! - When output that is not deterministic is made again, all that read it before is started again, and so on.
 
+use std::collections::BTreeSet;
+
 use tandem_proto::{Attempt, JobId, StageId, TaskId, WorkerId};
 
 use super::action::{Action, Fact, FinishedTask};
@@ -260,16 +262,15 @@ impl Job {
         }
     }
 
-    /// Starts again all that may have read output of `id` that will not come out the same.
-    fn restart_readers(&mut self, cx: &mut Context<'_>, id: StageId) {
-        for place in 0..self.stage(id).readers.len() {
-            let reader = self.stage(id).readers[place];
-            let finished_any = self.stage(reader).finished() > 0;
-            if finished_any || self.stage(reader).running() > 0 {
+    /// Starts again all that may have read output of `id` that will not come out the same, and what has read that, and so on. Output
+    /// that was lost since may have been read too, so it does not matter what the stages in between still have.
+    pub(super) fn restart_readers(&mut self, cx: &mut Context<'_>, id: StageId) {
+        let mut readers: BTreeSet<StageId> = self.stage(id).readers.iter().copied().collect();
+        // Readers have higher ids than what they read, so each is met after all that leads to it.
+        while let Some(reader) = readers.pop_first() {
+            readers.extend(&self.stage(reader).readers);
+            if self.stage(reader).finished() + self.stage(reader).running() > 0 {
                 self.restart(cx, reader);
-            }
-            if finished_any {
-                self.restart_readers(cx, reader);
             }
         }
     }

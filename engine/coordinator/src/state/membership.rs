@@ -125,7 +125,7 @@ impl Cluster {
                         job.lose(cx, stage, index, id, "its worker came back without it");
                     }
                 }
-                job.result_lost();
+                job.remake_result(cx);
             });
         }
     }
@@ -284,19 +284,15 @@ impl Cluster {
         self.arm_worker(id);
     }
 
-    /// Drained workers that nothing needs may go.
+    /// Drained workers that nothing needs may go. One that is out of touch may run what is not known here.
     pub(super) fn release_drained(&mut self) {
-        let done = |id: &WorkerId| {
-            self.workers.get(*id).is_some_and(|worker| worker.leases.is_empty() && worker.held.is_empty())
-        };
-        let done: Vec<_> = self.workers.draining().filter(done).collect();
+        let idle = |worker: &&Worker| worker.leases.is_empty() && worker.held.is_empty() && worker.contact.has_stream();
+        let draining = self.workers.draining().filter_map(|id| self.workers.get(id));
+        let done: Vec<_> = draining.filter(idle).map(|worker| worker.id).collect();
         for id in done {
             self.workers.edit(id, |worker| worker.duty.apply(DutyEvent::Release));
             self.repeat_duty(id);
             self.counters.workers_released += 1;
-            if self.workers.get(id).is_some_and(|worker| !worker.contact.has_stream()) {
-                self.remove_worker(id, "");
-            }
         }
     }
 
@@ -360,7 +356,7 @@ impl Cluster {
         for (job, stage) in held {
             self.with_job(job, |job, cx| {
                 job.lose_all(cx, stage, id, why);
-                job.result_lost();
+                job.remake_result(cx);
             });
         }
     }

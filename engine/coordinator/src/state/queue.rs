@@ -55,10 +55,18 @@ impl TaskQueue {
         }
     }
 
-    /// Takes up to `limit` tasks that could use one of the offers. `free` tells the slots a worker offers.
-    pub(super) fn take(&mut self, limit: usize, tasks: &[Task], free: &BTreeMap<WorkerId, u32>) -> Vec<Taken> {
+    /// Takes up to `limit` tasks that could use one of the offers. `free` tells the slots a worker offers, `may_use` whether a
+    /// task may run there.
+    pub(super) fn take(
+        &mut self,
+        limit: usize,
+        tasks: &[Task],
+        free: &BTreeMap<WorkerId, u32>,
+        may_use: impl Fn(&Task, WorkerId) -> bool,
+    ) -> Vec<Taken> {
         let mut taken = Vec::new();
-        self.take_picky(limit, tasks, free, &mut taken);
+        let usable = |task: &Task| free.keys().any(|&worker| may_use(task, worker));
+        self.take_picky(limit, tasks, &usable, &mut taken);
         let near: Vec<_> = self.preferred().collect();
         for worker in near {
             let slots = free.get(&worker).copied().unwrap_or_default();
@@ -75,7 +83,7 @@ impl TaskQueue {
         {
             self.take_near(worker, limit, tasks, &mut taken);
         }
-        self.take_picky(limit, tasks, free, &mut taken);
+        self.take_picky(limit, tasks, &usable, &mut taken);
         taken
     }
 
@@ -97,14 +105,12 @@ impl TaskQueue {
     }
 
     /// Takes what may run on some offer; what may not stays.
-    fn take_picky(&mut self, limit: usize, tasks: &[Task], free: &BTreeMap<WorkerId, u32>, taken: &mut Vec<Taken>) {
-        let queue = std::mem::take(&mut self.picky);
-        for index in queue {
+    fn take_picky(&mut self, limit: usize, tasks: &[Task], usable: &impl Fn(&Task) -> bool, taken: &mut Vec<Taken>) {
+        for index in std::mem::take(&mut self.picky) {
             let task = &tasks[index as usize];
-            let usable = || free.keys().any(|worker| !task.avoids().contains(worker));
             if task.state != TaskState::Pending {
                 self.queued[index as usize] = false;
-            } else if taken.len() < limit && usable() {
+            } else if taken.len() < limit && usable(task) {
                 self.queued[index as usize] = false;
                 taken.push((index, None));
             } else {
@@ -136,6 +142,10 @@ mod tests {
     const A: WorkerId = WorkerId(1);
     const B: WorkerId = WorkerId(2);
 
+    fn not_avoided(task: &Task, worker: WorkerId) -> bool {
+        !task.avoids().contains(&worker)
+    }
+
     fn tasks(count: u32) -> Vec<Task> {
         (0..count).map(|_| Task::new(0)).collect()
     }
@@ -146,9 +156,9 @@ mod tests {
         let mut queue = TaskQueue::full(4);
         queue.arrange(|index| [None, Some(B), None, Some(A)][index as usize]);
         let free = BTreeMap::from([(A, 1)]);
-        assert_eq!(queue.take(1, &tasks, &free), [(3, Some(A))]);
-        assert_eq!(queue.take(2, &tasks, &free), [(0, None), (2, None)]);
-        assert_eq!(queue.take(2, &tasks, &free), [(1, Some(B))], "rather far away than not at all");
+        assert_eq!(queue.take(1, &tasks, &free, not_avoided), [(3, Some(A))]);
+        assert_eq!(queue.take(2, &tasks, &free, not_avoided), [(0, None), (2, None)]);
+        assert_eq!(queue.take(2, &tasks, &free, not_avoided), [(1, Some(B))], "rather far away than not at all");
     }
 
     #[test]
@@ -156,8 +166,8 @@ mod tests {
         let mut tasks = tasks(2);
         tasks[0].trouble().avoid.push(A);
         let mut queue = TaskQueue::full(2);
-        assert_eq!(queue.take(2, &tasks, &BTreeMap::from([(A, 2)])), [(1, None)]);
-        assert_eq!(queue.take(2, &tasks, &BTreeMap::from([(A, 1), (B, 1)])), [(0, None)]);
+        assert_eq!(queue.take(2, &tasks, &BTreeMap::from([(A, 2)]), not_avoided), [(1, None)]);
+        assert_eq!(queue.take(2, &tasks, &BTreeMap::from([(A, 1), (B, 1)]), not_avoided), [(0, None)]);
     }
 
     #[test]
@@ -167,6 +177,6 @@ mod tests {
         tasks[0].apply(TaskEvent::Accept { worker: A, attempt: Attempt(0) });
         tasks[0].apply(TaskEvent::Lose);
         queue.push(0);
-        assert_eq!(queue.take(9, &tasks, &BTreeMap::from([(A, 9)])).len(), 2);
+        assert_eq!(queue.take(9, &tasks, &BTreeMap::from([(A, 9)]), not_avoided).len(), 2);
     }
 }

@@ -173,12 +173,10 @@ impl Job {
         let task = &mut self.stage_mut(attempt.task.stage).tasks[attempt.task.index as usize];
         let trouble = task.trouble();
         trouble.failures += 1;
-        trouble.avoid.push(worker);
-        let failures = trouble.failures;
-        // When it failed everywhere, anywhere is as good.
-        if cx.workers.all_ready_among(&trouble.avoid) {
-            trouble.avoid.clear();
+        if !trouble.avoid.contains(&worker) {
+            trouble.avoid.push(worker);
         }
+        let failures = trouble.failures;
         if failures >= cx.config.task_failures {
             let cause = format!("{} (failed {failures} times)", failure.message);
             self.fail_for(cx, worker, attempt, FailureReason::AttemptsExhausted, cause);

@@ -165,6 +165,11 @@ impl Cluster {
                     job.restore_stage(cx, stage, finished);
                 }
             }
+            for stage in job.plan.stage_ids() {
+                if job.stage(stage).is_hungry() && !job.stage(stage).deterministic {
+                    job.restart_readers(cx, stage);
+                }
+            }
             if let Some((at, outcome)) = history.ended {
                 job.restore_end(cx, at, outcome);
                 job.cleaning = history.cleaning.unwrap_or(job.cleaning);

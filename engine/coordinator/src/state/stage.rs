@@ -201,6 +201,7 @@ impl Stage {
             task.started = now;
         }
         task.apply(TaskEvent::Accept { worker, attempt });
+        task.forgive();
         task.next_attempt = task.next_attempt.max(attempt.0.saturating_add(1));
         (task.ended, task.rows, task.bytes) = (now, output.metrics.output_rows, output.metrics.output_bytes);
         self.totals.replace(&mut task.contribution, &output.metrics);

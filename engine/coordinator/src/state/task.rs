@@ -154,7 +154,7 @@ impl Task {
         self.trouble.as_ref().map_or(&[], |trouble| &trouble.avoid)
     }
 
-    /// Starts counting afresh, for a retry of the whole job.
+    /// Starts counting afresh: it has finished once, so it is neither broken nor poisonous, or the whole job is retried.
     pub(super) fn forgive(&mut self) {
         self.trouble = None;
     }

@@ -263,9 +263,10 @@ impl Workers {
         self.ready.len()
     }
 
-    /// Whether all workers that take tasks are among these.
-    pub(super) fn all_ready_among(&self, ids: &[WorkerId]) -> bool {
-        self.ready.len() <= ids.len() && self.ready.iter().all(|id| ids.contains(id))
+    /// The workers to avoid, of those where a task failed: none when it failed on all there are, for then anywhere is as good.
+    pub(super) fn to_avoid<'a>(&self, failed_on: &'a [WorkerId]) -> &'a [WorkerId] {
+        let nowhere_else = self.ready.len() <= failed_on.len() && self.ready.iter().all(|id| failed_on.contains(id));
+        if nowhere_else { &[] } else { failed_on }
     }
 
     /// Workers that drain.
@@ -397,6 +398,17 @@ mod tests {
             leases: Vec::new(),
             held: BTreeMap::new(),
         }
+    }
+
+    #[test]
+    fn a_task_that_failed_everywhere_avoids_nobody() {
+        let mut workers = Workers::default();
+        workers.insert(worker(1, 2));
+        workers.insert(worker(2, 2));
+        let failed_on = [WorkerId(1)];
+        assert_eq!(workers.to_avoid(&failed_on), failed_on);
+        workers.remove(WorkerId(2));
+        assert!(workers.to_avoid(&failed_on).is_empty());
     }
 
     #[test]
