@@ -1,16 +1,23 @@
 //! `tandem cluster up | down | status | scale`, and the supervisor that `up` leaves behind.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::oneshot::Sender;
 
 use super::session::Session;
 use super::{Exit, Failure, block_on, logging};
 use crate::local::{
-    ClusterFault, ClusterRecord, ClusterShape, ControlAnswer, ControlRequest, Launched, LocalCluster, Occupancy,
-    StateFolder, ask, launch, serve_control, tell_launcher,
+    Asked, ClusterFault, ClusterRecord, ClusterShape, ControlAnswer, ControlRequest, FolderLock, Launched,
+    LocalCluster, Occupancy, StateFolder, ask, launch, serve_control, tell_launcher,
 };
 use crate::output::units::parse_bytes;
 use crate::output::{ClusterView, print_one};
+
+const POLL: Duration = Duration::from_millis(3);
+const LOCK_ATTEMPTS: u32 = 30;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ClusterCommand {
@@ -59,7 +66,8 @@ pub(super) async fn execute(command: ClusterCommand, session: &Session) -> Resul
         ClusterCommand::Down => down(&session.folder).await,
         ClusterCommand::Status => status(session).await,
         ClusterCommand::Scale { workers } => scale(&session.folder, workers).await,
-        ClusterCommand::Supervise(args) => supervise(&args),
+        // Has a runtime of its own and never comes here.
+        ClusterCommand::Supervise(_) => Ok(()),
     }
 }
 
@@ -89,6 +97,10 @@ async fn down(folder: &StateFolder) -> Result<(), Failure> {
         return Ok(());
     }
     request(folder, &ControlRequest::Down).await?;
+    // The supervisor itself is the last to go.
+    while matches!(folder.occupy()?, Occupancy::Taken) {
+        tokio::time::sleep(POLL).await;
+    }
     eprintln!("cluster is down");
     Ok(())
 }
@@ -97,7 +109,12 @@ async fn status(session: &Session) -> Result<(), Failure> {
     let client = session.connect().await?;
     let mut view = ClusterView::new(client.address(), client.cluster().await?);
     let local = session.folder.running()?.filter(|record| record.address == view.address);
-    view.supervisor_pid = local.map(|record| record.supervisor_pid);
+    if let Some(record) = local {
+        view.supervisor_pid = Some(record.supervisor_pid);
+        if let ControlAnswer::Processes(processes) = request(&session.folder, &ControlRequest::Processes).await? {
+            view.processes = processes;
+        }
+    }
     print_one(session.format(), &view)
 }
 
@@ -135,9 +152,7 @@ pub(super) fn supervise(args: &SuperviseArgs) -> Result<(), Failure> {
 
 async fn supervise_in(folder: &StateFolder, shape: ClusterShape) -> Result<(), Failure> {
     folder.create()?;
-    let Occupancy::Free(_lock) = folder.occupy()? else {
-        return Err(Failure::failed("another local cluster is already running"));
-    };
+    let _lock = become_supervisor(folder).await?;
     folder.sweep()?;
     let cluster = LocalCluster::start(folder, shape)?;
     let outcome = serve(folder, &cluster, shape).await;
@@ -153,8 +168,19 @@ async fn supervise_in(folder: &StateFolder, shape: ClusterShape) -> Result<(), F
     outcome.map(drop)
 }
 
+/// Other commands hold the lock for a moment when they look whether a cluster is running.
+async fn become_supervisor(folder: &StateFolder) -> Result<FolderLock, Failure> {
+    for _ in 0..LOCK_ATTEMPTS {
+        if let Occupancy::Free(lock) = folder.occupy()? {
+            return Ok(lock);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Err(Failure::failed("another local cluster is already running"))
+}
+
 /// Who waits for the end of the cluster.
-type Farewell = Option<tokio::sync::oneshot::Sender<ControlAnswer>>;
+type Farewell = Option<Sender<ControlAnswer>>;
 
 async fn serve(folder: &StateFolder, cluster: &LocalCluster, shape: ClusterShape) -> Result<Farewell, Failure> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -163,8 +189,8 @@ async fn serve(folder: &StateFolder, cluster: &LocalCluster, shape: ClusterShape
         _ = terminate.recv() => return Err(Failure::failed("told to stop before the cluster was ready")),
     }
     let address = cluster.address().to_owned();
-    folder.write_record(&ClusterRecord { address: address.clone(), supervisor_pid: std::process::id() })?;
     let mut questions = serve_control(folder)?;
+    folder.write_record(&ClusterRecord { address: address.clone(), supervisor_pid: std::process::id() })?;
     tell_launcher(&Launched::Ready { address })?;
     loop {
         let question = tokio::select! {
@@ -176,14 +202,29 @@ async fn serve(folder: &StateFolder, cluster: &LocalCluster, shape: ClusterShape
         let reply = match request {
             ControlRequest::Down => return Ok(Some(answer)),
             ControlRequest::Processes => ControlAnswer::Processes(cluster.processes().await),
-            ControlRequest::Scale { workers } => match cluster.scale(workers).await {
-                Ok(()) => ControlAnswer::Done,
-                Err(fault) => failed(&fault),
+            ControlRequest::Scale { workers } => tokio::select! {
+                scaled = cluster.scale(workers) => scaled.map_or_else(|fault| failed(&fault), |()| ControlAnswer::Done),
+                // Leaving workers may take their time; the end of the cluster does not wait for them.
+                Some(answer) = told_to_end(&mut questions) => return Ok(Some(answer)),
+                _ = terminate.recv() => return Ok(None),
             },
         };
         // Who asked may have gone.
         let _ = answer.send(reply);
     }
+}
+
+/// Refuses everything but the end.
+async fn told_to_end(questions: &mut Receiver<Asked>) -> Option<Sender<ControlAnswer>> {
+    while let Some((request, answer)) = questions.recv().await {
+        if matches!(request, ControlRequest::Down) {
+            return Some(answer);
+        }
+        let message = "the cluster is being scaled".to_owned();
+        // Who asked may have gone.
+        let _ = answer.send(ControlAnswer::Failed { message });
+    }
+    None
 }
 
 fn failed(fault: &ClusterFault) -> ControlAnswer {

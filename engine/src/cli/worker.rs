@@ -132,7 +132,6 @@ impl From<WorkerError> for Failure {
             | WorkerError::Connect(_) => Exit::Usage,
             WorkerError::Listen { .. }
             | WorkerError::Serve { .. }
-            | WorkerError::SpillDir { .. }
             | WorkerError::Store(_)
             | WorkerError::QueryEngine(_)
             | WorkerError::Threads(_)

@@ -8,6 +8,7 @@
 //! logs/           one file per process
 //! journal/        the coordinator's
 //! spill/          the workers'
+//! private.lock    held while a folder in `private` is made or removed
 //! private/        a folder like this one for each running `run` or `sql --local`
 //! ```
 
@@ -129,8 +130,7 @@ impl StateFolder {
     /// Becomes the folder's supervisor unless there is one.
     pub(crate) fn occupy(&self) -> Result<Occupancy, FolderError> {
         let path = self.root.join("lock");
-        let mut options = OpenOptions::new();
-        let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(|source| self.io(&path, source))?;
         match file.try_lock() {
             Ok(()) => Ok(Occupancy::Free(FolderLock { _file: file })),
@@ -167,6 +167,8 @@ impl StateFolder {
     /// A new folder for a private cluster; removes those whose owner is gone.
     pub(crate) fn new_private(&self) -> Result<(Self, FolderLock), FolderError> {
         create_private(&self.private_folders())?;
+        // One at a time: a folder that is being made has no owner for a moment.
+        let _turn = self.private_turn()?;
         self.remove_dead_private()?;
         let private = Self { root: self.private_folders().join(format!("{:016x}", rand::random::<u64>())) };
         private.create()?;
@@ -176,12 +178,19 @@ impl StateFolder {
         }
     }
 
+    fn private_turn(&self) -> Result<File, FolderError> {
+        let path = self.root.join("private.lock");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = file.map_err(|source| self.io(&path, source))?;
+        file.lock().map_err(|source| self.io(&path, source))?;
+        Ok(file)
+    }
+
     fn remove_dead_private(&self) -> Result<(), FolderError> {
         let folder = self.private_folders();
         for entry in std::fs::read_dir(&folder).map_err(|source| self.io(&folder, source))? {
             let path = entry.map_err(|source| self.io(&folder, source))?.path();
             let dead = Self { root: path };
-            // One that another process makes or removes at this moment is not ours to judge.
             if dead.root.join("lock").exists() && matches!(dead.occupy(), Ok(Occupancy::Free(_))) {
                 dead.remove()?;
             }

@@ -16,9 +16,9 @@ mod shape;
 mod supervisor;
 
 pub(crate) use children::follow_supervisor;
-pub(crate) use control::{ControlAnswer, ControlRequest, ask, serve_control};
+pub(crate) use control::{Asked, ControlAnswer, ControlRequest, ask, serve_control};
 pub(crate) use detached::{Launched, launch, tell_launcher};
-pub(crate) use folder::{FolderError, Occupancy, StateFolder};
+pub(crate) use folder::{FolderError, FolderLock, Occupancy, StateFolder};
 pub(crate) use listeners::InheritedListeners;
 pub(crate) use private::PrivateCluster;
 pub(crate) use record::ClusterRecord;

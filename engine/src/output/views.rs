@@ -326,6 +326,9 @@ pub(crate) struct ClusterView {
     /// Process id of what keeps a local cluster up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) supervisor_pid: Option<u32>,
+    /// Its other processes, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) processes: BTreeMap<String, u32>,
 }
 
 impl ClusterView {
@@ -342,6 +345,7 @@ impl ClusterView {
             slots_used: status.slots_used,
             jobs_running: status.jobs_running,
             supervisor_pid: None,
+            processes: BTreeMap::new(),
         }
     }
 }
