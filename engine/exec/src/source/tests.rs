@@ -23,6 +23,8 @@ use crate::error::{PlanError, TaskError};
 use crate::scope::TaskScope;
 use crate::storage::Storage;
 
+mod s3;
+
 struct Fixture {
     folder: TempDir,
     storage: Arc<Storage>,

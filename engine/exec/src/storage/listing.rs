@@ -155,18 +155,16 @@ fn nothing_found(location: &Location) -> PlanError {
 /// What went wrong with the file or store called `name`, in one line.
 pub fn describe(error: &object_store::Error, name: &str) -> String {
     use object_store::Error;
-    match error {
-        Error::NotFound { .. } => match service_code(error) {
-            Some(code) => format!("not found ({code}): {name}"),
-            None => format!("no such file or folder: {name}"),
-        },
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => match service_code(error) {
-            Some(code) => format!("access denied ({code}): {name}"),
-            None => format!("access denied: {name}"),
-        },
-        Error::Precondition { source, .. } => source.to_string(),
-        Error::InvalidPath { source } => format!("invalid path: {name}: {source}"),
-        other => match find_io(other) {
+    let code = service_code(error).map_or(String::new(), |code| format!(" ({code})"));
+    match (error, service_status(error)) {
+        (Error::NotFound { .. }, _) if code.is_empty() => format!("no such file or folder: {name}"),
+        (Error::NotFound { .. }, _) | (_, Some(404)) => format!("not found{code}: {name}"),
+        (Error::PermissionDenied { .. } | Error::Unauthenticated { .. }, _) | (_, Some(401 | 403)) => {
+            format!("access denied{code}: {name}")
+        }
+        (Error::Precondition { source, .. }, _) => source.to_string(),
+        (Error::InvalidPath { source }, _) => format!("invalid path: {name}: {source}"),
+        (other, _) => match find_io(other) {
             Some(io) if io.kind() == std::io::ErrorKind::PermissionDenied => format!("permission denied: {name}"),
             _ => format!("cannot read storage: {name}: {}", root_cause(other)),
         },
@@ -184,6 +182,13 @@ pub fn read_failure(error: &object_store::Error, file: &FileEntry) -> TaskError 
         }
         _ => TaskError::Retry(message),
     }
+}
+
+/// The HTTP status of an answer that the client library does not tell apart, as it does for listings.
+fn service_status(error: &object_store::Error) -> Option<u16> {
+    let text = error.to_string();
+    let (_, rest) = text.split_once("status code: ")?;
+    rest.get(..3)?.parse().ok()
 }
 
 /// The error code in the XML body of an S3 answer.
