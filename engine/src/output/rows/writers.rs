@@ -17,8 +17,9 @@ pub(super) struct JsonArray<W: Write>(Writer<W, ArrayFraming>);
 /// One JSON object per line; nulls are written.
 pub(super) struct JsonLines<W: Write>(Writer<W, LineDelimited>);
 
-/// Comma-separated rows under a header, also when there is no row.
-pub(super) struct Csv<W: Write>(csv::Writer<W>);
+/// Comma-separated rows under a header, also when there is no row. Rows are encoded apart from being written, since the
+/// encoder does not tell a reader who went away from data it cannot encode.
+pub(super) struct Csv<W: Write>(W);
 
 /// An Arrow IPC stream.
 pub(super) struct ArrowStream<W: Write>(StreamWriter<W>);
@@ -64,20 +65,25 @@ impl<W: Write> RowWriter for JsonLines<W> {
 
 impl<W: Write> Csv<W> {
     pub(super) fn new(schema: SchemaRef, out: W) -> Result<Self, Failure> {
-        let mut writer = csv::Writer::new(out);
-        // The header comes with the first batch, so an empty one makes it come always.
-        writer.write(&RecordBatch::new_empty(schema)).map_err(arrow_failure)?;
-        Ok(Self(writer))
+        let mut writer = Self(out);
+        writer.encode(&RecordBatch::new_empty(schema), true)?;
+        Ok(writer)
+    }
+
+    fn encode(&mut self, batch: &RecordBatch, header: bool) -> Result<(), Failure> {
+        let mut text = Vec::new();
+        csv::WriterBuilder::new().with_header(header).build(&mut text).write(batch).map_err(arrow_failure)?;
+        Ok(self.0.write_all(&text)?)
     }
 }
 
 impl<W: Write> RowWriter for Csv<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
-        self.0.write(batch).map_err(arrow_failure)
+        self.encode(batch, false)
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
-        Ok(())
+        Ok(self.0.flush()?)
     }
 }
 
