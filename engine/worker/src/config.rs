@@ -67,6 +67,7 @@ impl WorkerConfig {
         match &self.advertised_host {
             Some(host) if host.contains(':') && !host.starts_with('[') => format!("[{host}]:{}", bound.port()),
             Some(host) => format!("{host}:{}", bound.port()),
+            None if bound.ip().is_unspecified() => SocketAddr::new(self.listen.ip(), bound.port()).to_string(),
             None => bound.to_string(),
         }
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tandem_proto::PartitionId;
-use tandem_store::{OutputKey, ShuffleStore};
+use tandem_store::OutputKey;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -40,9 +40,7 @@ pub(crate) struct Control {
     pub(crate) ends: mpsc::Receiver<TaskEnd>,
     /// Cached stages.
     pub(crate) stages: Arc<StageCache>,
-    /// Task output.
-    pub(crate) store: Arc<ShuffleStore>,
-    /// For heartbeats.
+    /// Task output, and what heartbeats say.
     pub(crate) board: Arc<StatusBoard>,
     /// What `board` reads.
     pub(crate) duties: watch::Sender<Duties>,
@@ -155,10 +153,10 @@ impl Desk {
                 }
             }
             Action::DropAttempt(id, partitions) => self.drop_attempt(id, &partitions),
-            Action::DropStage(job, stage) => self.control.store.drop_stage(job, stage),
+            Action::DropStage(job, stage) => self.control.board.store.drop_stage(job, stage),
             Action::DropJob(job) => {
                 self.control.stages.drop_job(job);
-                self.control.store.drop_job(job);
+                self.control.board.store.drop_job(job);
             }
             Action::KeepJobs(jobs) => self.control.stages.keep_jobs(&jobs),
             Action::CloseLink => {
@@ -177,7 +175,7 @@ impl Desk {
         for &partition in partitions {
             let AttemptId { task, attempt } = id;
             let key = OutputKey { job: task.job, stage: task.stage, partition: PartitionId(partition), attempt };
-            self.control.store.drop_output(key);
+            self.control.board.store.drop_output(key);
         }
     }
 

@@ -12,25 +12,24 @@ use tandem_proto::transport::{RequireToken, ServerSecurity, incoming, server};
 use tandem_proto::v1::shuffle_service_server::{ShuffleService, ShuffleServiceServer};
 use tandem_proto::v1::{Chunk, FetchRequest};
 use tandem_proto::{Attempt, JobId, PartitionId, StageId};
-use tandem_store::{OutputKey, ShuffleStore, StoreError};
+use tandem_store::{OutputKey, StoreError};
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
 use tracing::debug;
 
 use crate::error::WorkerError;
-use crate::metrics::Metrics;
+use crate::status::StatusBoard;
 
 /// A merge reads one stream per partition at the same time; fewer than it needs would make it wait for itself.
 const MAX_STREAMS_PER_CONNECTION: u32 = 1 << 16;
 
-/// Serves `store` on `listener` until dropped.
+/// Serves the board's store on `listener` until dropped.
 pub(crate) async fn serve(
     listener: TcpListener,
     security: ServerSecurity,
-    store: Arc<ShuffleStore>,
-    metrics: Arc<Metrics>,
+    board: Arc<StatusBoard>,
 ) -> Result<(), WorkerError> {
-    let service = ShuffleServiceServer::new(DataPort { store, metrics });
+    let service = ShuffleServiceServer::new(DataPort { board });
     server(&security)?
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .layer(tonic::service::InterceptorLayer::new(RequireToken::new(security.token)))
@@ -42,8 +41,7 @@ pub(crate) async fn serve(
 }
 
 struct DataPort {
-    store: Arc<ShuffleStore>,
-    metrics: Arc<Metrics>,
+    board: Arc<StatusBoard>,
 }
 
 #[tonic::async_trait]
@@ -56,11 +54,11 @@ impl ShuffleService for DataPort {
         if keys.is_empty() {
             return Ok(Response::new(stream::empty().boxed()));
         }
-        let metrics = Arc::clone(&self.metrics);
-        let reader = self.store.read_ipc(keys, outputs).map_err(|error| status(&error))?;
+        let board = Arc::clone(&self.board);
+        let reader = self.board.store.read_ipc(keys, outputs).map_err(|error| status(&error))?;
         let pieces = reader.map(move |piece| match piece {
             Ok(data) => {
-                metrics.served(data.len());
+                board.metrics.served(data.len());
                 Ok(Chunk { data })
             }
             Err(error) => Err(status(&error)),

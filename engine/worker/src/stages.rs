@@ -1,16 +1,19 @@
 //! The stages this worker runs tasks of, each fetched from the coordinator once.
 //!
 //! Invariant: a stage in one version of its inputs is fetched by one caller at a time, whoever asks meanwhile waits for it;
-//! versions older than the one before the latest, and everything of a dropped job, are forgotten.
+//! all stages of a job share one storage, which sends its requests from the I/O threads; versions older than the one before
+//! the latest, and everything of a dropped job, are forgotten.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::execution::runtime_env::RuntimeEnv;
 use tandem_exec::error::TaskError;
+use tandem_exec::storage::Storage;
 use tandem_exec::task::LoadedStage;
 use tandem_proto::v1::GetStageRequest;
 use tandem_proto::{JobId, StageId, WorkerId};
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
 use crate::coordinator::CoordinatorCalls;
@@ -19,20 +22,26 @@ use crate::coordinator::CoordinatorCalls;
 const KEPT_VERSIONS: usize = 2;
 
 type Slot = Arc<OnceCell<Arc<LoadedStage>>>;
-type Versions = BTreeMap<u32, Slot>;
+
+#[derive(Default)]
+struct Job {
+    storage: Option<Arc<Storage>>,
+    stages: HashMap<StageId, BTreeMap<u32, Slot>>,
+}
 
 /// See the module's header.
 pub(crate) struct StageCache {
     worker: WorkerId,
     coordinator: CoordinatorCalls,
     runtime: Arc<RuntimeEnv>,
-    jobs: Mutex<HashMap<JobId, HashMap<StageId, Versions>>>,
+    io: Handle,
+    jobs: Mutex<HashMap<JobId, Job>>,
 }
 
 impl StageCache {
-    /// An empty cache; stages will run with the memory and disk of `runtime`.
-    pub(crate) fn new(worker: WorkerId, coordinator: CoordinatorCalls, runtime: Arc<RuntimeEnv>) -> Self {
-        Self { worker, coordinator, runtime, jobs: Mutex::default() }
+    /// An empty cache; stages will run with the memory and disk of `runtime` and reach storage from `io`.
+    pub(crate) fn new(worker: WorkerId, coordinator: CoordinatorCalls, runtime: Arc<RuntimeEnv>, io: Handle) -> Self {
+        Self { worker, coordinator, runtime, io, jobs: Mutex::default() }
     }
 
     /// The stage with the input locations of `version`, fetched when it is not there.
@@ -54,13 +63,23 @@ impl StageCache {
 
     async fn load(&self, job: JobId, stage: StageId, version: u32) -> Result<Arc<LoadedStage>, TaskError> {
         let request = GetStageRequest { worker: self.worker.0, job: job.0, stage: stage.0, inputs_version: version };
-        let definition = self.coordinator.stage(request).await?;
-        LoadedStage::new(definition, &self.runtime).map(Arc::new)
+        let mut definition = self.coordinator.stage(request).await?;
+        let storage = self.storage(job, std::mem::take(&mut definition.environment));
+        LoadedStage::with_storage(definition, &self.runtime, storage).map(Arc::new)
+    }
+
+    /// The job's storage: all of its stages have the same environment.
+    fn storage(&self, job: JobId, environment: HashMap<String, String>) -> Arc<Storage> {
+        let mut jobs = self.lock();
+        let storage = jobs.entry(job).or_default().storage.get_or_insert_with(|| {
+            Arc::new(Storage::new(environment.into_iter().collect()).with_io_runtime(self.io.clone()))
+        });
+        Arc::clone(storage)
     }
 
     fn slot(&self, job: JobId, stage: StageId, version: u32) -> Slot {
         let mut jobs = self.lock();
-        let versions = jobs.entry(job).or_default().entry(stage).or_default();
+        let versions = jobs.entry(job).or_default().stages.entry(stage).or_default();
         let slot = Arc::clone(versions.entry(version).or_default());
         while versions.len() > KEPT_VERSIONS {
             versions.pop_first();
@@ -68,7 +87,7 @@ impl StageCache {
         slot
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, HashMap<StageId, Versions>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Job>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -80,11 +99,11 @@ mod tests {
 
     fn cache() -> StageCache {
         let (_, channel) = watch::channel(None);
-        StageCache::new(WorkerId(1), CoordinatorCalls::new(channel), Arc::default())
+        StageCache::new(WorkerId(1), CoordinatorCalls::new(channel), Arc::default(), Handle::current())
     }
 
-    #[test]
-    fn the_same_version_is_one_slot_until_the_job_is_dropped() {
+    #[tokio::test]
+    async fn the_same_version_is_one_slot_until_the_job_is_dropped() {
         let cache = cache();
         let (job, stage) = (JobId(1), StageId(2));
         let first = cache.slot(job, stage, 0);
@@ -95,14 +114,14 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &cache.slot(job, stage, 0)));
     }
 
-    #[test]
-    fn only_the_latest_versions_are_kept() {
+    #[tokio::test]
+    async fn only_the_latest_versions_are_kept() {
         let cache = cache();
         let (job, stage) = (JobId(1), StageId(2));
         for version in 0..5 {
             cache.slot(job, stage, version);
         }
-        let kept: Vec<u32> = cache.lock()[&job][&stage].keys().copied().collect();
+        let kept: Vec<u32> = cache.lock()[&job].stages[&stage].keys().copied().collect();
         assert_eq!(kept, [3, 4]);
     }
 

@@ -130,7 +130,7 @@ pub(crate) enum Action {
 /// Why the process ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// The coordinator said so.
+    /// The coordinator said so, or there is nothing left to stay for.
     Shutdown,
     /// The coordinator will not have this worker.
     Rejected(String),
@@ -206,7 +206,7 @@ impl WorkerState {
 
     /// Every transition there is.
     pub(crate) fn handle(&mut self, event: Event) -> Vec<Action> {
-        match event {
+        let mut actions = match event {
             Event::LinkOpened => {
                 self.link = Link::Registering;
                 vec![Action::Send(self.register())]
@@ -219,7 +219,17 @@ impl WorkerState {
             Event::Ended(end) => self.ended(end),
             Event::Beat(sample) => self.beat(sample),
             Event::DrainRequested => self.drain(),
+        };
+        if self.is_done() {
+            actions.push(Action::Exit(Exit::Shutdown));
         }
+        actions
+    }
+
+    /// Draining, with nothing to finish or to serve, and no coordinator to say that it may go.
+    fn is_done(&self) -> bool {
+        let idle = self.running.is_empty() && self.held.is_empty();
+        self.duty == Duty::Draining && self.link == Link::Away && idle
     }
 
     fn receive(&mut self, message: CoordinatorMessage) -> Vec<Action> {

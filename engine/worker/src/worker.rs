@@ -99,40 +99,14 @@ impl Worker {
     }
 
     async fn serve(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
-        let identity = self.identity();
-        let Self { id, config, data, http, addresses, resources } = self;
-        info!(data = %addresses.data, http = %addresses.http, slots = config.slots, "worker started");
-        let metrics = Arc::new(Metrics::new(config.slots, config.pool_bytes()));
+        info!(data = %self.addresses.data, http = %self.addresses.http, slots = self.config.slots, "worker started");
         let (channel, calls) = watch::channel(None);
-        let stages = StageCache::new(id, CoordinatorCalls::new(calls), Arc::clone(&resources.runtime));
-        let stages = Arc::new(stages);
-        let (ends_sender, ends) = mpsc::channel(ENDS_CAPACITY);
-        let environment = TaskEnvironment {
-            worker: id,
-            store: Arc::clone(&resources.store),
-            remote: Arc::new(GrpcFetch::new(config.client_security.clone(), Handle::current())),
-        };
-        let runner = Runner::new(config.slots, environment, Arc::clone(&stages), Arc::clone(&metrics), ends_sender)?;
-        let (duties, watched) = watch::channel(Duties::default());
-        let board = Arc::new(StatusBoard {
-            duties: watched,
-            pool: Arc::clone(&resources.pool),
-            store: Arc::clone(&resources.store),
-            metrics: Arc::clone(&metrics),
-        });
-        let control = Control {
-            state: WorkerState::new(identity),
-            runner,
-            ends,
-            stages,
-            store: Arc::clone(&resources.store),
-            board: Arc::clone(&board),
-            duties,
-            drain_timeout: config.drain_timeout,
-        };
+        let control = self.control(CoordinatorCalls::new(calls))?;
+        let Self { config, data, http, resources, .. } = self;
+        let board = Arc::clone(&control.board);
         let target = LinkTarget { coordinator: config.coordinator, security: config.client_security, channel };
         let security = config.server_security;
-        let serve_data = data_server::serve(data, security.clone(), Arc::clone(&resources.store), metrics);
+        let serve_data = data_server::serve(data, security.clone(), Arc::clone(&board));
         let serve_http = http::serve(http, security, board);
         let outcome = tokio::select! {
             outcome = control.run(target, shutdown) => outcome,
@@ -142,6 +116,37 @@ impl Worker {
         drop(resources);
         info!("worker stopped");
         outcome
+    }
+
+    /// The control task with all it commands.
+    fn control(&self, calls: CoordinatorCalls) -> Result<Control, WorkerError> {
+        let Self { id, config, resources, .. } = self;
+        let io = Handle::current();
+        let metrics = Arc::new(Metrics::new(config.slots, config.pool_bytes()));
+        let stages = Arc::new(StageCache::new(*id, calls, Arc::clone(&resources.runtime), io.clone()));
+        let environment = TaskEnvironment {
+            worker: *id,
+            store: Arc::clone(&resources.store),
+            remote: Arc::new(GrpcFetch::new(config.client_security.clone(), io)),
+        };
+        let (ends_sender, ends) = mpsc::channel(ENDS_CAPACITY);
+        let runner = Runner::new(config.slots, environment, Arc::clone(&stages), Arc::clone(&metrics), ends_sender)?;
+        let (duties, watched) = watch::channel(Duties::default());
+        let board = StatusBoard {
+            duties: watched,
+            pool: Arc::clone(&resources.pool),
+            store: Arc::clone(&resources.store),
+            metrics,
+        };
+        Ok(Control {
+            state: WorkerState::new(self.identity()),
+            runner,
+            ends,
+            stages,
+            board: Arc::new(board),
+            duties,
+            drain_timeout: config.drain_timeout,
+        })
     }
 
     fn identity(&self) -> v1::Register {

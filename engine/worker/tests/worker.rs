@@ -5,11 +5,14 @@ mod support;
 use std::time::Duration;
 
 use tandem_proto::VERSION;
-use tandem_proto::transport::{ClientSecurity, Token};
+use tandem_proto::transport::{ClientSecurity, Token, connect};
 use tandem_proto::v1::coordinator_message::Message as ToWorker;
+use tandem_proto::v1::shuffle_service_client::ShuffleServiceClient;
 use tandem_proto::v1::task_report::Outcome;
 use tandem_proto::v1::worker_message::Message as FromWorker;
-use tandem_proto::v1::{DropOutput, FailureKind, Rejected, Shutdown, TaskAttempt, TaskFailed, TaskReport};
+use tandem_proto::v1::{
+    DropOutput, FailureKind, FetchRequest, Rejected, Shutdown, TaskAttempt, TaskFailed, TaskReport,
+};
 use tandem_worker::{Worker, WorkerConfig, WorkerError};
 use tonic::Code;
 
@@ -263,6 +266,43 @@ async fn metrics_need_the_token_and_health_does_not() {
     {
         assert!(text.lines().any(|found| found == line), "no `{line}` in:\n{text}");
     }
+}
+
+#[tokio::test]
+async fn with_a_certificate_every_connection_is_tls() {
+    let (secrets, certificate) = Secrets::new().with_certificate();
+    let mut coordinator = FakeCoordinator::start(secrets.server.clone()).await;
+    coordinator.define(1, 1, 0, single("SELECT 1 AS one").await);
+    let worker = TestWorker::start(&coordinator, &secrets).await;
+    let mut session = coordinator.session().await;
+    session.register(1, 1).await;
+    let task = attempt(1, 1, 0);
+    session.launch(task, 0).await;
+    assert_finished(&session.report().await);
+    assert_eq!(fetch(&worker.data_address(), &secrets.client, task, 1).await.unwrap().len(), 1);
+    assert_eq!(worker.get_tls("/readyz", certificate.clone()).await.0, 200);
+    assert_eq!(worker.get_tls("/metrics", certificate).await.0, 401);
+}
+
+#[tokio::test]
+async fn a_malformed_request_is_refused_and_an_empty_one_shows_life() {
+    let secrets = Secrets::new();
+    let coordinator = FakeCoordinator::start(secrets.server.clone()).await;
+    let worker = TestWorker::start(&coordinator, &secrets).await;
+    let channel = connect(&worker.data_address(), &secrets.client).await.unwrap();
+    let mut client = ShuffleServiceClient::new(channel);
+    let request = |partitions, outputs: (u32, u32)| FetchRequest {
+        partitions,
+        attempts: vec![0],
+        output_start: outputs.0,
+        output_end: outputs.1,
+        ..FetchRequest::default()
+    };
+    for malformed in [request(vec![0, 1], (0, 1)), request(vec![0], (2, 1))] {
+        assert_eq!(client.fetch(malformed).await.unwrap_err().code(), Code::InvalidArgument);
+    }
+    let mut pieces = client.fetch(FetchRequest::default()).await.unwrap().into_inner();
+    assert_eq!(pieces.message().await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -228,8 +228,8 @@ fn draining_is_said_once_it_can_be_and_again_on_each_stream() {
         })
     };
     let mut worker = worker();
-    assert_eq!(worker.handle(Event::DrainRequested), [Action::StartDrainTimer], "nobody to tell");
     worker.handle(Event::LinkOpened);
+    assert_eq!(worker.handle(Event::DrainRequested), [Action::StartDrainTimer], "nobody to tell");
     assert!(draining(&worker.handle(say(1, registered(1)))));
 
     let mut worker = attached(1);
@@ -237,6 +237,21 @@ fn draining_is_said_once_it_can_be_and_again_on_each_stream() {
     assert!(actions.contains(&Action::StartDrainTimer) && draining(&actions), "{actions:?}");
     assert!(!worker.handle(Event::DrainRequested).contains(&Action::StartDrainTimer), "one timer");
     assert_eq!(worker.handle(say(1, FromCoordinator::Shutdown(Shutdown {}))), [Action::Exit(Exit::Shutdown)]);
+}
+
+#[test]
+fn without_a_coordinator_a_draining_worker_stays_only_for_what_it_has() {
+    let leave = Action::Exit(Exit::Shutdown);
+    assert_eq!(worker().handle(Event::DrainRequested), [Action::StartDrainTimer, leave]);
+
+    let (broken, done) = (attempt(1, 1, 0), attempt(1, 1, 1));
+    for (task, end, leaves) in [(broken, failed(broken), true), (done, finished(done), false)] {
+        let mut worker = running(&[task]);
+        worker.handle(Event::DrainRequested);
+        assert_eq!(worker.handle(Event::LinkClosed), [], "something runs");
+        let actions = worker.handle(end);
+        assert_eq!(actions == [Action::Exit(Exit::Shutdown)], leaves, "{actions:?}");
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ use tonic::{Request, Response, Status, Streaming};
 type Stages = Arc<Mutex<HashMap<(u64, u32, u32), StageDefinition>>>;
 
 /// Listens until it is dropped or stopped.
-pub struct FakeCoordinator {
+pub(crate) struct FakeCoordinator {
     address: SocketAddr,
     security: ServerSecurity,
     stages: Stages,
@@ -34,28 +34,28 @@ pub struct FakeCoordinator {
 }
 
 impl FakeCoordinator {
-    pub async fn start(security: ServerSecurity) -> Self {
+    pub(crate) async fn start(security: ServerSecurity) -> Self {
         let stages = Stages::default();
         let (server, address, attached) = listen("127.0.0.1:0".parse().unwrap(), &security, &stages).await;
         Self { address, security, stages, attached, server }
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.address.to_string()
     }
 
     /// What `GetStage` answers from now on.
-    pub fn define(&self, job: u64, stage: u32, inputs_version: u32, definition: StageDefinition) {
+    pub(crate) fn define(&self, job: u64, stage: u32, inputs_version: u32, definition: StageDefinition) {
         self.stages.lock().unwrap().insert((job, stage, inputs_version), definition);
     }
 
     /// The next stream that a worker opens.
-    pub async fn session(&mut self) -> Session {
+    pub(crate) async fn session(&mut self) -> Session {
         self.attached.recv().await.expect("the coordinator listens")
     }
 
     /// Ends the process, as it were, and starts another one at the same address.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.server.abort();
         let (server, _, attached) = listen(self.address, &self.security, &self.stages).await;
         self.server = server;
@@ -118,7 +118,7 @@ impl ClusterService for Service {
 }
 
 /// One stream of one worker. Dropping it breaks the stream.
-pub struct Session {
+pub(crate) struct Session {
     from_worker: Streaming<WorkerMessage>,
     to_worker: mpsc::Sender<Result<CoordinatorMessage, Status>>,
     epoch: u64,
@@ -126,7 +126,7 @@ pub struct Session {
 
 impl Session {
     /// Takes the registration and answers it.
-    pub async fn register(&mut self, term: u64, epoch: u64) -> Register {
+    pub(crate) async fn register(&mut self, term: u64, epoch: u64) -> Register {
         let register = self.registration().await;
         self.epoch = epoch;
         let registered = Registered { term, heartbeat_interval_ms: 50, cluster_name: "test".to_owned() };
@@ -135,40 +135,40 @@ impl Session {
     }
 
     /// Takes the registration.
-    pub async fn registration(&mut self) -> Register {
+    pub(crate) async fn registration(&mut self) -> Register {
         match self.hear().await {
             Some(FromWorker::Register(register)) => register,
             other => panic!("not a registration: {other:?}"),
         }
     }
 
-    pub async fn say(&self, message: ToWorker) {
+    pub(crate) async fn say(&self, message: ToWorker) {
         let message = CoordinatorMessage { epoch: self.epoch, message: Some(message) };
         self.to_worker.send(Ok(message)).await.expect("the worker listens");
     }
 
-    pub async fn launch(&self, attempt: TaskAttempt, inputs_version: u32) {
+    pub(crate) async fn launch(&self, attempt: TaskAttempt, inputs_version: u32) {
         let partitions = vec![attempt.task];
         self.say(ToWorker::Launch(LaunchTask { attempt: Some(attempt), partitions, inputs_version })).await;
     }
 
-    pub async fn cancel(&self, attempt: TaskAttempt) {
+    pub(crate) async fn cancel(&self, attempt: TaskAttempt) {
         self.say(ToWorker::Cancel(CancelTask { attempt: Some(attempt) })).await;
     }
 
-    pub async fn acknowledge(&self, sequence: u64) {
+    pub(crate) async fn acknowledge(&self, sequence: u64) {
         self.say(ToWorker::Ack(ReportAck { sequence })).await;
     }
 
     /// What the worker says next; none when it closed the stream.
-    pub async fn hear(&mut self) -> Option<FromWorker> {
+    pub(crate) async fn hear(&mut self) -> Option<FromWorker> {
         let message = self.from_worker.message().await.ok().flatten()?;
         assert_eq!(message.epoch, self.epoch, "{message:?}");
         message.message
     }
 
     /// The first thing that `pick` wants; what comes before it is ignored.
-    pub async fn wait<T>(&mut self, pick: impl Fn(FromWorker) -> Option<T>) -> T {
+    pub(crate) async fn wait<T>(&mut self, pick: impl Fn(FromWorker) -> Option<T>) -> T {
         loop {
             let message = self.hear().await.expect("the worker keeps its stream");
             if let Some(found) = pick(message) {
@@ -178,7 +178,7 @@ impl Session {
     }
 
     /// The next report.
-    pub async fn report(&mut self) -> TaskReport {
+    pub(crate) async fn report(&mut self) -> TaskReport {
         self.wait(|message| match message {
             FromWorker::Report(report) => Some(report),
             _ => None,

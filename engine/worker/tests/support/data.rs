@@ -9,7 +9,7 @@ use tandem_store::ipc::Decoder;
 use tonic::Status;
 
 /// Everything that one attempt put out, as one reader gets it.
-pub async fn fetch(
+pub(crate) async fn fetch(
     address: &str,
     security: &ClientSecurity,
     attempt: TaskAttempt,
@@ -36,6 +36,6 @@ pub async fn fetch(
 }
 
 /// The rows as a table, to compare.
-pub fn table(batches: &[RecordBatch]) -> String {
+pub(crate) fn table(batches: &[RecordBatch]) -> String {
     pretty_format_batches(batches).unwrap().to_string()
 }

@@ -1,6 +1,6 @@
 //! A scripted coordinator on a real socket, workers, and small stages for them to run.
 
-pub mod coordinator;
-pub mod data;
-pub mod process;
-pub mod stage;
+pub(crate) mod coordinator;
+pub(crate) mod data;
+pub(crate) mod process;
+pub(crate) mod stage;

@@ -1,49 +1,63 @@
 //! A worker in this process.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tandem_proto::WorkerId;
-use tandem_proto::transport::{ClientSecurity, ServerSecurity, Token};
+use tandem_proto::transport::{ClientSecurity, ServerSecurity, TlsIdentity, Token};
 use tandem_worker::{Addresses, Worker, WorkerConfig, WorkerError};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::coordinator::FakeCoordinator;
 
 /// What both sides of a test cluster show and ask for.
-pub struct Secrets {
-    pub client: ClientSecurity,
-    pub server: ServerSecurity,
+pub(crate) struct Secrets {
+    pub(crate) client: ClientSecurity,
+    pub(crate) server: ServerSecurity,
 }
 
 impl Secrets {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let token = Token::generate();
         Self {
             client: ClientSecurity { token: Some(token.clone()), ca_pem: None },
             server: ServerSecurity { token, tls: None },
         }
     }
+
+    /// The same with a certificate, which is returned too.
+    pub(crate) fn with_certificate(mut self) -> (Self, CertificateDer<'static>) {
+        let certified = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        let cert_pem = certified.cert.pem().into_bytes();
+        self.client.ca_pem = Some(cert_pem.clone());
+        let key_pem = certified.signing_key.serialize_pem().into_bytes();
+        self.server.tls = Some(TlsIdentity { cert_pem, key_pem });
+        (self, certified.cert.der().clone())
+    }
 }
 
 /// A running worker; stopped when dropped.
-pub struct TestWorker {
-    pub id: WorkerId,
-    pub addresses: Addresses,
-    pub spill_dir: TempDir,
+pub(crate) struct TestWorker {
+    pub(crate) id: WorkerId,
+    pub(crate) addresses: Addresses,
+    pub(crate) spill_dir: TempDir,
     shutdown: CancellationToken,
     running: AbortOnDropHandle<Result<(), WorkerError>>,
 }
 
 impl TestWorker {
-    pub async fn start(coordinator: &FakeCoordinator, secrets: &Secrets) -> Self {
+    pub(crate) async fn start(coordinator: &FakeCoordinator, secrets: &Secrets) -> Self {
         Self::start_with(coordinator, secrets, |_| {}).await
     }
 
-    pub async fn start_with(
+    pub(crate) async fn start_with(
         coordinator: &FakeCoordinator,
         secrets: &Secrets,
         change: impl FnOnce(&mut WorkerConfig),
@@ -57,17 +71,17 @@ impl TestWorker {
         Self { id, addresses, spill_dir, shutdown, running }
     }
 
-    pub fn data_address(&self) -> String {
+    pub(crate) fn data_address(&self) -> String {
         self.addresses.data.to_string()
     }
 
     /// What a signal does.
-    pub fn ask_to_leave(&self) {
+    pub(crate) fn ask_to_leave(&self) {
         self.shutdown.cancel();
     }
 
     /// How it ended.
-    pub async fn outcome(self) -> Result<(), WorkerError> {
+    pub(crate) async fn outcome(self) -> Result<(), WorkerError> {
         let outcome = self.running.await.unwrap();
         let left: Vec<_> = std::fs::read_dir(self.spill_dir.path()).unwrap().collect();
         assert!(left.is_empty(), "left in the spill folder: {left:?}");
@@ -75,19 +89,38 @@ impl TestWorker {
     }
 
     /// Status and body of a GET on the HTTP port.
-    pub async fn get(&self, path: &str, authorization: Option<&str>) -> (u16, String) {
-        let authorization = authorization.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
-        let mut stream = TcpStream::connect(self.addresses.http).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n{authorization}\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    pub(crate) async fn get(&self, path: &str, authorization: Option<&str>) -> (u16, String) {
+        get(TcpStream::connect(self.addresses.http).await.unwrap(), path, authorization).await
+    }
+
+    /// The same over TLS, trusting `certificate`.
+    pub(crate) async fn get_tls(&self, path: &str, certificate: CertificateDer<'static>) -> (u16, String) {
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = versions.with_root_certificates(roots).with_no_client_auth();
+        let stream = TcpStream::connect(self.addresses.http).await.unwrap();
+        let name = ServerName::from(self.addresses.http.ip());
+        get(TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap(), path, None).await
     }
 }
 
-pub fn config(coordinator: &FakeCoordinator, secrets: &Secrets, spill_dir: &TempDir) -> WorkerConfig {
+async fn get(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    path: &str,
+    authorization: Option<&str>,
+) -> (u16, String) {
+    let authorization = authorization.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n{authorization}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+pub(crate) fn config(coordinator: &FakeCoordinator, secrets: &Secrets, spill_dir: &TempDir) -> WorkerConfig {
     let loopback = "127.0.0.1:0".parse().unwrap();
     WorkerConfig {
         name: "worker-1".to_owned(),

@@ -10,7 +10,7 @@ use tandem_proto::WorkerId;
 use tandem_proto::v1::{StageDefinition, StageInput, TaskAttempt, WorkerAddress};
 
 /// The stages of `sql` over `partitions` partitions.
-pub async fn stages(sql: &str, partitions: usize) -> (StageGraph, QuerySettings) {
+pub(crate) async fn stages(sql: &str, partitions: usize) -> (StageGraph, QuerySettings) {
     let settings = QuerySettings::new(partitions, &BTreeMap::new(), 0);
     let context = settings.planning_context(Arc::default()).unwrap();
     let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
@@ -20,7 +20,7 @@ pub async fn stages(sql: &str, partitions: usize) -> (StageGraph, QuerySettings)
 }
 
 /// What a coordinator would send of stage `id`, whose inputs are where `inputs` says.
-pub fn definition(
+pub(crate) fn definition(
     (graph, settings): &(StageGraph, QuerySettings),
     id: u32,
     inputs: Vec<StageInput>,
@@ -38,14 +38,14 @@ pub fn definition(
 }
 
 /// A one-stage query, ready to be defined.
-pub async fn single(sql: &str) -> StageDefinition {
+pub(crate) async fn single(sql: &str) -> StageDefinition {
     let stages = stages(sql, 1).await;
     assert_eq!(stages.0.stages.len(), 1, "{:?}", stages.0);
     definition(&stages, 1, Vec::new())
 }
 
 /// All output of `stage` is on one worker, from first attempts.
-pub fn all_on(stage: u32, partitions: u32, worker: WorkerId, data_address: String) -> StageInput {
+pub(crate) fn all_on(stage: u32, partitions: u32, worker: WorkerId, data_address: String) -> StageInput {
     StageInput {
         stage,
         workers: vec![WorkerAddress { worker: worker.0, data_address }],
@@ -55,6 +55,6 @@ pub fn all_on(stage: u32, partitions: u32, worker: WorkerId, data_address: Strin
 }
 
 /// The first attempt of a task.
-pub fn attempt(job: u64, stage: u32, task: u32) -> TaskAttempt {
+pub(crate) fn attempt(job: u64, stage: u32, task: u32) -> TaskAttempt {
     TaskAttempt { job, stage, task, attempt: 0 }
 }
