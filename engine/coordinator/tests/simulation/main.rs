@@ -3,9 +3,15 @@
 //! `TANDEM_SIM_SEEDS=10000 cargo nextest run -p tandem-coordinator --test simulation` runs more seeds than the usual 500;
 //! `TANDEM_SIM_SEED=42` runs one and prints everything that happens.
 
+mod checks;
+mod clients;
 mod journal;
+mod machines;
+mod network;
 mod plans;
 mod rng;
+mod shell;
+mod trouble;
 mod worker;
 mod world;
 
