@@ -1,5 +1,5 @@
-//! Jobs as users know them: job files, the built-in jobs, planning a job into stages, reports of what it did, and data to
-//! try it on. Nothing here runs a job.
+//! Jobs as users know them: job files, the built-in jobs, planning a job into stages, reports of what it did, and data
+//! to try it on. Nothing here runs a job.
 
 pub mod builtin;
 pub mod datagen;

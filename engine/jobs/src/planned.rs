@@ -79,6 +79,8 @@ pub struct ReportSource {
     pub name: String,
     /// What it reads.
     pub paths: Vec<String>,
+    /// The size of its files, when its reader does not count and a probe of its name does.
+    pub uncounted_bytes: Option<u64>,
     /// How often the plan reads it, if it is not read once for all readers.
     pub scans: usize,
 }

@@ -1,5 +1,5 @@
-//! The built-in jobs, planned, run task by task in this process, and published: golden values for `sales`, and for dirty
-//! `events` the counts and sums that a plain reading of the file gives.
+//! The built-in jobs, planned, run task by task in this process, and published: golden values for `sales`, and for
+//! dirty `events` the counts and sums that a plain reading of the file gives.
 
 mod support;
 
@@ -66,6 +66,7 @@ async fn sales_gives_the_golden_values_from_its_own_rows_and_from_every_format()
         let summary = run_built_in("sales", &[("input", file), ("output", file.split_at(5).1)], folder, 3).await;
         assert_eq!(read(folder, &format!("{}/spark_output.json", file.split_at(5).1)), GOLDEN_SALES, "{file}");
         assert_eq!(summary.read.rows, 9, "{file}");
+        assert_eq!(summary.read.bytes, std::fs::metadata(folder.join(file)).expect("a file").len(), "{file}");
         assert_eq!(summary.written.rows, 3, "{file}");
     }
 }

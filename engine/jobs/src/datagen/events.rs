@@ -1,8 +1,9 @@
 //! `events`: shop events with the flaws that real ones have, and `products`, the dimension they refer to.
 //!
 //! Always there: a few events of unknown products, and countries and statuses in odd case or with spaces around. With
-//! `--dirty F`, a fraction F of the rows has one flaw each, drawn evenly from [`Flaw`]: some rows cannot be read, some have no
-//! key, some sell nothing, some repeat an event. A Parquet file has typed columns, so what cannot be read is null there.
+//! `--dirty F`, a fraction F of the rows has one flaw each, drawn evenly from [`Flaw`]: some rows cannot be read, some
+//! have no key, some sell nothing, some repeat an event. A Parquet file has typed columns, so what cannot be read is
+//! null there.
 
 use std::borrow::Cow;
 use std::sync::Arc;

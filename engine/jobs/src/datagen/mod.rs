@@ -1,5 +1,5 @@
-//! Data to try, test and measure with: `sales`, `events`, `tpch`. The same spec gives the same bytes, wherever and with however many
-//! threads it is generated.
+//! Data to try, test and measure with: `sales`, `events`, `tpch`. The same spec gives the same bytes, wherever and with
+//! however many threads it is generated.
 //!
 //! ```text
 //!   table ─► pieces of rows ─► rendered on all cores, a few at a time ─► put together in order ─► file or object
@@ -177,6 +177,9 @@ pub async fn generate(
             None => format!("{}/{file}", spec.out.trim_end_matches('/')),
         };
         let place = storage.resolve(&path, base_dir)?;
+        if place.is_pattern() {
+            return Err(GenerateError::Spec(format!("{path} is a pattern, not one place to write to")));
+        }
         let before = done;
         let written = output::write(table, format, storage, &place, threads, |rows, bytes| {
             done = Progress { rows: before.rows + rows, bytes: before.bytes + bytes, ..before };

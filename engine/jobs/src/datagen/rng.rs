@@ -1,6 +1,6 @@
 //! Randomness by row number: the same seed and row give the same values on any machine and in any order, for ever, so a
-//! range of rows can be made without the rows before it. That is why it is ours and not a library's: data made today must
-//! be made again, byte for byte, by later versions.
+//! range of rows can be made without the rows before it. That is why it is ours and not a library's: data made today
+//! must be made again, byte for byte, by later versions.
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 

@@ -135,6 +135,7 @@ async fn contradictions_are_named() {
     for (spec, message) in [
         (dirty, "only events can be dirty"),
         (format, "out.parquet does not end in .csv"),
+        (spec(Dataset::Sales, Size::Rows(1), "out*.csv"), "out*.csv is a pattern, not one place to write to"),
         (spec(Dataset::Tpch, Size::Rows(1), "out"), "tpch needs a scale factor"),
         (spec(Dataset::Tpch, Size::Scale(0.0), "out"), "there is no TPC-H data at scale 0"),
         (spec(Dataset::Sales, Size::Scale(1.0), "out"), "only tpch has a scale factor"),

@@ -80,7 +80,8 @@ impl Params {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// `text` with each `${name}` replaced, once: a value that looks like a placeholder stays as it is. `$${` is a plain `${`.
+    /// `text` with each `${name}` replaced, once: a value that looks like a placeholder stays as it is. `$${` is a
+    /// plain `${`.
     pub(crate) fn fill(&self, text: &str) -> Result<String, FillError> {
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;

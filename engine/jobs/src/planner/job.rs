@@ -48,7 +48,7 @@ pub(super) async fn plan(
     Ok(PlannedJob {
         name: if spec.name.is_empty() { file.name.clone() } else { spec.name.clone() },
         graph,
-        report: report(&session, &file, &steps, &sinks, &uses)?,
+        report: report(&session, &file, &sources, &steps, &sinks, &uses)?,
         settings: session.settings,
         result: None,
         sinks: sinks.into_iter().chain(reject_sinks(&sources)).collect(),
@@ -60,19 +60,34 @@ pub(super) async fn plan(
     })
 }
 
-async fn open_sources(session: &mut PlanSession, file: &JobFile) -> Result<Vec<SourceSpec>, PlanError> {
-    let mut specs = Vec::with_capacity(file.sources.len());
+/// A source whose files have been looked at.
+struct OpenedSource {
+    /// With absolute paths.
+    spec: SourceSpec,
+    /// The size of its files, when its reader does not count what it reads: DataFusion's readers, of Parquet and Arrow, do not.
+    uncounted_bytes: Option<u64>,
+}
+
+async fn open_sources(session: &mut PlanSession, file: &JobFile) -> Result<Vec<OpenedSource>, PlanError> {
+    let mut opened = Vec::with_capacity(file.sources.len());
     for source in &file.sources {
-        let mut spec = source.spec.clone();
-        for path in spec.path.iter_mut() {
-            *path = session.absolute(path)?;
-        }
-        spec.rejects = spec.rejects.as_deref().map(|path| session.absolute(path)).transpose()?;
-        let table = open_table(&spec, &session.storage, &session.context).await;
-        session.register(&spec.name, table.map_err(|error| locate(error, file.place(source.line)))?)?;
-        specs.push(spec);
+        let place = |error| locate(error, file.place(source.line));
+        opened.push(open_source(session, source.spec.clone()).await.map_err(place)?);
     }
-    Ok(specs)
+    Ok(opened)
+}
+
+async fn open_source(session: &mut PlanSession, mut spec: SourceSpec) -> Result<OpenedSource, PlanError> {
+    for path in spec.path.iter_mut() {
+        *path = session.absolute(path)?;
+    }
+    spec.rejects = spec.rejects.as_deref().map(|path| session.absolute(path)).transpose()?;
+    let table = open_table(&spec, &session.storage, &session.context).await?;
+    session.register(&spec.name, table)?;
+    let scan = session.context.state().create_physical_plan(&session.scan(&spec.name).await?).await?;
+    let counts_itself = scan.exists(|node| Ok(node.is::<ScanExec>()))?;
+    let uncounted_bytes = if counts_itself { None } else { Some(session.size_of(spec.path.iter()).await?) };
+    Ok(OpenedSource { spec, uncounted_bytes })
 }
 
 /// Plans each step over the tables above it. To those below, it is an empty table of its schema for now.
@@ -98,11 +113,11 @@ fn plan_sinks(session: &PlanSession, file: &JobFile) -> Result<Vec<SinkSpec>, Pl
 }
 
 /// Looks at where the job would write, before anything runs.
-async fn check_targets(session: &PlanSession, sources: &[SourceSpec], sinks: &[SinkSpec]) -> Result<(), PlanError> {
+async fn check_targets(session: &PlanSession, sources: &[OpenedSource], sinks: &[SinkSpec]) -> Result<(), PlanError> {
     let targets: Vec<SinkSpec> = sinks.iter().cloned().chain(reject_sinks(sources)).collect();
     let read: Vec<(String, String)> = sources
         .iter()
-        .flat_map(|source| source.path.iter().map(|path| (source.name.clone(), path.to_owned())))
+        .flat_map(|OpenedSource { spec, .. }| spec.path.iter().map(|path| (spec.name.clone(), path.to_owned())))
         .collect();
     check_separate(&targets, &read)?;
     for target in &targets {
@@ -112,8 +127,8 @@ async fn check_targets(session: &PlanSession, sources: &[SourceSpec], sinks: &[S
 }
 
 /// One sink for each folder of rejects, whether one source or several reject into it.
-fn reject_sinks(sources: &[SourceSpec]) -> Vec<SinkSpec> {
-    let folders: BTreeSet<&str> = sources.iter().filter_map(rejects_of).collect();
+fn reject_sinks(sources: &[OpenedSource]) -> Vec<SinkSpec> {
+    let folders: BTreeSet<&str> = sources.iter().filter_map(|source| rejects_of(&source.spec)).collect();
     folders.into_iter().map(rejects_sink).collect()
 }
 
@@ -124,20 +139,21 @@ fn rejects_of(source: &SourceSpec) -> Option<&str> {
 async fn build_graph(
     session: &PlanSession,
     file: &JobFile,
-    sources: &[SourceSpec],
+    sources: &[OpenedSource],
     steps: &[PlannedStep<'_>],
     sinks: &[SinkSpec],
     uses: &Uses,
 ) -> Result<StageGraph, PlanError> {
     let mut graph = GraphBuilder::default();
     let mut resolved = Resolved::default();
-    for source in sources.iter().filter(|source| uses.of(&source.name) > 0) {
-        let scan = session.scan(&source.name).await?;
-        if !counts_itself(session, &scan).await? {
-            resolved.insert(&source.name, probe(scan, &source.name, Vec::new()));
-        } else if uses.of(&source.name) > 1 {
+    for source in sources {
+        let name = &source.spec.name;
+        if source.uncounted_bytes.is_some() {
+            resolved.insert(name, probe(session.scan(name).await?, name, Vec::new()));
+        } else if uses.of(name) > 1 {
             // Text is parsed, counted and rejected once.
-            resolved.insert(&source.name, stage_table(session, &mut graph, &source.name, &scan).await?);
+            let scan = session.scan(name).await?;
+            resolved.insert(name, stage_table(session, &mut graph, name, &scan).await?);
         }
     }
     for planned in steps.iter().filter(|planned| uses.of(&planned.step.name) > 0) {
@@ -159,12 +175,6 @@ async fn build_graph(
         graph.add_sink(if spec.is_single_file() { one_partition(plan) } else { plan }, spec)?;
     }
     Ok(graph.finish())
-}
-
-/// Whether the reader of a source counts what it reads. DataFusion's readers, of Parquet and Arrow, do not.
-async fn counts_itself(session: &PlanSession, scan: &LogicalPlan) -> Result<bool, PlanError> {
-    let plan = session.context.state().create_physical_plan(scan).await?;
-    Ok(plan.exists(|node| Ok(node.is::<ScanExec>()))?)
 }
 
 /// How often each table is read by what a sink needs, counting from the sinks back. A step with checks is needed too.
@@ -210,14 +220,16 @@ fn one_partition(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
 fn report(
     session: &PlanSession,
     file: &JobFile,
+    sources: &[OpenedSource],
     steps: &[PlannedStep<'_>],
     sinks: &[SinkSpec],
     uses: &Uses,
 ) -> Result<ReportSpec, PlanError> {
-    let source = |source: &SourceSpec| ReportSource {
-        name: source.name.clone(),
-        paths: source.path.iter().map(str::to_owned).collect(),
-        scans: uses.of(&source.name),
+    let source = |source: &OpenedSource| ReportSource {
+        name: source.spec.name.clone(),
+        paths: source.spec.path.iter().map(str::to_owned).collect(),
+        uncounted_bytes: source.uncounted_bytes,
+        scans: uses.of(&source.spec.name),
     };
     let step = |planned: &PlannedStep<'_>| ReportStep {
         name: planned.step.name.clone(),
@@ -233,7 +245,7 @@ fn report(
     Ok(ReportSpec {
         folder: file.report.as_deref().map(|path| session.absolute(path)).transpose()?,
         params: file.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        sources: file.sources.iter().map(|entry| source(&entry.spec)).collect(),
+        sources: sources.iter().map(source).collect(),
         steps: steps.iter().map(step).collect(),
         sinks: file.sinks.iter().zip(sinks).map(sink).collect(),
     })

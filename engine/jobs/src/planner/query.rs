@@ -61,8 +61,8 @@ pub(super) async fn plan(
     })
 }
 
-/// Opens the tables that the statement reads: named ones, and files it names itself. One that asks about tables sees all
-/// named ones.
+/// Opens the tables that the statement reads: named ones, and files it names itself. One that asks about tables sees
+/// all named ones.
 async fn open_tables(
     session: &mut PlanSession,
     query: &v1::Query,

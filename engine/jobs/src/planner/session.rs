@@ -47,6 +47,16 @@ impl PlanSession {
         Ok(self.storage.resolve(path, &self.base_dir)?.to_string())
     }
 
+    /// The size of all files at these absolute paths.
+    pub(super) async fn size_of(&self, paths: impl Iterator<Item = &str>) -> Result<u64, PlanError> {
+        let mut bytes = 0;
+        for path in paths {
+            let location = self.storage.resolve(path, &self.base_dir)?;
+            bytes += self.storage.list(&location).await?.iter().map(|file| file.size).sum::<u64>();
+        }
+        Ok(bytes)
+    }
+
     /// Makes `name` a table of this session.
     pub(super) fn register(&mut self, name: &str, table: Arc<dyn TableProvider>) -> Result<(), PlanError> {
         self.context.register_table(TableReference::bare(name), table)?;

@@ -1,4 +1,5 @@
-//! What a job did, for machines (`summary.json`) and for people (`report.md`), from its status and the shape of its plan.
+//! What a job did, for machines (`summary.json`) and for people (`report.md`), from its status and the shape of its
+//! plan.
 //!
 //! Rows of a flow add up: what a source read was rejected by it, removed by a step on the way, or written by the sink.
 //! Each number is counted where it happens (source, probe, sink), so the sum is a check and not a definition.

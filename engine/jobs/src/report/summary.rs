@@ -202,13 +202,11 @@ impl Counts {
         self.0.get(&(kind as i32, name.to_owned())).copied().unwrap_or_default()
     }
 
-    /// What a source read. A source whose reader does not count is counted by a probe, once for each time it is read.
+    /// What a source read. One whose reader does not count is counted by a probe, once for each time it is read.
     fn read_by(&self, source: &ReportSource) -> Transfer {
-        let probed = self.of(RowCountKind::Step, &source.name);
-        match self.of(RowCountKind::Read, &source.name) {
-            Transfer { rows: 0, bytes } => Transfer { rows: probed.rows / source.scans.max(1) as u64, bytes },
-            counted => counted,
-        }
+        let Some(file_bytes) = source.uncounted_bytes else { return self.of(RowCountKind::Read, &source.name) };
+        let probed = self.of(RowCountKind::Step, &source.name).rows;
+        Transfer { rows: probed / source.scans.max(1) as u64, bytes: if probed > 0 { file_bytes } else { 0 } }
     }
 
     /// Rows that each reader of the table `name` got.
@@ -222,35 +220,9 @@ impl Counts {
 
 pub(super) fn summarize(status: &JobStatus, spec: &ReportSpec) -> Summary {
     let counts = Counts::new(status);
-    let sources: Vec<SourceSummary> = spec
-        .sources
-        .iter()
-        .map(|source| {
-            let read = counts.read_by(source);
-            SourceSummary {
-                name: source.name.clone(),
-                paths: source.paths.clone(),
-                rows_read: read.rows,
-                bytes_read: read.bytes,
-                rows_rejected: counts.of(RowCountKind::Rejected, &source.name).rows,
-            }
-        })
-        .collect();
+    let sources: Vec<SourceSummary> = spec.sources.iter().map(|source| summarize_source(source, &counts)).collect();
     let steps: Vec<StepSummary> = spec.steps.iter().map(|step| summarize_step(step, spec, &counts)).collect();
-    let sinks: Vec<SinkSummary> = spec
-        .sinks
-        .iter()
-        .map(|sink| {
-            let written = counts.of(RowCountKind::Written, &sink.name);
-            SinkSummary {
-                name: sink.name.clone(),
-                from: sink.from.clone(),
-                path: sink.path.clone(),
-                rows_written: written.rows,
-                bytes_written: written.bytes,
-            }
-        })
-        .collect();
+    let sinks: Vec<SinkSummary> = spec.sinks.iter().map(|sink| summarize_sink(sink, &counts)).collect();
     let flows: Vec<FlowSummary> = spec.sinks.iter().filter_map(|sink| flow(sink, &sources, &steps, &sinks)).collect();
     Summary {
         job: JobId(status.job).to_string(),
@@ -271,6 +243,28 @@ pub(super) fn summarize(status: &JobStatus, spec: &ReportSpec) -> Summary {
         sources,
         steps,
         sinks,
+    }
+}
+
+fn summarize_source(source: &ReportSource, counts: &Counts) -> SourceSummary {
+    let read = counts.read_by(source);
+    SourceSummary {
+        name: source.name.clone(),
+        paths: source.paths.clone(),
+        rows_read: read.rows,
+        bytes_read: read.bytes,
+        rows_rejected: counts.of(RowCountKind::Rejected, &source.name).rows,
+    }
+}
+
+fn summarize_sink(sink: &ReportSink, counts: &Counts) -> SinkSummary {
+    let written = counts.of(RowCountKind::Written, &sink.name);
+    SinkSummary {
+        name: sink.name.clone(),
+        from: sink.from.clone(),
+        path: sink.path.clone(),
+        rows_written: written.rows,
+        bytes_written: written.bytes,
     }
 }
 

@@ -16,7 +16,12 @@ fn step(name: &str, input: Option<&str>, removes: Removes) -> ReportStep {
 }
 
 fn spec() -> ReportSpec {
-    let source = |name: &str| ReportSource { name: name.to_owned(), paths: vec![format!("/in/{name}.csv")], scans: 1 };
+    let source = |name: &str| ReportSource {
+        name: name.to_owned(),
+        paths: vec![format!("/in/{name}.csv")],
+        uncounted_bytes: None,
+        scans: 1,
+    };
     let sink = |name: &str, from: &str| ReportSink {
         name: name.to_owned(),
         from: from.to_owned(),
