@@ -71,13 +71,26 @@ fn heading(stage: &StageStatus, ran: bool) -> String {
     text
 }
 
-/// The lines of the plan, each with what its operator did. A plan is printed in the order in which operators are numbered.
+/// The lines of the plan, each with what its operator did. A plan is printed in the order in which operators are numbered,
+/// but an exchange on top of it, which the task does not run as an operator, has a line and no number.
 fn annotated_plan(stage: &StageStatus) -> Vec<String> {
-    let measured = |node: usize| stage.operators.iter().find(|operator| operator.node as usize == node);
+    let top = stage.operators.iter().min_by_key(|operator| operator.node);
+    let unnumbered = top.and_then(|top| stage.plan.lines().position(|line| is_about(line, &top.name))).unwrap_or(0);
+    let first = top.map_or(0, |top| top.node as usize);
+    let measured = |line: usize| {
+        let node = (line + first).checked_sub(unnumbered)?;
+        stage.operators.iter().find(|operator| operator.node as usize == node)
+    };
     let lines = stage.plan.lines().enumerate();
     lines
         .map(|(node, line)| measured(node).map_or_else(|| line.to_owned(), |done| format!("{line}{}", note(done))))
         .collect()
+}
+
+/// Whether a line of a plan shows the operator of this name; the name may have a detail in brackets.
+fn is_about(line: &str, name: &str) -> bool {
+    let word = |text: &str| text.trim_start().split(|c: char| !c.is_alphanumeric()).next().map(ToOwned::to_owned);
+    word(line) == word(name)
 }
 
 fn note(operator: &OperatorMetrics) -> String {
@@ -100,5 +113,15 @@ mod tests {
         let plan = "FilterExec: a > 1\n  ScanExec: sales".to_owned();
         let stage = StageStatus { plan, operators: vec![operator], ..Default::default() };
         assert_eq!(annotated_plan(&stage), ["FilterExec: a > 1", "  ScanExec: sales  [9 rows, 0 ms]"]);
+    }
+
+    #[test]
+    fn an_exchange_on_top_has_no_number() {
+        let operator = |node, name: &str| OperatorMetrics { node, name: name.to_owned(), ..Default::default() };
+        let operators = vec![operator(0, "SortExec(TopK)"), operator(1, "ScanExec")];
+        let plan = "RepartitionExec: Hash\n  SortExec: TopK\n    ScanExec: sales".to_owned();
+        let stage = StageStatus { plan, operators, ..Default::default() };
+        let noted = annotated_plan(&stage).into_iter().map(|line| line.contains('[')).collect::<Vec<_>>();
+        assert_eq!(noted, [false, true, true]);
     }
 }

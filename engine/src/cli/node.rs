@@ -25,7 +25,9 @@ pub(super) async fn execute(command: NodeCommand, session: &Session) -> Result<(
     let client = session.connect().await?;
     match command {
         NodeCommand::List => {
-            let nodes: Vec<NodeView> = client.nodes().await?.into_iter().map(NodeView::from).collect();
+            let mut nodes = client.nodes().await?;
+            nodes.sort_by(|left, right| (&left.name, left.worker).cmp(&(&right.name, right.worker)));
+            let nodes: Vec<NodeView> = nodes.into_iter().map(NodeView::from).collect();
             print_list(session.format(), &nodes)
         }
         NodeCommand::Get { node } => {

@@ -46,8 +46,9 @@ struct CountView {
 }
 
 impl From<v1::JobStatus> for JobView {
-    fn from(status: v1::JobStatus) -> Self {
+    fn from(mut status: v1::JobStatus) -> Self {
         let state = status.state();
+        end_stages(&mut status);
         Self {
             id: JobId(status.job).to_string(),
             name: status.name,
@@ -61,6 +62,13 @@ impl From<v1::JobStatus> for JobView {
             counts: status.counts.into_iter().map(CountView::from).collect(),
             stages: status.stages.into_iter().map(StageView::from).collect(),
         }
+    }
+}
+
+/// Stages that a job's end cut short ended with it.
+pub(crate) fn end_stages(status: &mut v1::JobStatus) {
+    for stage in status.stages.iter_mut().filter(|stage| stage.started_ms > 0 && stage.ended_ms == 0) {
+        stage.ended_ms = status.ended_ms;
     }
 }
 
@@ -233,7 +241,11 @@ impl Record for TaskView {
             self.worker.clone(),
             format_count(self.rows),
             format_bytes(self.bytes),
-            between(self.started_ms, self.ended_ms),
+            if self.state == task_state(TaskState::Running) || self.ended_ms > 0 {
+                between(self.started_ms, self.ended_ms)
+            } else {
+                String::new()
+            },
             about,
         ]
     }
