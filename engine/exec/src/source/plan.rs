@@ -1,8 +1,6 @@
 //! A scan of text files as data: what is read, how, and which partition reads which bytes. Fixed when the job is planned
 //! and carried to the workers as it is.
 
-use std::sync::Arc;
-
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 

@@ -16,7 +16,7 @@ use datafusion::common::{Statistics, internal_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -64,7 +64,9 @@ impl ScanExec {
             Partitioning::UnknownPartitioning(wire.partitions.len()),
             EmissionType::Incremental,
             Boundedness::Bounded,
-        );
+        )
+        // Every block of input is awaited as a task of its own, which is where the thread is given up.
+        .with_scheduling_type(SchedulingType::Cooperative);
         let (wire, properties) = (Arc::new(wire), Arc::new(properties));
         Self { wire, schema, properties, metrics: ExecutionPlanMetricsSet::new() }
     }
@@ -180,10 +182,6 @@ impl ExecutionPlan for ScanExec {
             .with_num_rows(Precision::Inexact(rows))
             .with_total_byte_size(Precision::Inexact(bytes));
         Ok(Arc::new(statistics))
-    }
-
-    fn supports_limit_pushdown(&self) -> bool {
-        false
     }
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {

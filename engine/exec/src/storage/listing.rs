@@ -66,14 +66,21 @@ impl FileEntry {
         }
     }
 
+    fn was_rewritten(&self, modified: DateTime<Utc>) -> bool {
+        if self.root.starts_with("file:") {
+            return self.modified_ms != modified.timestamp_millis();
+        }
+        // Some stores tell the time in seconds when read and in milliseconds when listed.
+        self.modified_ms.div_euclid(1000) != modified.timestamp()
+    }
+
     /// Fails when `meta`, the answer to a read just now, is not about the file of the plan.
     pub fn verify_unchanged(&self, meta: &ObjectMeta) -> Result<(), TaskError> {
         let what = if meta.size != self.size {
             format!("its size was {} bytes and is {} bytes", self.size, meta.size)
         } else if self.etag != meta.e_tag && self.etag.is_some() && meta.e_tag.is_some() {
             "its content was replaced".to_owned()
-        } else if self.etag.is_none() && self.modified_ms / 1000 != meta.last_modified.timestamp() {
-            // Some stores tell the time in seconds when read and in milliseconds when listed.
+        } else if self.etag.is_none() && self.was_rewritten(meta.last_modified) {
             "it was written again".to_owned()
         } else {
             return Ok(());

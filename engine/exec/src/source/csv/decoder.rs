@@ -2,7 +2,8 @@
 
 use arrow::error::ArrowError;
 
-use super::records::{Dialect, FieldForm, FieldSpan, Next, RecordReader, RecordSpan};
+use super::dialect::Dialect;
+use super::records::{FieldForm, FieldSpan, Next, RecordReader, RecordSpan};
 use crate::error::PlanError;
 use crate::source::columns::{Cell, Fault};
 use crate::source::rows::{BadRow, Decoded, Decoder, RowBuilder, Shape};

@@ -3,7 +3,8 @@
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 
 use super::decoder::CsvLayout;
-use super::records::{Dialect, FieldForm, FieldSpan, Next, RecordReader};
+use super::dialect::Dialect;
+use super::records::{FieldForm, FieldSpan, Next, RecordReader};
 use crate::source::infer::Kind;
 
 /// Records of a sample.

@@ -10,7 +10,7 @@
 
 use memchr::{memchr, memchr_iter};
 
-use super::records::Dialect;
+use super::dialect::Dialect;
 
 /// Where the records of a range are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,7 +181,7 @@ mod tests {
             let mut fields = Vec::new();
             match reader.next(&mut fields, usize::MAX) {
                 Next::Record(record) => {
-                    let field = |span: &crate::source::csv::FieldSpan| {
+                    let field = |span: &crate::source::csv::records::FieldSpan| {
                         let bytes = &reader.data()[span.start as usize..span.end as usize];
                         if span.form == FieldForm::Escaped { DIALECT.unescape(bytes) } else { bytes.to_vec() }
                     };

@@ -4,21 +4,13 @@
 //! The grammar is RFC 4180's, read leniently: a quote opens a field only as its first byte, text after a closing quote
 //! belongs to the field, a record ends with LF or CRLF outside of quotes, and an empty line is no record.
 
+use super::dialect::{Dialect, State};
 use super::marks::MarkFinder;
 
 /// Marks are found this many bytes ahead, so that they stay in the nearest cache.
 const WINDOW: usize = 16 << 10;
 /// A longer record is bad: most likely a quote that is never closed.
 pub(crate) const MAX_RECORD_BYTES: usize = 16 << 20;
-
-/// How fields and records are told apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Dialect {
-    /// Between fields.
-    pub(crate) delimiter: u8,
-    /// Around fields.
-    pub(crate) quote: Option<u8>,
-}
 
 /// Where a field is in the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,15 +80,6 @@ struct Skip {
     raw: Vec<u8>,
     state: State,
     newlines: u64,
-}
-
-/// Where in a record a byte is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    FieldStart,
-    Unquoted,
-    Quoted,
-    AfterQuote,
 }
 
 impl RecordReader {
@@ -334,35 +317,6 @@ impl RecordReader {
             FieldSpan { start: start as u32, end: end as u32, form: FieldForm::Escaped }
         };
         Some((span, end, is_last))
-    }
-}
-
-impl Dialect {
-    fn step(self, state: State, byte: u8) -> State {
-        let is_quote = Some(byte) == self.quote;
-        match state {
-            State::FieldStart | State::AfterQuote if is_quote => State::Quoted,
-            State::Quoted if is_quote => State::AfterQuote,
-            State::Quoted => State::Quoted,
-            _ if byte == self.delimiter => State::FieldStart,
-            State::FieldStart | State::Unquoted | State::AfterQuote => State::Unquoted,
-        }
-    }
-
-    /// The content of an [`FieldForm::Escaped`] field.
-    pub(crate) fn unescape(self, field: &[u8]) -> Vec<u8> {
-        let mut content = Vec::with_capacity(field.len());
-        let mut state = State::FieldStart;
-        for &byte in field {
-            let next = if state == State::Unquoted { state } else { self.step(state, byte) };
-            match (state, next) {
-                // An opening or closing quote.
-                (State::FieldStart, State::Quoted) | (State::Quoted, State::AfterQuote) => {}
-                _ => content.push(byte),
-            }
-            state = next;
-        }
-        content
     }
 }
 
