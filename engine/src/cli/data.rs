@@ -35,6 +35,9 @@ pub(super) struct GenArgs {
     /// What the files hold; default: by the ending of --out, else csv, and parquet for tpch
     #[arg(long)]
     format: Option<FormatName>,
+    /// Fixed rows instead of random ones: the nine sales of the demo
+    #[arg(long)]
+    preset: Option<Preset>,
     /// Fraction of events with a flaw
     #[arg(long, value_name = "FRACTION", default_value_t = 0.0)]
     dirty: f64,
@@ -59,6 +62,11 @@ enum DatasetName {
     Sales,
     Events,
     Tpch,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Preset {
+    Demo,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -128,10 +136,12 @@ fn spec(args: GenArgs) -> Result<GenerateSpec, Failure> {
         SizeArgs { scale: Some(scale), .. } => Size::Scale(scale),
         SizeArgs { .. } => return Err(Failure::usage("the size must be above 0")),
     };
-    let dataset = match args.dataset {
-        DatasetName::Sales => Dataset::Sales,
-        DatasetName::Events => Dataset::Events,
-        DatasetName::Tpch => Dataset::Tpch,
+    let dataset = match (args.dataset, args.preset) {
+        (DatasetName::Sales, Some(Preset::Demo)) => Dataset::SalesDemo,
+        (_, Some(Preset::Demo)) => return Err(Failure::usage("only sales has a demo preset")),
+        (DatasetName::Sales, None) => Dataset::Sales,
+        (DatasetName::Events, None) => Dataset::Events,
+        (DatasetName::Tpch, None) => Dataset::Tpch,
     };
     let format = args.format.map(|format| match format {
         FormatName::Csv => Format::Csv,
