@@ -14,7 +14,7 @@ use tokio::sync::{OnceCell, oneshot};
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 
-use super::message::{Acceptance, ClusterHandle, Message};
+use super::message::{Acceptance, ClusterHandle, Message, Stopping};
 use super::planning::{Planner, with_help};
 use crate::clock::Clock;
 use crate::journal::{AcceptedJob, JobWork, Journal, JournalError};
@@ -96,7 +96,7 @@ impl Submitter {
         let planned = Arc::new(planned);
         let acceptance = Acceptance { job, submission: submission_id, shape, planned, answer };
         self.handle.send(Message::Accepted(Box::new(acceptance))).await?;
-        accepted.await.map_err(|_| super::message::Stopping)?;
+        accepted.await.map_err(|_| Stopping)?;
         Ok(job)
     }
 
