@@ -1,7 +1,7 @@
 //! From what users type to the job spec that is submitted: job files, built-in jobs, queries, variables and secrets.
 //! A wrong job file is found here, before any cluster is started or asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use tandem_jobs::builtin::{self, BUILT_INS};
@@ -10,16 +10,8 @@ use tandem_proto::v1;
 
 use super::{Exit, Failure};
 
-/// Where object storage finds its credentials. A client's own go with its jobs, as secrets.
-const STORAGE_VARIABLES: [&str; 7] = [
-    "AWS_ENDPOINT_URL",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_ALLOW_HTTP",
-];
+/// Variables of object storage: a client's own go with its jobs, as secrets.
+const STORAGE_PREFIX: &str = "AWS_";
 
 /// Which job, and with what.
 #[derive(Debug, clap::Args)]
@@ -123,7 +115,7 @@ impl QueryArgs {
         Ok(v1::JobSpec {
             name: "sql".to_owned(),
             work: Some(v1::job_spec::Work::Query(query)),
-            environment: std::collections::HashMap::new(),
+            environment: HashMap::new(),
             secrets: secrets(&[])?,
         })
     }
@@ -157,9 +149,9 @@ fn own_variable(name: &str) -> Result<String, Failure> {
     std::env::var(name).map_err(|_| Failure::usage(format!("the variable {name} is not set")))
 }
 
-fn secrets(names: &[String]) -> Result<std::collections::HashMap<String, String>, Failure> {
-    let storage = STORAGE_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
-    let mut all: std::collections::HashMap<String, String> = storage.collect();
+fn secrets(names: &[String]) -> Result<HashMap<String, String>, Failure> {
+    let mut all: HashMap<String, String> =
+        std::env::vars().filter(|(name, _)| name.starts_with(STORAGE_PREFIX)).collect();
     for name in names {
         all.insert(name.clone(), own_variable(name)?);
     }

@@ -5,6 +5,8 @@ mod support;
 
 mod alone;
 mod cluster;
+mod errors;
 mod job;
+mod readme;
 mod run;
 mod sql;

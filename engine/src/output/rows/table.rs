@@ -40,14 +40,14 @@ impl<W: Write> TableWriter<W> {
         let mut widths: Vec<usize> = header.iter().map(|name| name.width()).collect();
         for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.width());
+                *width = cell.lines().map(UnicodeWidthStr::width).max().unwrap_or(0).max(*width);
             }
         }
         self.rule(&widths)?;
-        self.line(&header, &widths, false)?;
+        self.row(&header, &widths, false)?;
         self.rule(&widths)?;
         for row in &rows {
-            self.line(row, &widths, true)?;
+            self.row(row, &widths, true)?;
         }
         self.layout = Layout::Printing(widths);
         Ok(())
@@ -58,7 +58,17 @@ impl<W: Write> TableWriter<W> {
         Ok(writeln!(self.out, "+{}+", dashes.join("+"))?)
     }
 
-    fn line(&mut self, cells: &[String], widths: &[usize], align: bool) -> Result<(), Failure> {
+    /// Prints one row; as many lines as its highest cell has.
+    fn row(&mut self, cells: &[String], widths: &[usize], align: bool) -> Result<(), Failure> {
+        let height = cells.iter().map(|cell| cell.lines().count()).max().unwrap_or(1).max(1);
+        for place in 0..height {
+            let line: Vec<&str> = cells.iter().map(|cell| cell.lines().nth(place).unwrap_or_default()).collect();
+            self.line(&line, widths, align)?;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, cells: &[&str], widths: &[usize], align: bool) -> Result<(), Failure> {
         write!(self.out, "|")?;
         for ((cell, width), field) in cells.iter().zip(widths).zip(self.schema.fields()) {
             let padding = " ".repeat(width.saturating_sub(cell.width()));
@@ -84,7 +94,7 @@ impl<W: Write> RowWriter for TableWriter<W> {
         } else if let Layout::Printing(widths) = &self.layout {
             let widths = widths.clone();
             for row in &new_rows {
-                self.line(row, &widths, true)?;
+                self.row(row, &widths, true)?;
             }
         }
         Ok(())
@@ -101,7 +111,7 @@ impl<W: Write> RowWriter for TableWriter<W> {
     }
 }
 
-/// The cells as texts, on one line each.
+/// The cells as texts.
 fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>, Failure> {
     let options = FormatOptions::default().with_display_error(true);
     let columns: Vec<ArrayFormatter<'_>> = batch
@@ -110,7 +120,7 @@ fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>, Failure> {
         .map(|column| ArrayFormatter::try_new(column.as_ref() as &dyn Array, &options))
         .collect::<Result<_, _>>()
         .map_err(arrow_failure)?;
-    let cell = |column: &ArrayFormatter<'_>, row: usize| column.value(row).to_string().replace(['\n', '\r'], " ");
+    let cell = |column: &ArrayFormatter<'_>, row: usize| column.value(row).to_string();
     Ok((0..batch.num_rows()).map(|row| columns.iter().map(|column| cell(column, row)).collect()).collect())
 }
 

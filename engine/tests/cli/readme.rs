@@ -1,0 +1,46 @@
+//! The README's commands do what it says: they are run as they stand there, in order, in one folder.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{Finished, Sandbox, TANDEM};
+
+/// Contents of the README's code blocks in `language`.
+fn blocks(readme: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    readme.split(&fence).skip(1).filter_map(|rest| rest.split("```").next()).map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn its_commands_run() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
+    let sandbox = Sandbox::new();
+    let job_file = &blocks(&readme, "toml")[0];
+    sandbox.write("totals.toml", job_file);
+    let commands: Vec<String> = blocks(&readme, "sh")
+        .iter()
+        .flat_map(|block| block.lines())
+        .filter(|line| line.starts_with("tandem "))
+        .map(ToOwned::to_owned)
+        .collect();
+    assert!(commands.len() > 8, "{commands:?}");
+    for line in &commands {
+        let script = format!("tandem() {{ '{TANDEM}' \"$@\"; }}; {line}");
+        let mut command = Command::new("bash");
+        command.args(["-c", &script]).env_clear().current_dir(sandbox.work());
+        for (name, value) in sandbox.command(&[]).get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        let finished = Finished::of(&mut command);
+        assert_eq!(finished.code, Some(0), "{line}\n{}{}", finished.stdout, finished.stderr);
+    }
+    assert!(sandbox.processes().is_empty(), "the last command takes the cluster down");
+}
+
+#[test]
+fn its_two_commands_are_there() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
+    let first = &blocks(&readme, "sh")[0];
+    assert!(first.contains("cargo run -q --bin tandem -- run sales"), "{first}");
+    assert!(first.contains(".ci/test"), "{first}");
+}
