@@ -28,6 +28,9 @@ pub struct ClusterConfig {
     pub follower_return_ms: u64,
     /// How long a result is kept after the job ended and the last follower left. Default 10 s.
     pub result_grace_ms: u64,
+    /// Output that all readers have finished with is retained up to so many bytes per worker and job, so that losing a worker does
+    /// not mean to make again what led to it. Default 256 MiB.
+    pub retained_bytes_per_worker: u64,
     /// The wait before a failed job with retries left starts again. Default 1 s.
     pub retry_delay_ms: u64,
     /// A launched attempt that no heartbeat has mentioned for so long is launched again. Default 2 s.
@@ -61,6 +64,7 @@ impl Default for ClusterConfig {
             follower_lease_ms: 1_000,
             follower_return_ms: 30_000,
             result_grace_ms: 10_000,
+            retained_bytes_per_worker: 256 << 20,
             retry_delay_ms: 1_000,
             launch_repeat_ms: 2_000,
             task_failures: 3,

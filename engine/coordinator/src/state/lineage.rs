@@ -1,7 +1,8 @@
 //! How the stages of a job depend on each other: what a finished, lost or unneeded output means for the rest.
 //! Part of [`Job`]; every change of a task goes through [`Job::change`], which carries it on to readers and inputs.
 //! Invariants:
-//! - A stage's output is kept while a stage that reads it is unfinished and itself needed, and dropped right after.
+//! - A stage is wanted while a stage that reads it is unfinished and itself wanted. Output that is not wanted any more is retained
+//!   within a budget: a worker that is lost later then costs only what it held, not all that went before.
 //! - `open_inputs` counts the inputs of which some task's output cannot be read; tasks start only while it is 0.
 //! - An attempt reads the input locations of the version it was launched with, or none. One whose version is over may still
 //!   finish, for it has then read all it needs; if it fails, that costs its task nothing.
@@ -68,15 +69,12 @@ impl Job {
         cx.counters.spilled_bytes += output.metrics.spilled_bytes;
         self.change(cx, id, |stage, cx| {
             stage.accept(index, worker, attempt, output, cx.now);
-            if stage.keep == Keep::Nothing || stage.demand == Demand::Idle {
+            if stage.keep == Keep::Nothing {
                 stage.release(index);
             } else {
                 cx.workers.hold(worker, job, id);
             }
         });
-        if self.stage(id).demand == Demand::Idle {
-            cx.drop_output(worker, job, Some(id));
-        }
     }
 
     /// Puts back a stage that had finished before the coordinator restarted. Output of a worker that is gone is lost.
@@ -84,16 +82,17 @@ impl Job {
         let job = self.id;
         self.holders.extend(&finished.workers);
         self.change(cx, id, |stage, cx| {
-            let kept = stage.keep != Keep::Nothing && stage.demand == Demand::Wanted;
+            let kept = stage.keep != Keep::Nothing;
             let mut files = finished.files.into_iter();
             for (index, task) in (0..stage.len()).zip(&finished.tasks) {
                 let files = files.by_ref().take(task.files as usize).collect();
                 let Some(&worker) = finished.workers.get(task.worker as usize) else { continue };
-                if kept && cx.workers.get(worker).is_none() {
+                let there = kept && cx.workers.get(worker).is_some();
+                if kept && !there && stage.demand == Demand::Wanted {
                     continue;
                 }
                 stage.restore(index, worker, task, files);
-                if kept {
+                if there {
                     cx.workers.hold(worker, job, id);
                 } else {
                     stage.release(index);
@@ -117,12 +116,16 @@ impl Job {
         self.change(cx, id, |stage, _| stage.requeue(index));
     }
 
-    /// Makes a task pending again whose output is gone, if it was held by this worker. What read it before is started again when
+    /// Output is gone, if it was held by this worker. When it is wanted, its task is pending again. What read it before is started again when
     /// the task might put out something else this time.
     pub(super) fn lose(&mut self, cx: &mut Context<'_>, id: StageId, index: u32, at: WorkerId, why: &str) {
         let TaskState::Held { worker, attempt } = self.stage(id).tasks[index as usize].state else { return };
         if worker != at {
             return;
+        }
+        if self.stage(id).demand == Demand::Idle {
+            cx.workers.unhold(worker, self.id, id);
+            return self.change(cx, id, |stage, _| stage.release(index));
         }
         let task = TaskId { job: self.id, stage: id, index };
         self.remember(cx, AttemptId { task, attempt }, views::TaskState::Lost, worker, why.to_owned());
@@ -215,30 +218,55 @@ impl Job {
         }
     }
 
-    /// A stage is needed again: what was dropped must be made again.
+    /// A stage is wanted again: what was dropped or lost must be made again.
     fn revive(&mut self, cx: &mut Context<'_>, id: StageId) {
+        let complete = self.stage(id).is_readable();
         self.change(cx, id, |stage, _| {
             stage.demand = Demand::Wanted;
             for index in stage.indices(|state| matches!(state, TaskState::Spent { .. })) {
                 stage.reopen(index);
             }
         });
-        if !self.stage(id).deterministic {
+        if !complete && !self.stage(id).deterministic {
             self.restart_readers(cx, id);
         }
     }
 
-    /// Nothing needs a stage any more: what it runs ends, what it put out is dropped.
+    /// Nothing wants a stage any more: what it runs ends, what it put out is retained if there is room.
     fn retire(&mut self, cx: &mut Context<'_>, id: StageId) {
-        let job = self.id;
         self.cancel_running(cx, id);
+        self.change(cx, id, |stage, _| {
+            stage.demand = Demand::Idle;
+            stage.sizes.clear();
+        });
+        let budget = cx.config.retained_bytes_per_worker.saturating_mul(cx.workers.ready() as u64);
+        while let Some(largest) = self.largest_retained(budget) {
+            self.discard(cx, largest);
+        }
+    }
+
+    /// The largest stage that is only retained, when all of them together are over the budget.
+    fn largest_retained(&self, budget: u64) -> Option<StageId> {
+        let retained = || {
+            let stages = self.plan.stage_ids().map(|id| (id, self.stage(id)));
+            stages.filter(|(_, stage)| stage.demand == Demand::Idle && stage.holds_any())
+        };
+        let bytes = retained().fold(0u64, |sum, (_, stage)| sum.saturating_add(stage.totals.bytes));
+        if bytes <= budget {
+            return None;
+        }
+        retained().max_by_key(|(_, stage)| stage.totals.bytes).map(|(id, _)| id)
+    }
+
+    /// Drops the output of a stage that nothing wants.
+    fn discard(&mut self, cx: &mut Context<'_>, id: StageId) {
+        let job = self.id;
         let mut holders = self.stage(id).holders();
         for &worker in &holders {
             cx.workers.unhold_stage(worker, job, id);
         }
         holders.append(&mut self.stage_mut(id).strays);
         self.change(cx, id, |stage, _| {
-            stage.demand = Demand::Idle;
             for index in stage.indices(|state| matches!(state, TaskState::Held { .. })) {
                 stage.release(index);
             }

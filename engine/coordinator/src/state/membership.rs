@@ -103,15 +103,23 @@ impl Cluster {
         let claimed: BTreeSet<_> = held.iter().map(|output| output.attempt).collect();
         let known = self.workers.get(id).map(|worker| worker.held.keys().copied().collect()).unwrap_or_default();
         self.lose_unclaimed(id, known, &claimed);
-        let mut unwanted = BTreeSet::new();
+        let mut strays = BTreeSet::new();
         for HeldOutput { attempt, output } in held {
-            if let Some(drop) = self.take_over_held(id, attempt, output) {
-                unwanted.insert(drop);
+            if let Some(stray) = self.take_over_held(id, attempt, output) {
+                strays.insert(stray);
             }
         }
-        for (job, stage) in unwanted {
-            self.context().drop_output(id, job, stage);
+        for (job, stage) in strays {
+            if stage.is_none_or(|stage| self.keeps_nothing(id, job, stage)) {
+                self.context().drop_output(id, job, stage);
+            }
         }
+    }
+
+    /// Whether all a worker has of a stage can be dropped: nothing wants the stage, and none of it is retained.
+    fn keeps_nothing(&self, id: WorkerId, job: JobId, stage: StageId) -> bool {
+        let idle = self.jobs.get(&job).is_some_and(|job| job.stage(stage).demand == Demand::Idle);
+        idle && self.workers.get(id).is_some_and(|worker| !worker.held.contains_key(&(job, stage)))
     }
 
     fn lose_unclaimed(&mut self, id: WorkerId, known: Vec<(JobId, StageId)>, claimed: &BTreeSet<AttemptId>) {
@@ -130,7 +138,7 @@ impl Cluster {
         }
     }
 
-    /// Takes over a held output, or says what the worker should drop.
+    /// Takes over a held output. Otherwise answers with the stage it belongs to, or only the job when that is over.
     fn take_over_held(
         &mut self,
         id: WorkerId,
@@ -148,10 +156,9 @@ impl Cluster {
                 job.accept(cx, attempt, id, output);
             } else if state == (TaskState::Held { worker: id, attempt: attempt.attempt }) {
                 job.confirm(attempt, &output);
-            } else if job.stage(stage).demand == Demand::Idle {
-                return Some((job_id, Some(stage)));
-            } else {
+            } else if state.accepted() != Some((id, attempt.attempt)) || job.stage(stage).demand == Demand::Idle {
                 job.stage_mut(stage).strays.insert(id);
+                return Some((job_id, Some(stage)));
             }
             None
         })
@@ -286,7 +293,12 @@ impl Cluster {
 
     /// Drained workers that nothing needs may go. One that is out of touch may run what is not known here.
     pub(super) fn release_drained(&mut self) {
-        let idle = |worker: &&Worker| worker.leases.is_empty() && worker.held.is_empty() && worker.contact.has_stream();
+        let wanted = |&(job, stage): &(JobId, StageId)| {
+            self.jobs.get(&job).is_some_and(|job| job.stage(stage).demand == Demand::Wanted)
+        };
+        let idle = |worker: &&Worker| {
+            worker.contact.has_stream() && worker.leases.is_empty() && !worker.held.keys().any(wanted)
+        };
         let draining = self.workers.draining().filter_map(|id| self.workers.get(id));
         let done: Vec<_> = draining.filter(idle).map(|worker| worker.id).collect();
         for id in done {

@@ -17,7 +17,6 @@ use super::cluster::Cluster;
 use super::job::{Context, Job};
 use super::reason::{FailureReason, JobFailure};
 use super::report::{AttemptId, FailureKind, TaskFailure, TaskOutcome, TaskOutput};
-use super::stage::Demand;
 use super::task::TaskState;
 use super::views;
 use super::workers::{Contact, LeaseState};
@@ -70,11 +69,7 @@ impl Cluster {
             job.holders.insert(worker);
             if state.runs(worker, attempt.attempt) || job.may_take_over(attempt) {
                 job.accept(cx, attempt, worker, output);
-            } else if state.accepted() == Some((worker, attempt.attempt)) {
-                // A repeat.
-            } else if job.stage(stage).demand == Demand::Idle {
-                cx.drop_output(worker, job_id, Some(stage));
-            } else {
+            } else if state.accepted() != Some((worker, attempt.attempt)) {
                 job.stage_mut(stage).strays.insert(worker);
             }
         });

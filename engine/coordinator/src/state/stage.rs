@@ -21,14 +21,14 @@ use super::totals::{Contribution, Totals};
 pub(super) enum Demand {
     /// Its unfinished tasks must run, its output must be kept.
     Wanted,
-    /// All that would read it is finished.
+    /// All that would read it is finished; its output is only retained in case some of that is lost.
     Idle,
 }
 
 /// What becomes of the output of finished tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
-    /// Other stages read it: kept while one of them is unfinished.
+    /// Other stages read it: kept while one of them is unfinished, and retained as long as there is room.
     ForReaders,
     /// The client reads it: kept until the job ends.
     ForClient,
@@ -139,6 +139,11 @@ impl Stage {
     /// Whether readers find the output of every task.
     pub(super) fn is_readable(&self) -> bool {
         self.held == self.len()
+    }
+
+    /// Whether any output of it can be read.
+    pub(super) fn holds_any(&self) -> bool {
+        self.held > 0
     }
 
     /// Whether it needs its inputs.

@@ -29,8 +29,7 @@ impl Size {
 }
 
 const JOB: JobId = JobId(7);
-/// Workers are lost early, one after the other: with them goes output whose inputs were dropped, so that all stages so far
-/// run again for a few tasks.
+/// Workers are lost one after the other, and with each a partition of every stage so far, which are made again in a row.
 const LOSS_EVERY_MS: u64 = 4_000;
 const LOSSES: u64 = 3;
 

@@ -18,5 +18,6 @@ fn a_wide_job_finishes_on_many_workers() {
     let heartbeats = 2 * u64::from(size.workers) * (fleet.elapsed_ms() / 1_000 + 1);
     let reports = size.all_tasks() + fleet.repeated_tasks();
     assert!(events < 2 * (heartbeats + reports), "{events} events for {reports} reports and {heartbeats} heartbeats");
-    assert!(fleet.journal_bytes < 40 * reports, "{} bytes of journal", fleet.journal_bytes);
+    // A stage that finishes again is written again.
+    assert!(fleet.journal_bytes < 100 * reports, "{} bytes of journal", fleet.journal_bytes);
 }

@@ -128,6 +128,7 @@ pub(crate) struct World {
     pub(crate) order: u64,
     pub(crate) agenda: BinaryHeap<Reverse<(u64, u64)>>,
     pub(crate) happenings: BTreeMap<u64, Happening>,
+    pub(crate) config: ClusterConfig,
     pub(crate) cluster: Option<Cluster>,
     pub(crate) term: Term,
     pub(crate) journal: Journal,
@@ -150,13 +151,18 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, trace: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        // A task puts out 10 bytes.
+        let retained_bytes_per_worker = rng.pick(&[0, 25, 1 << 20]).unwrap_or_default();
+        let config = ClusterConfig { retained_bytes_per_worker, ..ClusterConfig::default() };
         let mut world = Self {
-            rng: Rng::new(seed),
+            rng,
+            config: config.clone(),
             now: EPOCH_MS,
             order: 0,
             agenda: BinaryHeap::new(),
             happenings: BTreeMap::new(),
-            cluster: Some(Cluster::new(ClusterConfig::default(), Term(1))),
+            cluster: Some(Cluster::new(config, Term(1))),
             term: Term(1),
             journal: Journal::default(),
             workers: BTreeMap::new(),
