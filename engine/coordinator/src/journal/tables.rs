@@ -1,6 +1,8 @@
 //! The journal's tables in redb: reading all of them at the start, then writing batches of entries.
 
+use std::fs::Permissions;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -214,6 +216,9 @@ fn create(folder: &DataFolder, path: &Path) -> Result<(), JournalError> {
     transaction.open_table(WORKERS).at(&draft)?;
     transaction.commit().at(&draft)?;
     drop(database);
+    // Plans name paths and carry the job's environment: nobody else's business, whatever folder it is in.
+    let private = Permissions::from_mode(0o600);
+    std::fs::set_permissions(&draft, private).map_err(|source| JournalError::io(&draft, source))?;
     std::fs::rename(&draft, path).map_err(|source| JournalError::io(path, source))?;
     folder.sync()
 }
