@@ -94,7 +94,7 @@ impl Runner {
 }
 
 async fn run_to_end(shared: Arc<Shared>, launch: Launch, cancel: CancellationToken, progress: Arc<TaskProgress>) {
-    info!(partitions = ?launch.partitions, inputs_version = launch.inputs_version, "task attempt started");
+    debug!(partitions = ?launch.partitions, inputs_version = launch.inputs_version, "task attempt started");
     let outcome = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(cancelled()),

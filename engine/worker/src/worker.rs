@@ -94,7 +94,7 @@ impl Worker {
     /// # Errors
     /// The coordinator will not have this worker, or a listener broke.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
-        let span = info_span!("worker", worker = %self.id, name = self.config.name);
+        let span = info_span!("worker", worker = %self.id, worker_name = self.config.name);
         self.serve(shutdown).instrument(span).await
     }
 
