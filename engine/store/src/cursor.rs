@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
@@ -85,8 +85,8 @@ impl Cursor {
 /// Reads ranges of spill files with as few reads as their places allow. Blocks.
 #[derive(Debug, Default)]
 pub(crate) struct RangeReader {
-    /// The file that was read last, kept open for the next range.
-    opened: Option<(Arc<SpillFile>, Arc<File>)>,
+    /// The file that was read last, kept open for the next range but not kept from being dropped.
+    opened: Option<(Weak<SpillFile>, Arc<File>)>,
 }
 
 impl RangeReader {
@@ -131,12 +131,12 @@ impl RangeReader {
 
     fn open(&mut self, spill: &Arc<SpillFile>) -> std::io::Result<Arc<File>> {
         if let Some((opened, file)) = &self.opened
-            && Arc::ptr_eq(opened, spill)
+            && opened.as_ptr() == Arc::as_ptr(spill)
         {
             return Ok(Arc::clone(file));
         }
         let file = spill.open()?;
-        self.opened = Some((Arc::clone(spill), Arc::clone(&file)));
+        self.opened = Some((Arc::downgrade(spill), Arc::clone(&file)));
         Ok(file)
     }
 }

@@ -146,6 +146,7 @@ impl Stream for IpcReader {
         if !matches!(item, Some(Ok(_))) {
             self.state = State::Finished;
             self.step = None;
+            self.data = Bytes::new();
         }
         Poll::Ready(item)
     }

@@ -147,7 +147,11 @@ impl Stream for OutputReader {
             return Poll::Ready(None);
         }
         let item = ready!(self.poll_batch(context)).transpose();
-        self.done = !matches!(item, Some(Ok(_)));
+        if !matches!(item, Some(Ok(_))) {
+            self.done = true;
+            self.files = None;
+            self.step = None;
+        }
         Poll::Ready(item)
     }
 }
