@@ -1,0 +1,370 @@
+//! The rules of the state machine one by one, through its public API: what costs an attempt, what is run again, who gets the slots,
+//! and how a job ends.
+
+use std::sync::Arc;
+
+use tandem_coordinator::state::{
+    Action, AttemptId, Cluster, ClusterConfig, Event, Fact, FailureKind, FailureReason, HeldOutput, JobOutcome,
+    JobPlan, JobState, NodeState, PendingReason, Registration, RestoredCommit, RestoredJob, StagePlan, StagedFile,
+    TaskFailure, TaskOutcome, TaskOutput, TaskState, Timestamp, WorkerInfo,
+};
+use tandem_exec::graph::StageRole;
+use tandem_proto::{Epoch, JobId, PartitionId, StageId, Term, WorkerId};
+
+const JOB: JobId = JobId(1);
+const A: WorkerId = WorkerId(1);
+const B: WorkerId = WorkerId(2);
+
+/// A cluster with its clock, and what it did last.
+struct Bench {
+    cluster: Cluster,
+    now: u64,
+    facts: Vec<Fact>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { cluster: Cluster::new(ClusterConfig::default(), Term(1)), now: 1_000, facts: Vec::new() }
+    }
+
+    fn feed(&mut self, event: Event) -> Vec<Action> {
+        let actions = self.cluster.handle(Timestamp(self.now), event);
+        assert_eq!(self.cluster.audit(), Vec::<String>::new());
+        self.facts.extend(actions.iter().filter_map(|action| match action {
+            Action::Record(fact) => Some(fact.clone()),
+            _ => None,
+        }));
+        actions
+    }
+
+    fn join(&mut self, worker: WorkerId, slots: u32) -> Vec<Action> {
+        self.register(worker, slots, Vec::new(), Vec::new())
+    }
+
+    fn register(&mut self, worker: WorkerId, slots: u32, running: Vec<AttemptId>, held: Vec<AttemptId>) -> Vec<Action> {
+        let held = held.into_iter().map(|attempt| HeldOutput { attempt, output: TaskOutput::default() }).collect();
+        let info = WorkerInfo { name: format!("worker-{}", worker.0), slots, ..WorkerInfo::default() };
+        self.feed(Event::WorkerRegistered(Box::new(Registration { worker, info, running, held })))
+    }
+
+    fn accept(&mut self, job: JobId, plan: JobPlan) -> Vec<Action> {
+        self.feed(Event::JobAccepted { job, plan: Arc::new(plan) })
+    }
+
+    fn report(&mut self, (worker, epoch, attempt): Launched, outcome: TaskOutcome) -> Vec<Action> {
+        self.feed(Event::TaskReported { worker, epoch, sequence: 1, attempt, outcome })
+    }
+
+    fn finish(&mut self, launched: Launched) -> Vec<Action> {
+        self.report(launched, TaskOutcome::Finished(Box::default()))
+    }
+
+    fn fail(&mut self, launched: Launched, kind: FailureKind) -> Vec<Action> {
+        self.report(launched, TaskOutcome::Failed(TaskFailure { kind, message: "it broke".to_owned() }))
+    }
+
+    /// A worker's stream breaks and it does not come back.
+    fn lose(&mut self, worker: WorkerId, epoch: Epoch) -> Vec<Action> {
+        self.feed(Event::WorkerDisconnected { worker, epoch });
+        self.pass(1_000)
+    }
+
+    /// Time passes; workers in touch stay so.
+    fn pass(&mut self, ms: u64) -> Vec<Action> {
+        let until = self.now + ms;
+        let mut actions = Vec::new();
+        while self.now < until {
+            self.now = until.min(self.now + 500);
+            self.beat();
+            actions.extend(self.feed(Event::Tick));
+        }
+        actions
+    }
+
+    fn beat(&mut self) {
+        for (worker, epoch) in EPOCHS {
+            let usage = tandem_coordinator::state::WorkerUsage::default();
+            self.feed(Event::Heartbeat { worker, epoch: Epoch((1 << 32) + epoch), usage, progress: Vec::new() });
+        }
+    }
+
+    fn outcome(&self) -> Option<JobOutcome> {
+        self.cluster.job(JOB)?.outcome
+    }
+
+    fn failure(&self) -> (FailureReason, String) {
+        match self.outcome() {
+            Some(JobOutcome::Failed(failure)) => (failure.reason, format!("{failure:?}")),
+            other => panic!("the job has not failed: {other:?}"),
+        }
+    }
+}
+
+/// Workers register in the order of their ids in all tests that let time pass.
+const EPOCHS: [(WorkerId, u64); 4] = [(A, 1), (B, 2), (WorkerId(3), 3), (WorkerId(4), 4)];
+
+type Launched = (WorkerId, Epoch, AttemptId);
+
+fn launched(actions: &[Action]) -> Vec<Launched> {
+    let launch = |action: &Action| match *action {
+        Action::Launch { worker, epoch, attempt, .. } => Some((worker, epoch, attempt)),
+        _ => None,
+    };
+    actions.iter().filter_map(launch).collect()
+}
+
+fn only(actions: &[Action]) -> Launched {
+    match launched(actions)[..] {
+        [one] => one,
+        ref other => panic!("one launch was expected: {other:?}"),
+    }
+}
+
+fn stage(inputs: &[u32], partitions: u32, role: StageRole) -> StagePlan {
+    StagePlan {
+        name: "work".to_owned(),
+        inputs: inputs.iter().copied().map(StageId).collect(),
+        partitions,
+        share_plan: false,
+        outputs: 1,
+        role,
+        deterministic: true,
+    }
+}
+
+fn plan(stages: Vec<StagePlan>) -> JobPlan {
+    JobPlan {
+        name: "test".to_owned(),
+        stages,
+        attached: false,
+        journaled: true,
+        timeout_ms: None,
+        retries: 0,
+        count_checks: Vec::new(),
+    }
+}
+
+fn one_task() -> JobPlan {
+    plan(vec![stage(&[], 1, StageRole::Exchange)])
+}
+
+#[test]
+fn three_failures_of_its_own_fail_the_job_and_are_named() {
+    let mut bench = Bench::new();
+    bench.join(A, 1);
+    let mut actions = bench.accept(JOB, one_task());
+    for _ in 0..3 {
+        actions = bench.fail(only(&actions), FailureKind::Retry);
+    }
+    let (reason, text) = bench.failure();
+    assert_eq!(reason, FailureReason::AttemptsExhausted);
+    for part in ["1 (work)", "1/0 attempt 2", "worker-1", "it broke"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn a_fatal_failure_is_not_tried_again_even_with_retries_left() {
+    let mut bench = Bench::new();
+    bench.join(A, 1);
+    let actions = bench.accept(JOB, JobPlan { retries: 2, ..one_task() });
+    bench.fail(only(&actions), FailureKind::Fatal);
+    assert_eq!(bench.failure().0, FailureReason::Fatal);
+}
+
+#[test]
+fn a_full_worker_is_avoided_while_there_is_another() {
+    let mut bench = Bench::new();
+    bench.join(A, 1);
+    let first = only(&bench.accept(JOB, one_task()));
+    bench.join(B, 1);
+    let second = only(&bench.fail(first, FailureKind::Resources));
+    assert_eq!((first.0, second.0), (A, B));
+}
+
+#[test]
+fn a_lost_worker_costs_nothing_but_the_third_makes_the_task_poisonous() {
+    let mut bench = Bench::new();
+    bench.join(A, 1);
+    let mut at = only(&bench.accept(JOB, one_task()));
+    for next in [B, WorkerId(3)] {
+        bench.join(next, 1);
+        at = only(&bench.lose(at.0, at.1));
+        assert_eq!(at.0, next);
+    }
+    bench.lose(at.0, at.1);
+    assert_eq!(bench.failure().0, FailureReason::Poisonous);
+}
+
+#[test]
+fn a_job_with_retries_starts_again_and_keeps_what_is_finished() {
+    let mut bench = Bench::new();
+    bench.join(A, 2);
+    let stages = vec![stage(&[], 2, StageRole::Exchange)];
+    let tasks = launched(&bench.accept(JOB, JobPlan { retries: 1, ..plan(stages) }));
+    bench.finish(tasks[0]);
+    let mut at = tasks[1];
+    for _ in 0..2 {
+        at = only(&bench.fail(at, FailureKind::Retry));
+    }
+    assert!(launched(&bench.fail(at, FailureKind::Retry)).is_empty());
+    assert_eq!(bench.cluster.job(JOB).and_then(|job| job.pending_reason), Some(PendingReason::RetryDelay));
+    let again = only(&bench.pass(1_000));
+    assert_eq!(again.2.task.index, 1);
+    bench.finish(again);
+    assert_eq!(bench.outcome(), Some(JobOutcome::Succeeded));
+}
+
+#[test]
+fn an_unreadable_input_is_made_again_and_its_reader_after_it() {
+    let mut bench = Bench::new();
+    bench.join(A, 2);
+    bench.join(B, 2);
+    let stages = vec![stage(&[], 2, StageRole::Exchange), stage(&[1], 1, StageRole::Exchange)];
+    let maps = launched(&bench.accept(JOB, plan(stages)));
+    bench.finish(maps[0]);
+    let reader = only(&bench.finish(maps[1]));
+    let fetch = FailureKind::Fetch { stage: StageId(1), partition: PartitionId(0), worker: maps[0].0 };
+    let map = only(&bench.fail(reader, fetch));
+    assert_eq!((map.2.task.stage, map.2.task.index, map.2.attempt.0), (StageId(1), 0, 1), "only what was lost");
+    let again = only(&bench.finish(map));
+    assert_eq!(again.2.task, reader.2.task);
+    bench.finish(again);
+    assert_eq!(bench.outcome(), Some(JobOutcome::Succeeded));
+}
+
+#[test]
+fn what_is_not_deterministic_starts_its_readers_again() {
+    let mut bench = Bench::new();
+    bench.join(A, 1);
+    let mut first = stage(&[], 1, StageRole::Exchange);
+    first.deterministic = false;
+    let stages = vec![first, stage(&[1], 2, StageRole::Sink("out".to_owned()))];
+    let map = only(&bench.accept(JOB, plan(stages)));
+    bench.join(B, 1);
+    let readers = launched(&bench.finish(map));
+    let on_b = readers.iter().copied().find(|reader| reader.0 == B).expect("readers are spread");
+    bench.finish(on_b);
+    let actions = bench.lose(map.0, map.1);
+    let again = only(&actions);
+    assert_eq!(again.2.task.stage, StageId(1));
+    let mut starting = launched(&bench.finish(again));
+    starting.extend(launched(&bench.finish(starting[0])));
+    let tasks: Vec<_> = starting.iter().map(|at| at.2.task.index).collect();
+    assert_eq!(tasks.len(), 2, "also the reader that had finished");
+}
+
+#[test]
+fn slots_go_to_the_job_that_has_fewest() {
+    let mut bench = Bench::new();
+    bench.join(A, 4);
+    let wide = || plan(vec![stage(&[], 8, StageRole::Exchange)]);
+    let first = launched(&bench.accept(JOB, wide()));
+    assert_eq!(first.len(), 4);
+    assert!(launched(&bench.accept(JobId(2), wide())).is_empty());
+    let next: Vec<_> = first[..3].iter().map(|&at| only(&bench.finish(at)).2.task.job).collect();
+    assert_eq!(next, [JobId(2), JobId(2), JOB], "two each, then it is the longest waiting job's turn");
+}
+
+#[test]
+fn an_attached_job_ends_with_its_followers() {
+    let mut bench = Bench::new();
+    bench.join(A, 1);
+    bench.accept(JOB, JobPlan { attached: true, ..one_task() });
+    bench.feed(Event::FollowerJoined { job: JOB });
+    bench.feed(Event::FollowerLeft { job: JOB });
+    bench.pass(500);
+    assert_eq!(bench.outcome(), None);
+    let actions = bench.pass(500);
+    assert!(matches!(bench.outcome(), Some(JobOutcome::Stopped(_))));
+    assert!(actions.iter().any(|action| matches!(action, Action::Cancel { .. })));
+}
+
+#[test]
+fn without_workers_a_job_fails_after_the_grace_period_and_says_so() {
+    let mut bench = Bench::new();
+    bench.accept(JOB, one_task());
+    assert_eq!(bench.cluster.job(JOB).and_then(|job| job.pending_reason), Some(PendingReason::NoWorkers));
+    bench.pass(15_000);
+    assert_eq!(bench.failure().0, FailureReason::NoWorkers);
+}
+
+#[test]
+fn a_draining_worker_finishes_and_goes_when_its_output_was_read() {
+    let mut bench = Bench::new();
+    bench.join(A, 1);
+    let stages = vec![stage(&[], 1, StageRole::Exchange), stage(&[1], 1, StageRole::Exchange)];
+    let map = only(&bench.accept(JOB, plan(stages)));
+    bench.feed(Event::DrainRequested { worker: A });
+    bench.join(B, 1);
+    let shut_down = |actions: &[Action]| actions.iter().any(|action| matches!(action, Action::Shutdown { .. }));
+    let actions = bench.finish(map);
+    assert!(!shut_down(&actions), "its output is wanted");
+    let reader = only(&actions);
+    assert_eq!(reader.0, B);
+    assert!(shut_down(&bench.finish(reader)));
+}
+
+#[test]
+fn a_silent_worker_gets_nothing_new_and_is_fenced() {
+    let mut bench = Bench::new();
+    bench.join(A, 1);
+    let at = only(&bench.accept(JOB, one_task()));
+    bench.now += 1_600;
+    bench.feed(Event::Tick);
+    assert_eq!(bench.cluster.nodes()[0].state, NodeState::Suspect);
+    bench.now += 500;
+    bench.feed(Event::Tick);
+    assert_eq!(bench.cluster.nodes()[0].state, NodeState::Lost);
+    assert!(bench.finish(at).is_empty(), "its late report is dropped");
+    let again = bench.register(A, 1, vec![at.2], Vec::new());
+    assert!(launched(&again).is_empty(), "what it runs is taken over");
+    assert_eq!(bench.cluster.tasks(JOB).map(|tasks| tasks[1].state), Some(TaskState::Running));
+}
+
+#[test]
+fn a_restarted_coordinator_takes_over_what_runs() {
+    let mut before = Bench::new();
+    before.join(A, 2);
+    let shape = plan(vec![stage(&[], 1, StageRole::Exchange), stage(&[1], 1, StageRole::Sink("out".to_owned()))]);
+    let map = only(&before.accept(JOB, shape.clone()));
+    let sink = only(&before.finish(map));
+    let restored = RestoredJob {
+        job: JOB,
+        plan: Arc::new(shape),
+        accepted: Timestamp(1_000),
+        accepted_term: Term(1),
+        commit: RestoredCommit::None,
+    };
+    let (cluster, _) =
+        Cluster::restore(ClusterConfig::default(), Term(2), Timestamp(5_000), vec![restored], before.facts);
+    let mut bench = Bench { cluster, now: 5_000, facts: Vec::new() };
+    assert_eq!(bench.cluster.job(JOB).map(|job| job.state), Some(JobState::Running));
+    let actions = bench.register(A, 2, vec![sink.2], vec![map.2]);
+    assert!(launched(&actions).is_empty(), "neither the finished stage nor the running task starts again");
+    let epoch = bench.cluster_epoch(&actions);
+    let file = StagedFile {
+        sink: "out".to_owned(),
+        staged_path: "staged".to_owned(),
+        final_path: "final".to_owned(),
+        rows: 1,
+        bytes: 1,
+        multipart_id: String::new(),
+        parts: Vec::new(),
+    };
+    let output = TaskOutput { files: vec![file.clone()], ..TaskOutput::default() };
+    let actions = bench.report((A, epoch, sink.2), TaskOutcome::Finished(Box::new(output)));
+    assert!(actions.contains(&Action::Commit { job: JOB, files: vec![file] }));
+    bench.feed(Event::CommitFinished { job: JOB, outcome: Ok(()) });
+    assert_eq!(bench.outcome(), Some(JobOutcome::Succeeded));
+}
+
+impl Bench {
+    fn cluster_epoch(&self, actions: &[Action]) -> Epoch {
+        let epoch = |action: &Action| match action {
+            Action::Registered { epoch, .. } => Some(*epoch),
+            _ => None,
+        };
+        actions.iter().find_map(epoch).expect("a registration is answered")
+    }
+}
