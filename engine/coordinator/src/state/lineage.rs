@@ -1,10 +1,12 @@
 //! How the stages of a job depend on each other: what a finished, lost or unneeded output means for the rest.
 //! Part of [`Job`]; every change of a task goes through [`Job::change`], which carries it on to readers and inputs.
 //! Invariants:
-//! - A stage is wanted while a stage that reads it is unfinished and itself wanted. Output that is not wanted any more is retained
+//! - A stage is wanted while a stage that reads it is unfinished and itself wanted. Output that is not wanted any
+//! more is retained
 //!   within a budget: a worker that is lost later then costs only what it held, not all that went before.
 //! - `open_inputs` counts the inputs of which some task's output cannot be read; tasks start only while it is 0.
-//! - An attempt reads the input locations of the version it was launched with, or none. One whose version is over may still
+//! - An attempt reads the input locations of the version it was launched with, or none. One whose version is over
+//! may still
 //!   finish, for it has then read all it needs; if it fails, that costs its task nothing.
 //! - When output that is not deterministic is made again, all that read it before is started again, and so on.
 
@@ -116,7 +118,8 @@ impl Job {
         self.change(cx, id, |stage, _| stage.requeue(index));
     }
 
-    /// Output is gone, if it was held by this worker. When it is wanted, its task is pending again. What read it before is started again when
+    /// Output is gone, if it was held by this worker. When it is wanted, its task is pending again. What read
+    /// it before is started again when
     /// the task might put out something else this time.
     pub(super) fn lose(&mut self, cx: &mut Context<'_>, id: StageId, index: u32, at: WorkerId, why: &str) {
         let TaskState::Held { worker, attempt } = self.stage(id).tasks[index as usize].state else { return };
@@ -290,7 +293,8 @@ impl Job {
         }
     }
 
-    /// Starts again all that may have read output of `id` that will not come out the same, and what has read that, and so on. Output
+    /// Starts again all that may have read output of `id` that will not come out the same, and what has read
+    /// that, and so on. Output
     /// that was lost since may have been read too, so it does not matter what the stages in between still have.
     pub(super) fn restart_readers(&mut self, cx: &mut Context<'_>, id: StageId) {
         let mut readers: BTreeSet<StageId> = self.stage(id).readers.iter().copied().collect();
@@ -329,7 +333,8 @@ impl Job {
     /// Whether an attempt that a worker runs or holds may become the task's attempt.
     pub(super) fn may_take_over(&self, attempt: AttemptId) -> bool {
         let stage = self.stage(attempt.task.stage);
-        // After a restart nobody knows which inputs an attempt has read; that matters only if making them again changes them.
+        // After a restart nobody knows which inputs an attempt has read; that matters only if making them
+        // again changes them.
         let traceable = self.plan.stages.iter().all(|stage| stage.deterministic);
         self.is_active() && stage.tasks[attempt.task.index as usize].accepts(attempt.attempt) && traceable
     }
