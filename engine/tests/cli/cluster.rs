@@ -1,12 +1,6 @@
 //! The local cluster and its nodes.
 
-use std::process::Command;
-use std::time::{Duration, Instant};
-
-use crate::support::{Finished, Sandbox, files_below};
-
-/// How long a test waits for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::support::{Finished, Sandbox, files_below, signal, wait_for};
 
 fn node_names(sandbox: &Sandbox) -> Vec<String> {
     let nodes = sandbox.run(&["node", "list", "-o", "json"]).succeeded().json();
@@ -19,19 +13,6 @@ fn node_names(sandbox: &Sandbox) -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not happen");
-        std::thread::yield_now();
-    }
-}
-
-fn kill(pid: &serde_json::Value) {
-    let status = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
-    assert!(status.success());
 }
 
 #[test]
@@ -64,7 +45,7 @@ fn what_dies_is_started_again() {
     let sandbox = Sandbox::with_cluster(2);
     let nodes = sandbox.run(&["node", "list", "-o", "json"]).succeeded().json();
     let killed = &nodes[0];
-    kill(&killed["pid"]);
+    signal("KILL", &killed["pid"]);
     wait_for("a new worker", || {
         let nodes = sandbox.run(&["node", "list", "-o", "json"]).succeeded().json();
         let ready =
@@ -92,7 +73,7 @@ fn two_state_folders_are_two_clusters() {
 fn a_supervisor_that_is_killed_takes_its_processes_along() {
     let sandbox = Sandbox::with_cluster(1);
     let status = sandbox.run(&["cluster", "status", "-o", "json"]).succeeded().json();
-    kill(&status["supervisor_pid"]);
+    signal("KILL", &status["supervisor_pid"]);
     wait_for("the end of all processes", || sandbox.processes().is_empty());
     sandbox.run(&["cluster", "status"]).ended_with(4).tells(&["no cluster is running"]);
     sandbox.run(&["cluster", "up", "--workers", "1", "--memory", "256MiB"]).succeeded();

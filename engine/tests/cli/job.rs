@@ -1,6 +1,8 @@
 //! Submitted jobs.
 
-use crate::support::Sandbox;
+use std::process::Stdio;
+
+use crate::support::{ENDLESS_JOB, Finished, Sandbox, signal, wait_for};
 
 fn submit(sandbox: &Sandbox, extra: &[&str]) -> String {
     let mut args = vec!["job", "submit", "sales", "--set", "output=out", "--no-wait"];
@@ -63,4 +65,81 @@ fn a_job_that_cannot_be_planned_is_refused() {
     let input = ["job", "submit", "sales", "--set", "output=out", "--set", "input=missing.csv"];
     sandbox.run(&input).ended_with(2).tells(&["missing.csv"]);
     sandbox.run(&["job", "submit", "sales", "--set", "outputt=out"]).ended_with(2).tells(&["outputt"]);
+}
+
+fn state_of(sandbox: &Sandbox, id: &str) -> String {
+    let job = sandbox.run(&["job", "get", id, "-o", "json"]).succeeded().json();
+    job["state"].as_str().unwrap().to_owned()
+}
+
+fn submit_endless(sandbox: &Sandbox) -> String {
+    sandbox.write("endless.toml", ENDLESS_JOB);
+    let id = sandbox.run(&["job", "submit", "endless.toml", "--no-wait"]).succeeded().stdout.trim().to_owned();
+    wait_for("the start of the job", || state_of(sandbox, &id) == "RUNNING");
+    id
+}
+
+#[test]
+fn a_running_job_can_be_stopped() {
+    let sandbox = Sandbox::with_cluster(1);
+    let id = submit_endless(&sandbox);
+    let stopped = sandbox.run(&["job", "stop", &id, "-o", "json"]).succeeded().json();
+    assert_eq!(stopped["state"], "STOPPED");
+    sandbox.run(&["job", "wait", &id]).ended_with(1).tells(&[&id, "was stopped"]);
+    assert!(!sandbox.work().join("out").exists());
+}
+
+#[test]
+fn waiting_can_time_out_and_leaves_the_job_alone() {
+    let sandbox = Sandbox::with_cluster(1);
+    let id = submit_endless(&sandbox);
+    sandbox.run(&["job", "wait", &id, "--timeout", "200ms"]).ended_with(6).tells(&["200 ms"]);
+    assert_eq!(state_of(&sandbox, &id), "RUNNING");
+    sandbox.run(&["job", "stop", &id]).succeeded();
+}
+
+#[test]
+fn a_submitted_job_outlives_its_client_and_ctrl_c_stops_it() {
+    // A slot each: a join in the middle of a batch keeps its slot for a while after it was told to stop.
+    let sandbox = Sandbox::with_cluster(2);
+    sandbox.write("endless.toml", ENDLESS_JOB);
+    let follow = || {
+        let mut command = sandbox.command(&["job", "submit", "endless.toml"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let running = || {
+        let jobs = sandbox.run(&["job", "list", "-o", "json"]).succeeded().json();
+        let running = jobs.as_array().unwrap().iter().filter(|job| job["state"] == "RUNNING");
+        running.map(|job| job["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut killed = follow();
+    wait_for("the start of the job", || !running().is_empty());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let id = running().pop().expect("the job goes on");
+    sandbox.run(&["job", "stop", &id]).succeeded();
+
+    let interrupted = follow();
+    wait_for("the start of the job", || !running().is_empty());
+    let id = running().pop().unwrap();
+    signal("INT", interrupted.id());
+    Finished::from(interrupted.wait_with_output().unwrap()).ended_with(130);
+    assert_eq!(state_of(&sandbox, &id), "STOPPED");
+}
+
+#[test]
+fn jobs_survive_the_coordinator() {
+    let sandbox = Sandbox::with_cluster(2);
+    let id = submit_endless(&sandbox);
+    let status = sandbox.run(&["cluster", "status", "-o", "json"]).succeeded().json();
+    let wait = sandbox.command(&["job", "wait", &id]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    signal("KILL", &status["processes"]["coordinator"]);
+    wait_for("another coordinator", || {
+        let now = sandbox.run(&["cluster", "status", "-o", "json"]).succeeded().json();
+        now["term"].as_u64() > status["term"].as_u64() && now["nodes_ready"] == 2
+    });
+    assert_eq!(state_of(&sandbox, &id), "RUNNING");
+    sandbox.run(&["job", "stop", &id]).succeeded();
+    // Whoever waited was told by the new coordinator.
+    Finished::from(wait.wait_with_output().unwrap()).ended_with(1).tells(&[&id, "was stopped"]);
 }

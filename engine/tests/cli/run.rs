@@ -1,8 +1,8 @@
 //! `run`: a job from nothing to its result, and nothing left.
 
-use std::process::Command;
+use std::process::{Child, Stdio};
 
-use crate::support::{Finished, Sandbox, files_below};
+use crate::support::{ENDLESS_JOB, Finished, Sandbox, files_below, signal, wait_for};
 
 /// What the nine built-in sales add up to, byte for byte.
 const GOLDEN: &str = r#"[
@@ -125,31 +125,34 @@ fn a_worker_without_enough_memory_is_one_clear_error() {
     assert!(sandbox.processes().is_empty());
 }
 
+/// Starts an endless job on a private cluster and returns once its coordinator is up.
+fn start_endless(sandbox: &Sandbox) -> Child {
+    sandbox.write("endless.toml", ENDLESS_JOB);
+    let mut command = sandbox.command(&["run", "endless.toml", "--workers", "1"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let private = sandbox.state().join("private");
+    wait_for("the start of the coordinator", || files_below(&private).iter().any(|file| file.contains("journal")));
+    child
+}
+
 #[test]
 fn ctrl_c_stops_the_job_and_the_cluster() {
     let sandbox = Sandbox::new();
-    sandbox.write(
-        "endless.toml",
-        r#"
-name = "endless"
-[[step]]
-name = "pairs"
-sql = "SELECT count(*) AS n FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.value + b.value < 0"
-[[sink]]
-from = "pairs"
-path = "out"
-format = "csv"
-"#,
-    );
-    let mut child = sandbox.command(&["run", "endless.toml", "--workers", "1"]);
-    let child = child.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let private = sandbox.state().join("private");
-    // The journal of the private coordinator exists before the job can run.
-    while files_below(&private).iter().all(|file| !file.contains("journal")) {
-        std::thread::yield_now();
-    }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let ended = Finished::from(child.wait_with_output().unwrap());
-    assert!(matches!(ended.code, Some(130)), "{ended:?}");
+    let child = start_endless(&sandbox);
+    signal("INT", child.id());
+    let ended = Finished::from(child.wait_with_output().unwrap()).ended_with(130);
+    assert!(ended.stderr.contains("error: interrupted"), "{}", ended.stderr);
     assert!(sandbox.processes().is_empty());
+    assert_eq!(std::fs::read_dir(sandbox.state().join("private")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_killed_run_takes_its_processes_along_and_the_next_cleans_up() {
+    let sandbox = Sandbox::new();
+    let mut child = start_endless(&sandbox);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_for("the end of all processes", || sandbox.processes().is_empty());
+    sandbox.run(&["sql", "--local", "-e", "SELECT 1"]).succeeded();
+    assert_eq!(std::fs::read_dir(sandbox.state().join("private")).unwrap().count(), 0);
 }

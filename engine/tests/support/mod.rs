@@ -6,11 +6,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 /// The binary under test.
 pub const TANDEM: &str = env!("CARGO_BIN_EXE_tandem");
+
+/// How long a test waits for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Folders of one test's own. Takes its cluster down when dropped.
 pub struct Sandbox {
@@ -153,6 +157,34 @@ impl From<Output> for Finished {
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
+}
+
+/// A job that runs until it is stopped.
+pub const ENDLESS_JOB: &str = r#"
+name = "endless"
+[[step]]
+name = "pairs"
+sql = "SELECT count(*) AS n FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.value + b.value < 0"
+[[sink]]
+from = "pairs"
+path = "out"
+format = "csv"
+"#;
+
+/// Waits until `holds`, without a pause that could be too short.
+#[track_caller]
+pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} did not happen");
+        std::thread::yield_now();
+    }
+}
+
+/// Sends a signal, such as `KILL`.
+pub fn signal(name: &str, pid: impl std::fmt::Display) {
+    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().expect("kill runs");
+    assert!(status.success(), "{name} to {pid}");
 }
 
 /// Files below `folder`, relative to it, sorted.
