@@ -5,6 +5,7 @@
 //! when the lock is free, nothing in the folder is alive.
 
 mod children;
+mod cluster;
 mod control;
 mod detached;
 mod folder;
@@ -16,6 +17,7 @@ mod shape;
 mod supervisor;
 
 pub(crate) use children::follow_supervisor;
+pub(crate) use cluster::{ClusterFault, LocalCluster};
 pub(crate) use control::{Asked, ControlAnswer, ControlRequest, ask, serve_control};
 pub(crate) use detached::{Launched, launch, tell_launcher};
 pub(crate) use folder::{FolderError, FolderLock, Occupancy, StateFolder};
@@ -23,4 +25,3 @@ pub(crate) use listeners::InheritedListeners;
 pub(crate) use private::PrivateCluster;
 pub(crate) use record::ClusterRecord;
 pub(crate) use shape::{ClusterShape, default_memory_bytes};
-pub(crate) use supervisor::{ClusterFault, LocalCluster};

@@ -1,8 +1,8 @@
 //! A cluster for one command: its folder and processes live as long as it does.
 
+use super::cluster::{ClusterFault, LocalCluster};
 use super::folder::{FolderLock, StateFolder};
 use super::shape::ClusterShape;
-use super::supervisor::{ClusterFault, LocalCluster};
 
 /// A [`LocalCluster`] in a folder of its own. Dropping it leaves neither.
 pub(crate) struct PrivateCluster {

@@ -1,4 +1,5 @@
-//! Keeps the processes of a local cluster running. One task owns them; others ask it through [`LocalCluster`].
+//! Keeps the processes of a local cluster running. One task owns them; others ask it through
+//! [`super::LocalCluster`].
 //! Always holds: there is one coordinator and `shape.workers` workers, or they are being started; what died young waits
 //! longer each time; a worker that left with status 0 was told to, and is not replaced.
 //!
@@ -7,174 +8,40 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use tandem_client::{Client, ClientError, ClientSecurity};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::children::{Commands, Ending, Role, Running, start};
-use super::folder::{FolderError, StateFolder};
+use super::cluster::ClusterFault;
 use super::listeners::Listeners;
 use super::restart::Restarts;
-use super::shape::ClusterShape;
 
 /// How often a process may give up on its start before that is taken for final.
 const START_ATTEMPTS: u32 = 3;
 /// Later than this after its start a process that gives up did not fail to start.
 const START_TIME: Duration = Duration::from_secs(5);
-/// How often the coordinator is asked whether the workers are there.
-const READY_POLL: Duration = Duration::from_millis(3);
-/// How long a start may take.
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a coordinator may take to leave before it is killed.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why a local cluster cannot be started or changed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ClusterFault {
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    #[error("cannot start {process}: {source}")]
-    Spawn { process: String, source: io::Error },
-    #[error("cannot open the ports of the cluster: {0}")]
-    Ports(io::Error),
-    #[error("{process} keeps failing: {reason} (log: {})", log.display())]
-    KeepsFailing { process: String, reason: String, log: PathBuf },
-    #[error("the workers are not ready after {} s", READY_TIMEOUT.as_secs())]
-    NotReady,
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    #[error("the cluster is being stopped")]
-    Stopping,
-}
-
-/// A local cluster supervised by this process. Dropping it kills the cluster's processes.
-pub(crate) struct LocalCluster {
-    address: String,
-    security: ClientSecurity,
-    requests: mpsc::UnboundedSender<Event>,
-    task: JoinHandle<()>,
-}
-
-impl LocalCluster {
-    /// Starts the processes of a cluster in `folder` and returns at once; they come up on their own.
-    pub(crate) fn start(folder: &StateFolder, shape: ClusterShape) -> Result<Self, ClusterFault> {
-        let security = ClientSecurity { token: Some(folder.token()?), ca_pem: None };
-        let listeners = Listeners::open().map_err(ClusterFault::Ports)?;
-        let address = listeners.grpc_address().map_err(ClusterFault::Ports)?.to_string();
-        let commands = Commands::new(folder.clone(), address.clone(), shape)
-            .map_err(|source| ClusterFault::Spawn { process: "the cluster".to_owned(), source })?;
-        let (requests, events) = mpsc::unbounded_channel();
-        let mut supervisor = Supervisor {
-            commands,
-            listeners,
-            children: BTreeMap::new(),
-            events: requests.clone(),
-            waiting: Vec::new(),
-            fault: None,
-        };
-        supervisor.add(Role::Coordinator)?;
-        for number in 1..=shape.workers {
-            supervisor.add(Role::Worker(number))?;
-        }
-        let task = tokio::spawn(supervisor.run(events));
-        Ok(Self { address, security, requests, task })
-    }
-
-    /// The coordinator's address.
-    pub(crate) fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// A connection to the coordinator. Waits for it if it is not up yet.
-    pub(crate) async fn connect(&self) -> Result<Client, ClusterFault> {
-        Ok(Client::connect(&self.address, self.security.clone()).await?)
-    }
-
-    /// Returns when `workers` workers are ready, or it is clear that they will not be.
-    pub(crate) async fn ready(&self, workers: u32) -> Result<(), ClusterFault> {
-        let deadline = Instant::now() + READY_TIMEOUT;
-        let client = tokio::select! {
-            client = self.connect() => client?,
-            fault = self.fault() => return Err(fault),
-        };
-        while Instant::now() < deadline {
-            let status = tokio::select! {
-                status = client.cluster() => status,
-                fault = self.fault() => return Err(fault),
-            };
-            match status {
-                Ok(status) if status.nodes_ready >= workers => return Ok(()),
-                // The coordinator restarts; what stops it from coming up is reported as a fault.
-                Ok(_) | Err(ClientError::Unreachable { .. }) => tokio::time::sleep(READY_POLL).await,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(ClusterFault::NotReady)
-    }
-
-    /// Waits until it is clear that a process cannot be started.
-    pub(crate) async fn fault(&self) -> ClusterFault {
-        let (answer, fault) = oneshot::channel();
-        let _ = self.requests.send(Event::TellFault(answer));
-        fault.await.unwrap_or(ClusterFault::Stopping)
-    }
-
-    /// Makes the number of workers `workers`. Returns when the new ones are ready or the surplus has drained and left.
-    pub(crate) async fn scale(&self, workers: u32) -> Result<(), ClusterFault> {
-        let (answer, surplus) = oneshot::channel();
-        let _ = self.requests.send(Event::Scale { workers, answer });
-        let (surplus, gone) = surplus.await.map_err(|_| ClusterFault::Stopping)??;
-        if surplus.is_empty() {
-            return self.ready(workers).await;
-        }
-        let client = self.connect().await?;
-        for name in &surplus {
-            match client.drain(name).await {
-                // It is not there any more, which is what is wanted.
-                Ok(_) | Err(ClientError::NotFound(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        gone.await.map_err(|_| ClusterFault::Stopping)
-    }
-
-    /// Process ids by name, the supervisor's own excluded.
-    pub(crate) async fn processes(&self) -> BTreeMap<String, u32> {
-        let (answer, processes) = oneshot::channel();
-        let _ = self.requests.send(Event::Processes(answer));
-        processes.await.unwrap_or_default()
-    }
-
-    /// Ends every process and returns when all are gone.
-    pub(crate) async fn stop(mut self) {
-        let _ = self.requests.send(Event::Stop);
-        // Ends when the last child has; a panic in it would have been printed.
-        let _ = (&mut self.task).await;
-    }
-}
-
-impl Drop for LocalCluster {
-    fn drop(&mut self) {
-        // Children without a supervisor are killed by their watchers.
-        self.task.abort();
-    }
-}
-
-enum Event {
+/// What the supervisor is told and asked.
+pub(super) enum Event {
+    /// A process is gone.
     Exited { role: Role, status: io::Result<ExitStatus> },
+    /// Have so many workers.
     Scale { workers: u32, answer: oneshot::Sender<Result<Surplus, ClusterFault>> },
+    /// Which processes run, by name.
     Processes(oneshot::Sender<BTreeMap<String, u32>>),
+    /// Say so when a process cannot be started.
     TellFault(oneshot::Sender<ClusterFault>),
+    /// End everything.
     Stop,
 }
 
 /// Names of workers that must leave, and the news that they have.
-type Surplus = (Vec<String>, oneshot::Receiver<()>);
+pub(super) type Surplus = (Vec<String>, oneshot::Receiver<()>);
 
 struct Child {
     state: ChildState,
@@ -190,7 +57,8 @@ enum ChildState {
     Leaving(Running),
 }
 
-struct Supervisor {
+/// The processes of one cluster.
+pub(super) struct Supervisor {
     commands: Commands,
     listeners: Listeners,
     children: BTreeMap<Role, Child>,
@@ -202,7 +70,24 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) {
+    /// Starts a coordinator and `workers` workers. `events` are what [`Self::run`] will be given.
+    pub(super) fn start(
+        commands: Commands,
+        listeners: Listeners,
+        workers: u32,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Result<Self, ClusterFault> {
+        let mut supervisor =
+            Self { commands, listeners, children: BTreeMap::new(), events, waiting: Vec::new(), fault: None };
+        supervisor.add(Role::Coordinator)?;
+        for number in 1..=workers {
+            supervisor.add(Role::Worker(number))?;
+        }
+        Ok(supervisor)
+    }
+
+    /// Keeps the processes running until [`Event::Stop`], then ends them.
+    pub(super) async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) {
         loop {
             let due = self.next_start();
             tokio::select! {
