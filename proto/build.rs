@@ -2,12 +2,8 @@
 
 use std::error::Error;
 
-const FILES: [&str; 4] = [
-    "tandem/v1/types.proto",
-    "tandem/v1/cluster.proto",
-    "tandem/v1/shuffle.proto",
-    "tandem/v1/job.proto",
-];
+const FILES: [&str; 4] =
+    ["tandem/v1/types.proto", "tandem/v1/cluster.proto", "tandem/v1/shuffle.proto", "tandem/v1/job.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for file in FILES {

@@ -10,11 +10,7 @@ pub const CHUNK_BYTES: usize = 1 << 20;
 /// The pieces of `data`, in order, without copying. Empty data is no piece.
 pub fn chunks(data: Bytes) -> impl Iterator<Item = Chunk> + Send {
     let mut rest = data;
-    std::iter::from_fn(move || {
-        (!rest.is_empty()).then(|| Chunk {
-            data: rest.split_to(rest.len().min(CHUNK_BYTES)),
-        })
-    })
+    std::iter::from_fn(move || (!rest.is_empty()).then(|| Chunk { data: rest.split_to(rest.len().min(CHUNK_BYTES)) }))
 }
 
 #[cfg(test)]

@@ -8,9 +8,13 @@ use tandem_proto::v1::job_service_client::JobServiceClient;
 use tandem_proto::{JobId, v1};
 use tonic::{Response, Status, Streaming};
 
-use crate::error::ClientError;
+use crate::error::{ClientError, is_broken_connection};
 use crate::follow::Follow;
+use crate::patience::Patience;
 use crate::results::Results;
+
+/// Largest answer that is accepted: the list of some hundred thousand tasks.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// A connection to one coordinator. Cheap to clone; reconnects by itself.
 #[derive(Clone)]
@@ -35,7 +39,8 @@ impl Client {
     /// Connects to the coordinator at `address` (`host:port`).
     pub async fn connect(address: &str, security: ClientSecurity) -> Result<Self, ClientError> {
         let channel = transport::connect(address, &security).await.map_err(ClientError::from_connect)?;
-        Ok(Self { address: address.into(), security: Arc::new(security), jobs: JobServiceClient::new(channel) })
+        let jobs = JobServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+        Ok(Self { address: address.into(), security: Arc::new(security), jobs })
     }
 
     /// Where the coordinator is.
@@ -47,11 +52,23 @@ impl Client {
         &self.security
     }
 
-    /// Has the job planned and accepted. Once this returns, a submitted job survives client and coordinator.
+    /// Has the job planned and accepted. Once this returns, a submitted job survives client and coordinator. A
+    /// coordinator that goes away meanwhile is asked again when it is back, if the submission has an id to know it by.
     pub async fn submit(&self, submission: Submission) -> Result<v1::SubmitResponse, ClientError> {
         let Submission { spec, attached, submission_id } = submission;
         let request = v1::SubmitRequest { spec: Some(spec), attached, submission_id };
-        self.answer(self.jobs.clone().submit(request)).await
+        let mut patience = Patience::from_now();
+        loop {
+            match self.jobs.clone().submit(request.clone()).await {
+                Ok(response) => return Ok(response.into_inner()),
+                Err(status) => {
+                    let again = is_broken_connection(&status) && !request.submission_id.is_empty();
+                    if !again || !patience.wait().await {
+                        return Err(ClientError::from_status(&self.address, &status));
+                    }
+                }
+            }
+        }
     }
 
     /// Follows a job from its status now to its end, also over restarts of the coordinator.

@@ -1,23 +1,14 @@
 //! Following one job to its end. Owned by whoever follows; dropping it ends the follower's lease on an attached job.
-//! Always holds: after the final status nothing more comes, and a broken stream is renewed for at most [`PATIENCE`],
-//! counted from the moment it broke.
-
-use std::time::Duration;
+//! Always holds: after the final status nothing more comes, and a broken stream is renewed while [`Patience`] lasts.
 
 use futures::Stream;
 use tandem_proto::JobId;
 use tandem_proto::v1::{JobState, JobStatus};
-use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use crate::client::Client;
 use crate::error::{ClientError, is_broken_connection};
-
-/// How long a follower waits for a coordinator that went away: as long as the coordinator waits for attached clients
-/// after a restart.
-const PATIENCE: Duration = Duration::from_secs(30);
-const FIRST_RETRY: Duration = Duration::from_millis(5);
-const LONGEST_RETRY: Duration = Duration::from_millis(250);
+use crate::patience::Patience;
 
 /// The changing status of one job.
 pub struct Follow {
@@ -29,8 +20,7 @@ pub struct Follow {
 enum Connection {
     Open(Streaming<JobStatus>),
     Broken {
-        since: Instant,
-        retry_after: Duration,
+        patience: Patience,
         reason: Status,
     },
     /// The final status was given. The stream stays open, since it may be what keeps the job's result.
@@ -39,9 +29,12 @@ enum Connection {
 
 impl Follow {
     pub(crate) async fn start(client: Client, job: JobId) -> Result<Self, ClientError> {
-        let stream =
-            client.subscribe(job).await.map_err(|status| ClientError::from_status(client.address(), &status))?;
-        Ok(Self { client, job, connection: Connection::Open(stream) })
+        let connection = match client.subscribe(job).await {
+            Ok(stream) => Connection::Open(stream),
+            Err(reason) if is_broken_connection(&reason) => Connection::broken(reason),
+            Err(status) => return Err(ClientError::from_status(client.address(), &status)),
+        };
+        Ok(Self { client, job, connection })
     }
 
     /// The job that is followed.
@@ -74,11 +67,7 @@ impl Follow {
 
     fn accept(&mut self, status: JobStatus) -> JobStatus {
         if is_final(status.state()) {
-            let broken = Connection::Broken {
-                since: Instant::now(),
-                retry_after: FIRST_RETRY,
-                reason: Status::unavailable("the job has ended"),
-            };
+            let broken = Connection::broken(Status::unavailable("the job has ended"));
             if let Connection::Open(stream) = std::mem::replace(&mut self.connection, broken) {
                 self.connection = Connection::Ended(stream);
             }
@@ -88,23 +77,27 @@ impl Follow {
 
     fn broke(&mut self, reason: Status) {
         tracing::debug!(job = %self.job, %reason, "the stream of the job's status broke");
-        self.connection = Connection::Broken { since: Instant::now(), retry_after: Duration::ZERO, reason };
+        self.connection = Connection::broken(reason);
     }
 
     async fn renew(&mut self) -> Result<(), ClientError> {
-        let Connection::Broken { since, retry_after, reason } = &mut self.connection else { return Ok(()) };
-        if since.elapsed() > PATIENCE {
+        let Connection::Broken { patience, reason } = &mut self.connection else { return Ok(()) };
+        if !patience.wait().await {
             return Err(ClientError::from_status(self.client.address(), reason));
         }
-        tokio::time::sleep(*retry_after).await;
-        *retry_after = (*retry_after * 2).clamp(FIRST_RETRY, LONGEST_RETRY);
-        match tokio::time::timeout_at(*since + PATIENCE, self.client.subscribe(self.job)).await {
+        match tokio::time::timeout_at(patience.until, self.client.subscribe(self.job)).await {
             Ok(Ok(stream)) => self.connection = Connection::Open(stream),
             Ok(Err(status)) if is_broken_connection(&status) => *reason = status,
             Ok(Err(status)) => return Err(ClientError::from_status(self.client.address(), &status)),
             Err(_) => return Err(ClientError::TimedOut(self.client.address().to_owned())),
         }
         Ok(())
+    }
+}
+
+impl Connection {
+    fn broken(reason: Status) -> Self {
+        Self::Broken { patience: Patience::from_now(), reason }
     }
 }
 

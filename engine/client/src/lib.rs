@@ -7,6 +7,7 @@ mod client;
 mod error;
 mod follow;
 mod ipc;
+mod patience;
 mod results;
 mod worker_reads;
 
