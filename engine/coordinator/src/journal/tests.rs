@@ -91,8 +91,8 @@ impl Model {
     }
 
     fn of(restored: Restored) -> Self {
-        let mut model = Self::default();
-        model.jobs = restored.jobs.into_iter().map(|job| (job.accepted.job, job)).collect();
+        let jobs = restored.jobs.into_iter().map(|job| (job.accepted.job, job)).collect();
+        let mut model = Self { jobs, ..Self::default() };
         for fact in restored.facts {
             model.apply(&Entry::Fact(fact));
         }

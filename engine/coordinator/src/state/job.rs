@@ -63,8 +63,8 @@ pub(super) enum PhaseEvent {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a job cannot go from {phase:?} by {event:?}")]
 pub(super) struct IllegalPhase {
-    phase: Phase,
-    event: PhaseEvent,
+    phase: Box<Phase>,
+    event: Box<PhaseEvent>,
 }
 
 impl Phase {
@@ -77,10 +77,12 @@ impl Phase {
             (Self::Active | Self::Committing, PhaseEvent::Retry { until }) => Self::Backoff { until },
             (Self::Backoff { .. }, PhaseEvent::Resume) => Self::Active,
             (phase @ Self::Ended(_), event @ PhaseEvent::End(_)) => {
-                return Err(IllegalPhase { phase: phase.clone(), event });
+                return Err(IllegalPhase { phase: Box::new(phase.clone()), event: Box::new(event) });
             }
             (_, PhaseEvent::End(outcome)) => Self::Ended(outcome),
-            (phase, event) => return Err(IllegalPhase { phase: phase.clone(), event }),
+            (phase, event) => {
+                return Err(IllegalPhase { phase: Box::new(phase.clone()), event: Box::new(event) });
+            }
         };
         Ok(())
     }

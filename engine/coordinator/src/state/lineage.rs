@@ -2,12 +2,10 @@
 //! Part of [`Job`]; every change of a task goes through [`Job::change`], which carries it on to readers and inputs.
 //! Invariants:
 //! - A stage is wanted while a stage that reads it is unfinished and itself wanted. Output that is not wanted any
-//! more is retained
-//!   within a budget: a worker that is lost later then costs only what it held, not all that went before.
+//!   more is retained within a budget: a worker that is lost later then costs only what it held, not all before.
 //! - `open_inputs` counts the inputs of which some task's output cannot be read; tasks start only while it is 0.
 //! - An attempt reads the input locations of the version it was launched with, or none. One whose version is over
-//! may still
-//!   finish, for it has then read all it needs; if it fails, that costs its task nothing.
+//!   may still finish, for it has then read all it needs; if it fails, that costs its task nothing.
 //! - When output that is not deterministic is made again, all that read it before is started again, and so on.
 
 use std::collections::BTreeSet;

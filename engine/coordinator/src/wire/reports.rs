@@ -103,7 +103,7 @@ fn failure_kind(failed: &v1::TaskFailed) -> Result<FailureKind, Malformed> {
 
 fn task_output(finished: v1::TaskFinished) -> Result<TaskOutput, Malformed> {
     Ok(TaskOutput {
-        partition_sizes: Vec::from(finished.partition_sizes).into_boxed_slice(),
+        partition_sizes: finished.partition_sizes.into_boxed_slice(),
         metrics: task_metrics(finished.metrics.unwrap_or_default())?,
         files: finished.files.into_iter().map(staged_file).collect(),
     })

@@ -114,8 +114,9 @@ impl World {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         match action {
             Action::Launch { attempt, inputs_version, .. } => {
-                if worker.launch(attempt, inputs_version) {
-                    let delay = self.rng.range(1..50);
+                let started = worker.launch(attempt, inputs_version);
+                let delay = started.then(|| self.rng.range(1..50));
+                if let Some(delay) = delay {
                     self.plan(delay, Happening::Step { worker: id, attempt });
                 }
             }
