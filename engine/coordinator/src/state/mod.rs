@@ -3,9 +3,11 @@
 //! Invariant: nothing here reads a clock, draws a random number, does I/O, takes a lock or awaits. The same events at
 //! the same times give the same actions, which is what lets `tests/simulation.rs` replay a cluster from a seed.
 //!
+//! ```text
 //!   shell ──Event──▶ Cluster::handle ──Vec<Action>──▶ shell (send, journal, publish)
 //!                          │
 //!                          └── views: what an RPC or a metric shows of it
+//! ```
 
 mod action;
 mod audit;
