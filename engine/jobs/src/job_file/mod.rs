@@ -1,4 +1,4 @@
-//! The job file: what a job reads, does and writes, as one TOML text. `CLI.md` is its contract.
+//! The job file: what a job reads, does and writes, as one TOML text. README.md shows one.
 //!
 //! Parsing needs no cluster and no data: a client checks a file with the same code before it submits it. Names are
 //! checked here (each is defined once, before it is used); SQL, tables and columns are checked by the planner.
