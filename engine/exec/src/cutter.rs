@@ -191,7 +191,8 @@ impl GraphBuilder {
         let plan = self.provide_subqueries(plan)?;
         let body = stage_body(&plan);
         let encoded = codec::encode_stage(&plan, sink)?;
-        let reusable = role == StageRole::Exchange && !is_volatile(&plan)?;
+        let volatile = is_volatile(&plan)?;
+        let reusable = role == StageRole::Exchange && !volatile;
         if reusable && let Some(&known) = self.known.get(&encoded) {
             return Ok(known);
         }
@@ -205,6 +206,7 @@ impl GraphBuilder {
             inputs: read_stages(&plan)?.into_iter().collect(),
             partitions: partitions(&body) as u32,
             share_plan: shares_state(&body)?,
+            deterministic: !volatile && !takes_any_rows(&plan)?,
             outputs: hash_outputs(&plan) as u32,
             role,
             plan: encoded,
@@ -252,6 +254,20 @@ fn is_volatile(plan: &Plan) -> Result<bool> {
         Ok(if volatile { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(volatile)
+}
+
+/// Whether `plan` takes some rows of more without an order that says which: rows of several producers arrive in no order.
+fn takes_any_rows(plan: &Plan) -> Result<bool> {
+    plan.exists(|node| {
+        let any = match node.name() {
+            "GlobalLimitExec" | "LocalLimitExec" => {
+                node.children().into_iter().any(|input| input.output_ordering().is_none())
+            }
+            "SortExec" | "SortPreservingMergeExec" => false,
+            _ => node.fetch().is_some() && !node.children().is_empty(),
+        };
+        Ok(any)
+    })
 }
 
 /// The stages that `plan` reads.

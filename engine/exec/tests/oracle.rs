@@ -33,3 +33,18 @@ oracle_tests! {
     three_workers_seven_partitions: 3 workers, 7 partitions;
     three_workers_sixteen_partitions: 3 workers, 16 partitions;
 }
+
+#[tokio::test]
+async fn stages_say_whether_they_give_the_same_rows_again() {
+    let comparison = Comparison::start(1, 2).await;
+    for (sql, deterministic) in [
+        ("SELECT grp, count(*) FROM numbers GROUP BY grp", true),
+        ("SELECT id FROM numbers ORDER BY id LIMIT 10", true),
+        ("SELECT id FROM numbers WHERE random() < 0.5", false),
+        ("SELECT grp, count(*) FROM numbers GROUP BY grp LIMIT 3", false),
+    ] {
+        let graph = comparison.plan(sql).await;
+        let all = graph.stages.iter().all(|stage| stage.deterministic);
+        assert_eq!(all, deterministic, "{sql}: {graph:#?}");
+    }
+}

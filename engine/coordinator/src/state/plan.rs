@@ -70,7 +70,7 @@ impl JobPlan {
                 share_plan: stage.share_plan,
                 outputs: stage.outputs,
                 role: stage.role.clone(),
-                deterministic: true,
+                deterministic: stage.deterministic,
             })
             .collect();
         Self {

@@ -268,6 +268,12 @@ impl Comparison {
         Self { expected, planner, settings, workers: Workers::start(workers), partitions, _folder: folder }
     }
 
+    /// The stages of a query that can be planned.
+    #[allow(dead_code, reason = "each test binary uses a part of this")]
+    pub(crate) async fn plan(&self, sql: &str) -> StageGraph {
+        plan(&self.planner, sql).await.expect("a valid query")
+    }
+
     /// Panics unless both give the same rows, or both refuse.
     pub(crate) async fn check(&self, sql: &str) {
         let partitions = self.partitions;
