@@ -20,8 +20,8 @@ use bytes::Bytes;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{JoinType, internal_err};
 use datafusion::error::Result;
-use datafusion::physical_expr::Partitioning;
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
+use datafusion::physical_expr::{Partitioning, PhysicalExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ExecutionPlanProperties};
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
@@ -230,30 +230,29 @@ impl ScalarSubqueryScope {
 
 /// Whether an expression of `plan` uses a value of `scope`.
 fn uses(plan: &Plan, scope: &ScalarSubqueryScope) -> Result<bool> {
-    let mut found = false;
-    plan.apply(|node| {
-        node.apply_expressions(&mut |root| {
-            root.apply(|expr| {
-                found |= expr.downcast_ref::<ScalarSubqueryExpr>().is_some_and(|expr| *expr.results() == scope.results);
-                Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-            })
-        })?;
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    Ok(found)
+    any_expression(plan, |root| {
+        root.exists(|expr| {
+            let value = expr.downcast_ref::<ScalarSubqueryExpr>();
+            Ok(value.is_some_and(|value| *value.results() == scope.results))
+        })
+    })
 }
 
 /// Whether running `plan` again could give other rows.
 fn is_volatile(plan: &Plan) -> Result<bool> {
-    let mut volatile = false;
-    plan.apply(|node| {
+    any_expression(plan, |root| Ok(datafusion::physical_expr_common::physical_expr::is_volatile(root)))
+}
+
+/// Whether `test` holds for an expression of any operator of `plan`.
+fn any_expression(plan: &Plan, test: impl Fn(&Arc<dyn PhysicalExpr>) -> Result<bool>) -> Result<bool> {
+    plan.exists(|node| {
+        let mut found = false;
         node.apply_expressions(&mut |root| {
-            volatile |= datafusion::physical_expr_common::physical_expr::is_volatile(root);
-            Ok(TreeNodeRecursion::Continue)
+            found = test(root)?;
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })?;
-        Ok(if volatile { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    Ok(volatile)
+        Ok(found)
+    })
 }
 
 /// Whether `plan` takes some rows of more without an order that says which: rows of several producers arrive in no order.
@@ -301,19 +300,16 @@ fn hash_outputs(plan: &Plan) -> usize {
 
 /// Whether an operator of `plan` needs all partitions to run on one instance of it.
 fn shares_state(plan: &Plan) -> Result<bool> {
-    let mut shares = false;
-    plan.apply(|node| {
-        shares |= if let Some(join) = node.downcast_ref::<HashJoinExec>() {
-            join.null_aware
-                || (*join.partition_mode() == PartitionMode::CollectLeft && emits_build_rows(*join.join_type()))
+    plan.exists(|node| {
+        Ok(if let Some(join) = node.downcast_ref::<HashJoinExec>() {
+            let broadcast = *join.partition_mode() == PartitionMode::CollectLeft;
+            join.null_aware || (broadcast && emits_build_rows(*join.join_type()))
         } else if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
             emits_build_rows(*join.join_type())
         } else {
             node.is::<RecursiveQueryExec>()
-        };
-        Ok(if shares { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    Ok(shares)
+        })
+    })
 }
 
 /// Whether a join of this type puts out rows of its build (left) side that the probe side alone does not decide: then every probe

@@ -33,24 +33,23 @@ const DISTRIBUTED_OPTIONS: [(&str, &str); 5] = [
     ("datafusion.sql_parser.collect_spans", "true"),
 ];
 
-/// Everything besides the plan that decides what a query answers. Travels with each stage.
+/// Everything besides the plan that decides what a query answers. Travels with each stage. The query's clock is in the
+/// plan: planning makes `now()` a constant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuerySettings {
     /// DataFusion options by their own names, such as `datafusion.execution.batch_size`.
     pub options: BTreeMap<String, String>,
-    /// What `now()` is, in nanoseconds since the Unix epoch.
-    pub query_time_ns: i64,
 }
 
 impl QuerySettings {
     /// Settings for a query over at most `partitions` partitions, with the user's own `options` on top.
-    pub fn new(partitions: usize, options: &BTreeMap<String, String>, query_time_ns: i64) -> Self {
+    pub fn new(partitions: usize, options: &BTreeMap<String, String>) -> Self {
         let partitions = ("datafusion.execution.target_partitions", partitions.max(1).to_string());
         let defaults = DISTRIBUTED_OPTIONS.into_iter().map(|(key, value)| (key, value.to_owned()));
         let mut merged: BTreeMap<String, String> =
             defaults.chain([partitions]).map(|(key, value)| (key.to_owned(), value)).collect();
         merged.extend(options.clone());
-        Self { options: merged, query_time_ns }
+        Self { options: merged }
     }
 
     /// The DataFusion configuration these settings mean, for planning and for running alike.
@@ -59,7 +58,6 @@ impl QuerySettings {
     /// An option that DataFusion does not know, or a value it does not take.
     pub fn config(&self) -> Result<SessionConfig, PlanError> {
         let mut config = SessionConfig::new().with_information_schema(true);
-        // A switch that stands for several others comes before them, so that a user's choice among those holds.
         for (key, value) in &self.options {
             config.options_mut().set(key, value).map_err(|error| unknown_option(key, value, &error))?;
         }

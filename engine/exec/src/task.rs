@@ -82,7 +82,7 @@ impl LoadedStage {
     ) -> Result<Self, TaskError> {
         let inputs = definition.inputs.into_iter().map(locations).collect::<Result<_, _>>()?;
         let options = definition.settings.into_iter().collect();
-        let settings = QuerySettings { options, query_time_ns: definition.query_time_ns };
+        let settings = QuerySettings { options };
         let fatal = |error: PlanError| TaskError::Fatal(error.to_string());
         let state = SessionStateBuilder::new()
             .with_config(settings.config().map_err(fatal)?)
@@ -166,7 +166,7 @@ pub async fn run_task(
 ) -> Result<v1::TaskFinished, TaskError> {
     let start = Instant::now();
     let task = Task::new(environment, stage, attempt, progress);
-    let mut summary = empty_summary();
+    let mut summary = OutputSummary::default();
     let mut operators = OperatorTotals::default();
     if stage.share_plan {
         let StagePlan { plan, output } = task.load()?;
@@ -262,7 +262,7 @@ impl<'a> Task<'a> {
                 let progress = Arc::clone(self.progress);
                 let batches = observe(batches, move |batch| progress.add(batch));
                 sink::write_partition(spec, partition, batches, &self.scope, &self.context).await?;
-                Ok(empty_summary())
+                Ok(OutputSummary::default())
             }
             StageOutput::Whole => self.keep(partition, batches, None).await,
             StageOutput::Hash { keys, outputs } => {
@@ -329,10 +329,6 @@ fn observe(
         }
     });
     Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, observed))
-}
-
-fn empty_summary() -> OutputSummary {
-    OutputSummary { bytes_per_output: Vec::new(), rows: 0, bytes: 0, spilled_bytes: 0 }
 }
 
 fn add_summary(total: &mut OutputSummary, one: &OutputSummary) {

@@ -13,29 +13,7 @@ use tandem_jobs::datagen::{Dataset, Format, GenerateSpec, Size, generate};
 use tandem_jobs::report::Rows;
 use tempfile::TempDir;
 
-const GOLDEN_SALES: &str = r#"[
-  {
-    "product": "product_B",
-    "total_revenue": 7250.0,
-    "total_quantity": 290,
-    "transaction_count": 3,
-    "avg_quantity": 96.66666666666667
-  },
-  {
-    "product": "product_A",
-    "total_revenue": 4725.0,
-    "total_quantity": 450,
-    "transaction_count": 3,
-    "avg_quantity": 150.0
-  },
-  {
-    "product": "product_C",
-    "total_revenue": 4150.0,
-    "total_quantity": 830,
-    "transaction_count": 3,
-    "avg_quantity": 276.6666666666667
-  }
-]"#;
+const GOLDEN_SALES: &str = include_str!("golden/sales.json");
 
 async fn make(folder: &Path, dataset: Dataset, rows: u64, out: &str, dirty: f64) {
     let spec = GenerateSpec {

@@ -19,7 +19,7 @@ use crate::table::WriterId;
 const GATHER_STEP_BYTES: u64 = 256 << 10;
 
 /// What a finished task output holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OutputSummary {
     /// Bytes of each output partition, as they are in memory.
     pub bytes_per_output: Vec<u64>,

@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Sandbox, files_below};
+use crate::support::{Sandbox, files_below, signal};
 
 /// A cluster of three workers, dirty data, and the output of an undisturbed run.
 struct Scene {
@@ -81,18 +81,13 @@ fn pid(sandbox: &Sandbox, name: &str) -> String {
     sandbox.run(&["cluster", "status", "-o", "json"]).succeeded().json()["processes"][name].to_string()
 }
 
-fn signal(pid: &str, signal: &str) {
-    let status = std::process::Command::new("kill").args([signal, pid]).status().expect("kill runs");
-    assert!(status.success(), "{pid} is not there to be sent {signal}");
-}
-
 #[test]
 fn workers_killed_at_any_moment() {
     let scene = Scene::set();
     for (index, delay_ms) in [50, 400, 900, 1500].into_iter().enumerate() {
         let worker = format!("worker-{}", index % 3 + 1);
         scene.disturb(&format!("killed-{delay_ms}"), Duration::from_millis(delay_ms), |sandbox| {
-            signal(&pid(sandbox, &worker), "-9");
+            signal("KILL", pid(sandbox, &worker));
         });
     }
 }
@@ -102,7 +97,7 @@ fn the_coordinator_killed_at_any_moment() {
     let scene = Scene::set();
     for delay_ms in [20, 300, 800, 1400] {
         scene.disturb(&format!("resumed-{delay_ms}"), Duration::from_millis(delay_ms), |sandbox| {
-            signal(&pid(sandbox, "coordinator"), "-9");
+            signal("KILL", pid(sandbox, "coordinator"));
         });
     }
 }
@@ -113,7 +108,7 @@ fn a_worker_that_stops_answering_and_comes_back() {
     let mut stopped = String::new();
     scene.disturb("stopped", Duration::from_millis(500), |sandbox| {
         stopped = pid(sandbox, "worker-2");
-        signal(&stopped, "-STOP");
+        signal("STOP", &stopped);
     });
-    signal(&stopped, "-CONT");
+    signal("CONT", &stopped);
 }

@@ -5,30 +5,7 @@ use std::process::{Child, Stdio};
 use crate::support::{ENDLESS_JOB, Finished, Sandbox, files_below, signal, wait_for};
 
 /// What the nine built-in sales add up to, byte for byte.
-const GOLDEN: &str = r#"[
-  {
-    "product": "product_B",
-    "total_revenue": 7250.0,
-    "total_quantity": 290,
-    "transaction_count": 3,
-    "avg_quantity": 96.66666666666667
-  },
-  {
-    "product": "product_A",
-    "total_revenue": 4725.0,
-    "total_quantity": 450,
-    "transaction_count": 3,
-    "avg_quantity": 150.0
-  },
-  {
-    "product": "product_C",
-    "total_revenue": 4150.0,
-    "total_quantity": 830,
-    "transaction_count": 3,
-    "avg_quantity": 276.6666666666667
-  }
-]
-"#;
+const GOLDEN: &str = include_str!("../../jobs/tests/golden/sales.json");
 
 #[test]
 fn sales_gives_the_golden_rows_and_leaves_nothing() {

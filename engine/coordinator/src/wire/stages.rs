@@ -13,7 +13,6 @@ pub(crate) fn stage_definition(job: &PlannedJob, stage: &Stage, inputs: Vec<Stag
         inputs: inputs.into_iter().map(stage_input).collect(),
         settings: job.settings.options.clone().into_iter().collect(),
         environment: job.environment.iter().chain(&job.secrets).map(|(k, v)| (k.clone(), v.clone())).collect(),
-        query_time_ns: job.settings.query_time_ns,
         share_plan: stage.share_plan,
         job_name: job.name.clone(),
     }

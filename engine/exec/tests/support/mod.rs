@@ -185,7 +185,7 @@ impl FetchRemote for Peers {
 /// A session that plans for stages, with every Parquet file of `data` as a table.
 pub(crate) async fn planner(data: &Path, partitions: usize) -> (SessionContext, QuerySettings) {
     let small_files = BTreeMap::from([("datafusion.optimizer.repartition_file_min_size".to_owned(), "1".to_owned())]);
-    let settings = QuerySettings::new(partitions, &small_files, 0);
+    let settings = QuerySettings::new(partitions, &small_files);
     let storage = Arc::new(Storage::new(BTreeMap::new()));
     let context = settings.planning_context(storage.runtime(&RuntimeEnv::default())).expect("settings are valid");
     register(&context, data).await;

@@ -12,7 +12,7 @@ use arrow::array::{ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArr
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::rng::RowRng;
-use super::table::{ROWS_PER_PIECE, Table, rows_of};
+use super::table::{Table, rows_of};
 use super::text::{RowWriter, Scratch};
 use super::{Format, GenerateError};
 
@@ -162,10 +162,6 @@ impl Event {
 impl Table for Events {
     fn name(&self) -> &'static str {
         "events"
-    }
-
-    fn pieces(&self) -> u64 {
-        self.rows.div_ceil(ROWS_PER_PIECE)
     }
 
     fn rows(&self) -> u64 {

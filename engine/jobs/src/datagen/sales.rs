@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray}
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::rng::RowRng;
-use super::table::{ROWS_PER_PIECE, Table, rows_of};
+use super::table::{Table, rows_of};
 use super::text::{RowWriter, Scratch};
 use super::{Format, GenerateError};
 
@@ -63,10 +63,6 @@ impl Sales {
 impl Table for Sales {
     fn name(&self) -> &'static str {
         "sales"
-    }
-
-    fn pieces(&self) -> u64 {
-        self.rows.div_ceil(ROWS_PER_PIECE)
     }
 
     fn rows(&self) -> u64 {

@@ -15,7 +15,9 @@ pub(super) trait Table: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// How many pieces there are.
-    fn pieces(&self) -> u64;
+    fn pieces(&self) -> u64 {
+        self.rows().div_ceil(ROWS_PER_PIECE)
+    }
 
     /// How many rows there will be, about.
     fn rows(&self) -> u64;

@@ -11,7 +11,7 @@ use tpchgen_arrow::{
     CustomerArrow, LineItemArrow, NationArrow, OrderArrow, PartArrow, PartSuppArrow, RegionArrow, SupplierArrow,
 };
 
-use super::table::{ROWS_PER_PIECE, Table};
+use super::table::Table;
 use super::{Format, GenerateError};
 
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>>;
@@ -64,10 +64,6 @@ impl TpchTable {
 impl Table for TpchTable {
     fn name(&self) -> &'static str {
         self.name
-    }
-
-    fn pieces(&self) -> u64 {
-        self.rows.div_ceil(ROWS_PER_PIECE)
     }
 
     fn rows(&self) -> u64 {

@@ -35,8 +35,7 @@ impl PlanSession {
         environment: BTreeMap<String, String>,
         base_dir: &str,
     ) -> Result<Self, PlanError> {
-        let now = chrono::Utc::now().timestamp_nanos_opt().unwrap_or(0);
-        let settings = QuerySettings::new(slots as usize, options, now);
+        let settings = QuerySettings::new(slots as usize, options);
         let storage = Arc::new(Storage::new(environment));
         let context = settings.planning_context(storage.runtime(&RuntimeEnv::default()))?;
         Ok(Self { context, storage, settings, base_dir: base_dir.into(), names: BTreeSet::new() })

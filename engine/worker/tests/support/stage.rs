@@ -11,7 +11,7 @@ use tandem_proto::v1::{StageDefinition, StageInput, TaskAttempt, WorkerAddress};
 
 /// The stages of `sql` over `partitions` partitions.
 pub(crate) async fn stages(sql: &str, partitions: usize) -> (StageGraph, QuerySettings) {
-    let settings = QuerySettings::new(partitions, &BTreeMap::new(), 0);
+    let settings = QuerySettings::new(partitions, &BTreeMap::new());
     let context = settings.planning_context(Arc::default()).unwrap();
     let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
     let mut builder = GraphBuilder::default();
@@ -30,7 +30,6 @@ pub(crate) fn definition(
         plan: stage.plan.clone(),
         inputs,
         settings: settings.options.clone().into_iter().collect(),
-        query_time_ns: settings.query_time_ns,
         share_plan: stage.share_plan,
         job_name: "test".to_owned(),
         ..StageDefinition::default()
