@@ -28,6 +28,8 @@ pub struct CoordinatorConfig {
     pub tls: Option<TlsFiles>,
     /// The cluster's name, for people. Default `tandem`.
     pub cluster_name: String,
+    /// Slots that jobs are planned for while fewer have joined: a job may come before the workers do. Default 0.
+    pub expected_slots: u32,
     /// Leases, graces and limits.
     pub cluster: ClusterConfig,
 }
@@ -53,6 +55,7 @@ impl Default for CoordinatorConfig {
             token_file: None,
             tls: None,
             cluster_name: "tandem".to_owned(),
+            expected_slots: 0,
             cluster: ClusterConfig::default(),
         }
     }

@@ -107,7 +107,7 @@ impl Coordinator {
     ) -> Result<Self, CoordinatorError> {
         let server = transport::server(&clients)?;
         let addresses = Addresses { grpc: bound(&grpc, config.listen)?, http: bound(&http, config.http)? };
-        let planner = Planner::start().map_err(CoordinatorError::Threads)?;
+        let planner = Planner::start(config.expected_slots).map_err(CoordinatorError::Threads)?;
         let data_dir = config.data_dir.clone();
         let (journal, restored) = tokio::task::spawn_blocking(move || Journal::open(&data_dir))
             .await

@@ -8,7 +8,7 @@ use tandem_coordinator::state::{
     JobPlan, JobState, NodeState, PendingReason, Registration, RestoredCommit, RestoredJob, StagePlan, StagedFile,
     TaskFailure, TaskOutcome, TaskOutput, TaskState, Timestamp, WorkerInfo,
 };
-use tandem_exec::graph::StageRole;
+use tandem_exec::graph::{Divisible, StageRole};
 use tandem_proto::{Epoch, JobId, PartitionId, StageId, Term, WorkerId};
 
 const JOB: JobId = JobId(1);
@@ -127,8 +127,10 @@ fn stage(inputs: &[u32], partitions: u32, role: StageRole) -> StagePlan {
         partitions,
         share_plan: false,
         outputs: 1,
+        divisible: Divisible::default(),
         role,
         deterministic: true,
+        fusion: None,
     }
 }
 

@@ -139,6 +139,8 @@ struct ShuffleReadMessage {
     equal: Vec<EqualMessage>,
     #[prost(message, repeated, tag = "7")]
     constants: Vec<ConstantMessage>,
+    #[prost(uint32, tag = "8")]
+    outputs: u32,
 }
 
 /// Rows of each partition are ordered by these.
@@ -298,6 +300,7 @@ fn encode_read(read: &ShuffleReadExec, converter: &dyn PhysicalProtoConverterExt
         orderings: orderings.collect::<Result<_>>()?,
         equal: equal.collect::<Result<_>>()?,
         constants: constants.collect::<Result<_>>()?,
+        outputs: read.outputs(),
     })
 }
 
@@ -332,7 +335,7 @@ fn decode_read(
     for ordering in &message.orderings {
         equivalences.add_ordering(parse_physical_sort_exprs(&ordering.by, &context, &schema, converter)?);
     }
-    Ok(ShuffleReadExec::new(StageId(message.stage), mode, equivalences, partitioning))
+    Ok(ShuffleReadExec::new(StageId(message.stage), mode, message.outputs, equivalences, partitioning))
 }
 
 fn encode_probe(probe: &ProbeExec, converter: &dyn PhysicalProtoConverterExtension) -> Result<ProbeMessage> {

@@ -13,18 +13,17 @@
 //! stage plan has no exchange inside (but below a recursive query), and any subset of its partitions can be executed alone
 //! unless the stage says `share_plan`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{JoinType, internal_err};
+use datafusion::common::internal_err;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result;
+use datafusion::physical_expr::Partitioning;
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
-use datafusion::physical_expr::{Partitioning, PhysicalExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ExecutionPlanProperties};
-use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
@@ -35,20 +34,41 @@ use datafusion::physical_plan::{ExecutionPlan, ReplaceChildrenOptions, displayab
 use tandem_proto::StageId;
 
 use crate::codec;
-use crate::graph::{Stage, StageGraph, StageRole};
+use crate::divide;
+use crate::fuse::{ExchangedJoin, exchanged_join, fuse};
+use crate::graph::{Divisible, Fusion, Stage, StageGraph, StageRole, Variant};
+use crate::plan::{
+    Plan, any_expression, describe, estimated_rows, hash_outputs, is_broadcast, is_cheap, is_volatile, partitions,
+    read_count, read_stages, shares_state, stage_body, takes_any_rows,
+};
 use crate::shuffle::{ReadMode, ShuffleReadExec};
 use crate::sink::SinkSpec;
 
-type Plan = Arc<dyn ExecutionPlan>;
+/// Stages that one plan may take the place of, itself included.
+const MAX_FUSED: usize = 4;
 
 /// Collects the stages of one query or job.
 #[derive(Debug, Default)]
 pub struct GraphBuilder {
     stages: Vec<Stage>,
+    /// What each stage was made of.
+    sources: Vec<StageSource>,
     /// Exchange stages by their encoded plan: an equal one is read again instead of run again.
     known: HashMap<Bytes, StageId>,
+    /// Stages whose output is read producer by producer.
+    read_each: BTreeSet<StageId>,
     /// Subqueries whose values the plan being cut may use, innermost last.
     subqueries: Vec<ScalarSubqueryScope>,
+}
+
+/// The plans of a stage before they were encoded.
+#[derive(Debug)]
+struct StageSource {
+    plan: Plan,
+    /// Its fused variants, in their order.
+    variants: Vec<Plan>,
+    /// Rows it puts out, as estimated from what is known of the tables.
+    rows: Option<u64>,
 }
 
 /// The subqueries of one `ScalarSubqueryExec`, each already a stage.
@@ -78,8 +98,27 @@ impl GraphBuilder {
     }
 
     /// The stages so far, as a graph.
-    pub fn finish(self) -> StageGraph {
+    pub fn finish(mut self) -> StageGraph {
+        for stage in &mut self.stages {
+            // Who reads output by output expects one per partition.
+            if self.read_each.contains(&stage.id) || stage.role == StageRole::Result {
+                stage.divisible.split_over = None;
+                stage.fusion = None;
+            }
+        }
+        self.keep_shared_stages();
         StageGraph { stages: self.stages }
+    }
+
+    /// A stage that others read too is run anyway: nothing is fused with it.
+    fn keep_shared_stages(&mut self) {
+        let mut readers: BTreeMap<StageId, u32> = BTreeMap::new();
+        for input in self.stages.iter().flat_map(|stage| &stage.inputs) {
+            *readers.entry(*input).or_default() += 1;
+        }
+        for stage in &mut self.stages {
+            stage.fusion.take_if(|fusion| readers.get(&fusion.probe) != Some(&1));
+        }
     }
 
     /// Replaces every exchange of `plan` by a reader of the stage below it.
@@ -115,6 +154,7 @@ impl GraphBuilder {
     }
 
     fn cut_repartition(&mut self, repartition: &RepartitionExec, plan: &Plan) -> Result<Plan> {
+        let rows = estimated_rows(plan);
         let input = self.cut(Arc::clone(repartition.input()))?;
         match repartition.partitioning() {
             Partitioning::Hash(_, 1) => self.gather(input, None),
@@ -122,6 +162,9 @@ impl GraphBuilder {
                 let ordering = plan.output_ordering().cloned();
                 let exchange = replace(Arc::clone(plan), vec![input])?;
                 let read = self.exchange(exchange, ReadMode::Hash)?;
+                if let Some(stage) = read.downcast_ref::<ShuffleReadExec>().map(ShuffleReadExec::stage) {
+                    self.sources[stage.0 as usize - 1].rows = rows;
+                }
                 Ok(match ordering {
                     Some(ordering) if read.output_ordering().is_none() => {
                         Arc::new(SortExec::new(ordering, read).with_preserve_partitioning(true))
@@ -183,7 +226,11 @@ impl GraphBuilder {
             ReadMode::Each => Partitioning::UnknownPartitioning(partitions(&plan)),
         };
         let stage = self.add_stage(plan, StageRole::Exchange, None)?;
-        Ok(Arc::new(ShuffleReadExec::new(stage, mode, equivalences, partitioning)))
+        if mode == ReadMode::Each {
+            self.read_each.insert(stage);
+        }
+        let outputs = self.stages[stage.0 as usize - 1].outputs;
+        Ok(Arc::new(ShuffleReadExec::new(stage, mode, outputs, equivalences, partitioning)))
     }
 
     /// Adds `plan` as a stage, with what it needs of the enclosing subqueries.
@@ -196,6 +243,9 @@ impl GraphBuilder {
         if reusable && let Some(&known) = self.known.get(&encoded) {
             return Ok(known);
         }
+        let deterministic = !volatile && !takes_any_rows(&plan)?;
+        let fusion = if deterministic { self.fusion(&plan, sink)? } else { None };
+        let (fusion, variants) = fusion.unzip();
         let id = StageId(self.stages.len() as u32 + 1);
         if reusable {
             self.known.insert(encoded.clone(), id);
@@ -206,13 +256,45 @@ impl GraphBuilder {
             inputs: read_stages(&plan)?.into_iter().collect(),
             partitions: partitions(&body) as u32,
             share_plan: shares_state(&body)?,
-            deterministic: !volatile && !takes_any_rows(&plan)?,
+            deterministic,
             outputs: hash_outputs(&plan) as u32,
+            divisible: if volatile { Divisible::default() } else { divide::divisible(&body)? },
             role,
             plan: encoded,
             display: displayable(plan.as_ref()).indent(false).to_string(),
+            fusion,
         });
+        self.sources.push(StageSource { plan, variants: variants.unwrap_or_default(), rows: None });
         Ok(id)
+    }
+
+    /// How `plan` may be fused with the stage that makes the probe side of its join.
+    fn fusion(&self, plan: &Plan, sink: Option<&SinkSpec>) -> Result<Option<(Fusion, Vec<Plan>)>> {
+        let Some(ExchangedJoin { build, probe }) = exchanged_join(plan)? else { return Ok(None) };
+        let (stage, source) = (&self.stages[probe.0 as usize - 1], &self.sources[probe.0 as usize - 1]);
+        let read_once = read_count(plan, probe)? == 1;
+        if !read_once || !stage.deterministic || stage.share_plan || !source.plan.is::<RepartitionExec>() {
+            return Ok(None);
+        }
+        let (mut variants, mut plans) = (Vec::new(), Vec::new());
+        for source in std::iter::once(&source.plan).chain(&source.variants).take(MAX_FUSED) {
+            let probe_side = stage_body(source);
+            if partitions(&probe_side) < partitions(&stage_body(plan)) {
+                return Ok(None);
+            }
+            let fused = fuse(plan, &probe_side)?;
+            let body = stage_body(&fused);
+            variants.push(Variant {
+                name: describe(&body),
+                inputs: read_stages(&fused)?.into_iter().collect(),
+                partitions: partitions(&body) as u32,
+                divisible: divide::divisible(&body)?,
+                plan: codec::encode_stage(&fused, sink)?,
+                display: displayable(fused.as_ref()).indent(false).to_string(),
+            });
+            plans.push(fused);
+        }
+        Ok(Some((Fusion { build, probe, probe_rows: source.rows, variants }, plans)))
     }
 
     fn provide_subqueries(&self, plan: Plan) -> Result<Plan> {
@@ -238,139 +320,6 @@ fn uses(plan: &Plan, scope: &ScalarSubqueryScope) -> Result<bool> {
     })
 }
 
-/// Whether running `plan` again could give other rows.
-fn is_volatile(plan: &Plan) -> Result<bool> {
-    any_expression(plan, |root| Ok(datafusion::physical_expr_common::physical_expr::is_volatile(root)))
-}
-
-/// Whether `test` holds for an expression of any operator of `plan`.
-fn any_expression(plan: &Plan, test: impl Fn(&Arc<dyn PhysicalExpr>) -> Result<bool>) -> Result<bool> {
-    plan.exists(|node| {
-        let mut found = false;
-        node.apply_expressions(&mut |root| {
-            found = test(root)?;
-            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-        })?;
-        Ok(found)
-    })
-}
-
-/// Whether `plan` takes some rows of more without an order that says which: rows of several producers arrive in no order.
-fn takes_any_rows(plan: &Plan) -> Result<bool> {
-    plan.exists(|node| {
-        let any = match node.name() {
-            "GlobalLimitExec" | "LocalLimitExec" => {
-                node.children().into_iter().any(|input| input.output_ordering().is_none())
-            }
-            "SortExec" | "SortPreservingMergeExec" => false,
-            _ => node.fetch().is_some() && !node.children().is_empty(),
-        };
-        Ok(any)
-    })
-}
-
-/// The stages that `plan` reads.
-fn read_stages(plan: &Plan) -> Result<BTreeSet<StageId>> {
-    let mut stages = BTreeSet::new();
-    plan.apply(|node| {
-        stages.extend(node.downcast_ref::<ShuffleReadExec>().map(ShuffleReadExec::stage));
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(stages)
-}
-
-/// The part of a stage plan whose partitions are run: without the hash exchange at its top.
-fn stage_body(plan: &Plan) -> Plan {
-    if let Some(exchange) = plan.downcast_ref::<RepartitionExec>() {
-        return Arc::clone(exchange.input());
-    }
-    match plan.downcast_ref::<ScalarSubqueryExec>() {
-        Some(subqueries) => stage_body(subqueries.input()),
-        None => Arc::clone(plan),
-    }
-}
-
-/// How many output partitions each partition of a stage plan writes.
-fn hash_outputs(plan: &Plan) -> usize {
-    if let Some(exchange) = plan.downcast_ref::<RepartitionExec>() {
-        return exchange.partitioning().partition_count();
-    }
-    plan.downcast_ref::<ScalarSubqueryExec>().map_or(1, |subqueries| hash_outputs(subqueries.input()))
-}
-
-/// Whether an operator of `plan` needs all partitions to run on one instance of it.
-fn shares_state(plan: &Plan) -> Result<bool> {
-    plan.exists(|node| {
-        Ok(if let Some(join) = node.downcast_ref::<HashJoinExec>() {
-            let broadcast = *join.partition_mode() == PartitionMode::CollectLeft;
-            join.null_aware || (broadcast && emits_build_rows(*join.join_type()))
-        } else if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
-            emits_build_rows(*join.join_type())
-        } else {
-            node.is::<RecursiveQueryExec>()
-        })
-    })
-}
-
-/// Whether a join of this type puts out rows of its build (left) side that the probe side alone does not decide: then every probe
-/// partition must be known before the last row is.
-pub(crate) fn emits_build_rows(join: JoinType) -> bool {
-    match join {
-        JoinType::Left | JoinType::Full | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => true,
-        JoinType::Inner | JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => false,
-    }
-}
-
-/// Whether `plan` is a join whose first input is read whole by every partition.
-pub(crate) fn is_broadcast(plan: &Plan) -> bool {
-    plan.downcast_ref::<HashJoinExec>().is_some_and(|join| *join.partition_mode() == PartitionMode::CollectLeft)
-        || plan.is::<NestedLoopJoinExec>()
-        || plan.is::<CrossJoinExec>()
-}
-
-/// Whether every task may as well compute `plan` itself: constants, and what is read from an earlier stage.
-fn is_cheap(plan: &Plan) -> bool {
-    match plan.name() {
-        "PlaceholderRowExec" | "EmptyExec" | "ShuffleReadExec" => true,
-        "ProjectionExec" | "GlobalLimitExec" => plan.children().into_iter().all(is_cheap),
-        _ => false,
-    }
-}
-
-fn partitions(plan: &Plan) -> usize {
-    plan.output_partitioning().partition_count()
-}
-
 fn replace(plan: Plan, children: Vec<Plan>) -> Result<Plan> {
     plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-}
-
-/// A short name for people: the operators that say most, from the leaves up.
-fn describe(plan: &Plan) -> String {
-    fn visit(plan: &Plan, words: &mut Vec<&'static str>) {
-        for child in plan.children() {
-            visit(child, words);
-        }
-        let word = match plan.name() {
-            "DataSourceExec" | "ScanExec" => "scan",
-            "ShuffleReadExec" => "read",
-            "AggregateExec" => "aggregate",
-            "HashJoinExec" | "SortMergeJoinExec" | "NestedLoopJoinExec" | "CrossJoinExec" => "join",
-            "SortExec" => "sort",
-            "SortPreservingMergeExec" => "merge",
-            "WindowAggExec" | "BoundedWindowAggExec" => "window",
-            "UnionExec" | "InterleaveExec" => "union",
-            "RecursiveQueryExec" => "recursive",
-            _ => return,
-        };
-        if words.last() != Some(&word) {
-            words.push(word);
-        }
-    }
-    let mut words = Vec::new();
-    visit(plan, &mut words);
-    if words.len() > 1 {
-        words.retain(|word| *word != "read");
-    }
-    if words.is_empty() { "values".to_owned() } else { words.join(", ") }
 }

@@ -32,12 +32,61 @@ pub struct Stage {
     pub deterministic: bool,
     /// Output partitions that each plan partition writes: more than 1 only for a hash exchange.
     pub outputs: u32,
+    /// How else than one task per partition the work may be divided.
+    pub divisible: Divisible,
     /// What becomes of the output.
     pub role: StageRole,
     /// The encoded plan; opaque outside this crate.
     pub plan: Bytes,
     /// The plan as `EXPLAIN` shows it.
     pub display: String,
+    /// How else it may get the same rows, if the smaller side of a join turns out small.
+    pub fusion: Option<Fusion>,
+}
+
+/// Other plans of a stage, for when the build side of its innermost join is small: then every task reads all of that, and
+/// the probe side need not be exchanged. Its stage is not run; its plan is part of the fused one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fusion {
+    /// The stage that makes the build side. Decides by its size.
+    pub build: StageId,
+    /// The stage that makes the probe side, which nothing else reads.
+    pub probe: StageId,
+    /// Rows of the probe side, estimated when the query was planned.
+    pub probe_rows: Option<u64>,
+    /// At place 0 the plan that is fused with that of the probe stage, at place `n` the one that is fused with the probe stage's
+    /// own variant `n - 1`.
+    pub variants: Vec<Variant>,
+}
+
+/// A fused plan of a stage. Replaces all that it has too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variant {
+    /// See [`Stage::name`].
+    pub name: String,
+    /// See [`Stage::inputs`].
+    pub inputs: Vec<StageId>,
+    /// See [`Stage::partitions`].
+    pub partitions: u32,
+    /// See [`Stage::divisible`].
+    pub divisible: Divisible,
+    /// See [`Stage::plan`].
+    pub plan: Bytes,
+    /// See [`Stage::display`].
+    pub display: String,
+}
+
+/// How the work of a stage may be divided once the sizes of its inputs are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Divisible {
+    /// The inputs of which partition `p` reads column `p`, when nothing else decides how much a partition has to do:
+    /// partitions that read little may share a task. Otherwise empty.
+    pub sized_by: Vec<StageId>,
+    /// The one of them of which several tasks may each read the column of some producers, when a partition of it is far
+    /// larger than others: each of its rows goes through the stage on its own.
+    pub split_over: Option<StageId>,
+    /// The inputs of which partition `p` reads all that partition `p` has put out: it is best run where that is.
+    pub paired: Vec<StageId>,
 }
 
 /// What becomes of a stage's output.
@@ -49,6 +98,22 @@ pub enum StageRole {
     Result,
     /// Its tasks wrote staged files of the sink with this name.
     Sink(String),
+}
+
+impl Stage {
+    /// The encoded plan that is fused with `depth` stages below it; 0 is its own.
+    pub fn plan_at(&self, depth: u32) -> &Bytes {
+        self.variant(depth).map_or(&self.plan, |variant| &variant.plan)
+    }
+
+    /// The same plan as `EXPLAIN` shows it.
+    pub fn display_at(&self, depth: u32) -> &str {
+        self.variant(depth).map_or(&self.display, |variant| &variant.display)
+    }
+
+    fn variant(&self, depth: u32) -> Option<&Variant> {
+        self.fusion.as_ref()?.variants.get((depth as usize).checked_sub(1)?)
+    }
 }
 
 impl StageGraph {

@@ -6,9 +6,12 @@
 
 pub mod codec;
 pub mod cutter;
+mod divide;
 pub mod error;
+mod fuse;
 pub mod graph;
 mod partition;
+mod plan;
 pub mod probe;
 pub mod scope;
 pub mod session;

@@ -30,9 +30,7 @@ use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 
-use crate::cutter::is_broadcast;
-
-type Plan = Arc<dyn ExecutionPlan>;
+use crate::plan::{Plan, is_broadcast, partitions};
 
 /// A plan narrowed to one partition.
 #[derive(Debug)]
@@ -140,10 +138,6 @@ fn is_pipelined(plan: &Plan) -> bool {
         .per_child_distributions()
         .all(|distribution| !matches!(distribution, datafusion::physical_expr::Distribution::SinglePartition))
         && !matches!(plan.name(), "SortPreservingMergeExec" | "CoalescePartitionsExec" | "RecursiveQueryExec")
-}
-
-fn partitions(plan: &Plan) -> usize {
-    plan.output_partitioning().partition_count()
 }
 
 /// Shows one partition of a leaf as if the leaf had no other.

@@ -15,8 +15,8 @@ use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use serde::{Deserialize, Serialize};
 
-use crate::cutter::emits_build_rows;
 use crate::error::PlanError;
+use crate::plan::emits_build_rows;
 use crate::probe;
 
 /// What differs from DataFusion's defaults, because partitions of one plan run in different processes.

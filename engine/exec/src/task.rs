@@ -9,6 +9,7 @@
 //! Dropping the future of [`run_task`] cancels the attempt; nothing of its output is then visible.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -33,7 +34,7 @@ use crate::error::{PlanError, TaskError};
 use crate::partition::{PartitionPlan, select};
 use crate::scope::TaskScope;
 use crate::session::QuerySettings;
-use crate::shuffle::{FetchRemote, InputLocations, Producer, TaskInputs};
+use crate::shuffle::{FetchRemote, InputLocations, InputSlice, Producer, TaskInputs};
 use crate::sink;
 use crate::source::pin_file_scans;
 use crate::storage::Storage;
@@ -134,6 +135,39 @@ fn locations(input: v1::StageInput) -> Result<(StageId, InputLocations), TaskErr
     Ok((StageId(input.stage), InputLocations { workers, producers }))
 }
 
+/// What of a stage one attempt runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskWork {
+    /// Partitions of the stage plan.
+    pub partitions: Vec<u32>,
+    /// The number under which the first of them keeps its output; the next takes the next number.
+    pub first_output: u32,
+    /// Of this input only a part is read.
+    pub slice: Option<InputSlice>,
+}
+
+impl TaskWork {
+    /// Whole partitions, each of which keeps its output under its own number.
+    pub fn whole(partitions: Range<u32>) -> Self {
+        Self { first_output: partitions.start, partitions: partitions.collect(), slice: None }
+    }
+
+    /// The numbers of its outputs.
+    pub fn outputs(&self) -> Range<u32> {
+        self.first_output..self.first_output.saturating_add(self.partitions.len() as u32)
+    }
+}
+
+impl From<v1::LaunchTask> for TaskWork {
+    fn from(message: v1::LaunchTask) -> Self {
+        let slice = message.slice.map(|slice| InputSlice {
+            stage: StageId(slice.stage),
+            producers: slice.first_producer..slice.end_producer,
+        });
+        Self { partitions: message.partitions, first_output: message.first_output, slice }
+    }
+}
+
 /// Rows and bytes that a running task has put out so far.
 #[derive(Debug, Default)]
 pub struct TaskProgress {
@@ -153,7 +187,7 @@ impl TaskProgress {
     }
 }
 
-/// Runs `partitions` of a stage for one attempt.
+/// Runs `work` of a stage for one attempt.
 ///
 /// # Errors
 /// See [`TaskError`]; after an error nothing of the attempt's output is visible.
@@ -161,29 +195,28 @@ pub async fn run_task(
     environment: &TaskEnvironment,
     stage: &LoadedStage,
     attempt: v1::TaskAttempt,
-    partitions: &[u32],
+    work: &TaskWork,
     progress: &Arc<TaskProgress>,
 ) -> Result<v1::TaskFinished, TaskError> {
     let start = Instant::now();
-    let task = Task::new(environment, stage, attempt, progress);
+    let task = Task::new(environment, stage, attempt, work, progress);
+    let parts = || work.partitions.iter().map(|&partition| partition as usize).zip(work.outputs());
     let mut summary = OutputSummary::default();
     let mut operators = OperatorTotals::default();
     if stage.share_plan {
         let StagePlan { plan, output } = task.load()?;
-        let mut running: FuturesUnordered<_> = partitions
-            .iter()
-            .map(|&partition| task.run_partition(&plan, &output, partition as usize, partition))
-            .collect();
+        let mut running: FuturesUnordered<_> =
+            parts().map(|(partition, number)| task.run_partition(&plan, &output, partition, number)).collect();
         while let Some(output) = running.next().await {
             add_summary(&mut summary, &output?);
         }
         drop(running);
         operators.add(&plan, &whole_plan(&plan));
     } else {
-        for &partition in partitions {
+        for (partition, number) in parts() {
             let StagePlan { plan, output } = task.load()?;
-            let PartitionPlan { plan, nodes } = select(&plan, partition as usize, task.options())?;
-            add_summary(&mut summary, &task.run_partition(&plan, &output, 0, partition).await?);
+            let PartitionPlan { plan, nodes } = select(&plan, partition, task.options())?;
+            add_summary(&mut summary, &task.run_partition(&plan, &output, 0, number).await?);
             operators.add(&plan, &nodes);
         }
     }
@@ -222,6 +255,7 @@ impl<'a> Task<'a> {
         environment: &'a TaskEnvironment,
         stage: &'a LoadedStage,
         attempt: v1::TaskAttempt,
+        work: &TaskWork,
         progress: &'a Arc<TaskProgress>,
     ) -> Self {
         let scope = Arc::new(TaskScope::new(attempt, Arc::clone(&stage.storage)));
@@ -231,6 +265,7 @@ impl<'a> Task<'a> {
             store: Arc::clone(&environment.store),
             remote: Arc::clone(&environment.remote),
             stages: stage.inputs.iter().map(|(id, locations)| (*id, locations.clone())).collect(),
+            slice: work.slice.clone(),
             traffic: Default::default(),
         });
         let context = stage.attempt_context(&scope, &inputs);
@@ -248,26 +283,26 @@ impl<'a> Task<'a> {
         self.context.session_config().options()
     }
 
-    /// Executes partition `index` of `plan`, which is partition `partition` of the stage.
+    /// Executes partition `index` of `plan` and keeps what comes out as output `number`.
     async fn run_partition(
         &self,
         plan: &Arc<dyn ExecutionPlan>,
         output: &StageOutput,
         index: usize,
-        partition: u32,
+        number: u32,
     ) -> Result<OutputSummary, TaskError> {
         let batches = plan.execute(index, Arc::clone(&self.context))?;
         match output {
             StageOutput::Sink(spec) => {
                 let progress = Arc::clone(self.progress);
                 let batches = observe(batches, move |batch| progress.add(batch));
-                sink::write_partition(spec, partition, batches, &self.scope, &self.context).await?;
+                sink::write_partition(spec, number, batches, &self.scope, &self.context).await?;
                 Ok(OutputSummary::default())
             }
-            StageOutput::Whole => self.keep(partition, batches, None).await,
+            StageOutput::Whole => self.keep(number, batches, None).await,
             StageOutput::Hash { keys, outputs } => {
                 let partitioner = BatchPartitioner::new_hash_partitioner(keys.clone(), *outputs, Time::default())?;
-                self.keep(partition, batches, Some((partitioner, *outputs))).await
+                self.keep(number, batches, Some((partitioner, *outputs))).await
             }
         }
     }
@@ -275,7 +310,7 @@ impl<'a> Task<'a> {
     /// Puts all batches of one partition into the store.
     async fn keep(
         &self,
-        partition: u32,
+        number: u32,
         mut batches: SendableRecordBatchStream,
         mut partitioner: Option<(BatchPartitioner, usize)>,
     ) -> Result<OutputSummary, TaskError> {
@@ -283,7 +318,7 @@ impl<'a> Task<'a> {
         let key = OutputKey {
             job: JobId(job),
             stage: StageId(stage),
-            partition: PartitionId(partition),
+            partition: PartitionId(number),
             attempt: Attempt(attempt),
         };
         let outputs = partitioner.as_ref().map_or(1, |(_, outputs)| *outputs);

@@ -33,6 +33,9 @@ pub(super) struct CoordinatorArgs {
     /// The cluster's name, for people
     #[arg(long, default_value = "tandem")]
     cluster_name: String,
+    /// Plan jobs for so many slots while fewer have joined
+    #[arg(long, value_name = "SLOTS", default_value_t = 0)]
+    expect_slots: u32,
     /// The listening sockets are this process's standard input and output
     #[arg(long, hide = true)]
     inherit_listeners: bool,
@@ -68,6 +71,7 @@ fn config(args: CoordinatorArgs, settings: &Settings) -> CoordinatorConfig {
         token_file: settings.token_file().map(ToOwned::to_owned),
         tls: args.tls_cert.zip(args.tls_key).map(|(cert, key)| TlsFiles { cert, key, ca }),
         cluster_name: args.cluster_name,
+        expected_slots: args.expect_slots,
         ..CoordinatorConfig::default()
     }
 }

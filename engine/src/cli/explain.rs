@@ -50,6 +50,10 @@ pub(super) fn print_stages(format: OutputFormat, stages: Vec<StageStatus>, ran: 
     }
     let mut out = std::io::stdout().lock();
     for stage in &stages {
+        if stage.taken_over_by > 0 {
+            writeln!(out, "stage {}: {}: taken over by stage {}", stage.stage, stage.name, stage.taken_over_by)?;
+            continue;
+        }
         writeln!(out, "{}", heading(stage, ran))?;
         for line in annotated_plan(stage) {
             writeln!(out, "  {line}")?;

@@ -116,6 +116,7 @@ impl Commands {
         command.args(["coordinator", "--inherit-listeners"]);
         command.arg("--data-dir").arg(self.folder.journal());
         command.arg("--token-file").arg(self.folder.token_file());
+        command.args(["--expect-slots", &self.shape.slots().to_string()]);
         command.arg(SUPERVISOR_FLAG).arg(std::process::id().to_string());
         let (grpc, http) = listeners.for_child()?;
         command.stdin(grpc).stdout(http);

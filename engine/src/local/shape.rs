@@ -18,6 +18,13 @@ pub(crate) struct ClusterShape {
     pub(crate) memory_bytes: u64,
 }
 
+impl ClusterShape {
+    /// Slots of all workers.
+    pub(crate) fn slots(&self) -> u32 {
+        self.workers.saturating_mul(self.cpus)
+    }
+}
+
 /// An even share of half of what this machine, or the container around this process, has.
 pub(crate) fn default_memory_bytes(workers: u32) -> u64 {
     let available = [machine_memory_bytes(), container_memory_bytes()].into_iter().flatten().min();

@@ -37,6 +37,12 @@ impl Progress {
         match self {
             Self::Bars { bars, stages } => {
                 for stage in &status.stages {
+                    if stage.taken_over_by > 0 {
+                        if let Some(bar) = stages.remove(&stage.stage) {
+                            bars.remove(&bar);
+                        }
+                        continue;
+                    }
                     let bar = stages.entry(stage.stage).or_insert_with(|| bars.add(stage_bar(stage)));
                     bar.set_length(u64::from(stage.tasks));
                     bar.set_position(u64::from(stage.finished));

@@ -125,6 +125,9 @@ pub(crate) struct StageView {
     ended_ms: i64,
     #[serde(skip_serializing_if = "String::is_empty")]
     pending_reason: String,
+    /// The stage that does its work in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taken_over_by: Option<u32>,
     #[serde(skip_serializing_if = "String::is_empty")]
     plan: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -156,6 +159,7 @@ impl From<v1::StageStatus> for StageView {
             started_ms: stage.started_ms,
             ended_ms: stage.ended_ms,
             pending_reason: stage.pending_reason,
+            taken_over_by: Some(stage.taken_over_by).filter(|stage| *stage > 0),
             plan: stage.plan,
             operators: stage.operators.into_iter().map(OperatorView::from).collect(),
         }
@@ -184,7 +188,7 @@ impl Record for StageView {
             format_count(self.rows),
             format_bytes(self.bytes),
             between(self.started_ms, self.ended_ms),
-            self.pending_reason.clone(),
+            self.taken_over_by.map_or_else(|| self.pending_reason.clone(), |by| format!("taken over by stage {by}")),
         ]
     }
 }

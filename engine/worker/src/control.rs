@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -152,7 +153,7 @@ impl Desk {
                     task.cancel();
                 }
             }
-            Action::DropAttempt(id, partitions) => self.drop_attempt(id, &partitions),
+            Action::DropAttempt(id, outputs) => self.drop_attempt(id, outputs),
             Action::DropStage(job, stage) => self.control.board.store.drop_stage(job, stage),
             Action::DropJob(job) => {
                 self.control.stages.drop_job(job);
@@ -171,8 +172,8 @@ impl Desk {
         }
     }
 
-    fn drop_attempt(&self, id: AttemptId, partitions: &[u32]) {
-        for &partition in partitions {
+    fn drop_attempt(&self, id: AttemptId, outputs: Range<u32>) {
+        for partition in outputs {
             let AttemptId { task, attempt } = id;
             let key = OutputKey { job: task.job, stage: task.stage, partition: PartitionId(partition), attempt };
             self.control.board.store.drop_output(key);

@@ -94,7 +94,7 @@ impl Runner {
 }
 
 async fn run_to_end(shared: Arc<Shared>, launch: Launch, cancel: CancellationToken, progress: Arc<TaskProgress>) {
-    debug!(partitions = ?launch.partitions, inputs_version = launch.inputs_version, "task attempt started");
+    debug!(partitions = ?launch.work.partitions, inputs_version = launch.inputs_version, "task attempt started");
     let outcome = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(cancelled()),
@@ -102,7 +102,7 @@ async fn run_to_end(shared: Arc<Shared>, launch: Launch, cancel: CancellationTok
     };
     log(&outcome);
     shared.metrics.task_ended(&outcome);
-    let end = TaskEnd { id: launch.id, partitions: launch.partitions, outcome };
+    let end = TaskEnd { id: launch.id, outputs: launch.work.outputs(), outcome };
     if shared.ends.send(end).await.is_err() {
         debug!("the worker stopped before this attempt could be reported");
     }
@@ -110,7 +110,7 @@ async fn run_to_end(shared: Arc<Shared>, launch: Launch, cancel: CancellationTok
 
 async fn run(shared: &Shared, launch: &Launch, progress: &Arc<TaskProgress>) -> Result<TaskFinished, TaskError> {
     let stage = shared.stages.get(launch.id.task.job, launch.id.task.stage, launch.inputs_version).await?;
-    run_task(&shared.environment, &stage, launch.id.into(), &launch.partitions, progress).await
+    run_task(&shared.environment, &stage, launch.id.into(), &launch.work, progress).await
 }
 
 /// A panic is the task's own failure: its worker and other tasks go on.

@@ -15,8 +15,10 @@ mod ledger;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
+use tandem_exec::task::TaskWork;
 use tandem_proto::v1::coordinator_message::Message as FromCoordinator;
 use tandem_proto::v1::worker_message::Message as ToCoordinator;
 use tandem_proto::v1::{self, CoordinatorMessage, FailureKind, TaskFailed, TaskFinished, WorkerMessage};
@@ -51,8 +53,8 @@ impl From<AttemptId> for v1::TaskAttempt {
 pub(crate) struct Launch {
     /// Which one.
     pub(crate) id: AttemptId,
-    /// The partitions of the stage plan it runs.
-    pub(crate) partitions: Vec<u32>,
+    /// What of the stage it runs.
+    pub(crate) work: TaskWork,
     /// The version of the stage's input locations it must use.
     pub(crate) inputs_version: u32,
 }
@@ -62,8 +64,8 @@ pub(crate) struct Launch {
 pub(crate) struct TaskEnd {
     /// Which one.
     pub(crate) id: AttemptId,
-    /// The partitions it ran; with `id`, the name of its output.
-    pub(crate) partitions: Vec<u32>,
+    /// The numbers of its outputs; with `id`, their names.
+    pub(crate) outputs: Range<u32>,
     /// How it ended.
     pub(crate) outcome: Result<TaskFinished, TaskFailed>,
 }
@@ -111,8 +113,8 @@ pub(crate) enum Action {
     Start(Launch),
     /// Stop this; it will end soon.
     Cancel(AttemptId),
-    /// Forget the output of one attempt.
-    DropAttempt(AttemptId, Vec<u32>),
+    /// Forget these outputs of one attempt.
+    DropAttempt(AttemptId, Range<u32>),
     /// Forget all output of a stage.
     DropStage(JobId, StageId),
     /// Forget all that belongs to a job.
@@ -301,7 +303,7 @@ impl WorkerState {
             return Vec::new();
         }
         self.running.insert(id, Fate::Wanted);
-        vec![Action::Start(Launch { id, partitions: message.partitions, inputs_version: message.inputs_version })]
+        vec![Action::Start(Launch { id, inputs_version: message.inputs_version, work: message.into() })]
     }
 
     fn cancel(&mut self, id: AttemptId) -> Vec<Action> {
@@ -334,7 +336,7 @@ impl WorkerState {
     }
 
     fn ended(&mut self, end: TaskEnd) -> Vec<Action> {
-        let TaskEnd { id, partitions, outcome } = end;
+        let TaskEnd { id, outputs, outcome } = end;
         let Some(fate) = self.running.remove(&id) else { return Vec::new() };
         if fate != Fate::Orphaned {
             self.ended.insert(id);
@@ -342,7 +344,7 @@ impl WorkerState {
         match (fate, outcome) {
             (Fate::Orphaned, Ok(_)) => {
                 let reported = self.report(id, v1::task_report::Outcome::Failed(cancelled()));
-                [Action::DropAttempt(id, partitions)].into_iter().chain(reported).collect()
+                [Action::DropAttempt(id, outputs)].into_iter().chain(reported).collect()
             }
             (Fate::Wanted | Fate::Cancelled, Ok(finished)) => {
                 self.held.insert(id, finished.clone());

@@ -106,12 +106,13 @@ impl ClusterService for ClusterRpc {
     async fn get_stage(&self, request: Request<v1::GetStageRequest>) -> Result<Response<Chunks>, Status> {
         let v1::GetStageRequest { worker: _, job, stage, inputs_version } = request.into_inner();
         let (job, stage) = (JobId(job), StageId(stage));
-        let (planned, inputs) = self
+        let (planned, fused, inputs) = self
             .handle
             .look(move |seen| {
                 let inputs = seen.cluster.stage_inputs(job, stage, inputs_version)?;
                 let planned = seen.jobs.get(job).and_then(|entry| entry.planned.clone());
-                planned.map(|planned| (planned, inputs)).ok_or(InputsError::NoSuchJob(job))
+                let fused = seen.cluster.fused(job, stage);
+                planned.map(|planned| (planned, fused, inputs)).ok_or(InputsError::NoSuchJob(job))
             })
             .await?
             .map_err(no_inputs)?;
@@ -120,7 +121,7 @@ impl ClusterService for ClusterRpc {
             .stages
             .get((stage.0 as usize).wrapping_sub(1))
             .ok_or_else(|| no_inputs(InputsError::NoSuchStage(job, stage)))?;
-        let encoded = wire::stage_definition(&planned, plan, inputs).encode_to_vec();
+        let encoded = wire::stage_definition(&planned, plan, fused, inputs).encode_to_vec();
         Ok(Response::new(Box::pin(tokio_stream::iter(chunks(encoded.into()).map(Ok)))))
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tandem_exec::graph::Stage;
 use tandem_jobs::planned::PlannedJob;
 use tandem_proto::JobId;
 use tokio::sync::watch;
@@ -95,8 +96,14 @@ fn face_of(planned: &PlannedJob) -> JobFace {
     JobFace {
         result_schema: planned.result.as_ref().map(|result| Bytes::from(result.schema_ipc.clone())).unwrap_or_default(),
         result_stage: planned.result.as_ref().map(|result| result.stage),
-        plans: planned.graph.stages.iter().map(|stage| stage.display.clone()).collect(),
+        plans: planned.graph.stages.iter().map(displays).collect(),
     }
+}
+
+/// How the plans of a stage are shown, by how many others it takes over.
+fn displays(stage: &Stage) -> Vec<String> {
+    let variants = stage.fusion.iter().flat_map(|fusion| &fusion.variants).map(|variant| variant.display.clone());
+    std::iter::once(stage.display.clone()).chain(variants).collect()
 }
 
 impl JobTable {

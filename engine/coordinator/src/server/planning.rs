@@ -23,11 +23,13 @@ pub(crate) struct Planner {
     /// Present until the planner is dropped.
     runtime: Option<Runtime>,
     permits: Semaphore,
+    /// Jobs are planned for at least so many slots.
+    expected_slots: u32,
 }
 
 impl Planner {
-    /// Starts the threads.
-    pub(crate) fn start() -> io::Result<Self> {
+    /// Starts the threads. Workers with `expected_slots` slots will join.
+    pub(crate) fn start(expected_slots: u32) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .max_blocking_threads(MAX_BLOCKING_THREADS)
@@ -35,14 +37,14 @@ impl Planner {
             .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()?;
-        Ok(Self { runtime: Some(runtime), permits: Semaphore::new(CONCURRENCY) })
+        Ok(Self { runtime: Some(runtime), permits: Semaphore::new(CONCURRENCY), expected_slots })
     }
 
-    /// Plans `spec` for a cluster of so many slots. When the caller goes away, planning stops.
+    /// Plans `spec` for a cluster that has so many slots now. When the caller goes away, planning stops.
     pub(crate) async fn plan(&self, spec: JobSpec, slots: u32) -> Result<PlannedJob, PlanFailure> {
         let _permit = self.permits.acquire().await.map_err(|_| PlanFailure::Stopping)?;
         let runtime = self.runtime.as_ref().ok_or(PlanFailure::Stopping)?;
-        let shape = ClusterShape { slots: slots.max(1) };
+        let shape = ClusterShape { slots: slots.max(self.expected_slots).max(1) };
         let mut planning = tokio::task::JoinSet::new();
         planning.spawn_on(async move { planner::plan(&spec, &shape).await }, runtime.handle());
         match planning.join_next().await {

@@ -1,8 +1,10 @@
 //! What the shell must do, and which of it the journal must remember. Performed in order, after the event was handled.
 
 use serde::{Deserialize, Serialize};
+use tandem_exec::task::TaskWork;
 use tandem_proto::{Attempt, Epoch, JobId, StageId, WorkerId};
 
+use super::division::Division;
 use super::reason::JobOutcome;
 use super::report::{AttemptId, OperatorMetrics, RowCount, StagedFile};
 use super::time::Timestamp;
@@ -42,8 +44,8 @@ pub enum Action {
         epoch: Epoch,
         /// The attempt.
         attempt: AttemptId,
-        /// The plan partitions it runs.
-        partitions: Vec<u32>,
+        /// What it runs.
+        work: TaskWork,
         /// The input locations it must use: [`Cluster::stage_inputs`](super::Cluster::stage_inputs).
         inputs_version: u32,
     },
@@ -161,6 +163,28 @@ pub enum Fact {
         /// Files staged for a sink, in order of the tasks.
         files: Vec<StagedFile>,
     },
+    /// It was decided how many others a stage takes over, before any of its tasks was launched.
+    StageFused {
+        /// The job.
+        job: JobId,
+        /// The stage.
+        stage: StageId,
+        /// How many.
+        depth: u32,
+        /// Attempts below this number were launched without knowing.
+        first_attempt: u32,
+    },
+    /// It was decided how a stage is divided over tasks, before any of them was launched.
+    StageDivided {
+        /// The job.
+        job: JobId,
+        /// The stage.
+        stage: StageId,
+        /// How.
+        division: Division,
+        /// Attempts below this number belong to no task of this division.
+        first_attempt: u32,
+    },
     /// What a stage had put out does not count any more: its input was made again and is not deterministic.
     StageReopened {
         /// The job.
@@ -213,6 +237,8 @@ impl Fact {
             Self::WorkerJoined { .. } | Self::WorkerGone { .. } => None,
             Self::JobStarted { job, .. }
             | Self::StageFinished { job, .. }
+            | Self::StageFused { job, .. }
+            | Self::StageDivided { job, .. }
             | Self::StageReopened { job, .. }
             | Self::JobRetried { job, .. }
             | Self::JobEnded { job, .. }

@@ -3,24 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tandem_proto::{JobId, StageId, TaskId, WorkerId};
+use tandem_proto::{JobId, TaskId, WorkerId};
 
-use super::action::Action;
 use super::cluster::Cluster;
 use super::job::Job;
 use super::placement::{self, Demand, Offer, Problem, Wish};
 use super::queue::Taken;
-use super::stage::Stage;
-use super::task::TaskState;
 use super::timers::Timer;
 use super::workers::{Lease, LeaseState, Workers};
-
-/// Locality is looked at when the input is on no more workers than this; beyond, no worker holds much of it.
-const LOCAL_WORKERS: usize = 8;
-/// A worker is preferred when it holds this share of a task's input, in percent.
-const LOCAL_PERCENT: u64 = 40;
-/// Cells of the size tables that are looked at for one stage.
-const LOCAL_CELLS: usize = 1 << 18;
 
 impl Cluster {
     /// Places tasks until slots, tasks or the batch run out.
@@ -58,6 +48,7 @@ impl Cluster {
         let mut offers: BTreeMap<WorkerId, u32> = self.workers.with_free_slots().take(slots as usize).collect();
         let mut wishes = Vec::new();
         for (&(id, _), share) in demands.iter().zip(placement::shares(slots, &only)) {
+            self.with_job(id, |job, cx| job.divide_runnable(cx));
             if let Some(job) = self.jobs.get_mut(&id).filter(|_| share > 0) {
                 unplaceable.insert(id);
                 job.take_wishes(share as usize, &self.workers, &mut offers, &mut wishes);
@@ -93,9 +84,7 @@ impl Cluster {
         let launched = self.with_job(task.job, |job, cx| {
             job.served = served;
             let attempt = job.launch(cx, task.stage, task.index, id);
-            let inputs_version = job.stage(task.stage).inputs_version;
-            let partitions = job.plan.stage(task.stage)?.partitions_of(task.index).collect();
-            cx.out.actions.push(Action::Launch { worker: id, epoch, attempt, partitions, inputs_version });
+            cx.out.actions.push(job.launch_action(id, epoch, attempt));
             Some(attempt)
         });
         if let Some(attempt) = launched {
@@ -138,49 +127,4 @@ impl Job {
             }));
         }
     }
-
-    /// Sorts the pending tasks of a stage by the worker that holds most of their input.
-    fn arrange(&mut self, id: StageId) {
-        let preferences = self.preferences(id);
-        let stage = self.stage_mut(id);
-        stage.arranged = Some(stage.inputs_version);
-        if stage.inputs.is_empty() {
-            return;
-        }
-        stage.queue.arrange(|index| preferences.get(index as usize).copied().flatten());
-    }
-
-    /// For each task the worker that holds most of its input, if one stands out. Empty when none does.
-    fn preferences(&self, id: StageId) -> Vec<Option<WorkerId>> {
-        let stage = self.stage(id);
-        let tasks = stage.tasks.len();
-        // A task of several reads one column of a table that has a column for each, and of the others nobody knows what.
-        let tells = |input: &&Stage| tasks == 1 || input.sizes.outputs() == tasks;
-        let inputs: Vec<_> = stage.inputs.iter().map(|&input| self.stage(input)).filter(tells).collect();
-        let cells: usize = inputs.iter().map(|input| input.tasks.len() * input.sizes.outputs()).sum();
-        if cells > LOCAL_CELLS {
-            return Vec::new();
-        }
-        let mut bytes: BTreeMap<WorkerId, Vec<u64>> = BTreeMap::new();
-        for input in inputs {
-            for (index, task) in input.tasks.iter().enumerate() {
-                let TaskState::Held { worker, .. } = task.state else { continue };
-                let sums = bytes.entry(worker).or_insert_with(|| vec![0; tasks]);
-                for (column, size) in input.sizes.row(index as u32).enumerate() {
-                    sums[if tasks == 1 { 0 } else { column }] += size;
-                }
-            }
-            if bytes.len() > LOCAL_WORKERS {
-                return Vec::new();
-            }
-        }
-        (0..tasks).map(|task| stands_out(&bytes, task)).collect()
-    }
-}
-
-/// The worker with the most bytes for a task, if that is a good part of all of them.
-fn stands_out(bytes: &BTreeMap<WorkerId, Vec<u64>>, task: usize) -> Option<WorkerId> {
-    let total: u64 = bytes.values().map(|sums| sums[task]).sum();
-    let (&worker, sums) = bytes.iter().max_by_key(|(_, sums)| sums[task])?;
-    (sums[task] > 0 && sums[task].saturating_mul(100) >= total.saturating_mul(LOCAL_PERCENT)).then_some(worker)
 }

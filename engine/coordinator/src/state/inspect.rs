@@ -4,6 +4,7 @@
 use tandem_proto::{Attempt, JobId, PartitionId, StageId, TaskId, WorkerId};
 
 use super::cluster::Cluster;
+use super::division::Division;
 use super::job::{Job, Origin, Phase};
 use super::reason::{JobOutcome, PendingReason};
 use super::report::{AttemptId, OperatorMetrics};
@@ -31,7 +32,7 @@ impl Cluster {
     pub fn tasks(&self, job: JobId) -> Option<Vec<TaskView>> {
         let job = self.jobs.get(&job)?;
         let mut tasks: Vec<_> = job.past.iter().map(view_past).collect();
-        for id in job.plan.stage_ids() {
+        for id in job.plan.stage_ids().filter(|&id| job.taken_over_by(id).is_none()) {
             let stage = job.stage(id);
             let views = stage.tasks.iter().zip(0..).map(|(task, index)| self.view_task(job, id, index, task));
             tasks.extend(views);
@@ -77,6 +78,18 @@ impl Cluster {
         Ok(live.stage(stage).inputs.iter().map(|&input| self.locate(live, input)).collect())
     }
 
+    /// How many other stages a stage takes over.
+    pub fn fused(&self, job: JobId, stage: StageId) -> u32 {
+        let known = self.jobs.get(&job).filter(|job| job.plan.stage(stage).is_some());
+        known.map_or(0, |job| job.stage(stage).fused.depth())
+    }
+
+    /// How a stage is divided over tasks.
+    pub fn division(&self, job: JobId, stage: StageId) -> Option<&Division> {
+        let known = self.jobs.get(&job).filter(|job| job.plan.stage(stage).is_some())?;
+        Some(&known.stage(stage).division)
+    }
+
     fn locate(&self, job: &Job, id: StageId) -> StageInput {
         let stage = job.stage(id);
         let holders: Vec<WorkerId> = stage.holders().into_iter().collect();
@@ -84,7 +97,7 @@ impl Cluster {
         for (task, index) in stage.tasks.iter().zip(0..) {
             let (worker, attempt) = task.state.accepted().unwrap_or((WorkerId(0), Attempt(0)));
             let place = holders.binary_search(&worker).unwrap_or_default() as u32;
-            for _ in job.plan.stage(id).into_iter().flat_map(|plan| plan.partitions_of(index)) {
+            for _ in stage.division.outputs_of(index) {
                 input.worker_of.push(place);
                 input.attempt_of.push(attempt.0);
             }
@@ -130,11 +143,13 @@ impl Cluster {
 
     fn view_stage(&self, job: &Job, id: StageId, operators: Vec<OperatorMetrics>) -> StageView {
         let stage = job.stage(id);
-        let waits = stage.pending() > 0 && stage.running() == 0;
+        let taken_over_by = job.taken_over_by(id);
+        let (tasks, pending) = if taken_over_by.is_some() { (0, 0) } else { (stage.len(), stage.pending()) };
+        let waits = pending > 0 && stage.running() == 0;
         StageView {
             stage: id,
-            tasks: stage.len(),
-            pending: stage.pending(),
+            tasks,
+            pending,
             running: stage.running(),
             finished: stage.finished(),
             failed_attempts: stage.failed_attempts,
@@ -144,6 +159,8 @@ impl Cluster {
             ended: stage.ended,
             pending_reason: (waits && !job.is_ended()).then(|| self.why_stage_waits(job, stage)),
             operators,
+            fused: stage.fused.depth(),
+            taken_over_by,
         }
     }
 
@@ -184,7 +201,7 @@ impl Cluster {
         for (task, index) in stage.tasks.iter().zip(0..).filter(|_| settled) {
             let task::TaskState::Held { worker, attempt } = task.state else { continue };
             let data_address = self.address(worker);
-            for partition in job.plan.stage(id).into_iter().flat_map(|plan| plan.partitions_of(index)) {
+            for partition in stage.division.outputs_of(index) {
                 let (partition, data_address) = (PartitionId(partition), data_address.clone());
                 results.push(ResultPartition { partition, attempt, worker, data_address });
             }
@@ -212,6 +229,9 @@ impl Cluster {
         if let Some(&input) = stage.inputs.iter().find(|&&input| !job.stage(input).is_readable()) {
             return PendingReason::InputsIncomplete(input);
         }
+        if let Some(build) = stage.held_back.then(|| job.awaited_build(stage)).flatten() {
+            return PendingReason::InputsIncomplete(build);
+        }
         let pending = || stage.tasks.iter().filter(|task| task.state == task::TaskState::Pending);
         match self.why_startable_waits(job) {
             PendingReason::Scheduling if !pending().any(|task| self.could_start(task)) => {
@@ -222,7 +242,7 @@ impl Cluster {
     }
 
     fn why_task_waits(&self, job: &Job, stage: &Stage, task: &Task) -> PendingReason {
-        if stage.demand == Demand::Idle || stage.open_inputs > 0 {
+        if stage.demand == Demand::Idle || stage.open_inputs > 0 || stage.held_back {
             return self.why_stage_waits(job, stage);
         }
         match self.why_startable_waits(job) {

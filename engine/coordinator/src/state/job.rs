@@ -224,6 +224,9 @@ impl Job {
             stages,
             plan,
         };
+        for fusion in job.plan.stages.iter().filter_map(|stage| stage.fusion.as_ref()) {
+            job.stages[fusion.probe.0 as usize - 1].held_back = true;
+        }
         for id in job.plan.stage_ids() {
             job.refresh(id);
         }

@@ -75,6 +75,7 @@ impl Job {
                 cx.workers.hold(worker, job, id);
             }
         });
+        self.settle_readers(cx, id);
     }
 
     /// Puts back a stage that had finished before the coordinator restarted. Output of a worker that is gone is lost.
@@ -207,7 +208,7 @@ impl Job {
     }
 
     /// Asks again whether anything unfinished needs a stage.
-    fn update_demand(&mut self, cx: &mut Context<'_>, id: StageId) {
+    pub(super) fn update_demand(&mut self, cx: &mut Context<'_>, id: StageId) {
         if self.stage(id).keep != Keep::ForReaders {
             return;
         }

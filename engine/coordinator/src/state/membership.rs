@@ -263,10 +263,9 @@ impl Cluster {
         let epoch = worker.epoch;
         let TaskId { job, stage, index } = attempt.task;
         let Some(job) = self.jobs.get(&job) else { return };
-        let TaskState::Running { inputs_version, .. } = job.stage(stage).tasks[index as usize].state else { return };
-        let Some(plan) = job.plan.stage(stage) else { return };
-        let partitions = plan.partitions_of(index).collect();
-        self.out.actions.push(Action::Launch { worker: id, epoch, attempt, partitions, inputs_version });
+        if matches!(job.stage(stage).tasks[index as usize].state, TaskState::Running { .. }) {
+            self.out.actions.push(job.launch_action(id, epoch, attempt));
+        }
     }
 
     /// The stream of a worker broke.

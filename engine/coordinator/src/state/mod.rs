@@ -14,7 +14,9 @@ mod audit;
 mod cluster;
 mod config;
 mod dispatch;
+mod division;
 mod event;
+mod fusion;
 mod inspect;
 mod job;
 mod lifecycle;
@@ -28,6 +30,7 @@ mod report;
 mod reports;
 mod restore;
 mod sizes;
+mod sizing;
 mod stage;
 mod task;
 mod time;
@@ -39,8 +42,9 @@ mod workers;
 pub use action::{Action, Fact, FinishedTask};
 pub use cluster::Cluster;
 pub use config::ClusterConfig;
+pub use division::{Division, FittedTask, Share};
 pub use event::{Event, HeldOutput, Progress, Registration, WorkerInfo, WorkerUsage};
-pub use plan::{CountCheck, JobPlan, StagePlan};
+pub use plan::{CountCheck, FusionPlan, JobPlan, StagePlan, VariantPlan};
 pub use reason::{FailureReason, JobFailure, JobOutcome, PendingReason};
 pub use report::{
     AttemptId, CountKind, FailureKind, OperatorMetrics, RowCount, StagedFile, TaskFailure, TaskMetrics, TaskOutcome,

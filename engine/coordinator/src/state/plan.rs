@@ -1,11 +1,9 @@
 //! What the state machine knows of a job's work: the shape of its stage graph, without the plans.
 //! Never changes once a job is accepted.
 
-use std::ops::Range;
-
 use serde::{Deserialize, Serialize};
-use tandem_exec::graph::{StageGraph, StageRole};
-use tandem_proto::{PartitionId, StageId};
+use tandem_exec::graph::{Divisible, Fusion, StageGraph, StageRole};
+use tandem_proto::StageId;
 
 /// The shape of one accepted job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,11 +37,41 @@ pub struct StagePlan {
     pub share_plan: bool,
     /// Output partitions that each plan partition writes.
     pub outputs: u32,
+    /// How else than one task per partition the work may be divided.
+    pub divisible: Divisible,
     /// What becomes of the output.
     pub role: StageRole,
     /// Running a partition again gives the same rows in the same output partitions. When not, losing output that was
     /// read starts every reader again.
     pub deterministic: bool,
+    /// How else it may get its rows, if one of its inputs turns out small.
+    pub fusion: Option<FusionPlan>,
+}
+
+/// How a stage may take over the work of the one that makes the probe side of its join: [`tandem_exec::graph::Fusion`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FusionPlan {
+    /// The stage that makes the build side.
+    pub build: StageId,
+    /// The stage whose work is taken over.
+    pub probe: StageId,
+    /// Rows of the probe side, estimated.
+    pub probe_rows: Option<u64>,
+    /// The shapes it may take, by how many stages it takes over, less one.
+    pub variants: Vec<VariantPlan>,
+}
+
+/// The shape of a stage that has taken over others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VariantPlan {
+    /// In place of the stage's own, like all of these.
+    pub name: String,
+    /// See [`StagePlan::inputs`].
+    pub inputs: Vec<StageId>,
+    /// See [`StagePlan::partitions`].
+    pub partitions: u32,
+    /// See [`StagePlan::divisible`].
+    pub divisible: Divisible,
 }
 
 /// How many rows must come out of a step, over all its tasks.
@@ -69,8 +97,10 @@ impl JobPlan {
                 partitions: stage.partitions,
                 share_plan: stage.share_plan,
                 outputs: stage.outputs,
+                divisible: stage.divisible.clone(),
                 role: stage.role.clone(),
                 deterministic: stage.deterministic,
+                fusion: stage.fusion.as_ref().map(FusionPlan::new),
             })
             .collect();
         Self {
@@ -105,19 +135,31 @@ impl JobPlan {
     }
 }
 
+impl FusionPlan {
+    fn new(fusion: &Fusion) -> Self {
+        let variants = fusion.variants.iter().map(|variant| VariantPlan {
+            name: variant.name.clone(),
+            inputs: variant.inputs.clone(),
+            partitions: variant.partitions,
+            divisible: variant.divisible.clone(),
+        });
+        Self { build: fusion.build, probe: fusion.probe, probe_rows: fusion.probe_rows, variants: variants.collect() }
+    }
+}
+
 impl StagePlan {
-    /// Number of tasks.
+    /// Takes the shape of a stage that has taken over `depth` others.
+    ///
+    /// # Panics
+    /// When it has no such variant.
+    pub(super) fn fuse(&mut self, depth: u32) {
+        let fusion = self.fusion.as_ref().expect("only a stage with variants is fused");
+        let VariantPlan { name, inputs, partitions, divisible } = fusion.variants[depth as usize - 1].clone();
+        (self.name, self.inputs, self.partitions, self.divisible) = (name, inputs, partitions, divisible);
+    }
+
+    /// Number of tasks, as long as nothing is known of the inputs.
     pub fn tasks(&self) -> u32 {
         if self.share_plan { 1 } else { self.partitions }
-    }
-
-    /// The plan partitions that task `index` runs.
-    pub fn partitions_of(&self, index: u32) -> Range<u32> {
-        if self.share_plan { 0..self.partitions } else { index..index + 1 }
-    }
-
-    /// The task that runs `partition`.
-    pub fn task_of(&self, partition: PartitionId) -> u32 {
-        if self.share_plan { 0 } else { partition.0 }
     }
 }

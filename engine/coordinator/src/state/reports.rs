@@ -196,11 +196,10 @@ impl Job {
             self.fail_for(cx, worker, attempt, FailureReason::InputsUnreadable, cause);
             return None;
         }
-        let writer = self.plan.stage(input).map(|plan| plan.task_of(partition))?;
-        let known = self.stage(stage).inputs.contains(&input) && writer < self.stage(input).len();
-        if !current || !known {
+        if !current || !self.stage(stage).inputs.contains(&input) {
             return None;
         }
+        let writer = self.stage(input).division.writer_of(partition.0)?;
         let held = self.stage(input).tasks[writer as usize].state;
         if matches!(held, TaskState::Held { worker, .. } if worker == from) {
             self.lose(cx, input, writer, from, "it could not be read");

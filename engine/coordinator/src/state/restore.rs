@@ -12,6 +12,7 @@ use tandem_proto::{Epoch, JobId, StageId, Term, WorkerId};
 use super::action::{Action, Fact, FinishedTask};
 use super::cluster::Cluster;
 use super::config::ClusterConfig;
+use super::division::Division;
 use super::event::{WorkerInfo, WorkerUsage};
 use super::job::{Cleaning, Job, Origin, Phase, PhaseEvent, Publication};
 use super::plan::JobPlan;
@@ -72,6 +73,8 @@ pub(super) struct RestoredStage {
 #[derive(Debug, Default)]
 struct History {
     started: Option<Timestamp>,
+    fusions: BTreeMap<StageId, (u32, u32)>,
+    divisions: BTreeMap<StageId, (Division, u32)>,
     stages: BTreeMap<StageId, RestoredStage>,
     retries_used: u32,
     ended: Option<(Timestamp, JobOutcome)>,
@@ -117,6 +120,7 @@ impl Cluster {
         // What the facts say is journaled and counted already.
         cluster.out.actions.clear();
         cluster.counters = Counters::default();
+        cluster.settle_fusions();
         cluster.roll_forward();
         cluster.settle();
         let actions = std::mem::take(&mut cluster.out.actions);
@@ -159,6 +163,17 @@ impl Cluster {
         self.jobs.insert(id, job);
         self.order.push(id);
         self.with_job(id, |job, cx| {
+            for (stage, (depth, first_attempt)) in history.fusions {
+                if job.plan.stage(stage).is_some() {
+                    job.fuse(cx, stage, depth, first_attempt);
+                }
+            }
+            for (stage, (division, first_attempt)) in history.divisions {
+                if job.plan.stage(stage).is_some() {
+                    job.stage_mut(stage).divide(division, first_attempt);
+                    job.refresh(stage);
+                }
+            }
             // Readers first, so that it is known by then whether an input is still needed.
             for (stage, finished) in history.stages.into_iter().rev() {
                 if job.plan.stage(stage).is_some() {
@@ -181,6 +196,19 @@ impl Cluster {
         });
     }
 
+    /// Decides what an earlier coordinator had not yet decided.
+    fn settle_fusions(&mut self) {
+        for job in self.order.clone() {
+            self.with_job(job, |job, cx| {
+                if job.is_active() {
+                    for stage in job.plan.stage_ids() {
+                        job.settle_fusion(cx, stage);
+                    }
+                }
+            });
+        }
+    }
+
     /// Publishes what was meant to be published when the coordinator went down.
     fn roll_forward(&mut self) {
         for job in self.jobs.values_mut().filter(|job| job.phase == Phase::Committing) {
@@ -198,6 +226,12 @@ impl History {
             Fact::StageFinished { job: _, stage, started, at, workers, tasks, counts, operators, files } => {
                 let finished = RestoredStage { started, at, workers, tasks, counts, operators, files };
                 self.stages.insert(stage, finished);
+            }
+            Fact::StageFused { stage, depth, first_attempt, .. } => {
+                self.fusions.insert(stage, (depth, first_attempt));
+            }
+            Fact::StageDivided { stage, division, first_attempt, .. } => {
+                self.divisions.insert(stage, (division, first_attempt));
             }
             Fact::StageReopened { stage, .. } => {
                 self.stages.remove(&stage);

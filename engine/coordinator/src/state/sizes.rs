@@ -31,6 +31,11 @@ impl SizeTable {
         self.cells[start..start + self.outputs].copy_from_slice(sizes);
     }
 
+    /// Whether anything was noted.
+    pub(super) fn is_known(&self) -> bool {
+        !self.cells.is_empty()
+    }
+
     /// Bytes that task `index` wrote for each output partition, roughly.
     pub(super) fn row(&self, index: u32) -> impl Iterator<Item = u64> {
         let start = index as usize * self.outputs;

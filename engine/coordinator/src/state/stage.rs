@@ -8,6 +8,7 @@ use tandem_exec::graph::StageRole;
 use tandem_proto::{Attempt, StageId, WorkerId};
 
 use super::action::FinishedTask;
+use super::division::Division;
 use super::plan::StagePlan;
 use super::queue::TaskQueue;
 use super::report::{StagedFile, TaskOutput};
@@ -40,6 +41,14 @@ pub(super) enum Keep {
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) tasks: Vec<Task>,
+    /// What each task runs.
+    pub(super) division: Division,
+    /// Whether that may still change.
+    pub(super) divided: Divided,
+    /// Whether it takes over the work of others.
+    pub(super) fused: Fused,
+    /// Its only reader may yet take over its work, so it does not start.
+    pub(super) held_back: bool,
     pub(super) queue: TaskQueue,
     pub(super) demand: Demand,
     pub(super) keep: Keep,
@@ -70,6 +79,24 @@ pub(super) struct Stage {
     pub(super) ended: Option<Timestamp>,
 }
 
+/// Whether it is decided how a stage is divided over tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Divided {
+    /// When it could start, the sizes of its inputs will tell.
+    Open,
+    /// For good: attempts are named after their tasks.
+    Decided,
+}
+
+/// Whether a stage takes over the work of the stage that makes the probe side of its join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fused {
+    /// The size of the build side will tell.
+    Open,
+    /// It takes over so many stages, one below the other.
+    Settled(u32),
+}
+
 /// From where attempt numbers and input versions of one reign of a coordinator count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Numbering {
@@ -80,14 +107,24 @@ pub(super) struct Numbering {
 impl Stage {
     /// A stage of which nothing has run.
     pub(super) fn new(plan: &StagePlan, readers: Vec<StageId>, numbering: Numbering) -> Self {
-        let tasks = plan.tasks();
+        let division = Division::planned(plan);
+        let tasks = division.tasks();
+        let divided = Divided::of(plan);
+        let fused = if plan.fusion.is_some() { Fused::Open } else { Fused::Settled(0) };
+        // What earlier reigns started of it is known again when what they had decided is.
+        let open = divided == Divided::Open || fused == Fused::Open;
+        let oldest_valid = if open { numbering.first_attempt } else { 0 };
         let keep = match plan.role {
             StageRole::Result => Keep::ForClient,
             StageRole::Exchange if !readers.is_empty() => Keep::ForReaders,
             StageRole::Exchange | StageRole::Sink(_) => Keep::Nothing,
         };
         Self {
-            tasks: (0..tasks).map(|_| Task::new(numbering.first_attempt)).collect(),
+            tasks: new_tasks(tasks, numbering.first_attempt, oldest_valid),
+            division,
+            divided,
+            fused,
+            held_back: false,
             queue: TaskQueue::full(tasks),
             demand: Demand::Wanted,
             keep,
@@ -153,7 +190,31 @@ impl Stage {
 
     /// Whether a pending task could start if it had a slot.
     pub(super) fn is_runnable(&self) -> bool {
-        self.demand == Demand::Wanted && self.open_inputs == 0 && self.pending() > 0
+        self.demand == Demand::Wanted && self.open_inputs == 0 && self.pending() > 0 && !self.held_back
+    }
+
+    /// The number that the first attempt of each task takes, as long as nothing of the stage was started.
+    pub(super) fn first_attempt(&self) -> u32 {
+        self.tasks.first().map_or(0, |task| task.next_attempt)
+    }
+
+    /// Takes the shape of a stage that takes over `depth` others. Nothing of the stage was started in this reign; what
+    /// earlier ones started counts from attempt `oldest_valid` on.
+    pub(super) fn fuse(&mut self, plan: &StagePlan, depth: u32, oldest_valid: u32) {
+        self.divide(Division::planned(plan), oldest_valid);
+        self.divided = Divided::of(plan);
+        self.fused = Fused::Settled(depth);
+        self.inputs.clone_from(&plan.inputs);
+        self.arranged = None;
+    }
+
+    /// Decides which task runs what. Nothing of the stage was started in this reign; what earlier ones started counts from
+    /// attempt `oldest_valid` on.
+    pub(super) fn divide(&mut self, division: Division, oldest_valid: u32) {
+        self.tasks = new_tasks(division.tasks(), self.first_attempt(), oldest_valid);
+        self.queue = TaskQueue::full(division.tasks());
+        self.division = division;
+        self.divided = Divided::Decided;
     }
 
     /// Leases a pending task that was taken from the queue.
@@ -296,4 +357,29 @@ impl Stage {
             self.live.1 = self.live.1.saturating_sub(task.bytes);
         }
     }
+}
+
+impl Fused {
+    /// How many stages it takes over, as far as that is settled.
+    pub(super) fn depth(self) -> u32 {
+        match self {
+            Self::Open => 0,
+            Self::Settled(depth) => depth,
+        }
+    }
+}
+
+impl Divided {
+    fn of(plan: &StagePlan) -> Self {
+        if plan.divisible.sized_by.is_empty() { Self::Decided } else { Self::Open }
+    }
+}
+
+fn new_tasks(count: u32, first_attempt: u32, oldest_valid: u32) -> Vec<Task> {
+    let new_task = |_| {
+        let mut task = Task::new(first_attempt);
+        task.oldest_valid = oldest_valid;
+        task
+    };
+    (0..count).map(new_task).collect()
 }

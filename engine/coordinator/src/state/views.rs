@@ -81,6 +81,10 @@ pub struct StageView {
     pub pending_reason: Option<PendingReason>,
     /// Operators, summed over accepted attempts.
     pub operators: Vec<OperatorMetrics>,
+    /// How many other stages it takes over.
+    pub fused: u32,
+    /// The stage that does its work in its place.
+    pub taken_over_by: Option<StageId>,
 }
 
 /// One readable partition of a result.

@@ -1,5 +1,6 @@
 //! What the state machine wants a worker to do, as messages on its stream.
 
+use tandem_exec::shuffle::InputSlice;
 use tandem_proto::v1::{self, coordinator_message::Message};
 use tandem_proto::{Epoch, Term, WorkerId};
 
@@ -26,11 +27,13 @@ pub(crate) fn command(action: &Action) -> Option<(WorkerId, Epoch, v1::Coordinat
         Action::Acknowledge { worker, epoch, sequence } => {
             (worker, epoch, Message::Ack(v1::ReportAck { sequence: *sequence }))
         }
-        Action::Launch { worker, epoch, attempt, partitions, inputs_version } => {
+        Action::Launch { worker, epoch, attempt, work, inputs_version } => {
             let launch = v1::LaunchTask {
                 attempt: Some(wire_attempt(*attempt)),
-                partitions: partitions.clone(),
+                partitions: work.partitions.clone(),
                 inputs_version: *inputs_version,
+                first_output: work.first_output,
+                slice: work.slice.as_ref().map(input_slice),
             };
             (worker, epoch, Message::Launch(launch))
         }
@@ -53,6 +56,11 @@ pub(crate) fn command(action: &Action) -> Option<(WorkerId, Epoch, v1::Coordinat
         | Action::Forget { .. } => return None,
     };
     Some((*worker, *epoch, envelope(*epoch, message)))
+}
+
+fn input_slice(slice: &InputSlice) -> v1::InputSlice {
+    let InputSlice { stage, producers } = slice;
+    v1::InputSlice { stage: stage.0, first_producer: producers.start, end_producer: producers.end }
 }
 
 fn envelope(epoch: Epoch, message: Message) -> v1::CoordinatorMessage {

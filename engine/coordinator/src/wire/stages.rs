@@ -6,10 +6,15 @@ use tandem_proto::v1;
 
 use crate::state::{StageInput, StagedFile};
 
-/// One stage of `job` with the locations of its inputs.
-pub(crate) fn stage_definition(job: &PlannedJob, stage: &Stage, inputs: Vec<StageInput>) -> v1::StageDefinition {
+/// One stage of `job`, which takes over `fused` others, with the locations of its inputs.
+pub(crate) fn stage_definition(
+    job: &PlannedJob,
+    stage: &Stage,
+    fused: u32,
+    inputs: Vec<StageInput>,
+) -> v1::StageDefinition {
     v1::StageDefinition {
-        plan: stage.plan.clone(),
+        plan: stage.plan_at(fused).clone(),
         inputs: inputs.into_iter().map(stage_input).collect(),
         settings: job.settings.options.clone().into_iter().collect(),
         environment: job.environment.iter().chain(&job.secrets).map(|(k, v)| (k.clone(), v.clone())).collect(),

@@ -17,8 +17,8 @@ pub(crate) struct JobFace {
     pub(crate) result_schema: Bytes,
     /// Whose output they are.
     pub(crate) result_stage: Option<StageId>,
-    /// The plan of each stage, for people; empty when it is not kept any more.
-    pub(crate) plans: Vec<String>,
+    /// The plans of each stage, for people, by how many others it takes over; empty when they are not kept any more.
+    pub(crate) plans: Vec<Vec<String>>,
 }
 
 /// A job's status; with plans only where they are asked for.
@@ -26,7 +26,8 @@ pub(crate) fn job_status(view: &JobView, face: &JobFace, with_plans: bool) -> v1
     let stages = view.stages.iter().map(|stage| {
         let mut status = stage_status(view, stage);
         if with_plans {
-            status.plan = face.plans.get(stage.stage.0 as usize - 1).cloned().unwrap_or_default();
+            let plans = face.plans.get(stage.stage.0 as usize - 1);
+            status.plan = plans.and_then(|plans| plans.get(stage.fused as usize)).cloned().unwrap_or_default();
         }
         status
     });
@@ -90,6 +91,7 @@ fn stage_status(job: &JobView, stage: &StageView) -> v1::StageStatus {
         pending_reason: stage.pending_reason.map(|reason| reason.to_string()).unwrap_or_default(),
         plan: String::new(),
         operators: stage.operators.iter().map(operator_metrics).collect(),
+        taken_over_by: stage.taken_over_by.map_or(0, |stage| stage.0),
     }
 }
 

@@ -9,7 +9,7 @@ use tandem_coordinator::state::{
     Action, AttemptId, Cluster, ClusterConfig, CountKind, Event, JobOutcome, JobPlan, OperatorMetrics, Progress,
     Registration, RowCount, StagePlan, TaskMetrics, TaskOutcome, TaskOutput, Timestamp, WorkerInfo, WorkerUsage,
 };
-use tandem_exec::graph::StageRole;
+use tandem_exec::graph::{Divisible, StageRole};
 use tandem_proto::{Epoch, JobId, StageId, Term, WorkerId};
 
 /// How much there is of everything.
@@ -204,8 +204,10 @@ fn wide_plan(size: Size) -> JobPlan {
         partitions: size.tasks,
         share_plan: false,
         outputs: size.tasks,
+        divisible: Divisible::default(),
         role: StageRole::Exchange,
         deterministic: true,
+        fusion: None,
     };
     JobPlan {
         name: "wide".to_owned(),

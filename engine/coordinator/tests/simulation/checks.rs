@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tandem_coordinator::state::{
-    Action, AttemptId, Cluster, FailureReason, JobOutcome, JobState, JobView, NodeState, PendingReason, StagedFile,
-    TaskState,
+    Action, AttemptId, Cluster, FailureReason, JobOutcome, JobState, JobView, NodeState, PendingReason, Share,
+    StagedFile, TaskState,
 };
 use tandem_exec::graph::StageRole;
 use tandem_proto::{JobId, StageId, TaskId, WorkerId};
@@ -61,9 +61,30 @@ impl World {
                 if task.state == TaskState::Succeeded && !self.finished.contains(&task.attempt) {
                     return Err(format!("{:?} is accepted and never finished", task.attempt));
                 }
+                if task.state == TaskState::Succeeded {
+                    self.check_work(cluster, task.attempt)?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// An accepted attempt has run what its task is now, also when a coordinator that is gone had divided the stage.
+    fn check_work(&self, cluster: &Cluster, attempt: AttemptId) -> Result<(), String> {
+        let TaskId { job, stage, index } = attempt.task;
+        let (Some(division), Some(work)) = (cluster.division(job, stage), self.works.get(&attempt)) else {
+            return Err(format!("{attempt:?} was never launched"));
+        };
+        let (share, outputs) = (division.share(index), division.outputs_of(index));
+        let slice = match &share {
+            Share::Partitions(_) => None,
+            Share::Slice { producers, .. } => Some(producers),
+        };
+        let partitions: Vec<u32> = share.partitions().collect();
+        let same = work.partitions == partitions
+            && work.outputs() == outputs
+            && work.slice.as_ref().map(|slice| &slice.producers) == slice;
+        if same { Ok(()) } else { Err(format!("{attempt:?} has run {work:?}, but its task is {share:?}")) }
     }
 
     pub(crate) fn check_commit(&self, id: JobId, files: &[StagedFile]) -> Result<(), String> {
@@ -73,8 +94,12 @@ impl World {
         {
             return Err(format!("job {id} published {published:?} and then {files:?}"));
         }
-        let sinks = job.script.plan.stages.iter().filter(|stage| matches!(stage.role, StageRole::Sink(_)));
-        let expected: u32 = sinks.map(|stage| stage.tasks()).sum();
+        let Some(view) = self.cluster.as_ref().and_then(|cluster| cluster.job(id)) else {
+            return Err(format!("job {id} commits without a coordinator"));
+        };
+        let stages = view.stages.iter().zip(&view.plan.stages);
+        let sinks = stages.filter(|(_, plan)| matches!(plan.role, StageRole::Sink(_))).map(|(stage, _)| stage);
+        let expected: u32 = sinks.map(|stage| stage.tasks).sum();
         let places: BTreeSet<_> = files.iter().map(|file| &file.final_path).collect();
         if files.len() != places.len() || files.len() as u32 != expected {
             return Err(format!("job {id} commits {} files for {expected} tasks: {files:?}", files.len()));
@@ -139,11 +164,11 @@ impl SimJob {
         let explained = match outcome {
             JobOutcome::Succeeded => {
                 let published = !plan.has_sinks() || self.published.is_some();
-                published && self.script.fatal.is_none() && plan.count_checks.is_empty()
+                published && !self.met_fatal && plan.count_checks.is_empty()
             }
             JobOutcome::Stopped(_) => self.stop_asked || (plan.attached && self.was_alone),
             JobOutcome::Failed(failure) => match failure.reason {
-                FailureReason::Fatal => self.script.fatal.is_some(),
+                FailureReason::Fatal => self.met_fatal,
                 FailureReason::AttemptsExhausted => self.script.flaky_percent > 0,
                 FailureReason::Poisonous => losses >= 3,
                 FailureReason::InputsUnreadable => false,

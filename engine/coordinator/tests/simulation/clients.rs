@@ -33,6 +33,7 @@ impl World {
             forgotten: false,
             published: None,
             commit_failed: false,
+            met_fatal: false,
             stop_asked: false,
             was_alone: false,
         };

@@ -9,7 +9,7 @@ use tandem_coordinator::state::{
 use tandem_exec::graph::StageRole;
 use tandem_proto::{Attempt, PartitionId, TaskId, WorkerId};
 
-use crate::worker::{Link, VirtualWorker, failed};
+use crate::worker::{Link, ToRead, VirtualWorker, failed};
 use crate::world::{Happening, World};
 
 impl World {
@@ -113,8 +113,9 @@ impl World {
     pub(crate) fn obey(&mut self, id: WorkerId, action: Action) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         match action {
-            Action::Launch { attempt, inputs_version, .. } => {
+            Action::Launch { attempt, inputs_version, work, .. } => {
                 let started = worker.launch(attempt, inputs_version);
+                self.works.entry(attempt).or_insert(work);
                 let delay = started.then(|| self.rng.range(1..50));
                 if let Some(delay) = delay {
                     self.plan(delay, Happening::Step { worker: id, attempt });
@@ -171,17 +172,16 @@ impl World {
         let Ok(inputs) = cluster.stage_inputs(job, stage, version) else {
             return self.end(id, attempt, failed(FailureKind::Retry));
         };
-        let Some(plan) = self.jobs.get(&job).map(|job| job.script.plan.clone()) else { return };
         let mut to_read = Vec::new();
         for input in inputs {
-            for partition in 0..input.worker_of.len() {
-                let writer = plan.stage(input.stage).map_or(0, |plan| plan.task_of(PartitionId(partition as u32)));
-                let task = TaskId { job, stage: input.stage, index: writer };
-                let attempt = AttemptId { task, attempt: Attempt(input.attempt_of[partition]) };
-                to_read.push((attempt, input.workers[input.worker_of[partition] as usize].0));
+            let Some(division) = cluster.division(job, input.stage) else { continue };
+            for (number, (&worker, &attempt)) in (0..).zip(input.worker_of.iter().zip(&input.attempt_of)) {
+                let Some(index) = division.writer_of(number) else { continue };
+                let task = TaskId { job, stage: input.stage, index };
+                let attempt = AttemptId { task, attempt: Attempt(attempt) };
+                to_read.push(ToRead { attempt, number, from: input.workers[worker as usize].0 });
             }
         }
-        to_read.dedup();
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let pace = worker.slowness;
         if let Some(run) = worker.running.get_mut(&attempt) {
@@ -196,14 +196,14 @@ impl World {
         let run = self.workers.get_mut(&id).and_then(|worker| worker.running.get_mut(&attempt));
         let Some(inputs) = run.and_then(|run| run.to_read.replace(Vec::new())) else { return Ok(()) };
         let mut lineage = BTreeMap::new();
-        for (input, from) in inputs {
+        for ToRead { attempt: input, number, from } in inputs {
             let source = self
                 .workers
                 .get(&from)
                 .filter(|source| source.paused_until <= self.now && source.cut_until <= self.now);
             if !source.is_some_and(|source| source.held.contains_key(&input)) {
-                let TaskId { stage, index, .. } = input.task;
-                return Err(failed(FailureKind::Fetch { stage, partition: PartitionId(index), worker: from }));
+                let (stage, partition) = (input.task.stage, PartitionId(number));
+                return Err(failed(FailureKind::Fetch { stage, partition, worker: from }));
             }
             lineage.extend(self.lineages.get(&input).cloned().unwrap_or_default());
         }
@@ -220,6 +220,7 @@ impl World {
             return failed(FailureKind::Cancelled);
         };
         if script.fatal == Some((stage, index)) {
+            self.jobs.entry(job).and_modify(|job| job.met_fatal = true);
             return failed(FailureKind::Fatal);
         }
         if self.rng.chance(script.flaky_percent) {
@@ -233,7 +234,8 @@ impl World {
         }
         self.lineages.insert(attempt, lineage);
         self.finished.insert(attempt);
-        TaskOutcome::Finished(Box::new(output(plan, attempt)))
+        let scale = self.rng.range(0..4);
+        TaskOutcome::Finished(Box::new(output(plan, attempt, scale)))
     }
 
     pub(crate) fn end(&mut self, id: WorkerId, attempt: AttemptId, outcome: TaskOutcome) {
@@ -258,7 +260,8 @@ fn addressee(action: &Action) -> Option<WorkerId> {
     }
 }
 
-fn output(plan: &StagePlan, attempt: AttemptId) -> TaskOutput {
+/// `scale` is how large it is: from next to nothing to more than a partition of its own may be.
+fn output(plan: &StagePlan, attempt: AttemptId, scale: u64) -> TaskOutput {
     let TaskId { stage, index, .. } = attempt.task;
     let files = match &plan.role {
         StageRole::Sink(sink) => vec![StagedFile {
@@ -272,10 +275,12 @@ fn output(plan: &StagePlan, attempt: AttemptId) -> TaskOutput {
         }],
         _ => Vec::new(),
     };
+    let sizes = [0, 100, 205, 240];
+    let output_bytes = if scale == 3 { 1 << 30 } else { 10 };
     let count = RowCount { name: plan.name.clone(), kind: CountKind::Step, rows: 1, bytes: 0 };
     TaskOutput {
-        partition_sizes: vec![40 + (index as u8); plan.outputs as usize].into(),
-        metrics: TaskMetrics { counts: vec![count], output_rows: 1, output_bytes: 10, ..TaskMetrics::default() },
+        partition_sizes: (0..plan.outputs).map(|output| sizes[(scale as usize + output as usize) % 4]).collect(),
+        metrics: TaskMetrics { counts: vec![count], output_rows: 1, output_bytes, ..TaskMetrics::default() },
         files,
     }
 }

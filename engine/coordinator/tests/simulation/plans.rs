@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tandem_coordinator::state::{CountCheck, JobPlan, StagePlan};
-use tandem_exec::graph::StageRole;
+use tandem_coordinator::state::{CountCheck, FusionPlan, JobPlan, StagePlan, VariantPlan};
+use tandem_exec::graph::{Divisible, StageRole};
 use tandem_proto::StageId;
 
 use crate::rng::Rng;
@@ -70,14 +70,19 @@ fn random_stages(rng: &mut Rng) -> Vec<StagePlan> {
                 inputs.push(StageId(earlier as u32 + 1));
             }
         }
+        let (partitions, share_plan) = (rng.range(1..7) as u32, rng.chance(15));
+        let divisible =
+            if share_plan { Divisible::default() } else { random_divisible(rng, &stages, &inputs, partitions) };
         stages.push(StagePlan {
             name: format!("stage {}", place + 1),
             inputs,
-            partitions: rng.range(1..7) as u32,
-            share_plan: rng.chance(15),
+            partitions,
+            share_plan,
+            divisible,
             outputs: if rng.chance(50) { 1 } else { rng.range(1..7) as u32 },
             role: StageRole::Exchange,
             deterministic: deterministic_job || rng.chance(60),
+            fusion: None,
         });
     }
     // What nobody reads yet is read by the last stage, but for an extra sink now and then.
@@ -94,5 +99,44 @@ fn random_stages(rng: &mut Rng) -> Vec<StagePlan> {
     stages[count - 1].inputs.sort_unstable();
     let last_is_sink = rng.chance(50);
     stages[count - 1].role = if last_is_sink { StageRole::Sink("main".to_owned()) } else { StageRole::Result };
+    if !last_is_sink {
+        stages[count - 1].divisible.split_over = None;
+    }
+    for place in 0..count {
+        stages[place].fusion = random_fusion(rng, &stages, place);
+    }
     stages
+}
+
+/// Now and then a stage may take over an input that only it reads, when another input is small.
+fn random_fusion(rng: &mut Rng, stages: &[StagePlan], place: usize) -> Option<FusionPlan> {
+    let stage = &stages[place];
+    let readers = |input: StageId| stages.iter().filter(|stage| stage.inputs.contains(&input)).count();
+    let probe = *stage.inputs.last()?;
+    let build = *stage.inputs.first().filter(|build| **build != probe)?;
+    let below = &stages[probe.0 as usize - 1];
+    let plain = below.deterministic && stage.deterministic && stage.role != StageRole::Result;
+    if readers(probe) != 1 || !plain || stage.share_plan || rng.chance(30) {
+        return None;
+    }
+    let shapes = std::iter::once((&below.inputs, below.partitions))
+        .chain(below.fusion.iter().flat_map(|fusion| &fusion.variants).map(|v| (&v.inputs, v.partitions)));
+    let variants = shapes.map(|(inputs, partitions)| {
+        let kept = stage.inputs.iter().filter(|input| **input != probe);
+        let mut inputs: Vec<_> = kept.chain(inputs).copied().collect();
+        inputs.sort_unstable();
+        inputs.dedup();
+        VariantPlan { name: format!("fused {}", place + 1), inputs, partitions, divisible: Divisible::default() }
+    });
+    let variants = variants.collect();
+    let probe_rows = Some(rng.range(0..20));
+    Some(FusionPlan { build, probe, probe_rows, variants })
+}
+
+/// Sized by the inputs that happen to have a column for each partition, and now and then split over one of them.
+fn random_divisible(rng: &mut Rng, stages: &[StagePlan], inputs: &[StageId], partitions: u32) -> Divisible {
+    let fits = |input: &StageId| stages[input.0 as usize - 1].outputs == partitions;
+    let sized_by: Vec<_> = inputs.iter().copied().filter(fits).collect();
+    let split_over = sized_by.last().copied().filter(|_| rng.chance(70));
+    Divisible { sized_by, split_over, paired: Vec::new() }
 }

@@ -15,13 +15,24 @@ pub(crate) enum Link {
     Attached { stream: u64, epoch: Epoch },
 }
 
+/// One output of an input stage.
+#[derive(Debug, Clone)]
+pub(crate) struct ToRead {
+    /// What wrote it.
+    pub(crate) attempt: AttemptId,
+    /// Its number.
+    pub(crate) number: u32,
+    /// Where it is.
+    pub(crate) from: WorkerId,
+}
+
 /// An attempt that runs here.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
     pub(crate) inputs_version: u32,
     pub(crate) cancelled: bool,
-    /// Input outputs still to read: what wrote them and where they are; none before they were asked for.
-    pub(crate) to_read: Option<Vec<(AttemptId, WorkerId)>>,
+    /// Inputs still to read; none before they were asked for.
+    pub(crate) to_read: Option<Vec<ToRead>>,
     /// Which attempts of stages that are not deterministic went into this one.
     pub(crate) lineage: BTreeMap<(StageId, u32), u32>,
 }

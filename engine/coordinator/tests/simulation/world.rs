@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use tandem_coordinator::state::{Action, AttemptId, Cluster, ClusterConfig, Event, JobOutcome, StagedFile};
+use tandem_exec::task::TaskWork;
 use tandem_proto::{Epoch, JobId, StageId, Term, WorkerId};
 
 use crate::journal::Journal;
@@ -104,6 +105,8 @@ pub(crate) struct SimJob {
     pub(crate) forgotten: bool,
     pub(crate) published: Option<Vec<StagedFile>>,
     pub(crate) commit_failed: bool,
+    /// The task that fails wherever it runs has run. It may not: another stage may do its work.
+    pub(crate) met_fatal: bool,
     pub(crate) stop_asked: bool,
     pub(crate) was_alone: bool,
 }
@@ -143,6 +146,8 @@ pub(crate) struct World {
     /// Where each attempt was launched, and whether it finished.
     pub(crate) launched: BTreeMap<AttemptId, WorkerId>,
     pub(crate) finished: BTreeSet<AttemptId>,
+    /// What each attempt was launched to run.
+    pub(crate) works: BTreeMap<AttemptId, TaskWork>,
     pub(crate) lineages: BTreeMap<AttemptId, BTreeMap<(StageId, u32), u32>>,
     pub(crate) losses: u32,
     pub(crate) tally: Tally,
@@ -173,6 +178,7 @@ impl World {
             jobs: BTreeMap::new(),
             launched: BTreeMap::new(),
             finished: BTreeSet::new(),
+            works: BTreeMap::new(),
             lineages: BTreeMap::new(),
             losses: 0,
             tally: Tally::default(),

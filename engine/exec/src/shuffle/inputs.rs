@@ -1,6 +1,7 @@
 //! Where a task's inputs are, and how remote ones are fetched. Reachable from every operator through the task context.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -49,8 +50,17 @@ pub struct Producer {
 pub struct InputLocations {
     /// The workers that hold some of it, with the address of their data ports.
     pub workers: Vec<(WorkerId, String)>,
-    /// For each partition of that stage, who wrote it.
+    /// For each output number of that stage, who wrote it.
     pub producers: Vec<Producer>,
+}
+
+/// The part of an input stage that one task reads, when several share a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputSlice {
+    /// The input stage.
+    pub stage: StageId,
+    /// The producers whose output is read.
+    pub producers: Range<u32>,
 }
 
 /// The inputs of one task and the means to read them.
@@ -66,6 +76,8 @@ pub struct TaskInputs {
     pub remote: Arc<dyn FetchRemote>,
     /// By input stage.
     pub stages: HashMap<StageId, InputLocations>,
+    /// The one input of which only a part is read, if any.
+    pub slice: Option<InputSlice>,
     /// What was read so far.
     pub traffic: ReadTraffic,
 }
@@ -74,6 +86,15 @@ impl TaskInputs {
     /// The inputs that `context` belongs to; none when a plan is executed outside of a task.
     pub fn of(context: &TaskContext) -> Option<Arc<Self>> {
         context.session_config().get_extension::<Self>()
+    }
+
+    /// The producers of `stage`, of `count` in all, whose columns this task reads.
+    pub(super) fn producers(&self, stage: StageId, count: usize) -> Range<u32> {
+        let count = count as u32;
+        match &self.slice {
+            Some(slice) if slice.stage == stage => slice.producers.start.min(count)..slice.producers.end.min(count),
+            _ => 0..count,
+        }
     }
 }
 

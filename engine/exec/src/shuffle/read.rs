@@ -3,7 +3,7 @@
 //! ```text
 //!            producers (partitions of the input stage)
 //!              0        1        2
-//!   Hash     column p of every producer       → partition p
+//!   Hash     column p of every producer       → partition p      (of some producers, when tasks share a partition)
 //!   All      everything of every producer     → the one partition
 //!   Each     everything of producer p         → partition p
 //! ```
@@ -53,22 +53,33 @@ pub enum ReadMode {
 pub struct ShuffleReadExec {
     stage: StageId,
     mode: ReadMode,
+    /// Output partitions that each producer has written.
+    outputs: u32,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl ShuffleReadExec {
-    /// A reader of `stage`. `partitioning` and `equivalences` are what is known of the reader's own partitions; an order
+    /// A reader of `stage`, whose tasks write `outputs` output partitions. `partitioning` and `equivalences` are what is known of the reader's own partitions; an order
     /// of rows is only known of a partition that reads a single producer.
     pub fn new(
         stage: StageId,
         mode: ReadMode,
+        outputs: u32,
         equivalences: EquivalenceProperties,
         partitioning: Partitioning,
     ) -> Self {
         let properties =
             PlanProperties::new(equivalences, partitioning, EmissionType::Incremental, Boundedness::Bounded);
-        Self { stage, mode, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        Self { stage, mode, outputs, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+    }
+
+    /// A reader of everything of the same stage, in one partition and no order.
+    pub(crate) fn whole(&self) -> Self {
+        let mut equivalences = self.properties.equivalence_properties().clone();
+        equivalences.clear_orderings();
+        equivalences.clear_per_partition_constants();
+        Self::new(self.stage, ReadMode::All, self.outputs, equivalences, Partitioning::UnknownPartitioning(1))
     }
 
     /// The stage whose output is read.
@@ -81,23 +92,27 @@ impl ShuffleReadExec {
         self.mode
     }
 
+    /// Output partitions that each producer has written.
+    pub fn outputs(&self) -> u32 {
+        self.outputs
+    }
+
     /// What one partition must read from whom, or an error when the inputs do not fit the plan.
-    fn selection(&self, partition: usize, inputs: &InputLocations) -> Result<Selection> {
-        let producers = 0..inputs.producers.len();
+    fn selection(&self, partition: usize, inputs: &TaskInputs, locations: &InputLocations) -> Result<Selection> {
+        let count = locations.producers.len();
         let (producers, outputs) = match self.mode {
-            ReadMode::Hash => (producers, partition..partition + 1),
-            ReadMode::All => (producers, 0..1),
-            ReadMode::Each if partition < inputs.producers.len() => (partition..partition + 1, 0..1),
+            ReadMode::Hash => (inputs.producers(self.stage, count), partition..partition + 1),
+            ReadMode::All => (0..count as u32, 0..self.outputs as usize),
+            ReadMode::Each if partition < count => (partition as u32..partition as u32 + 1, 0..1),
             ReadMode::Each => {
                 return Err(TaskError::Fatal(format!(
-                    "partition {partition} reads stage {}, which has only {} partitions",
-                    self.stage,
-                    inputs.producers.len()
+                    "partition {partition} reads stage {}, which has only {count} partitions",
+                    self.stage
                 ))
                 .into());
             }
         };
-        Ok(Selection { stage: self.stage, producers: producers.map(|p| p as u32).collect(), outputs })
+        Ok(Selection { stage: self.stage, producers: producers.collect(), outputs })
     }
 }
 
@@ -154,7 +169,7 @@ impl ExecutionPlan for ShuffleReadExec {
         let locations = inputs.stages.get(&self.stage).ok_or_else(|| {
             DataFusionError::Internal(format!("the task was launched without the locations of stage {}", self.stage))
         })?;
-        let selection = self.selection(partition, locations)?;
+        let selection = self.selection(partition, &inputs, locations)?;
         let groups = by_worker(&selection, locations, inputs.here);
         let schema = self.schema();
         let baseline = BaselineMetrics::new(&self.metrics, partition);

@@ -238,7 +238,7 @@ pub(super) fn summarize(status: &JobStatus, spec: &ReportSpec) -> Summary {
         written: total(sinks.iter().map(|sink| (sink.rows_written, sink.bytes_written))),
         params: spec.params.iter().cloned().collect(),
         checks: checks(status, spec),
-        stages: status.stages.iter().map(summarize_stage).collect(),
+        stages: status.stages.iter().filter(|stage| stage.taken_over_by == 0).map(summarize_stage).collect(),
         flows,
         sources,
         steps,

@@ -13,7 +13,7 @@ use tandem_exec::graph::Stage;
 use tandem_exec::shuffle::{FetchError, FetchRemote};
 use tandem_exec::sink::{SinkCommit, publish};
 use tandem_exec::storage::Storage;
-use tandem_exec::task::{LoadedStage, TaskEnvironment, run_task};
+use tandem_exec::task::{LoadedStage, TaskEnvironment, TaskWork, run_task};
 use tandem_jobs::builtin;
 use tandem_jobs::planned::PlannedJob;
 use tandem_jobs::planner::{ClusterShape, plan};
@@ -72,13 +72,14 @@ async fn run_stage(planned: &PlannedJob, stage: &Stage, environment: &TaskEnviro
         share_plan: stage.share_plan,
         ..Default::default()
     };
-    let partitions: Vec<u32> = (0..stage.partitions).collect();
-    let tasks: Vec<&[u32]> = if stage.share_plan { vec![&partitions] } else { partitions.chunks(1).collect() };
+    let per_task = if stage.share_plan { stage.partitions } else { 1 };
+    let tasks: Vec<TaskWork> =
+        (0..stage.partitions / per_task).map(|task| TaskWork::whole(task * per_task..(task + 1) * per_task)).collect();
     let mut finished = Vec::with_capacity(tasks.len());
-    for (index, task) in tasks.iter().enumerate() {
+    for (index, work) in tasks.iter().enumerate() {
         let loaded = LoadedStage::new(definition.clone(), &Arc::new(RuntimeEnv::default())).expect("a good stage");
         let attempt = v1::TaskAttempt { job: JOB.0, stage: stage.id.0, task: index as u32, attempt: 0 };
-        let done = run_task(environment, &loaded, attempt, task, &Arc::default()).await;
+        let done = run_task(environment, &loaded, attempt, work, &Arc::default()).await;
         finished.push(done.unwrap_or_else(|error| panic!("stage {}: {error}\n{}", stage.id.0, stage.display)));
     }
     finished

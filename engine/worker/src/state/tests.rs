@@ -29,7 +29,12 @@ fn registered(term: u64) -> FromCoordinator {
 }
 
 fn launch(of: TaskAttempt) -> FromCoordinator {
-    FromCoordinator::Launch(LaunchTask { attempt: Some(of), partitions: vec![of.task], inputs_version: 0 })
+    FromCoordinator::Launch(LaunchTask {
+        attempt: Some(of),
+        partitions: vec![of.task],
+        first_output: of.task,
+        ..LaunchTask::default()
+    })
 }
 
 fn drop_output(job: u64, stage: Option<u32>) -> FromCoordinator {
@@ -41,7 +46,7 @@ fn ack(sequence: u64) -> FromCoordinator {
 }
 
 fn ended(of: TaskAttempt, outcome: Result<TaskFinished, TaskFailed>) -> Event {
-    Event::Ended(TaskEnd { id: of.into(), partitions: vec![of.task], outcome })
+    Event::Ended(TaskEnd { id: of.into(), outputs: of.task..of.task + 1, outcome })
 }
 
 fn finished(of: TaskAttempt) -> Event {
@@ -193,7 +198,7 @@ fn a_dropped_jobs_attempts_leave_nothing() {
     assert_eq!(worker.held(), 0);
 
     let actions = worker.handle(finished(busy));
-    assert_eq!(actions[0], Action::DropAttempt(busy.into(), vec![0]), "it had finished before it was cancelled");
+    assert_eq!(actions[0], Action::DropAttempt(busy.into(), 0..1), "it had finished before it was cancelled");
     assert_eq!(kind(&reports(&actions)[0]), Some(FailureKind::Cancelled));
     assert_eq!((worker.held(), worker.running()), (0, 1));
 }

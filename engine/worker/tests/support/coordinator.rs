@@ -148,8 +148,14 @@ impl Session {
     }
 
     pub(crate) async fn launch(&self, attempt: TaskAttempt, inputs_version: u32) {
-        let partitions = vec![attempt.task];
-        self.say(ToWorker::Launch(LaunchTask { attempt: Some(attempt), partitions, inputs_version })).await;
+        let launch = LaunchTask {
+            attempt: Some(attempt),
+            partitions: vec![attempt.task],
+            inputs_version,
+            first_output: attempt.task,
+            slice: None,
+        };
+        self.say(ToWorker::Launch(launch)).await;
     }
 
     pub(crate) async fn cancel(&self, attempt: TaskAttempt) {

@@ -1,0 +1,170 @@
+//! What cutting and dividing stages must know of physical plans.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::common::JoinType;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::Result;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::execution_plan::ExecutionPlanProperties;
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+use tandem_proto::StageId;
+
+use crate::shuffle::ShuffleReadExec;
+
+pub(crate) type Plan = Arc<dyn ExecutionPlan>;
+
+/// Whether running `plan` again could give other rows.
+pub(crate) fn is_volatile(plan: &Plan) -> Result<bool> {
+    any_expression(plan, |root| Ok(datafusion::physical_expr_common::physical_expr::is_volatile(root)))
+}
+
+/// Whether `test` holds for an expression of any operator of `plan`.
+pub(crate) fn any_expression(plan: &Plan, test: impl Fn(&Arc<dyn PhysicalExpr>) -> Result<bool>) -> Result<bool> {
+    plan.exists(|node| {
+        let mut found = false;
+        node.apply_expressions(&mut |root| {
+            found = test(root)?;
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+        Ok(found)
+    })
+}
+
+/// Whether `plan` takes some rows of more without an order that says which: rows of several producers arrive in no order.
+pub(crate) fn takes_any_rows(plan: &Plan) -> Result<bool> {
+    plan.exists(|node| {
+        let any = match node.name() {
+            "GlobalLimitExec" | "LocalLimitExec" => {
+                node.children().into_iter().any(|input| input.output_ordering().is_none())
+            }
+            "SortExec" | "SortPreservingMergeExec" => false,
+            _ => node.fetch().is_some() && !node.children().is_empty(),
+        };
+        Ok(any)
+    })
+}
+
+/// How many leaves of `plan` read `stage`.
+pub(crate) fn read_count(plan: &Plan, stage: StageId) -> Result<usize> {
+    let mut count = 0;
+    plan.apply(|node| {
+        count += usize::from(node.downcast_ref::<ShuffleReadExec>().is_some_and(|read| read.stage() == stage));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(count)
+}
+
+/// Rows that `plan` puts out, as far as its sources tell. Only a guide: no error here is worth failing for.
+pub(crate) fn estimated_rows(plan: &Plan) -> Option<u64> {
+    let statistics = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).ok()?;
+    statistics.num_rows.get_value().map(|rows| *rows as u64)
+}
+
+/// The stages that `plan` reads.
+pub(crate) fn read_stages(plan: &Plan) -> Result<BTreeSet<StageId>> {
+    let mut stages = BTreeSet::new();
+    plan.apply(|node| {
+        stages.extend(node.downcast_ref::<ShuffleReadExec>().map(ShuffleReadExec::stage));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(stages)
+}
+
+/// The part of a stage plan whose partitions are run: without the hash exchange at its top.
+pub(crate) fn stage_body(plan: &Plan) -> Plan {
+    if let Some(exchange) = plan.downcast_ref::<RepartitionExec>() {
+        return Arc::clone(exchange.input());
+    }
+    match plan.downcast_ref::<ScalarSubqueryExec>() {
+        Some(subqueries) => stage_body(subqueries.input()),
+        None => Arc::clone(plan),
+    }
+}
+
+/// How many output partitions each partition of a stage plan writes.
+pub(crate) fn hash_outputs(plan: &Plan) -> usize {
+    if let Some(exchange) = plan.downcast_ref::<RepartitionExec>() {
+        return exchange.partitioning().partition_count();
+    }
+    plan.downcast_ref::<ScalarSubqueryExec>().map_or(1, |subqueries| hash_outputs(subqueries.input()))
+}
+
+/// Whether an operator of `plan` needs all partitions to run on one instance of it.
+pub(crate) fn shares_state(plan: &Plan) -> Result<bool> {
+    plan.exists(|node| {
+        Ok(if let Some(join) = node.downcast_ref::<HashJoinExec>() {
+            let broadcast = *join.partition_mode() == PartitionMode::CollectLeft;
+            join.null_aware || (broadcast && emits_build_rows(*join.join_type()))
+        } else if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
+            emits_build_rows(*join.join_type())
+        } else {
+            node.is::<RecursiveQueryExec>()
+        })
+    })
+}
+
+/// Whether a join of this type puts out rows of its build (left) side that the probe side alone does not decide: then every probe
+/// partition must be known before the last row is.
+pub(crate) fn emits_build_rows(join: JoinType) -> bool {
+    match join {
+        JoinType::Left | JoinType::Full | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => true,
+        JoinType::Inner | JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => false,
+    }
+}
+
+/// Whether `plan` is a join whose first input is read whole by every partition.
+pub(crate) fn is_broadcast(plan: &Plan) -> bool {
+    plan.downcast_ref::<HashJoinExec>().is_some_and(|join| *join.partition_mode() == PartitionMode::CollectLeft)
+        || plan.is::<NestedLoopJoinExec>()
+        || plan.is::<CrossJoinExec>()
+}
+
+/// Whether every task may as well compute `plan` itself: constants, and what is read from an earlier stage.
+pub(crate) fn is_cheap(plan: &Plan) -> bool {
+    match plan.name() {
+        "PlaceholderRowExec" | "EmptyExec" | "ShuffleReadExec" => true,
+        "ProjectionExec" | "GlobalLimitExec" => plan.children().into_iter().all(is_cheap),
+        _ => false,
+    }
+}
+
+pub(crate) fn partitions(plan: &Plan) -> usize {
+    plan.output_partitioning().partition_count()
+}
+
+/// A short name for people: the operators that say most, from the leaves up.
+pub(crate) fn describe(plan: &Plan) -> String {
+    fn visit(plan: &Plan, words: &mut Vec<&'static str>) {
+        for child in plan.children() {
+            visit(child, words);
+        }
+        let word = match plan.name() {
+            "DataSourceExec" | "ScanExec" => "scan",
+            "ShuffleReadExec" => "read",
+            "AggregateExec" => "aggregate",
+            "HashJoinExec" | "SortMergeJoinExec" | "NestedLoopJoinExec" | "CrossJoinExec" => "join",
+            "SortExec" => "sort",
+            "SortPreservingMergeExec" => "merge",
+            "WindowAggExec" | "BoundedWindowAggExec" => "window",
+            "UnionExec" | "InterleaveExec" => "union",
+            "RecursiveQueryExec" => "recursive",
+            _ => return,
+        };
+        if words.last() != Some(&word) {
+            words.push(word);
+        }
+    }
+    let mut words = Vec::new();
+    visit(plan, &mut words);
+    if words.len() > 1 {
+        words.retain(|word| *word != "read");
+    }
+    if words.is_empty() { "values".to_owned() } else { words.join(", ") }
+}
