@@ -1,5 +1,6 @@
-//! ARCHITECTURE.md names real places.
+//! ARCHITECTURE.md names real places, and the order of crates that it gives holds.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 #[test]
@@ -23,4 +24,41 @@ fn exists(root: &Path, path: &str) -> bool {
         Some((folder, _)) => root.join(folder).is_dir(),
         None => root.join(path).exists(),
     }
+}
+
+/// The chains in the line on dependencies: a crate may use those left of it, and what these may use.
+#[test]
+fn crates_depend_only_on_those_that_the_map_allows() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let map = std::fs::read_to_string(root.join("ARCHITECTURE.md")).expect("the map");
+    let line = map.lines().find(|line| line.starts_with("Dependencies go one way")).expect("the line on dependencies");
+    let allowed = allowed_uses(line);
+    assert!(allowed.len() >= 7, "the map orders only {allowed:?}");
+    for (name, uses) in &allowed {
+        let folder = if name == "proto" { root.join(name) } else { root.join("engine").join(name) };
+        let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).expect("a crate of that name");
+        let manifest: toml::Table = manifest.parse().expect("a manifest");
+        let used = manifest["dependencies"].as_table().expect("dependencies").keys();
+        let ours: BTreeSet<String> = used.filter_map(|used| used.strip_prefix("tandem-")).map(str::to_owned).collect();
+        let wrong: Vec<_> = ours.difference(uses).collect();
+        assert!(wrong.is_empty(), "{name} depends on {wrong:?}, the map allows only {uses:?}");
+    }
+}
+
+/// Which crates each crate of the chains may use.
+fn allowed_uses(line: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut allowed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let chains = line.split('`').skip(1).step_by(2).filter(|chain| !chain.starts_with('←'));
+    for chain in chains {
+        let mut left = BTreeSet::new();
+        for names in chain.split('←') {
+            let names: Vec<String> = names.split(',').map(|name| name.trim().to_owned()).collect();
+            let beyond: Vec<String> = names.iter().flat_map(|name| allowed.get(name).into_iter().flatten().cloned()).collect();
+            for name in &names {
+                allowed.entry(name.clone()).or_default().extend(left.iter().cloned());
+            }
+            left.extend(names.into_iter().chain(beyond));
+        }
+    }
+    allowed
 }

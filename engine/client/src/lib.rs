@@ -6,7 +6,7 @@
 mod client;
 mod error;
 mod follow;
-mod ipc;
+mod partition_rows;
 mod patience;
 mod results;
 mod worker_reads;

@@ -7,7 +7,6 @@
 //!                                 └────── gone ───────┴─► wait for a status or a moment, open again
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -15,6 +14,7 @@ use arrow::datatypes::SchemaRef;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt, Stream, StreamExt};
+use tandem_ipc::{DecodeError, decode_schema};
 use tandem_proto::v1::{Chunk, JobFailure, JobState, JobStatus, ResultPartition};
 use tokio::time::Instant;
 use tonic::Streaming;
@@ -22,7 +22,7 @@ use tonic::Streaming;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::follow::{Follow, is_final};
-use crate::ipc::{IpcPieces, decode_schema};
+use crate::partition_rows::PartitionRows;
 use crate::worker_reads::{ReadFailure, WorkerReads};
 
 /// Partitions opened ahead of the one being read.
@@ -63,11 +63,8 @@ struct Opened {
 struct PartitionRead {
     partition: ResultPartition,
     stream: Streaming<Chunk>,
-    pieces: IpcPieces,
-    rows_given: usize,
-    /// Rows that an earlier read of the same attempt gave already.
-    rows_to_skip: usize,
-    /// When that earlier read broke.
+    rows: PartitionRows,
+    /// When an earlier read of the same attempt broke.
     broken_since: Option<Instant>,
 }
 
@@ -154,7 +151,7 @@ impl Results {
 
     fn took_status(&mut self, status: JobStatus) -> Result<(), ClientError> {
         if self.schema.is_none() && !status.result_schema.is_empty() {
-            self.schema = Some(Arc::new(decode_schema(&status.result_schema)?));
+            self.schema = Some(decode_schema(&status.result_schema).map_err(malformed)?);
         }
         self.status = status;
         match self.status.state() {
@@ -201,51 +198,51 @@ impl Results {
     fn opened(&mut self, opened: Opened) -> Result<(), ClientError> {
         let Opened { partition, stream } = opened;
         let earlier = self.retry.take();
-        let rows_to_skip = earlier.as_ref().map_or(0, |retry| retry.rows_given);
+        let rows_given = earlier.as_ref().map_or(0, |retry| retry.rows_given);
         let broken_since = earlier.map(|retry| retry.since);
         match stream {
             Ok(stream) => {
-                let pieces = IpcPieces::default();
-                self.reading =
-                    Some(PartitionRead { partition, stream, pieces, rows_given: 0, rows_to_skip, broken_since });
+                let rows = PartitionRows::new(rows_given);
+                self.reading = Some(PartitionRead { partition, stream, rows, broken_since });
                 Ok(())
             }
-            Err(failure) => self.lost(partition, rows_to_skip, broken_since, failure),
+            Err(failure) => self.lost(partition, rows_given, broken_since, failure),
         }
     }
 
     fn decoded_batch(&mut self) -> Result<Option<RecordBatch>, ClientError> {
-        let Some(read) = &mut self.reading else { return Ok(None) };
-        while let Some(batch) = read.pieces.next_batch()? {
-            let skipped = read.rows_to_skip.saturating_sub(read.rows_given).min(batch.num_rows());
-            read.rows_given += batch.num_rows();
-            if skipped < batch.num_rows() {
-                return Ok(Some(batch.slice(skipped, batch.num_rows() - skipped)));
-            }
+        match &mut self.reading {
+            Some(read) => read.rows.next_batch().map_err(malformed),
+            None => Ok(None),
         }
-        Ok(None)
     }
 
     fn took_piece(&mut self, piece: Result<Option<Chunk>, tonic::Status>) -> Result<(), ClientError> {
         match piece {
             Ok(Some(chunk)) => {
                 if let Some(read) = &mut self.reading {
-                    read.pieces.push(chunk.data);
+                    read.rows.push(chunk.data);
                 }
                 Ok(())
             }
-            Ok(None) => {
-                self.reading = None;
-                Ok(())
-            }
-            Err(status) => {
-                let Some(read) = self.reading.take() else { return Ok(()) };
-                let failure = self.reads.judge(&read.partition.data_address, &status);
-                // Patience starts anew only when this read got further than the one before.
-                let since = read.broken_since.filter(|_| read.rows_given <= read.rows_to_skip);
-                self.lost(read.partition, read.rows_given.max(read.rows_to_skip), since, failure)
-            }
+            Ok(None) => match self.reading.take() {
+                Some(read) => read.rows.finish().or_else(|cut| self.broke(read, ReadFailure::Gone(cut.to_string()))),
+                None => Ok(()),
+            },
+            Err(status) => match self.reading.take() {
+                Some(read) => {
+                    let failure = self.reads.judge(&read.partition.data_address, &status);
+                    self.broke(read, failure)
+                }
+                None => Ok(()),
+            },
         }
+    }
+
+    fn broke(&mut self, read: PartitionRead, failure: ReadFailure) -> Result<(), ClientError> {
+        // Patience starts anew only when this read got further than the one before.
+        let since = read.broken_since.filter(|_| !read.rows.made_progress());
+        self.lost(read.partition, read.rows.known(), since, failure)
     }
 
     /// Forgets what was opened ahead and plans to read `partition` again, first of all.
@@ -294,6 +291,10 @@ impl Results {
         }
         Ok(())
     }
+}
+
+fn malformed(error: DecodeError) -> ClientError {
+    ClientError::Protocol(error.to_string())
 }
 
 fn open(reads: WorkerReads, stage: u32, partition: ResultPartition) -> BoxFuture<'static, Opened> {

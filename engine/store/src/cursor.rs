@@ -15,7 +15,7 @@ use crate::output::{Located, SlotId, TaskOutput};
 use crate::spill_file::{FileRange, SpillFile};
 
 /// How much a reader takes at once.
-pub(crate) const STEP_BYTES: u64 = crate::ipc::PIECE_BYTES as u64;
+pub(crate) const STEP_BYTES: u64 = tandem_ipc::PIECE_BYTES as u64;
 
 /// Where a reader is.
 #[derive(Debug)]

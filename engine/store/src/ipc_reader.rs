@@ -9,11 +9,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::{FutureExt, Stream};
+use tandem_ipc::{END_OF_STREAM, Encoder, PIECE_BYTES};
 use tokio::task::JoinHandle;
 
 use crate::cursor::{Cursor, Next, RangeReader, STEP_BYTES};
 use crate::error::StoreError;
-use crate::ipc::{END_OF_STREAM, Encoder, PIECE_BYTES};
 use crate::output::{Located, TaskOutput};
 
 type Step = (Worker, Result<Bytes, StoreError>);

@@ -6,10 +6,7 @@
 //!   push ─► gather ─► compact ─► memory ──budget spent──► spill file ─┐
 //!          (small batches)         └──────────────────────────────────┴─► read, read_ipc
 
-pub mod ipc;
-
 mod budget;
-mod compact;
 mod cursor;
 mod error;
 mod gather;

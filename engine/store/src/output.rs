@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use tandem_ipc::Encoder;
 
 use crate::budget::{Budget, Charge};
 use crate::error::StoreError;
-use crate::ipc::Encoder;
 use crate::key::OutputKey;
 use crate::spill_dir::SpillDir;
 use crate::spill_file::{FileRange, SpillFile};

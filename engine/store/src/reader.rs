@@ -12,11 +12,11 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use bytes::Bytes;
 use futures::{FutureExt, Stream};
+use tandem_ipc::{Decoder, Encoder};
 use tokio::task::JoinHandle;
 
 use crate::cursor::{Cursor, Next, RangeReader, STEP_BYTES};
 use crate::error::StoreError;
-use crate::ipc::{Decoder, Encoder};
 use crate::key::OutputKey;
 use crate::output::{Located, TaskOutput};
 use crate::spill_file::{FileRange, SpillFile};

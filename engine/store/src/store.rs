@@ -106,7 +106,7 @@ impl ShuffleStore {
     }
 
     /// The batches of some output partitions of many outputs of one stage, in this order, as one Arrow IPC stream in pieces of
-    /// at most [`PIECE_BYTES`](crate::ipc::PIECE_BYTES).
+    /// at most [`PIECE_BYTES`](tandem_ipc::PIECE_BYTES).
     pub fn read_ipc(&self, keys: Vec<OutputKey>, outputs: Range<usize>) -> Result<IpcReader, StoreError> {
         let found = keys.into_iter().map(|key| self.find(key, &outputs)).collect::<Result<Vec<_>, _>>()?;
         if let Some((first, others)) = found.split_first()

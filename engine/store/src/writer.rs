@@ -6,9 +6,10 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::common::utils::memory::get_record_batch_memory_size;
+use tandem_ipc::compact;
 
 use crate::budget::Charge;
-use crate::compact::{compact, held_bytes};
 use crate::error::StoreError;
 use crate::gather::{Gather, GatherSize};
 use crate::output::TaskOutput;
@@ -17,6 +18,9 @@ use crate::table::WriterId;
 
 /// Memory for gathering is charged in steps of this, so that small pushes need not go to the pool.
 const GATHER_STEP_BYTES: u64 = 256 << 10;
+/// What a batch and one of its columns take besides their buffers, roughly.
+const BATCH_OVERHEAD_BYTES: usize = 128;
+const COLUMN_OVERHEAD_BYTES: usize = 128;
 
 /// What a finished task output holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -161,6 +165,12 @@ impl Drop for OutputWriter {
     fn drop(&mut self) {
         self.store.abandon(self.id);
     }
+}
+
+/// Memory that keeping `batch` takes.
+fn held_bytes(batch: &RecordBatch) -> u64 {
+    let overhead = BATCH_OVERHEAD_BYTES + batch.num_columns() * COLUMN_OVERHEAD_BYTES;
+    (get_record_batch_memory_size(batch) + overhead) as u64
 }
 
 /// `schema` with all columns nullable: plans sometimes promise more than their batches keep, which would then fail only

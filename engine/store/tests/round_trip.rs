@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use support::{COLUMN_KINDS, Fixture, batch, key, rows};
 use tandem_proto::JobId;
 use tandem_store::StoreError;
-use tandem_store::ipc::{BatchStream, DecodeError, PIECE_BYTES};
+use tandem_ipc::{BatchStream, DecodeError, PIECE_BYTES};
 
 #[derive(Debug, Clone)]
 struct Push {

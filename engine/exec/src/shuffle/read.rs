@@ -28,7 +28,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use tandem_proto::{Attempt, PartitionId, StageId, WorkerId, v1};
-use tandem_store::ipc::{BatchStream, DecodeError};
+use tandem_ipc::{BatchStream, DecodeError};
 use tandem_store::{OutputKey, StoreError};
 
 use super::inputs::{FetchError, InputLocations, TaskInputs};

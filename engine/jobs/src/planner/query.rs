@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use arrow::ipc::writer::StreamWriter;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::ExecutionPlan;
@@ -14,6 +13,7 @@ use tandem_exec::cutter::GraphBuilder;
 use tandem_exec::error::PlanError;
 use tandem_exec::graph::StageGraph;
 use tandem_exec::source::{SourceFormat, SourceSpec, open_table};
+use tandem_ipc::encode_schema;
 use tandem_proto::v1;
 
 use super::ClusterShape;
@@ -43,7 +43,7 @@ pub(super) async fn plan(
         Kind::Query => physical_plan(&session, statement, &sql).await?,
         Kind::Metadata => answer(&session, statement, &sql).await?,
     };
-    let schema_ipc = schema_message(&plan.schema())?;
+    let schema_ipc = encode_schema(&plan.schema());
     let mut graph = GraphBuilder::default();
     let stage = graph.add_result(plan)?;
     Ok(PlannedJob {
@@ -172,9 +172,4 @@ fn explanation(logical: &str, graph: &StageGraph) -> Result<RecordBatch, DataFus
     let schema = Arc::new(Schema::new(vec![field("plan_type"), field("plan")]));
     let columns = [types, plans].map(|texts| Arc::new(StringArray::from(texts)) as _);
     Ok(RecordBatch::try_new(schema, columns.to_vec())?)
-}
-
-/// A schema as the message that begins an Arrow IPC stream.
-fn schema_message(schema: &Schema) -> Result<Vec<u8>, DataFusionError> {
-    Ok(StreamWriter::try_new(Vec::new(), schema)?.get_ref().clone())
 }

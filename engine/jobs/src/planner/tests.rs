@@ -60,7 +60,7 @@ async fn a_query_gives_one_result_stage() {
     let result = planned.result.unwrap();
     assert_eq!(planned.graph.stage(result.stage).role, StageRole::Result);
     assert_eq!(planned.graph.stage(result.stage).partitions, 1, "an ordered result is one partition");
-    let schema = arrow::ipc::convert::try_schema_from_ipc_buffer(&result.schema_ipc).unwrap();
+    let schema = tandem_ipc::decode_schema(&result.schema_ipc).unwrap();
     assert_eq!(schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(), ["product", "total"]);
     assert_eq!(planned.settings.options["datafusion.execution.target_partitions"], "3");
 }

@@ -3,7 +3,7 @@
 
 use arrow_ipc::{BodyCompressionMethod, CompressionType, DictionaryBatch, RecordBatch};
 
-use super::decode::{DecodeError, DecodeLimits};
+use crate::decode::{DecodeError, DecodeLimits};
 
 /// More than any batch has, little enough that no size computed from it overflows.
 const MAX_ROWS: i64 = 1 << 40;
@@ -15,7 +15,7 @@ const LENGTH_PREFIX: usize = 8;
 const NOT_COMPRESSED: i64 = -1;
 
 /// Checks a dictionary message.
-pub(super) fn dictionary(batch: DictionaryBatch<'_>, body: &[u8], limits: DecodeLimits) -> Result<(), DecodeError> {
+pub(crate) fn dictionary(batch: DictionaryBatch<'_>, body: &[u8], limits: DecodeLimits) -> Result<(), DecodeError> {
     if batch.isDelta() {
         // Joining deltas lets a short stream cost quadratic time; our encoder sends none.
         return Err(DecodeError::malformed("a delta dictionary"));
@@ -24,7 +24,7 @@ pub(super) fn dictionary(batch: DictionaryBatch<'_>, body: &[u8], limits: Decode
 }
 
 /// Checks a batch message.
-pub(super) fn record_batch(batch: RecordBatch<'_>, body: &[u8], limits: DecodeLimits) -> Result<(), DecodeError> {
+pub(crate) fn record_batch(batch: RecordBatch<'_>, body: &[u8], limits: DecodeLimits) -> Result<(), DecodeError> {
     if !(0..=MAX_ROWS).contains(&batch.length()) {
         return Err(DecodeError::malformed("a number of rows out of range"));
     }

@@ -54,7 +54,7 @@ impl Encoder {
     }
 
     /// [`Self::encode`] for a batch that holds little more than its rows need.
-    pub(crate) fn encode_compact(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
+    pub fn encode_compact(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
         let messages = batch.get_array_memory_size().div_ceil(MESSAGE_BYTES).max(1);
         let rows = batch.num_rows().div_ceil(messages).max(1);
         if rows >= batch.num_rows() {

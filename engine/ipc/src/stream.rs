@@ -8,7 +8,7 @@ use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use futures::Stream;
 
-use super::decode::{DecodeError, DecodeLimits, Decoder};
+use crate::decode::{DecodeError, DecodeLimits, Decoder};
 
 /// Decodes the pieces that another stream yields. Ends after the stream's end mark or the first error; pieces that
 /// end before the mark are an error. Decodes at most one batch per poll.

@@ -19,7 +19,7 @@ use arrow_ipc::reader::{RecordBatchDecoder, read_dictionary};
 use arrow_ipc::{Message, MessageHeader};
 use bytes::{Bytes, BytesMut};
 
-use super::verify;
+use crate::verify;
 
 const PREFIX_BYTES: usize = 8;
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -54,7 +54,7 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    pub(super) fn malformed(what: &str) -> Self {
+    pub(crate) fn malformed(what: &str) -> Self {
         Self::Malformed { what: what.to_owned() }
     }
 }
@@ -135,7 +135,7 @@ impl Decoder {
     }
 
     /// Whether it is between two messages.
-    pub(crate) fn is_between_messages(&self) -> bool {
+    pub fn is_between_messages(&self) -> bool {
         matches!(self.state, State::Prefix) && self.gathered.is_empty()
     }
 
@@ -261,8 +261,8 @@ mod tests {
     use arrow::datatypes::Int32Type;
     use proptest::prelude::*;
 
-    use super::super::{END_OF_STREAM, Encoder};
     use super::*;
+    use crate::{END_OF_STREAM, Encoder};
 
     fn batch(rows: usize) -> RecordBatch {
         let text = |i: usize| format!("row {} of the batch", i % 7);

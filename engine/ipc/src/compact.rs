@@ -9,22 +9,12 @@ use arrow::datatypes::{ArrowNativeType, DataType};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use arrow_select::dictionary::garbage_collect_any_dictionary;
-use datafusion::common::utils::memory::get_record_batch_memory_size;
 
 /// Waste per array below which copying does not pay.
 const TOLERATED_BYTES: usize = 1024;
-/// What a batch and one of its columns take besides their buffers, roughly.
-const BATCH_OVERHEAD_BYTES: usize = 128;
-const COLUMN_OVERHEAD_BYTES: usize = 128;
-
-/// Memory that keeping `batch` takes.
-pub(crate) fn held_bytes(batch: &RecordBatch) -> u64 {
-    let overhead = BATCH_OVERHEAD_BYTES + batch.num_columns() * COLUMN_OVERHEAD_BYTES;
-    (get_record_batch_memory_size(batch) + overhead) as u64
-}
 
 /// `batch` with no column that holds more than twice the memory its rows need. Columns that need no copy are shared.
-pub(crate) fn compact(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+pub fn compact(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
     if !batch.columns().iter().any(|column| is_wasteful(&column.to_data())) {
         return Ok(batch);
     }
@@ -115,11 +105,12 @@ mod tests {
 
     fn check(array: ArrayRef) {
         let whole = RecordBatch::try_from_iter([("c", array)]).unwrap();
-        assert_eq!(held_bytes(&compact(whole.clone()).unwrap()), held_bytes(&whole), "a full array is shared");
+        let held = RecordBatch::get_array_memory_size;
+        assert_eq!(held(&compact(whole.clone()).unwrap()), held(&whole), "a full array is shared");
         let slice = whole.slice(1_000, 10);
         let compacted = compact(slice.clone()).unwrap();
         assert_eq!(compacted, slice);
-        assert!(held_bytes(&compacted) < 4_000, "{} still holds {}", slice.schema(), held_bytes(&compacted));
+        assert!(held(&compacted) < 4_000, "{} still holds {}", slice.schema(), held(&compacted));
     }
 
     fn text(i: usize) -> String {
