@@ -5,10 +5,12 @@
 //! opened without TLS.
 
 mod connect;
+mod http;
 mod listen;
 mod token;
 
 pub use connect::{AddToken, AuthorizedChannel, ClientSecurity, ConnectError, connect};
+pub use http::HttpPort;
 pub use listen::{BindError, RequireToken, ServerSecurity, TlsError, TlsIdentity, check_bind, incoming, server};
 pub use token::{Token, TokenError};
 

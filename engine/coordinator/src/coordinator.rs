@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tandem_jobs::planned::PlannedJob;
 use tandem_proto::Term;
-use tandem_proto::transport::{self, ClientSecurity, RequireToken, ServerSecurity, TlsIdentity, Token};
+use tandem_proto::transport::{self, ClientSecurity, HttpPort, RequireToken, ServerSecurity, TlsIdentity, Token};
 use tandem_proto::v1::cluster_service_server::ClusterServiceServer;
 use tandem_proto::v1::job_service_server::JobServiceServer;
 use tokio::net::TcpListener;
@@ -41,7 +41,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// A coordinator whose ports are bound and whose state is restored.
 pub struct Coordinator {
     grpc: TcpListener,
-    http: TcpListener,
+    http: HttpPort,
     addresses: Addresses,
     security: ServerSecurity,
     workers: ClientSecurity,
@@ -107,6 +107,7 @@ impl Coordinator {
     ) -> Result<Self, CoordinatorError> {
         let server = transport::server(&clients)?;
         let addresses = Addresses { grpc: bound(&grpc, config.listen)?, http: bound(&http, config.http)? };
+        let http = HttpPort::new(http, clients.tls.as_ref())?;
         let planner = Planner::start(config.expected_slots).map_err(CoordinatorError::Threads)?;
         let data_dir = config.data_dir.clone();
         let (journal, restored) = tokio::task::spawn_blocking(move || Journal::open(&data_dir))
@@ -183,8 +184,7 @@ impl Coordinator {
     /// Spawns the owner and both listeners.
     fn start(self, stopping: &CancellationToken, tracker: &TaskTracker) -> JoinSet<Result<(), CoordinatorError>> {
         let port = Port { handle: self.handle.clone(), clock: self.clock, token: self.security.token.clone() };
-        let http =
-            axum::serve(self.http, http::router(port)).with_graceful_shutdown(stopping.clone().cancelled_owned());
+        let http = self.http.serve(http::router(port), stopping.clone().cancelled_owned());
         let cluster = ClusterRpc::new(self.handle.clone(), self.term, tracker.clone(), stopping.clone());
         let submitter = Submitter::new(self.planner, (self.journal, self.clock), self.handle.clone(), self.term);
         let jobs = JobRpc {
@@ -241,9 +241,8 @@ impl Security {
 
     fn check(&self, addresses: Addresses) -> Result<(), CoordinatorError> {
         transport::check_bind(addresses.grpc, &self.clients)?;
-        // The HTTP port speaks no TLS, so that probes and scrapers on this machine need no certificate.
-        transport::check_bind(addresses.http, &ServerSecurity { tls: None, ..self.clients.clone() })
-            .map_err(|_| CoordinatorError::HttpExposed { address: addresses.http })
+        transport::check_bind(addresses.http, &self.clients)?;
+        Ok(())
     }
 }
 

@@ -22,12 +22,6 @@ pub enum CoordinatorError {
     /// An address others can reach, without TLS.
     #[error(transparent)]
     Exposed(#[from] BindError),
-    /// The HTTP port is for this machine only.
-    #[error("the HTTP port {address} can be reached from other machines and speaks no TLS")]
-    HttpExposed {
-        /// The address.
-        address: SocketAddr,
-    },
     /// The token cannot be used.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -69,7 +63,6 @@ impl CoordinatorError {
                 Some("stop what listens there or choose another address with --listen and --http".to_owned())
             }
             Self::Exposed(_) => Some("`tandem cert create` makes a certificate and key".to_owned()),
-            Self::HttpExposed { .. } => Some("give --http an address of 127.0.0.1".to_owned()),
             Self::Token(TokenError::Read { .. } | TokenError::Malformed { .. }) => {
                 Some("`tandem token create` makes a token".to_owned())
             }

@@ -1,7 +1,5 @@
 //! The HTTP port: `/healthz` and `/readyz` for everyone, `/metrics` for who shows the token.
 
-mod tls;
-
 use std::sync::Arc;
 
 use axum::Router;
@@ -10,7 +8,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tandem_proto::transport::{ServerSecurity, Token};
+use tandem_proto::transport::{HttpPort, ServerSecurity, Token};
 use tokio::net::TcpListener;
 use tracing::error;
 
@@ -23,11 +21,8 @@ pub(crate) async fn serve(
     security: ServerSecurity,
     board: Arc<StatusBoard>,
 ) -> Result<(), WorkerError> {
-    let router = router(board, security.token);
-    let served = match &security.tls {
-        None => axum::serve(listener, router).await,
-        Some(identity) => axum::serve(tls::TlsListener::new(listener, identity)?, router).await,
-    };
+    let port = HttpPort::new(listener, security.tls.as_ref())?;
+    let served = port.serve(router(board, security.token), std::future::pending()).await;
     served.map_err(|error| WorkerError::Serve { listener: "HTTP", reason: error.to_string() })
 }
 

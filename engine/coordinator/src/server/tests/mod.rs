@@ -3,10 +3,14 @@
 mod jobs;
 mod refusals;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tandem_proto::transport::{AuthorizedChannel, ClientSecurity, Token, connect};
 use tandem_proto::v1;
 use tandem_proto::v1::cluster_service_client::ClusterServiceClient;
@@ -14,10 +18,11 @@ use tandem_proto::v1::coordinator_message::Message as Told;
 use tandem_proto::v1::job_service_client::JobServiceClient;
 use tandem_proto::v1::worker_message::Message as Said;
 use tandem_proto::{VERSION, WorkerId};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -81,13 +86,27 @@ impl Running {
     }
 
     async fn http(&self, path: &str, authorization: &str) -> String {
-        let mut stream = TcpStream::connect(self.addresses.http).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{authorization}\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        get(TcpStream::connect(self.addresses.http).await.unwrap(), path, authorization).await
     }
+
+    async fn https(&self, path: &str, authorization: &str, certificate: &CertificateDer<'static>) -> String {
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let connector = TlsConnector::from(Arc::new(versions.with_root_certificates(roots).with_no_client_auth()));
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.addresses.http.port())).await.unwrap();
+        let name = ServerName::from(IpAddr::from(Ipv4Addr::LOCALHOST));
+        get(connector.connect(name, stream).await.unwrap(), path, authorization).await
+    }
+}
+
+async fn get(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str, authorization: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{authorization}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 /// The worker's end of a stream.

@@ -82,10 +82,13 @@ async fn what_cannot_be_started_says_why() {
     let (config, token) = prepare(folder.path());
     let open = "0.0.0.0:0".parse().unwrap();
     let refused = |config| async move { Coordinator::bind(config).await.map(|_| ()).unwrap_err() };
-    let exposed = refused(CoordinatorConfig { listen: open, ..config.clone() }).await;
-    assert!(matches!(exposed, CoordinatorError::Exposed(_)) && exposed.to_string().contains("--tls-cert"), "{exposed}");
-    let exposed = refused(CoordinatorConfig { http: open, ..config.clone() }).await;
-    assert!(matches!(exposed, CoordinatorError::HttpExposed { .. }), "{exposed}");
+    for config in
+        [CoordinatorConfig { listen: open, ..config.clone() }, CoordinatorConfig { http: open, ..config.clone() }]
+    {
+        let exposed = refused(config).await;
+        assert!(matches!(exposed, CoordinatorError::Exposed(_)), "{exposed}");
+        assert!(exposed.to_string().contains("--tls-cert") && exposed.help().is_some(), "{exposed}");
+    }
     let no_token = refused(CoordinatorConfig { token_file: None, ..config.clone() }).await;
     assert!(matches!(no_token, CoordinatorError::Token(_)) && no_token.help().is_some(), "{no_token}");
 
@@ -106,8 +109,9 @@ async fn with_a_certificate_it_speaks_tls_only() {
     std::fs::write(&cert, identity.cert.pem()).unwrap();
     std::fs::write(&key, identity.signing_key.serialize_pem()).unwrap();
     let tls = Some(TlsFiles { cert, key, ca: None });
-    let running =
-        start_with(CoordinatorConfig { tls, ..config }, token.clone(), Some(identity.cert.pem().into_bytes())).await;
+    let everywhere = "0.0.0.0:0".parse().unwrap();
+    let config = CoordinatorConfig { tls, http: everywhere, ..config };
+    let running = start_with(config, token.clone(), Some(identity.cert.pem().into_bytes())).await;
     running.client().await.get_cluster(v1::GetClusterRequest {}).await.unwrap();
     let plain = ClientSecurity { token: Some(token), ca_pem: None };
     let refused = match connect(&running.addresses.grpc.to_string(), &plain).await {
@@ -115,5 +119,10 @@ async fn with_a_certificate_it_speaks_tls_only() {
         Err(_) => true,
     };
     assert!(refused);
+    let certificate = identity.cert.der();
+    assert!(running.https("/readyz", "", certificate).await.starts_with("HTTP/1.1 200"));
+    assert!(running.https("/metrics", "", certificate).await.starts_with("HTTP/1.1 401"));
+    let authorization = format!("authorization: {}\r\n", running.token.authorization());
+    assert!(running.https("/metrics", &authorization, certificate).await.starts_with("HTTP/1.1 200"));
     running.stop().await;
 }
