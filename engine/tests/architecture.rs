@@ -53,7 +53,8 @@ fn allowed_uses(line: &str) -> BTreeMap<String, BTreeSet<String>> {
         let mut left = BTreeSet::new();
         for names in chain.split('←') {
             let names: Vec<String> = names.split(',').map(|name| name.trim().to_owned()).collect();
-            let beyond: Vec<String> = names.iter().flat_map(|name| allowed.get(name).into_iter().flatten().cloned()).collect();
+            let beyond: Vec<String> =
+                names.iter().flat_map(|name| allowed.get(name).into_iter().flatten().cloned()).collect();
             for name in &names {
                 allowed.entry(name.clone()).or_default().extend(left.iter().cloned());
             }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use futures::StreamExt;
 use support::{Fixture, batch, integers, key, noise, numbers};
-use tandem_proto::{JobId, StageId};
 use tandem_ipc::{END_OF_STREAM, Encoder};
+use tandem_proto::{JobId, StageId};
 use tandem_store::{ShuffleStore, StoreConfig, StoreError};
 
 fn pushes(outputs: usize, rows: i64) -> Vec<(usize, arrow::record_batch::RecordBatch)> {

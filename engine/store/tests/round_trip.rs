@@ -9,9 +9,9 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use proptest::prelude::*;
 use support::{COLUMN_KINDS, Fixture, batch, key, rows};
+use tandem_ipc::{BatchStream, DecodeError, PIECE_BYTES};
 use tandem_proto::JobId;
 use tandem_store::StoreError;
-use tandem_ipc::{BatchStream, DecodeError, PIECE_BYTES};
 
 #[derive(Debug, Clone)]
 struct Push {

@@ -27,8 +27,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
-use tandem_proto::{Attempt, PartitionId, StageId, WorkerId, v1};
 use tandem_ipc::{BatchStream, DecodeError};
+use tandem_proto::{Attempt, PartitionId, StageId, WorkerId, v1};
 use tandem_store::{OutputKey, StoreError};
 
 use super::inputs::{FetchError, InputLocations, TaskInputs};

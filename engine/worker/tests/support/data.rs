@@ -2,10 +2,10 @@
 
 use arrow::record_batch::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
+use tandem_ipc::Decoder;
 use tandem_proto::transport::{ClientSecurity, connect};
 use tandem_proto::v1::shuffle_service_client::ShuffleServiceClient;
 use tandem_proto::v1::{Chunk, FetchRequest, TaskAttempt};
-use tandem_ipc::Decoder;
 use tonic::Status;
 
 /// Everything that one attempt put out, as one reader gets it.
