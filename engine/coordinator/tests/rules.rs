@@ -175,6 +175,38 @@ fn a_fatal_failure_is_not_tried_again_even_with_retries_left() {
 }
 
 #[test]
+fn a_failed_job_lists_every_attempt_with_its_end() {
+    let mut bench = Bench::new();
+    bench.join(A, 3);
+    let attempts = launched(&bench.accept(JOB, plan(vec![stage(&[], 4, StageRole::Exchange)])));
+    bench.now += 10;
+    bench.fail(attempts[0], FailureKind::Fatal);
+    bench.now += 10;
+    bench.fail(attempts[1], FailureKind::Retry);
+    bench.fail(attempts[2], FailureKind::Cancelled);
+    let tasks = bench.cluster.tasks(JOB).unwrap();
+    let seen: Vec<_> = tasks
+        .iter()
+        .map(|task| {
+            let AttemptId { task: id, attempt } = task.attempt;
+            (id.index, attempt.0, task.state, task.message.as_str(), task.started.is_some(), task.ended)
+        })
+        .collect();
+    let at = |ms| Some(Timestamp(ms));
+    assert_eq!(
+        seen,
+        [
+            (0, 0, TaskState::Failed, "it broke", true, at(1_010)),
+            (1, 0, TaskState::Failed, "it broke", true, at(1_020)),
+            (2, 0, TaskState::Cancelled, "", true, at(1_010)),
+            (3, 0, TaskState::Cancelled, "", false, at(1_010)),
+        ]
+    );
+    let stage = bench.cluster.job(JOB).unwrap().stages.remove(0);
+    assert_eq!((stage.failed_attempts, stage.ended), (2, at(1_010)));
+}
+
+#[test]
 fn a_full_worker_is_avoided_while_there_is_another() {
     let mut bench = Bench::new();
     bench.join(A, 1);

@@ -16,4 +16,4 @@ pub(crate) use records::{Record, print_list, print_one};
 pub(crate) use rows::{RowWriter, row_writer};
 pub(crate) use summary::print_summary;
 pub(crate) use time::since_epoch_ms;
-pub(crate) use views::{ClusterView, JobView, NodeView, StageView, TaskView, end_stages};
+pub(crate) use views::{ClusterView, JobView, NodeView, StageView, TaskView};

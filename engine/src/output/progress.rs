@@ -110,8 +110,8 @@ fn status_line(status: &JobStatus) -> String {
             format!("stage {id} {name} {finished}/{tasks} tasks, {}", stage_numbers(stage))
         })
         .collect();
-    if running.is_empty() && !status.pending_reason.is_empty() {
-        return format!("{}: waiting: {}", status.name, status.pending_reason);
+    if running.is_empty() && !status.pending_text.is_empty() {
+        return format!("{}: {}", status.name, status.pending_text);
     }
     format!("{}: {}", status.name, running.join("; "))
 }
@@ -146,7 +146,7 @@ mod tests {
         let mut status = JobStatus { name: "sales".to_owned(), stages: vec![stage(0)], ..Default::default() };
         assert_eq!(status_line(&status), "sales: stage 1 scan 0/4 tasks, 0 rows, 0 B");
         status.stages[0].running = 0;
-        status.pending_reason = "no worker".to_owned();
-        assert_eq!(status_line(&status), "sales: waiting: no worker");
+        status.pending_text = "waits for a worker".to_owned();
+        assert_eq!(status_line(&status), "sales: waits for a worker");
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct JobView {
     state: &'static str,
     #[serde(skip_serializing_if = "String::is_empty")]
     pending_reason: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pending_text: String,
     submitted_ms: i64,
     started_ms: i64,
     ended_ms: i64,
@@ -46,14 +48,14 @@ struct CountView {
 }
 
 impl From<v1::JobStatus> for JobView {
-    fn from(mut status: v1::JobStatus) -> Self {
+    fn from(status: v1::JobStatus) -> Self {
         let state = status.state();
-        end_stages(&mut status);
         Self {
             id: JobId(status.job).to_string(),
             name: status.name,
             state: job_state(state),
             pending_reason: status.pending_reason,
+            pending_text: status.pending_text,
             submitted_ms: status.submitted_ms,
             started_ms: status.started_ms,
             ended_ms: status.ended_ms,
@@ -62,13 +64,6 @@ impl From<v1::JobStatus> for JobView {
             counts: status.counts.into_iter().map(CountView::from).collect(),
             stages: status.stages.into_iter().map(StageView::from).collect(),
         }
-    }
-}
-
-/// Stages that a job's end cut short ended with it.
-pub(crate) fn end_stages(status: &mut v1::JobStatus) {
-    for stage in status.stages.iter_mut().filter(|stage| stage.started_ms > 0 && stage.ended_ms == 0) {
-        stage.ended_ms = status.ended_ms;
     }
 }
 
@@ -94,7 +89,7 @@ impl Record for JobView {
         let tasks: u32 = self.stages.iter().map(|stage| stage.tasks).sum();
         let about = match &self.failure {
             Some(failure) => first_line(&failure.cause),
-            None => self.pending_reason.clone(),
+            None => self.pending_text.clone(),
         };
         vec![
             self.id.clone(),
@@ -125,6 +120,8 @@ pub(crate) struct StageView {
     ended_ms: i64,
     #[serde(skip_serializing_if = "String::is_empty")]
     pending_reason: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pending_text: String,
     /// The stage that does its work in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     taken_over_by: Option<u32>,
@@ -160,6 +157,7 @@ impl From<v1::StageStatus> for StageView {
             ended_ms: stage.ended_ms,
             pending_reason: stage.pending_reason,
             taken_over_by: Some(stage.taken_over_by).filter(|stage| *stage > 0),
+            pending_text: stage.pending_text,
             plan: stage.plan,
             operators: stage.operators.into_iter().map(OperatorView::from).collect(),
         }
@@ -188,7 +186,7 @@ impl Record for StageView {
             format_count(self.rows),
             format_bytes(self.bytes),
             between(self.started_ms, self.ended_ms),
-            self.taken_over_by.map_or_else(|| self.pending_reason.clone(), |by| format!("taken over by stage {by}")),
+            self.taken_over_by.map_or_else(|| self.pending_text.clone(), |by| format!("taken over by stage {by}")),
         ]
     }
 }
@@ -208,6 +206,7 @@ pub(crate) struct TaskView {
     ended_ms: i64,
     message: String,
     pending_reason: String,
+    pending_text: String,
 }
 
 impl From<v1::TaskStatus> for TaskView {
@@ -227,6 +226,7 @@ impl From<v1::TaskStatus> for TaskView {
             ended_ms: task.ended_ms,
             message: task.message,
             pending_reason: task.pending_reason,
+            pending_text: task.pending_text,
         }
     }
 }
@@ -236,7 +236,7 @@ impl Record for TaskView {
         &["stage", "task", "attempt", "state", "worker", "rows", "bytes", "ran", "about"];
 
     fn cells(&self) -> Vec<String> {
-        let about = if self.message.is_empty() { self.pending_reason.clone() } else { first_line(&self.message) };
+        let about = if self.message.is_empty() { self.pending_text.clone() } else { first_line(&self.message) };
         vec![
             format!("{} {}", self.stage, self.stage_name),
             self.task.to_string(),

@@ -1,6 +1,8 @@
 //! What the outside may see, built from the state on demand. Part of the [`Cluster`].
 //! Invariant: whatever is pending has a reason.
 
+use std::collections::BTreeSet;
+
 use tandem_proto::{Attempt, JobId, PartitionId, StageId, TaskId, WorkerId};
 
 use super::cluster::Cluster;
@@ -32,10 +34,13 @@ impl Cluster {
     pub fn tasks(&self, job: JobId) -> Option<Vec<TaskView>> {
         let job = self.jobs.get(&job)?;
         let mut tasks: Vec<_> = job.past.iter().map(view_past).collect();
+        // A task that will not be tried again is told by the attempts that it had.
+        let tried: BTreeSet<TaskId> = job.past.iter().map(|past| past.attempt.task).collect();
         for id in job.plan.stage_ids().filter(|&id| job.taken_over_by(id).is_none()) {
             let stage = job.stage(id);
             let views = stage.tasks.iter().zip(0..).map(|(task, index)| self.view_task(job, id, index, task));
-            tasks.extend(views);
+            tasks
+                .extend(views.filter(|view| view.state != TaskState::Cancelled || !tried.contains(&view.attempt.task)));
         }
         tasks.sort_by_key(|view| view.attempt);
         Some(tasks)
@@ -146,6 +151,7 @@ impl Cluster {
         let taken_over_by = job.taken_over_by(id);
         let (tasks, pending) = if taken_over_by.is_some() { (0, 0) } else { (stage.len(), stage.pending()) };
         let waits = pending > 0 && stage.running() == 0;
+        let cut_short = job.ended.filter(|_| job.is_ended() && taken_over_by.is_none());
         StageView {
             stage: id,
             tasks,
@@ -156,7 +162,7 @@ impl Cluster {
             rows: stage.totals.rows.saturating_add(stage.live.0),
             bytes: stage.totals.bytes.saturating_add(stage.live.1),
             started: stage.started,
-            ended: stage.ended,
+            ended: stage.ended.or(cut_short),
             pending_reason: (waits && !job.is_ended()).then(|| self.why_stage_waits(job, stage)),
             operators,
             fused: stage.fused.depth(),
@@ -184,8 +190,12 @@ impl Cluster {
             state,
             worker,
             message: String::new(),
-            started: known(task.started).filter(|_| !waits),
-            ended: known(task.ended).filter(|_| state == TaskState::Succeeded),
+            started: known(task.started).filter(|_| matches!(state, TaskState::Running | TaskState::Succeeded)),
+            ended: match state {
+                TaskState::Succeeded => known(task.ended),
+                TaskState::Cancelled => job.ended,
+                TaskState::Pending | TaskState::Running | TaskState::Failed | TaskState::Lost => None,
+            },
             rows: if waits { 0 } else { task.rows },
             bytes: if waits { 0 } else { task.bytes },
             pending_reason: waits.then(|| self.why_task_waits(job, job.stage(id), task)),

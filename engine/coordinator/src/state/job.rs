@@ -325,6 +325,24 @@ impl Job {
         self.past.push_back(PastAttempt { attempt, state, worker, message, started, ended: cx.now });
     }
 
+    /// Remembers an attempt that is ended because nothing wants it any more, while that pushes out none that failed.
+    pub(super) fn remember_cancelled(&mut self, cx: &Context<'_>, attempt: AttemptId, worker: WorkerId) {
+        if self.past.len() < cx.config.kept_attempts {
+            let started = self.stage(attempt.task.stage).tasks[attempt.task.index as usize].started;
+            let (state, worker, message) = (TaskState::Cancelled, cx.workers.name(worker), String::new());
+            self.past.push_back(PastAttempt { attempt, state, worker, message, started, ended: cx.now });
+        }
+    }
+
+    /// An attempt that was cancelled had failed by itself before it heard of that.
+    pub(super) fn remember_failure(&mut self, cx: &Context<'_>, attempt: AttemptId, message: String) {
+        let cancelled = |past: &&mut PastAttempt| past.attempt == attempt && past.state == TaskState::Cancelled;
+        if let Some(past) = self.past.iter_mut().find(cancelled) {
+            (past.state, past.message, past.ended) = (TaskState::Failed, message, cx.now);
+            self.stage_mut(attempt.task.stage).failed_attempts += 1;
+        }
+    }
+
     /// A failure of this job that names the stage, the attempt and the worker.
     pub(super) fn name_failure(&self, attempt: AttemptId, worker: String, failure: JobFailure) -> JobFailure {
         let stage = attempt.task.stage;

@@ -288,7 +288,9 @@ impl Job {
 
     fn cancel(&mut self, cx: &mut Context<'_>, id: StageId, index: u32) {
         if let TaskState::Running { worker, attempt, .. } = self.stage(id).tasks[index as usize].state {
-            cx.cancel(worker, AttemptId { task: TaskId { job: self.id, stage: id, index }, attempt });
+            let attempt = AttemptId { task: TaskId { job: self.id, stage: id, index }, attempt };
+            cx.cancel(worker, attempt);
+            self.remember_cancelled(cx, attempt, worker);
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use tandem_proto::StageId;
 
-/// Why a job, stage or task does not run. Its text is `code` or `code: detail`.
+/// Why a job, stage or task does not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PendingReason {
     /// The output of these inputs is not complete; names the first.
@@ -29,10 +29,10 @@ pub enum PendingReason {
 }
 
 impl PendingReason {
-    /// A word for machines.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::InputsIncomplete(_) => "inputs-incomplete",
+    /// For machines: a word, or `word: detail`.
+    pub fn code(&self) -> String {
+        let word = match self {
+            Self::InputsIncomplete(stage) => return format!("inputs-incomplete: stage {stage}"),
             Self::NoFreeSlot => "no-free-slot",
             Self::NoWorkers => "no-workers",
             Self::AvoidsFreeWorkers => "avoids-free-workers",
@@ -41,15 +41,24 @@ impl PendingReason {
             Self::NotNeeded => "not-needed",
             Self::Scheduling => "scheduling",
             Self::Committing => "committing",
-        }
+        };
+        word.to_owned()
     }
 }
 
+/// For people.
 impl fmt::Display for PendingReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InputsIncomplete(stage) => write!(f, "{}: stage {stage}", self.code()),
-            _ => f.write_str(self.code()),
+            Self::InputsIncomplete(stage) => write!(f, "waits for stage {stage} to finish"),
+            Self::NoFreeSlot => f.write_str("waits for a slot: all are taken"),
+            Self::NoWorkers => f.write_str("waits for a worker: none takes tasks"),
+            Self::AvoidsFreeWorkers => f.write_str("waits for another worker: it failed on those with free slots"),
+            Self::Reattaching => f.write_str("waits for workers to come back to the restarted coordinator"),
+            Self::RetryDelay => f.write_str("waits a moment before the failed job starts again"),
+            Self::NotNeeded => f.write_str("nothing needs its output"),
+            Self::Scheduling => f.write_str("is about to start"),
+            Self::Committing => f.write_str("publishes its files"),
         }
     }
 }

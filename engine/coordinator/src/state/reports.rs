@@ -79,7 +79,13 @@ impl Cluster {
         self.count_failure(failure.kind);
         let contact = |cx: &Context<'_>, id| cx.workers.get(id).map(|worker| worker.contact);
         let unreachable = self.with_job(attempt.task.job, |job, cx| {
-            if !job.has(attempt.task) || !job.runs(worker, attempt) {
+            if !job.has(attempt.task) {
+                return None;
+            }
+            if !job.runs(worker, attempt) {
+                if failure.kind != FailureKind::Cancelled {
+                    job.remember_failure(cx, attempt, failure.message);
+                }
                 return None;
             }
             let lost = job.attempt_failed(cx, worker, attempt, failure)?;

@@ -6,8 +6,8 @@ use tandem_proto::v1;
 
 use super::commands::wire_attempt;
 use crate::state::{
-    ClusterView, CountKind, JobFailure, JobOutcome, JobState, JobView, NodeState, NodeView, OperatorMetrics, RowCount,
-    StageView, TaskState, TaskView, Timestamp,
+    ClusterView, CountKind, JobFailure, JobOutcome, JobState, JobView, NodeState, NodeView, OperatorMetrics,
+    PendingReason, RowCount, StageView, TaskState, TaskView, Timestamp,
 };
 
 /// What a job's status says that never changes.
@@ -35,7 +35,8 @@ pub(crate) fn job_status(view: &JobView, face: &JobFace, with_plans: bool) -> v1
         job: view.job.0,
         name: view.plan.name.clone(),
         state: job_state(view.state).into(),
-        pending_reason: view.pending_reason.map(|reason| reason.to_string()).unwrap_or_default(),
+        pending_reason: code(view.pending_reason),
+        pending_text: text(view.pending_reason),
         failure: view.outcome.as_ref().and_then(job_failure),
         submitted_ms: wire_ms(Some(view.accepted)),
         started_ms: wire_ms(view.started),
@@ -47,6 +48,14 @@ pub(crate) fn job_status(view: &JobView, face: &JobFace, with_plans: bool) -> v1
         counts: view.counts.iter().map(row_count).collect(),
         retries_used: view.retries_used,
     }
+}
+
+fn code(reason: Option<PendingReason>) -> String {
+    reason.map(|reason| reason.code()).unwrap_or_default()
+}
+
+fn text(reason: Option<PendingReason>) -> String {
+    reason.map(|reason| reason.to_string()).unwrap_or_default()
 }
 
 fn job_state(state: JobState) -> v1::JobState {
@@ -88,7 +97,8 @@ fn stage_status(job: &JobView, stage: &StageView) -> v1::StageStatus {
         bytes: stage.bytes,
         started_ms: wire_ms(stage.started),
         ended_ms: wire_ms(stage.ended),
-        pending_reason: stage.pending_reason.map(|reason| reason.to_string()).unwrap_or_default(),
+        pending_reason: code(stage.pending_reason),
+        pending_text: text(stage.pending_reason),
         plan: String::new(),
         operators: stage.operators.iter().map(operator_metrics).collect(),
         taken_over_by: stage.taken_over_by.map_or(0, |stage| stage.0),
@@ -152,7 +162,8 @@ pub(crate) fn task_status(job: &JobView, task: &TaskView) -> v1::TaskStatus {
         ended_ms: wire_ms(task.ended),
         rows: task.rows,
         bytes: task.bytes,
-        pending_reason: task.pending_reason.map(|reason| reason.to_string()).unwrap_or_default(),
+        pending_reason: code(task.pending_reason),
+        pending_text: text(task.pending_reason),
     }
 }
 

@@ -9,7 +9,7 @@ use super::attached::{self, Interrupts, OnInterrupt};
 use super::job_spec::JobArgs;
 use super::session::Session;
 use super::{Exit, Failure, explain};
-use crate::output::{JobView, OutputFormat, StageView, TaskView, end_stages, print_list, print_one, print_summary};
+use crate::output::{JobView, OutputFormat, StageView, TaskView, print_list, print_one, print_summary};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum JobCommand {
@@ -112,8 +112,7 @@ fn accepted(session: &Session, id: JobId, status: tandem_proto::v1::JobStatus) -
 }
 
 async fn get(session: &Session, id: JobId) -> Result<(), Failure> {
-    let mut status = session.connect().await?.get(id).await?;
-    end_stages(&mut status);
+    let status = session.connect().await?.get(id).await?;
     let format = session.format();
     let stages: Vec<StageView> = status.stages.iter().cloned().map(StageView::from).collect();
     print_one(format, &JobView::from(status))?;

@@ -123,7 +123,8 @@ async fn an_attached_job_ends_with_its_last_follower() {
     let job = client.submit(query("SELECT 1")).await.unwrap().into_inner().job;
     let mut follow = client.follow(v1::FollowRequest { job }).await.unwrap().into_inner();
     let first = follow.message().await.unwrap().unwrap();
-    assert_eq!((first.state(), first.pending_reason.is_empty()), (JobState::Pending, false));
+    assert_eq!((first.state(), first.pending_reason.as_str()), (JobState::Pending, "no-workers"));
+    assert_eq!(first.pending_text, "waits for a worker: none takes tasks");
     drop(follow);
     let stopped = async {
         while client.get(v1::GetRequest { job }).await.unwrap().into_inner().state() != JobState::Stopped {
