@@ -11,7 +11,7 @@ use tandem_proto::StageId;
 use crate::job_file::Removes;
 
 /// A job that is ready to run.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct PlannedJob {
     /// What the job is called.
     pub name: String,

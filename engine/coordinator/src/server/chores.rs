@@ -19,22 +19,27 @@ use crate::wire;
 const RETRIES: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 
-/// Publishes all files of a job, so that a restart at any moment either has not begun or carries on.
+/// Publishes all files of a job, so that a restart at any moment either has not begun or carries on. No sink is touched
+/// before all of them could be published.
 pub(super) async fn commit(
     journal: &Journal,
     job: JobId,
     planned: &PlannedJob,
     files: Vec<StagedFile>,
 ) -> Result<(), String> {
-    journal.intend(job, files.clone()).await.map_err(|error| error.to_string())?;
     let storage = storage(planned);
-    let files: Vec<_> = files.into_iter().map(wire::staged_file).collect();
-    for spec in &planned.sinks {
-        let commit = SinkCommit { spec: spec.clone(), job, files: files.clone() };
-        if let Err(error) = retrying(|| sink::publish(&commit, &storage)).await {
-            error!(%job, sink = spec.name, %error, "the files of the job could not be published");
-            journal.withdraw(job);
-            return Err(format!("sink `{}`: {error}", spec.name));
+    let staged: Vec<_> = files.iter().cloned().map(wire::staged_file).collect();
+    let commits = planned.sinks.iter().map(|spec| SinkCommit { spec: spec.clone(), job, files: staged.clone() });
+    let commits: Vec<_> = commits.collect();
+    for commit in &commits {
+        if let Err(error) = retrying(|| sink::check_commit(commit, &storage)).await {
+            return Err(give_up(journal, commit, &error));
+        }
+    }
+    journal.intend(job, files).await.map_err(|error| error.to_string())?;
+    for commit in &commits {
+        if let Err(error) = retrying(|| sink::publish(commit, &storage)).await {
+            return Err(give_up(journal, commit, &error));
         }
     }
     if let Err(error) = journal.committed(job).await {
@@ -42,6 +47,14 @@ pub(super) async fn commit(
         warn!(%job, %error, "the end of the commit is not in the journal yet");
     }
     Ok(())
+}
+
+/// Withdraws the intent that this or an earlier coordinator journaled, if any.
+fn give_up(journal: &Journal, commit: &SinkCommit, error: &SinkError) -> String {
+    let (job, sink) = (commit.job, &commit.spec.name);
+    error!(%job, sink, %error, "the files of the job could not be published");
+    journal.withdraw(job);
+    format!("sink `{sink}`: {error}")
 }
 
 /// Removes whatever attempts of a job have staged. What cannot be removed is left, and told.
@@ -84,4 +97,70 @@ where
         tokio::time::sleep(wait).await;
     }
     attempt().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tandem_exec::sink::{SinkFormat, SinkMode, SinkSpec};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const JOB: JobId = JobId(7);
+
+    /// A job with a sink per name, each with one staged file.
+    fn job(folder: &Path, names: &[&str]) -> (PlannedJob, Vec<StagedFile>) {
+        let sink = |name: &&str| SinkSpec {
+            mode: SinkMode::Error,
+            ..SinkSpec::new(*name, folder.join(name).to_string_lossy(), SinkFormat::Csv)
+        };
+        let stage = |name: &&str| {
+            let staged = folder.join(format!(".{name}.tandem-{:016x}/staged", JOB.0));
+            std::fs::create_dir_all(&staged).unwrap();
+            std::fs::write(staged.join("part"), "a\n1\n").unwrap();
+            StagedFile {
+                sink: (*name).to_owned(),
+                staged_path: staged.join("part").to_string_lossy().into_owned(),
+                final_path: "part.csv".to_owned(),
+                rows: 1,
+                bytes: 4,
+                multipart_id: String::new(),
+                parts: Vec::new(),
+            }
+        };
+        let planned = PlannedJob { sinks: names.iter().map(sink).collect(), ..PlannedJob::default() };
+        (planned, names.iter().map(stage).collect())
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_cannot_be_published_leaves_those_before_it_as_they_were() {
+        let folder = TempDir::new().unwrap();
+        let out = folder.path().join("out");
+        let (journal, _) = Journal::open(&folder.path().join("data")).unwrap();
+        let (planned, files) = job(&out, &["first", "second"]);
+        std::fs::create_dir(out.join("second")).unwrap();
+        std::fs::write(out.join("second/foreign.csv"), "x").unwrap();
+        let error = commit(&journal, JOB, &planned, files.clone()).await.unwrap_err();
+        assert!(error.contains("sink `second`"), "{error}");
+        assert!(!out.join("first").exists(), "the first sink was published");
+
+        std::fs::remove_file(out.join("second/foreign.csv")).unwrap();
+        commit(&journal, JOB, &planned, files).await.unwrap();
+        assert!(out.join("first/part.csv").exists() && out.join("second/part.csv").exists());
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_was_cut_off_between_two_sinks_is_carried_on() {
+        let folder = TempDir::new().unwrap();
+        let out = folder.path().join("out");
+        let (journal, _) = Journal::open(&folder.path().join("data")).unwrap();
+        let (planned, files) = job(&out, &["first", "second"]);
+        let first = PlannedJob { sinks: planned.sinks[..1].to_vec(), ..planned.clone() };
+        commit(&journal, JOB, &first, files.clone()).await.unwrap();
+        assert!(out.join("first/part.csv").exists() && !out.join("second").exists());
+        commit(&journal, JOB, &planned, files).await.unwrap();
+        assert!(out.join("second/part.csv").exists());
+    }
 }

@@ -1,8 +1,8 @@
 //! Sinks: files written aside by tasks and published together by the coordinator.
 //!
 //! ```text
-//!  check_target ─► write_partition (tasks) ─► publish ─► readers see all of the job's files
-//!   before it runs     stages files             └─► or abort, and nothing is left
+//!  check_target ─► write_partition (tasks) ─► check_commit ─► publish ─► readers see all of the job's files
+//!   before it runs     stages files               └─► or abort, and nothing is left
 //! ```
 
 mod check;
@@ -24,7 +24,7 @@ mod tests;
 pub use self::check::{check_schema, check_separate, check_target};
 pub use self::error::SinkError;
 pub use self::manifest::{Manifest, ManifestFile};
-pub use self::publish::{Published, SinkCommit, abort, publish};
+pub use self::publish::{Published, SinkCommit, abort, check as check_commit, publish};
 pub use self::rejects::{Reject, RejectWriter, rejects_sink};
 pub use self::spec::{Compression, DEFAULT_TARGET_FILE_BYTES, SinkFormat, SinkMode, SinkSpec};
 pub(crate) use self::staging::remove_staged_locally;

@@ -137,6 +137,14 @@ impl Scene {
         local::publish(disk, &self.target(), &self.commit)
     }
 
+    /// Whether it can be published, which must change nothing.
+    fn check(&self) -> Result<(), SinkError> {
+        let before = self.everything();
+        let checked = local::check(&RealDisk, &self.target(), &self.commit);
+        assert_eq!(self.everything(), before);
+        checked
+    }
+
     /// What plain readers see.
     fn seen(&self) -> BTreeMap<String, Vec<u8>> {
         let files = tree(self.folder.path());
@@ -175,11 +183,14 @@ async fn publishing_ends_in_the_same_state_wherever_it_was_cut_off() {
         for steps in 1.. {
             let scene = case.scene().await;
             assert_eq!(scene.seen(), old);
+            scene.check().unwrap();
             let disk = DyingDisk { steps_left: Cell::new(steps), can_exchange: case.can_exchange };
             let died = scene.publish(&disk).is_err();
             check_cut_off(case, &scene, &old, &new);
+            scene.check().unwrap();
             let disk = DyingDisk { steps_left: Cell::new(usize::MAX), can_exchange: case.can_exchange };
             scene.publish(&disk).unwrap();
+            scene.check().unwrap();
             assert_eq!(scene.everything(), everything, "{case:?}, cut off in step {steps}");
             assert!(steps > 3 || died);
             if !died {
@@ -232,10 +243,12 @@ async fn aborting_between_two_renames_gives_the_old_data_back() {
 #[tokio::test]
 async fn files_that_are_gone_or_foreign_are_refused() {
     let scene = CASES[0].scene().await;
-    let refused = |change: &dyn Fn(&mut SinkCommit)| {
+    let refused = |expected: &str, change: &dyn Fn(&mut SinkCommit)| {
         let mut commit = scene.commit.clone();
         change(&mut commit);
         let commit = commit.own_files()?;
+        let checked = local::check(&RealDisk, &scene.target(), &commit).unwrap_err();
+        assert!(checked.to_string().contains(expected), "{checked}");
         local::publish(&RealDisk, &scene.target(), &commit)
     };
     let outside = scene.folder.path().join("secret");
@@ -250,7 +263,7 @@ async fn files_that_are_gone_or_foreign_are_refused() {
         ("is gone", Box::new(|commit| commit.files[0].staged_path += "x")),
     ];
     for (expected, change) in cases {
-        let error = refused(change.as_ref()).unwrap_err();
+        let error = refused(expected, change.as_ref()).unwrap_err();
         assert!(error.to_string().contains(expected) && !error.retryable(), "{error}");
     }
     assert_eq!(scene.seen().len(), CASES[0].scene().await.seen().len() + 1, "nothing was published");
@@ -262,6 +275,7 @@ async fn data_that_came_while_the_job_ran_is_not_replaced() {
     let target = scene.folder.path().join("out");
     fs::create_dir(&target).unwrap();
     fs::write(target.join("other.csv"), "x").unwrap();
+    assert!(matches!(scene.check(), Err(SinkError::Occupied { .. })));
     assert!(matches!(scene.publish(&RealDisk), Err(SinkError::Occupied { .. })));
     assert_eq!(fs::read_to_string(target.join("other.csv")).unwrap(), "x");
 }

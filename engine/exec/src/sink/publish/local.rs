@@ -36,6 +36,16 @@ pub(super) fn publish(disk: &impl Disk, target: &LocalTarget, commit: &SinkCommi
     publisher.sync(target.parent())
 }
 
+/// Whether `commit` could be published now, or was already; changes nothing.
+pub(super) fn check(disk: &impl Disk, target: &LocalTarget, commit: &SinkCommit) -> Result<(), SinkError> {
+    let publisher = Publisher { disk, target, commit, staging: target.staging(commit.job) };
+    match (target.single_file, commit.spec.mode) {
+        (true, _) => publisher.check_file(),
+        (false, SinkMode::Append) => publisher.check_additions(),
+        (false, SinkMode::Overwrite | SinkMode::Error) => publisher.check_folder(),
+    }
+}
+
 /// Removes what `job` staged for `target`.
 pub(super) fn abort(disk: &impl Disk, target: &LocalTarget, job: JobId) -> Result<(), SinkError> {
     let staging = target.staging(job);
@@ -58,15 +68,17 @@ struct Publisher<'a, D> {
 impl<D: Disk> Publisher<'_, D> {
     /// Replaces the one file.
     fn publish_file(&self) -> Result<(), SinkError> {
+        self.check_file()?;
+        self.commit.files.iter().try_for_each(|file| self.place(file, &self.target.path))
+    }
+
+    fn check_file(&self) -> Result<(), SinkError> {
         match self.commit.files.as_slice() {
-            [file] => {
-                let unplaced = self.exists(Path::new(&file.staged_path))?;
-                if unplaced && self.commit.spec.mode == SinkMode::Error && self.exists(&self.target.path)? {
-                    return Err(SinkError::Occupied { path: self.target.path.display().to_string() });
-                }
-                self.place(file, &self.target.path)
-            }
             [] => Ok(()),
+            [file] => {
+                let replaces = self.is_staged(file, &self.target.path)? && self.exists(&self.target.path)?;
+                if replaces && self.commit.spec.mode == SinkMode::Error { Err(self.occupied()) } else { Ok(()) }
+            }
             [_, second, ..] => Err(SinkError::Refused {
                 path: second.staged_path.clone(),
                 reason: "the sink is one file and another was staged for it",
@@ -84,6 +96,11 @@ impl<D: Disk> Publisher<'_, D> {
         self.write_manifest(folder)
     }
 
+    fn check_additions(&self) -> Result<(), SinkError> {
+        let folder = &self.target.path;
+        if self.exists(&manifest_path(folder, self.commit.job))? { Ok(()) } else { self.check_files(folder) }
+    }
+
     /// Replaces the folder.
     fn publish_folder(&self) -> Result<(), SinkError> {
         let target = &self.target.path;
@@ -99,12 +116,36 @@ impl<D: Disk> Publisher<'_, D> {
         self.sync(self.target.parent())
     }
 
+    fn check_folder(&self) -> Result<(), SinkError> {
+        if self.exists(&manifest_path(&self.target.path, self.commit.job))? {
+            return Ok(());
+        }
+        let new = self.staging.join("new");
+        if !self.exists(&manifest_path(&new, self.commit.job))? {
+            self.check_files(&new)?;
+        }
+        if self.exists(&self.target.path)? { self.check_vacant() } else { Ok(()) }
+    }
+
+    /// Whether each file is staged, or in its place below `folder` already.
+    fn check_files(&self, folder: &Path) -> Result<(), SinkError> {
+        self.commit.files.iter().try_for_each(|file| self.is_staged(file, &folder.join(&file.final_path)).map(drop))
+    }
+
+    /// Fails when the folder that is there must not be replaced.
+    fn check_vacant(&self) -> Result<(), SinkError> {
+        let occupied = self.commit.spec.mode == SinkMode::Error && has_entries(&self.target.path)?;
+        if occupied { Err(self.occupied()) } else { Ok(()) }
+    }
+
+    fn occupied(&self) -> SinkError {
+        SinkError::Occupied { path: self.target.path.display().to_string() }
+    }
+
     /// Puts `new` where `target` is. The old data, if any, ends up below the staging folder.
     fn swap(&self, new: &Path, target: &Path) -> Result<(), SinkError> {
         if self.exists(target)? {
-            if self.commit.spec.mode == SinkMode::Error && has_entries(target)? {
-                return Err(SinkError::Occupied { path: target.display().to_string() });
-            }
+            self.check_vacant()?;
             self.disk.copy_permissions(target, new).map_err(SinkError::io("set permissions of", new))?;
             if self.disk.exchange(new, target).map_err(SinkError::io("replace", target))? {
                 return Ok(());
@@ -134,6 +175,14 @@ impl<D: Disk> Publisher<'_, D> {
 
     /// Moves one file to its place, unless an earlier call did.
     fn place(&self, file: &StagedFile, place: &Path) -> Result<(), SinkError> {
+        if self.is_staged(file, place)? {
+            self.disk.rename(Path::new(&file.staged_path), place).map_err(SinkError::io("publish", place))?;
+        }
+        Ok(())
+    }
+
+    /// Whether one file waits where it was staged, rather than being in its place already.
+    fn is_staged(&self, file: &StagedFile, place: &Path) -> Result<bool, SinkError> {
         let staged = Path::new(&file.staged_path);
         if !staged.starts_with(self.target.staged(self.commit.job)) {
             return Err(SinkError::Refused {
@@ -142,11 +191,9 @@ impl<D: Disk> Publisher<'_, D> {
             });
         }
         match self.size(staged)? {
-            Some(bytes) if bytes == file.bytes => {
-                self.disk.rename(staged, place).map_err(SinkError::io("publish", place))
-            }
+            Some(bytes) if bytes == file.bytes => Ok(true),
             Some(_) => Err(SinkError::Refused { path: file.staged_path.clone(), reason: "its size has changed" }),
-            None if self.size(place)? == Some(file.bytes) => Ok(()),
+            None if self.size(place)? == Some(file.bytes) => Ok(false),
             None => Err(SinkError::Lost { job: self.commit.job, path: file.staged_path.clone() }),
         }
     }

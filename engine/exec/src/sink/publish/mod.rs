@@ -1,5 +1,5 @@
-//! Makes staged files visible, or removes them. Called by the coordinator, for one sink at a time, after it journaled the
-//! intent to do so.
+//! Makes staged files visible, or removes them. Called by the coordinator: for all sinks of a job it checks whether they
+//! can be published, then journals the one intent to do so, then publishes one after the other.
 //! Invariant: a call may be cut off anywhere and repeated; each repeat goes on to the same end.
 
 mod disk;
@@ -40,6 +40,19 @@ pub struct Published {
     pub rows: u64,
     /// Bytes of them.
     pub bytes: u64,
+}
+
+/// Whether `commit` can be published as things stand; true also when a call of [`publish`] was cut off or done. Changes
+/// nothing.
+///
+/// # Errors
+/// What [`publish`] would meet; see [`SinkError::retryable`].
+pub async fn check(commit: &SinkCommit, storage: &Arc<Storage>) -> Result<(), SinkError> {
+    let commit = commit.own_files()?;
+    match open(&commit.spec, storage)? {
+        Target::Local(target) => run_blocking(move || local::check(&RealDisk, &target, &commit)).await,
+        Target::Object(target) => object::check(&target, &commit).await,
+    }
 }
 
 /// Publishes the files of `commit`.

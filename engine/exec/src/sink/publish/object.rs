@@ -48,6 +48,17 @@ pub(super) async fn publish(target: &ObjectTarget, commit: &SinkCommit) -> Resul
     abort_recorded(target, commit.job, &commit.files).await
 }
 
+/// Whether `commit` could be published now, or was already; changes nothing. Whether the uploads are still open cannot be
+/// asked.
+pub(super) async fn check(target: &ObjectTarget, commit: &SinkCommit) -> Result<(), SinkError> {
+    own_sizes(target, commit)?;
+    let manifest = target.meta_folder().join(Manifest::file_name(commit.job));
+    if !target.single_file && exists(target, &manifest).await? {
+        return Ok(());
+    }
+    refuse_occupied(target, commit).await
+}
+
 /// Ends every upload of `job` to `target`.
 pub(super) async fn abort(
     target: &ObjectTarget,
