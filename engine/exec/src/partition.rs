@@ -41,13 +41,11 @@ pub(crate) struct PartitionPlan {
     pub(crate) nodes: Vec<Option<u32>>,
 }
 
-/// Narrows `plan` to `partition` and adds the filters that operators derive while they run.
+/// Narrows `plan` to `partition` and adds the filters that operators derive while they run, those that `config` allows.
 pub(crate) fn select(plan: &Plan, partition: usize, config: &ConfigOptions) -> Result<PartitionPlan> {
     let mut selection = Selection { next: 0, nodes: Vec::new() };
     let plan = selection.narrow(plan, partition)?;
-    let mut config = config.clone();
-    config.set("datafusion.optimizer.enable_dynamic_filter_pushdown", "true")?;
-    let plan = FilterPushdown::new_post_optimization().optimize(plan, &config)?;
+    let plan = FilterPushdown::new_post_optimization().optimize(plan, config)?;
     Ok(PartitionPlan { plan, nodes: selection.nodes })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -20,18 +20,19 @@ use crate::plan::emits_build_rows;
 use crate::probe;
 
 /// What differs from DataFusion's defaults, because partitions of one plan run in different processes.
-const DISTRIBUTED_OPTIONS: [(&str, &str); 5] = [
+const DISTRIBUTED_OPTIONS: [(&str, &str); 4] = [
     // A leaf opens exactly the partitions its task was given.
     ("datafusion.execution.enable_file_stream_work_stealing", "false"),
     // Spreading batches over threads is of no use where each partition is a task.
     ("datafusion.optimizer.enable_round_robin_repartition", "false"),
-    // A filter that waits for other partitions would wait for other processes. Workers add those that stay within a task.
-    ("datafusion.optimizer.enable_dynamic_filter_pushdown", "false"),
     // Interleaving needs to know that its inputs are partitioned alike, which a plan cut in two no longer does.
     ("datafusion.optimizer.prefer_existing_union", "true"),
     // Names the part of a statement that an error is about.
     ("datafusion.sql_parser.collect_spans", "true"),
 ];
+
+/// Turns on or off all filters that operators derive while they run, each of which has an option of its own too.
+const DYNAMIC_FILTERS: &str = "datafusion.optimizer.enable_dynamic_filter_pushdown";
 
 /// Everything besides the plan that decides what a query answers. Travels with each stage. The query's clock is in the
 /// plan: planning makes `now()` a constant.
@@ -52,14 +53,16 @@ impl QuerySettings {
         Self { options: merged }
     }
 
-    /// The DataFusion configuration these settings mean, for planning and for running alike.
+    /// The DataFusion configuration these settings mean. What an option says of one thing holds whatever another says of
+    /// all.
     ///
     /// # Errors
     /// An option that DataFusion does not know, or a value it does not take.
     pub fn config(&self) -> Result<SessionConfig, PlanError> {
         let mut config = SessionConfig::new().with_information_schema(true);
-        for (key, value) in &self.options {
-            config.options_mut().set(key, value).map_err(|error| unknown_option(key, value, &error))?;
+        let (general, single): (Vec<_>, Vec<_>) = self.options.iter().partition(|(key, _)| *key == DYNAMIC_FILTERS);
+        for (key, value) in general.into_iter().chain(single) {
+            set(&mut config, key, value)?;
         }
         Ok(config)
     }
@@ -70,8 +73,11 @@ impl QuerySettings {
         let after_join_selection =
             rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |position| position + 1);
         rules.insert(after_join_selection, Arc::new(PartitionBuildRowJoins));
+        let mut config = self.config()?;
+        // A filter that waits for other partitions would wait for other processes. Workers add those that stay within a task.
+        set(&mut config, DYNAMIC_FILTERS, "false")?;
         let state = SessionStateBuilder::new()
-            .with_config(self.config()?)
+            .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
             .with_physical_optimizer_rules(rules)
@@ -81,11 +87,11 @@ impl QuerySettings {
     }
 }
 
-fn unknown_option(key: &str, value: &str, error: &DataFusionError) -> PlanError {
-    PlanError::Invalid {
+fn set(config: &mut SessionConfig, key: &str, value: &str) -> Result<(), PlanError> {
+    config.options_mut().set(key, value).map_err(|error| PlanError::Invalid {
         message: format!("setting {key} = {value}: {}", error.strip_backtrace()),
         help: Some("`SHOW ALL` lists the settings there are".to_owned()),
-    }
+    })
 }
 
 /// Makes joins that put out build rows partitioned instead of broadcast: with the build side in every task, each task would put out
@@ -116,5 +122,26 @@ impl PhysicalOptimizerRule for PartitionBuildRowJoins {
 
     fn schema_check(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_one_filter_holds_whatever_is_said_of_all() {
+        let join = "datafusion.optimizer.enable_join_dynamic_filter_pushdown";
+        for (all, one) in [(None, None), (None, Some(false)), (Some(true), Some(false)), (Some(false), Some(true))] {
+            let said = |key: &str, value: Option<bool>| value.map(|value| (key.to_owned(), value.to_string()));
+            let options = said(DYNAMIC_FILTERS, all).into_iter().chain(said(join, one)).collect();
+            let settings = QuerySettings::new(2, &options);
+            let optimizer = settings.config().unwrap().options().optimizer.clone();
+            assert_eq!(optimizer.enable_topk_dynamic_filter_pushdown, all.unwrap_or(true), "{options:?}");
+            assert_eq!(optimizer.enable_join_dynamic_filter_pushdown, one.or(all).unwrap_or(true), "{options:?}");
+            let planner = settings.planning_context(Arc::default()).unwrap();
+            let optimizer = planner.copied_config().options().optimizer.clone();
+            assert!(!optimizer.enable_topk_dynamic_filter_pushdown && !optimizer.enable_join_dynamic_filter_pushdown);
+        }
     }
 }

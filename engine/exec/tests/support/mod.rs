@@ -92,9 +92,15 @@ impl Workers {
         Self { environments, _folder: folder }
     }
 
-    /// Runs all stages in order, tasks dealt to workers in turn, and returns the result stage's rows.
-    pub(crate) async fn run(&self, graph: &StageGraph, settings: &QuerySettings) -> Result<Vec<RecordBatch>, String> {
+    /// Runs all stages in order, tasks dealt to workers in turn, and returns the result stage's rows and what all
+    /// operators measured.
+    pub(crate) async fn run(
+        &self,
+        graph: &StageGraph,
+        settings: &QuerySettings,
+    ) -> Result<(Vec<RecordBatch>, Vec<v1::OperatorMetrics>), String> {
         let mut written_by: HashMap<StageId, Vec<usize>> = HashMap::new();
+        let mut operators = Vec::new();
         for stage in &fused(graph) {
             let definition = v1::StageDefinition {
                 plan: stage.plan.clone(),
@@ -109,9 +115,10 @@ impl Workers {
                 let loaded = LoadedStage::new(definition.clone(), &Arc::new(RuntimeEnv::default()))
                     .map_err(|error| error.to_string())?;
                 let attempt = v1::TaskAttempt { job: JOB.0, stage: stage.id.0, task: index as u32, attempt: 0 };
-                run_task(&self.environments[worker], &loaded, attempt, work, &Arc::default())
+                let finished = run_task(&self.environments[worker], &loaded, attempt, work, &Arc::default())
                     .await
                     .map_err(|error| error.to_string())?;
+                operators.extend(finished.metrics.into_iter().flat_map(|metrics| metrics.operators));
                 writers.extend(work.outputs().map(|_| worker));
             }
             written_by.insert(stage.id, writers);
@@ -126,7 +133,7 @@ impl Workers {
         for environment in &self.environments {
             environment.store.drop_job(JOB);
         }
-        Ok(rows)
+        Ok((rows, operators))
     }
 }
 
@@ -225,9 +232,10 @@ impl FetchRemote for Peers {
 }
 
 /// A session that plans for stages, with every Parquet file of `data` as a table.
-pub(crate) async fn planner(data: &Path, partitions: usize) -> (SessionContext, QuerySettings) {
-    let small_files = BTreeMap::from([("datafusion.optimizer.repartition_file_min_size".to_owned(), "1".to_owned())]);
-    let settings = QuerySettings::new(partitions, &small_files);
+async fn planner(data: &Path, partitions: usize, options: &[(&str, &str)]) -> (SessionContext, QuerySettings) {
+    let small_files = ("datafusion.optimizer.repartition_file_min_size", "1");
+    let options = options.iter().chain([&small_files]).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let settings = QuerySettings::new(partitions, &options.collect());
     let storage = Arc::new(Storage::new(BTreeMap::new()));
     let context = settings.planning_context(storage.runtime(&RuntimeEnv::default())).expect("settings are valid");
     register(&context, data).await;
@@ -302,11 +310,17 @@ pub(crate) struct Comparison {
 
 impl Comparison {
     /// Writes the tables and starts `workers` virtual workers; queries are planned for `partitions` partitions.
+    #[allow(dead_code, reason = "each test binary uses a part of this")]
     pub(crate) async fn start(workers: usize, partitions: usize) -> Self {
+        Self::start_with(workers, partitions, &[]).await
+    }
+
+    /// The same with options that a user sets.
+    pub(crate) async fn start_with(workers: usize, partitions: usize, options: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         write_tables(folder.path()).await;
         let expected = oracle(folder.path(), partitions).await;
-        let (planner, settings) = planner(folder.path(), partitions).await;
+        let (planner, settings) = planner(folder.path(), partitions, options).await;
         Self { expected, planner, settings, workers: Workers::start(workers), partitions, _folder: folder }
     }
 
@@ -316,14 +330,21 @@ impl Comparison {
         plan(&self.planner, sql).await.expect("a valid query")
     }
 
+    /// What the operators of a query measured when it ran over stages.
+    #[allow(dead_code, reason = "each test binary uses a part of this")]
+    pub(crate) async fn operators(&self, sql: &str) -> Vec<v1::OperatorMetrics> {
+        self.workers.run(&self.plan(sql).await, &self.settings).await.expect("a query that runs").1
+    }
+
     /// Panics unless both give the same rows, or both refuse.
+    #[allow(dead_code, reason = "each test binary uses a part of this")]
     pub(crate) async fn check(&self, sql: &str) {
         let partitions = self.partitions;
         let ordered = orders_rows(sql);
         let want = async { self.expected.sql(sql).await?.collect().await }.await;
         let planned = plan(&self.planner, sql).await;
         let got = match &planned {
-            Ok(graph) => self.workers.run(graph, &self.settings).await,
+            Ok(graph) => self.workers.run(graph, &self.settings).await.map(|(rows, _)| rows),
             Err(error) => Err(error.clone()),
         };
         let stages = || match &planned {
