@@ -13,7 +13,7 @@ use super::session::Session;
 use super::{Failure, cluster};
 use crate::local::PrivateCluster;
 use crate::output::units::parse_bytes;
-use crate::output::{OutputFormat, print_summary, row_writer};
+use crate::output::{OutputFormat, RowFormat, print_summary, row_writer};
 
 /// Rows of each sink that are shown.
 const SHOWN_ROWS: usize = 20;
@@ -141,7 +141,7 @@ async fn show_head(client: &Client, spec: v1::JobSpec, format: OutputFormat) -> 
         batches.push(batch);
     }
     let Some(schema) = results.schema() else { return Ok(()) };
-    let mut writer = row_writer(format, schema.clone(), BufWriter::new(std::io::stdout()))?;
+    let mut writer = row_writer(RowFormat::Output(format), schema.clone(), BufWriter::new(std::io::stdout()))?;
     for batch in &batches {
         writer.write(batch)?;
     }

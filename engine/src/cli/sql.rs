@@ -12,13 +12,13 @@ use super::attached::{self, Interrupts};
 use super::job_spec::QueryArgs;
 use super::session::Session;
 use crate::local::PrivateCluster;
-use crate::output::{OutputFormat, Progress, RowWriter, row_writer};
+use crate::output::{OutputFormat, Progress, RowFormat, RowWriter, row_writer};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SqlArgs {
     #[command(flatten)]
     query: QueryArgs,
-    /// Write the rows to this file; its ending says the format: csv, json, jsonl, arrow
+    /// Write the rows to this file; its ending says the format: csv, json, jsonl, arrow, parquet
     #[arg(long, value_name = "PATH")]
     output: Option<PathBuf>,
     /// Run on a cluster of this command's own instead of the one that is up
@@ -102,25 +102,22 @@ async fn write_rows(results: &mut Results, target: &Target) -> Result<(), Failur
 
 /// Where rows go. A file has another name until it is complete.
 struct Target {
-    format: OutputFormat,
+    format: RowFormat,
     file: Option<PathBuf>,
 }
 
 impl Target {
     fn new(file: Option<PathBuf>, format: OutputFormat) -> Result<Self, Failure> {
-        let Some(path) = &file else { return Ok(Self { format, file }) };
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        match ending.parse() {
-            Ok(OutputFormat::Table) | Err(_) => {
-                Err(Failure::usage(format!("the ending of the file does not say a format: {}", path.display()))
-                    .with_help("use .csv, .json, .jsonl or .arrow; a job file's sink also writes parquet"))
-            }
-            Ok(format) => Ok(Self { format, file }),
-        }
+        let Some(path) = &file else { return Ok(Self { format: RowFormat::Output(format), file }) };
+        let format = RowFormat::of_file(path).ok_or_else(|| {
+            Failure::usage(format!("the ending of the file does not say a format: {}", path.display()))
+                .with_help("use .csv, .json, .jsonl, .arrow or .parquet")
+        })?;
+        Ok(Self { format, file })
     }
 
     fn open(&self, schema: &arrow::datatypes::SchemaRef) -> Result<Box<dyn RowWriter>, Failure> {
-        let out: Box<dyn Write> = match &self.file {
+        let out: Box<dyn Write + Send> = match &self.file {
             Some(path) => {
                 let draft = draft_of(path);
                 let file = File::create(&draft)

@@ -13,7 +13,7 @@ mod views;
 pub(crate) use format::OutputFormat;
 pub(crate) use progress::Progress;
 pub(crate) use records::{Record, print_list, print_one};
-pub(crate) use rows::{RowWriter, row_writer};
+pub(crate) use rows::{RowFormat, RowWriter, row_writer};
 pub(crate) use summary::print_summary;
 pub(crate) use time::since_epoch_ms;
 pub(crate) use views::{ClusterView, JobView, NodeView, StageView, TaskView};

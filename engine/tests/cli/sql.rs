@@ -34,6 +34,21 @@ fn rows_go_to_a_file_that_appears_when_it_is_complete() {
 }
 
 #[test]
+fn the_ending_of_the_file_says_its_form() {
+    let sandbox = Sandbox::with_cluster(1);
+    let sql = "SELECT 1 AS n, 'x' AS text, [1, 2] AS list UNION ALL SELECT 2, NULL, NULL ORDER BY n";
+    for file in ["out.parquet", "out.arrow", "out.jsonl", "out.json"] {
+        sandbox.run(&["sql", "-e", sql, "--output", file]).succeeded();
+        let table = format!("t={file}");
+        let back = ["sql", "-e", "SELECT n, text, list[2] AS second FROM t ORDER BY n", "--table", &table, "-o", "csv"];
+        assert_eq!(sandbox.run(&back).succeeded().stdout, "n,text,second\n1,x,2\n2,,\n", "{file}");
+    }
+    sandbox.run(&["sql", "-e", "SELECT 1 AS n WHERE false", "--output", "none.parquet"]).succeeded();
+    let none = sandbox.run(&["sql", "-e", "SELECT * FROM t", "--table", "t=none.parquet", "-o", "csv"]).succeeded();
+    assert_eq!(none.stdout, "n\n");
+}
+
+#[test]
 fn an_empty_result_still_has_columns() {
     let sandbox = Sandbox::with_cluster(1);
     let empty = sandbox.run(&["sql", "-e", "SELECT 1 AS one WHERE false", "-o", "csv"]).succeeded();

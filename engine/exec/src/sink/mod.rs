@@ -22,6 +22,7 @@ mod write;
 mod tests;
 
 pub use self::check::{check_schema, check_separate, check_target};
+pub use self::encode::parquet_writer;
 pub use self::error::SinkError;
 pub use self::manifest::{Manifest, ManifestFile};
 pub use self::publish::{Published, SinkCommit, abort, check as check_commit, publish};

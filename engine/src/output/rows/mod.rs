@@ -4,6 +4,7 @@ mod table;
 mod writers;
 
 use std::io::Write;
+use std::path::Path;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -21,18 +22,38 @@ pub(crate) trait RowWriter {
     fn finish(&mut self) -> Result<(), Failure>;
 }
 
+/// A form of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowFormat {
+    /// One that can be asked for with `-o`.
+    Output(OutputFormat),
+    /// A file only.
+    Parquet,
+}
+
+impl RowFormat {
+    /// The form that a file's name asks for.
+    pub(crate) fn of_file(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "parquet" => Some(Self::Parquet),
+            ending => ending.parse().ok().filter(|format| *format != OutputFormat::Table).map(Self::Output),
+        }
+    }
+}
+
 /// The writer of `format` for rows of `schema`.
 pub(crate) fn row_writer<'a>(
-    format: OutputFormat,
+    format: RowFormat,
     schema: SchemaRef,
-    out: impl Write + 'a,
+    out: impl Write + Send + 'a,
 ) -> Result<Box<dyn RowWriter + 'a>, Failure> {
     Ok(match format {
-        OutputFormat::Table => Box::new(table::TableWriter::new(schema, out)),
-        OutputFormat::Json => Box::new(writers::JsonArray::new(out)),
-        OutputFormat::Jsonl => Box::new(writers::JsonLines::new(out)),
-        OutputFormat::Csv => Box::new(writers::Csv::new(schema, out)?),
-        OutputFormat::Arrow => Box::new(writers::ArrowStream::new(&schema, out)?),
+        RowFormat::Output(OutputFormat::Table) => Box::new(table::TableWriter::new(schema, out)),
+        RowFormat::Output(OutputFormat::Json) => Box::new(writers::JsonArray::new(out)),
+        RowFormat::Output(OutputFormat::Jsonl) => Box::new(writers::JsonLines::new(out)),
+        RowFormat::Output(OutputFormat::Csv) => Box::new(writers::Csv::new(schema, out)?),
+        RowFormat::Output(OutputFormat::Arrow) => Box::new(writers::ArrowStream::new(&schema, out)?),
+        RowFormat::Parquet => Box::new(writers::Parquet::new(&schema, out)?),
     })
 }
 

@@ -131,7 +131,7 @@ mod tests {
     use arrow::array::{Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field, Schema};
 
-    use super::super::row_writer;
+    use super::super::{RowFormat, row_writer};
     use super::*;
     use crate::output::OutputFormat;
 
@@ -139,7 +139,7 @@ mod tests {
         let fields = vec![Field::new("n", DataType::Int64, false), Field::new("name", DataType::Utf8, true)];
         let schema = Arc::new(Schema::new(fields));
         let mut out = Vec::new();
-        let mut writer = row_writer(format, schema.clone(), &mut out).unwrap();
+        let mut writer = row_writer(RowFormat::Output(format), schema.clone(), &mut out).unwrap();
         if rows > 0 {
             let numbers = Int64Array::from_iter_values((0..rows as i64).map(|n| n * 100));
             let names: StringArray = (0..rows).map(|n| (n > 0).then(|| format!("row {n}"))).collect();

@@ -8,8 +8,15 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::writer::StreamWriter;
 use arrow::json::writer::{JsonArray as ArrayFraming, JsonFormat, LineDelimited, Writer, WriterBuilder};
 
+use parquet::arrow::ArrowWriter;
+use parquet::errors::ParquetError;
+use tandem_exec::sink::{Compression, parquet_writer};
+
 use super::{RowWriter, arrow_failure};
 use crate::cli::Failure;
+
+/// Memory that a row group may take before it is written.
+const ROW_GROUP_BYTES: usize = 128 << 20;
 
 /// One JSON array of objects; nulls are written.
 pub(super) struct JsonArray<W: Write>(Writer<W, ArrayFraming>);
@@ -20,6 +27,9 @@ pub(super) struct JsonLines<W: Write>(Writer<W, LineDelimited>);
 /// Comma-separated rows under a header, also when there is no row. Rows are encoded apart from being written, since the
 /// encoder does not tell a reader who went away from data it cannot encode.
 pub(super) struct Csv<W: Write>(W);
+
+/// A Parquet file.
+pub(super) struct Parquet<W: Write + Send>(ArrowWriter<W>);
 
 /// An Arrow IPC stream.
 pub(super) struct ArrowStream<W: Write>(StreamWriter<W>);
@@ -85,6 +95,28 @@ impl<W: Write> RowWriter for Csv<W> {
     fn finish(&mut self) -> Result<(), Failure> {
         Ok(self.0.flush()?)
     }
+}
+
+impl<W: Write + Send> Parquet<W> {
+    pub(super) fn new(schema: &SchemaRef, out: W) -> Result<Self, Failure> {
+        parquet_writer(schema, Compression::Snappy, out).map(Self).map_err(|error| Failure::failed(error.to_string()))
+    }
+}
+
+impl<W: Write + Send> RowWriter for Parquet<W> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+        self.0.write(batch).map_err(parquet_failure)?;
+        if self.0.memory_size() > ROW_GROUP_BYTES { self.0.flush().map_err(parquet_failure) } else { Ok(()) }
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.0.finish().map_err(parquet_failure)?;
+        Ok(self.0.inner_mut().flush()?)
+    }
+}
+
+fn parquet_failure(error: ParquetError) -> Failure {
+    Failure::failed(format!("cannot write the result: {error}"))
 }
 
 impl<W: Write> ArrowStream<W> {

@@ -13,6 +13,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 
+pub use self::parquet::parquet_writer;
 pub(super) use self::schema::{check_format, file_schema};
 use super::spec::{SinkFormat, SinkSpec};
 use crate::error::TaskError;

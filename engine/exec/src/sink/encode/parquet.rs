@@ -1,5 +1,7 @@
 //! Parquet files.
 
+use std::io::Write;
+
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::add_encoded_arrow_schema_to_metadata;
@@ -21,17 +23,28 @@ pub(super) struct ParquetEncoder {
 
 impl ParquetEncoder {
     pub(super) fn new(schema: &SchemaRef, compression: Compression, output: OutputBuffer) -> Result<Self, TaskError> {
-        let mut properties = WriterProperties::builder()
-            .set_compression(codec(compression)?)
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .set_created_by(concat!("tandem ", env!("CARGO_PKG_VERSION")).to_owned())
-            .build();
-        // Views and dictionaries are encoded as they are; the schema that the file declares to Arrow readers has neither.
-        add_encoded_arrow_schema_to_metadata(&plain_schema(schema), &mut properties);
-        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(output, schema.clone(), options).map_err(fatal)?;
-        Ok(Self { writer })
+        Ok(Self { writer: parquet_writer(schema, compression, output)? })
     }
+}
+
+/// Writes one Parquet file that every reader understands.
+///
+/// # Errors
+/// A compression or a type that Parquet does not have.
+pub fn parquet_writer<W: Write + Send>(
+    schema: &SchemaRef,
+    compression: Compression,
+    output: W,
+) -> Result<ArrowWriter<W>, TaskError> {
+    let mut properties = WriterProperties::builder()
+        .set_compression(codec(compression)?)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_created_by(concat!("tandem ", env!("CARGO_PKG_VERSION")).to_owned())
+        .build();
+    // Views and dictionaries are encoded as they are; the schema that the file declares to Arrow readers has neither.
+    add_encoded_arrow_schema_to_metadata(&plain_schema(schema), &mut properties);
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    ArrowWriter::try_new_with_options(output, schema.clone(), options).map_err(fatal)
 }
 
 fn codec(compression: Compression) -> Result<Codec, TaskError> {
