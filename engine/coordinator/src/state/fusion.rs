@@ -20,11 +20,15 @@ use super::job::{Context, Job};
 use super::plan::FusionPlan;
 use super::sizing::slots;
 use super::stage::{Fused, Stage};
+use super::workers::Workers;
 
 /// A build side of so many bytes is read by every task whatever the probe side is.
 const SMALL_BUILD_BYTES: u64 = 8 << 20;
-/// One of more bytes never is: each task holds all of it.
+/// One of more bytes never is.
 const LARGE_BUILD_BYTES: u64 = 128 << 20;
+/// Nor is one of more than this part of the memory that a worker has for each of its slots: every task holds all of it, and
+/// a table of its keys.
+const BUILD_MEMORY_PART: u64 = 16;
 /// In between it is when the probe side is expected to have this many times the rows that all tasks together build of.
 const PROBE_ROWS_PER_BUILD_ROW: u64 = 4;
 
@@ -48,7 +52,7 @@ impl Job {
         let depth = match self.stage(probe).fused {
             // Another coordinator has had it run already.
             _ if self.stage(probe).finished() + self.stage(probe).running() > 0 => 0,
-            _ if !self.pays(fusion, slots(cx.workers)) => 0,
+            _ if !self.pays(fusion, cx.workers) => 0,
             Fused::Open => return,
             Fused::Settled(depth) => depth + 1,
         };
@@ -61,11 +65,15 @@ impl Job {
     }
 
     /// Whether reading all of the build side in every task costs less than exchanging the probe side.
-    fn pays(&self, fusion: &FusionPlan, tasks: u32) -> bool {
+    fn pays(&self, fusion: &FusionPlan, workers: &Workers) -> bool {
         let build = &self.stage(fusion.build).totals;
-        let built_rows = build.rows.saturating_mul(tasks.max(1).into()).saturating_mul(PROBE_ROWS_PER_BUILD_ROW);
+        let tasks = slots(workers).max(1);
+        let built_rows = build.rows.saturating_mul(tasks.into()).saturating_mul(PROBE_ROWS_PER_BUILD_ROW);
         let much_smaller = fusion.probe_rows.is_some_and(|rows| built_rows <= rows);
-        build.bytes <= SMALL_BUILD_BYTES || (build.bytes <= LARGE_BUILD_BYTES && much_smaller)
+        let limit = if much_smaller { LARGE_BUILD_BYTES } else { SMALL_BUILD_BYTES };
+        let per_slot =
+            workers.iter().map(|worker| worker.info.memory_bytes / u64::from(worker.info.slots.max(1))).min();
+        build.bytes <= limit.min(per_slot.unwrap_or(u64::MAX) / BUILD_MEMORY_PART)
     }
 
     /// Makes a stage take over `depth` others: none for 0. What earlier coordinators started of it counts from attempt `oldest_valid`

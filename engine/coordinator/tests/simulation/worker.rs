@@ -84,6 +84,7 @@ impl VirtualWorker {
                 name: format!("worker-{}", self.id.0),
                 data_address: format!("10.0.0.{}:7000", self.id.0),
                 slots: self.slots,
+                memory_bytes: 64 << 30,
                 ..WorkerInfo::default()
             },
             running: self.running.keys().copied().collect(),
