@@ -4,6 +4,8 @@
 //! never stored; ids are newtypes, so that a worker is never mistaken for a job.
 
 mod chunk;
+#[doc(hidden)]
+pub mod fuzz;
 mod ids;
 pub mod transport;
 

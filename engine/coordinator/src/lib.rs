@@ -7,6 +7,8 @@ mod clock;
 mod config;
 mod coordinator;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod journal;
 mod metrics;

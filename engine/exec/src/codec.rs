@@ -4,6 +4,7 @@
 //! A stage travels as the protobuf form of its plan. A hash exchange at the top (or under the subqueries at the top) says
 //! how its output is partitioned and is taken off again when it is decoded; it is never executed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -186,6 +187,12 @@ pub fn encode_stage(plan: &Arc<dyn ExecutionPlan>, sink: Option<&SinkSpec>) -> R
 
 /// A stage plan from its wire form. Each call gives a fresh instance, so that attempts share no state.
 pub fn decode_stage(bytes: &[u8], context: &TaskContext) -> Result<StagePlan> {
+    // DataFusion takes for granted that columns and inputs are where a plan says they are.
+    catch_unwind(AssertUnwindSafe(|| decode_message(bytes, context)))
+        .unwrap_or_else(|_| internal_err!("not a stage plan: it contradicts itself"))
+}
+
+fn decode_message(bytes: &[u8], context: &TaskContext) -> Result<StagePlan> {
     let message = StageMessage::decode(bytes).map_err(|error| internal_datafusion_err!("not a stage plan: {error}"))?;
     let node = message.plan.ok_or_else(|| internal_datafusion_err!("a stage without a plan"))?;
     let plan = node.try_into_physical_plan(context, &TandemCodec)?;

@@ -9,6 +9,8 @@ pub mod cutter;
 mod divide;
 pub mod error;
 mod fuse;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod graph;
 mod partition;
 mod plan;

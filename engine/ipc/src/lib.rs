@@ -5,6 +5,8 @@
 mod compact;
 mod decode;
 mod encode;
+#[doc(hidden)]
+pub mod fuzz;
 mod schema;
 mod stream;
 mod verify;

@@ -3,6 +3,8 @@
 
 pub mod builtin;
 pub mod datagen;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod job_file;
 pub mod planned;
 pub mod planner;

@@ -35,3 +35,25 @@ impl ClusterRecord {
             .map_err(|source| FolderError::Io { path: path.to_owned(), source })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_record_is_told_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cluster.json");
+        assert_eq!(ClusterRecord::read(&path).unwrap(), None);
+        let record = ClusterRecord { address: "127.0.0.1:7000".to_owned(), supervisor_pid: 7 };
+        record.write(&path).unwrap();
+        assert_eq!(ClusterRecord::read(&path).unwrap(), Some(record));
+        let whole = std::fs::read(&path).unwrap();
+        let deep = b"[".repeat(1 << 20);
+        for text in [&whole[..whole.len() - 2], b"", b"\xff", b"{\"address\":1,\"supervisor_pid\":-1}", &deep] {
+            std::fs::write(&path, text).unwrap();
+            let error = ClusterRecord::read(&path).unwrap_err().to_string();
+            assert!(error.contains("cluster.json"), "{error}");
+        }
+    }
+}

@@ -13,6 +13,7 @@
 
 mod error;
 mod folder;
+pub(crate) mod fuzz;
 mod record;
 mod seal;
 mod tables;

@@ -64,7 +64,7 @@ pub(crate) struct JobWork {
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredJob {
+pub(super) struct StoredJob {
     submission: String,
     accepted: Timestamp,
     term: Term,
@@ -72,7 +72,7 @@ struct StoredJob {
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredWork {
+pub(super) struct StoredWork {
     planned: Bytes,
     sealed_secrets: Bytes,
 }

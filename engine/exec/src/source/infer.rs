@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::values;
@@ -20,7 +21,7 @@ pub(crate) enum Kind {
     Timestamp,
     Text,
     List(Box<Kind>),
-    Object(Vec<(String, Kind)>),
+    Object(IndexMap<String, Kind>),
     /// Nothing: kept as text.
     Mixed,
 }
@@ -110,19 +111,17 @@ impl Kind {
             Self::List(kind) => DataType::List(Arc::new(Field::new("item", kind.nested_type()?, true))),
             Self::Object(fields) if fields.is_empty() => return None,
             Self::Object(fields) => {
-                let field = |(name, kind): &(String, Self)| Some(Field::new(name, kind.nested_type()?, true));
+                let field = |(name, kind): (&String, &Self)| Some(Field::new(name, kind.nested_type()?, true));
                 DataType::Struct(fields.iter().map(field).collect::<Option<Vec<Field>>>()?.into())
             }
         })
     }
 }
 
-fn merge_fields(mut fields: Vec<(String, Kind)>, others: Vec<(String, Kind)>) -> Vec<(String, Kind)> {
+fn merge_fields(mut fields: IndexMap<String, Kind>, others: IndexMap<String, Kind>) -> IndexMap<String, Kind> {
     for (name, kind) in others {
-        match fields.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => *known = std::mem::take(known).and(kind),
-            None => fields.push((name, kind)),
-        }
+        let known = fields.entry(name).or_default();
+        *known = std::mem::take(known).and(kind);
     }
     fields
 }

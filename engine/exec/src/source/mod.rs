@@ -3,6 +3,7 @@
 mod columns;
 mod csv;
 mod files;
+pub(crate) mod fuzz;
 mod infer;
 mod input;
 mod json;

@@ -15,6 +15,9 @@ use crate::error::PlanError;
 /// Of a bad row's text, at most this much is kept.
 const MAX_RAW_BYTES: usize = 64 << 10;
 
+/// Cells of a batch, so that a file of very many columns, most of them empty, does not fill the memory.
+const MAX_BATCH_CELLS: usize = 4 << 20;
+
 /// A row that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BadRow {
@@ -106,11 +109,12 @@ impl RowBuilder {
     pub(crate) fn new(shape: &Shape) -> Result<Self, PlanError> {
         let read = shape.read_columns();
         let mut columns = Vec::with_capacity(read.len());
+        let batch_rows = shape.batch_rows.min(MAX_BATCH_CELLS / read.len().max(1)).max(1);
         for &column in &read {
             let field = shape.table.field(column);
             let is_output = shape.projection.contains(&column);
             let make = if is_output { Column::new } else { Column::checked };
-            columns.push(make(field, shape.batch_rows)?);
+            columns.push(make(field, batch_rows)?);
         }
         let place = |column: &usize| read.iter().position(|other| other == column);
         let output = shape.projection.iter().filter_map(place).collect();
@@ -125,7 +129,7 @@ impl RowBuilder {
             rows: 0,
             dropped: Vec::new(),
             bad: Vec::new(),
-            batch_rows: shape.batch_rows,
+            batch_rows,
         })
     }
 

@@ -1,15 +1,25 @@
 //! A text table's schema on the wire: only the types that text files can hold, so that there is nothing in it that could
 //! not be read.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
+/// Deeper types are refused, since reading one goes as deep as it is. JSON files have at most twice this.
+const MAX_DEPTH: usize = 256;
+
+thread_local! {
+    /// How deep the type is in which the field that is being read stands.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
 #[derive(Serialize, Deserialize)]
 struct WireField {
     name: String,
     nullable: bool,
+    #[serde(deserialize_with = "one_deeper")]
     data_type: WireType,
 }
 
@@ -30,6 +40,17 @@ enum WireType {
     Decimal(u8, i8),
     List(Box<WireField>),
     Struct(Vec<WireField>),
+}
+
+fn one_deeper<'de, D: Deserializer<'de>>(deserializer: D) -> Result<WireType, D::Error> {
+    let depth = DEPTH.get();
+    if depth >= MAX_DEPTH {
+        return Err(de::Error::custom("a type that is nested too deeply"));
+    }
+    DEPTH.set(depth + 1);
+    let data_type = WireType::deserialize(deserializer);
+    DEPTH.set(depth);
+    data_type
 }
 
 /// For `#[serde(with)]`.
@@ -112,5 +133,21 @@ mod tests {
         let schema = Arc::new(Schema::new(fields));
         let bytes = postcard::to_stdvec(&Holder(schema.clone())).unwrap();
         assert_eq!(postcard::from_bytes::<Holder>(&bytes).unwrap().0, schema);
+    }
+
+    #[test]
+    fn a_type_that_goes_too_deep_is_refused() {
+        let field = |data_type| Field::new("", data_type, true);
+        let holder = |depth| {
+            let nested = (0..depth).fold(DataType::Utf8, |nested, _| DataType::List(Arc::new(field(nested))));
+            postcard::to_stdvec(&Holder(Arc::new(Schema::new(vec![field(nested)])))).unwrap()
+        };
+        assert!(postcard::from_bytes::<Holder>(&holder(200)).is_ok());
+        // One column: an empty name, nullable; then per level that it is a list, of items without a name, nullable.
+        let encoded = holder(1_000);
+        let (one, levels) = encoded.split_at(3);
+        assert!(levels.starts_with(&levels[..3].repeat(1_000)));
+        let deep = [one, &levels[..3].repeat(1_000_000)].concat();
+        assert!(postcard::from_bytes::<Holder>(&deep).is_err());
     }
 }

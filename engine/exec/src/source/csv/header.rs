@@ -1,5 +1,7 @@
 //! What the head of a CSV file says: names of columns, their order, and, from a sample of records, their types.
 
+use std::collections::{HashMap, HashSet};
+
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 
 use super::decoder::CsvLayout;
@@ -92,11 +94,12 @@ fn cells(reader: &RecordReader, dialect: Dialect, fields: &[FieldSpan]) -> Vec<V
 
 /// Where `columns` are in files with this header; else the first column that is not there.
 pub(crate) fn layout_of<'a>(header: &[String], columns: impl Iterator<Item = &'a str>) -> Result<CsvLayout, &'a str> {
-    let find = |name: &'a str| {
-        let exact = header.iter().position(|other| other == name);
-        let loose = || header.iter().position(|other| other.trim().eq_ignore_ascii_case(name.trim()));
-        exact.or_else(loose).map(|place| place as u32).ok_or(name)
-    };
+    let loosely = |name: &str| name.trim().to_ascii_lowercase();
+    // From the last to the first, so that the first of equal names stays.
+    let places = || header.iter().enumerate().rev();
+    let exact: HashMap<&str, u32> = places().map(|(place, name)| (name.as_str(), place as u32)).collect();
+    let loose: HashMap<String, u32> = places().map(|(place, name)| (loosely(name), place as u32)).collect();
+    let find = |name: &'a str| exact.get(name).or_else(|| loose.get(&loosely(name))).copied().ok_or(name);
     Ok(CsvLayout { fields: header.len() as u32, columns: columns.map(find).collect::<Result<_, _>>()? })
 }
 
@@ -109,17 +112,18 @@ pub(crate) fn nearest<'a>(name: &str, header: &'a [String]) -> Option<&'a str> {
 /// Names for the columns of a file: those of the header, told apart, or `column_1`, `column_2`, ….
 pub(crate) fn column_names(first: &[String], header: bool) -> Vec<String> {
     let mut names: Vec<String> = Vec::with_capacity(first.len());
+    let mut taken = HashSet::with_capacity(first.len());
+    let mut numbers: HashMap<String, usize> = HashMap::new();
     for (place, cell) in first.iter().enumerate() {
         let wanted = match cell.trim() {
             name if header && !name.is_empty() => name.to_owned(),
             _ => format!("column_{}", place + 1),
         };
-        let taken = |name: &str| names.iter().any(|other| other == name);
         let mut name = wanted.clone();
-        let mut number = 2;
-        while taken(&name) {
+        while !taken.insert(name.clone()) {
+            let number = numbers.entry(wanted.clone()).or_insert(1);
+            *number += 1;
             name = format!("{wanted}_{number}");
-            number += 1;
         }
         names.push(name);
     }
@@ -162,5 +166,9 @@ mod tests {
     fn names_are_told_apart() {
         assert_eq!(column_names(&owned(&["a", "", "a", "a_2"]), true), ["a", "column_2", "a_2", "a_2_2"]);
         assert_eq!(column_names(&owned(&["1", "2"]), false), ["column_1", "column_2"]);
+        let same = vec!["x".to_owned(); 100_000];
+        let names = column_names(&same, true);
+        assert_eq!((names[0].as_str(), names[99_999].as_str()), ("x", "x_100000"));
+        assert_eq!(layout_of(&names, names.iter().map(String::as_str)).unwrap().columns[99_999], 99_999);
     }
 }

@@ -389,7 +389,7 @@ mod tests {
         let kinds = rows.iter().map(Kind::of_json).fold(Kind::Nothing, Kind::and);
         let Kind::Object(columns) = kinds else { panic!("not objects") };
         let text = format!("{}\n{}\n{}\n", rows[0], rows[1], json!({"id": 3, "tags": "oops"}));
-        let (table, bad) = decode(&text, schema_of(&columns), OnBadRow::Reject, 4096);
+        let (table, bad) = decode(&text, schema_of(&columns.into_iter().collect::<Vec<_>>()), OnBadRow::Reject, 4096);
         assert!(table.contains("| 1  | [x]  | {lat: 1.5} |"), "{table}");
         assert!(table.contains("| 2  | []   |            |"), "{table}");
         assert_eq!(bad.len(), 1);

@@ -50,7 +50,7 @@ pub(crate) fn read_json_head(bytes: &[u8], all: bool, is_array: bool) -> JsonHea
         }
     }
     if let Kind::Object(columns) = kind {
-        head.columns = columns;
+        head.columns = columns.into_iter().collect();
     }
     head
 }

@@ -168,6 +168,11 @@ impl ObjectReader {
                 (State::Stray, _) => {}
                 (State::ArrayStart | State::AfterArray | State::Inside, _) => {
                     let rest = &self.data[self.at..];
+                    if rest.len() < KEPT_RAW_BYTES && !self.ended {
+                        // The same text is told however the bytes come.
+                        self.seen = self.at;
+                        return Some(Next::NeedInput);
+                    }
                     let raw = rest[..rest.len().min(KEPT_RAW_BYTES)].to_vec();
                     self.state = State::Stray;
                     return Some(Next::Broken { line: self.line, reason: "there is text outside of the array", raw });
