@@ -20,5 +20,6 @@ pub mod session;
 pub mod shuffle;
 pub mod sink;
 pub mod source;
+mod stop;
 pub mod storage;
 pub mod task;

@@ -31,6 +31,7 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 
 use crate::plan::{Plan, is_broadcast, partitions};
+use crate::stop::is_added;
 
 /// A plan narrowed to one partition.
 #[derive(Debug)]
@@ -47,6 +48,13 @@ pub(crate) fn select(plan: &Plan, partition: usize, config: &ConfigOptions) -> R
     let plan = selection.narrow(plan, partition)?;
     let plan = FilterPushdown::new_post_optimization().optimize(plan, config)?;
     Ok(PartitionPlan { plan, nodes: selection.nodes })
+}
+
+/// The numbers of the nodes of a plan that is run whole, as in [`PartitionPlan::nodes`].
+pub(crate) fn number_whole(plan: &Plan) -> Vec<Option<u32>> {
+    let mut selection = Selection { next: 0, nodes: Vec::new() };
+    selection.keep(plan);
+    selection.nodes
 }
 
 /// Numbers the nodes of the stage plan while it narrows them.
@@ -74,7 +82,7 @@ impl Selection {
             self.keep(plan);
             return Ok(Arc::clone(plan));
         }
-        self.number();
+        self.number(plan);
         let broadcast = is_broadcast(plan);
         let subqueries = plan.is::<ScalarSubqueryExec>();
         let mut children = Vec::with_capacity(plan.children().len());
@@ -108,14 +116,15 @@ impl Selection {
     }
 
     /// Numbers one node that stays.
-    fn number(&mut self) {
-        self.nodes.push(Some(self.next));
-        self.next += 1;
+    fn number(&mut self, plan: &Plan) {
+        let number = (!is_added(plan)).then_some(self.next);
+        self.next += u32::from(number.is_some());
+        self.nodes.push(number);
     }
 
     /// Numbers a whole subtree that stays as it is.
     fn keep(&mut self, plan: &Plan) {
-        self.number();
+        self.number(plan);
         for child in plan.children() {
             self.keep(child);
         }
@@ -123,7 +132,7 @@ impl Selection {
 
     /// Leaves out a whole subtree.
     fn skip(&mut self, plan: &Plan) {
-        self.next += 1;
+        self.next += u32::from(!is_added(plan));
         for child in plan.children() {
             self.skip(child);
         }

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use arrow::record_batch::RecordBatch;
@@ -31,12 +31,13 @@ use tandem_store::{OutputKey, OutputSummary, OutputWriter, ShuffleStore, StoreEr
 
 use crate::codec::{StageOutput, StagePlan, decode_stage};
 use crate::error::{PlanError, TaskError};
-use crate::partition::{PartitionPlan, select};
+use crate::partition::{PartitionPlan, number_whole, select};
 use crate::scope::TaskScope;
 use crate::session::QuerySettings;
 use crate::shuffle::{FetchRemote, InputLocations, InputSlice, Producer, TaskInputs};
 use crate::sink;
 use crate::source::pin_file_scans;
+use crate::stop::stoppable;
 use crate::storage::Storage;
 
 /// What all tasks of a worker share.
@@ -168,17 +169,28 @@ impl From<v1::LaunchTask> for TaskWork {
     }
 }
 
-/// Rows and bytes that a running task has put out so far.
+/// What passes between a running task and whoever runs it: rows and bytes put out so far, and the word to stop.
 #[derive(Debug, Default)]
 pub struct TaskProgress {
     rows: AtomicU64,
     bytes: AtomicU64,
+    stopped: AtomicBool,
 }
 
 impl TaskProgress {
     fn add(&self, batch: &RecordBatch) {
         self.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
         self.bytes.fetch_add(batch.get_array_memory_size() as u64, Ordering::Relaxed);
+    }
+
+    /// Makes the task fail soon, also where it computes without a pause.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was told to stop.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
     }
 
     /// Rows and bytes so far.
@@ -211,7 +223,7 @@ pub async fn run_task(
             add_summary(&mut summary, &output?);
         }
         drop(running);
-        operators.add(&plan, &whole_plan(&plan));
+        operators.add(&plan, &number_whole(&plan));
     } else {
         for (partition, number) in parts() {
             let StagePlan { plan, output } = task.load()?;
@@ -274,9 +286,9 @@ impl<'a> Task<'a> {
 
     /// A fresh instance of the stage's plan.
     fn load(&self) -> Result<StagePlan, TaskError> {
-        let plan = decode_stage(&self.stage.plan, &self.context)?;
-        pin_file_scans(&plan.plan, &self.stage.storage);
-        Ok(plan)
+        let StagePlan { plan, output } = decode_stage(&self.stage.plan, &self.context)?;
+        pin_file_scans(&plan, &self.stage.storage);
+        Ok(StagePlan { plan: stoppable(plan, self.progress)?, output })
     }
 
     fn options(&self) -> &ConfigOptions {
@@ -381,14 +393,6 @@ fn add_summary(total: &mut OutputSummary, one: &OutputSummary) {
 /// A size in one byte: 0 for none, else `ceil(8 log2 bytes) + 1`, which is right within 9 %. Sizes over 4 GiB share 255.
 pub fn log_size(bytes: u64) -> u8 {
     if bytes == 0 { 0 } else { ((bytes as f64).log2() * 8.0).ceil().min(254.0) as u8 + 1 }
-}
-
-/// The numbers of the nodes of a plan that is run whole.
-fn whole_plan(plan: &Arc<dyn ExecutionPlan>) -> Vec<Option<u32>> {
-    fn count(plan: &Arc<dyn ExecutionPlan>) -> u32 {
-        1 + plan.children().into_iter().map(count).sum::<u32>()
-    }
-    (0..count(plan)).map(Some).collect()
 }
 
 /// Metrics of the operators of a stage plan, summed over the partitions a task ran.

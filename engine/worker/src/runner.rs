@@ -51,11 +51,18 @@ impl RunningTask {
     /// Asks it to end. It does, soon, and tells.
     pub(crate) fn cancel(&self) {
         self.cancel.cancel();
+        self.progress.stop();
     }
 
     /// Rows and bytes put out so far.
     pub(crate) fn progress(&self) -> (u64, u64) {
         self.progress.totals()
+    }
+}
+
+impl Drop for RunningTask {
+    fn drop(&mut self) {
+        self.progress.stop();
     }
 }
 
@@ -98,7 +105,11 @@ async fn run_to_end(shared: Arc<Shared>, launch: Launch, cancel: CancellationTok
     let outcome = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(cancelled()),
-        outcome = AssertUnwindSafe(run(&shared, &launch, &progress)).catch_unwind() => judge(outcome),
+        // What fails because it was told to stop has not failed by itself.
+        outcome = AssertUnwindSafe(run(&shared, &launch, &progress)).catch_unwind() => match judge(outcome) {
+            Err(_) if cancel.is_cancelled() => Err(cancelled()),
+            outcome => outcome,
+        },
     };
     log(&outcome);
     shared.metrics.task_ended(&outcome);

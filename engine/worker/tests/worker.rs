@@ -11,7 +11,7 @@ use tandem_proto::v1::shuffle_service_client::ShuffleServiceClient;
 use tandem_proto::v1::task_report::Outcome;
 use tandem_proto::v1::worker_message::Message as FromWorker;
 use tandem_proto::v1::{
-    DropOutput, FailureKind, FetchRequest, Rejected, Shutdown, TaskAttempt, TaskFailed, TaskReport,
+    DropOutput, FailureKind, FetchRequest, Heartbeat, Rejected, Shutdown, TaskAttempt, TaskFailed, TaskReport,
 };
 use tandem_worker::{Worker, WorkerConfig, WorkerError};
 use tonic::Code;
@@ -103,6 +103,29 @@ async fn a_restarted_coordinator_learns_what_runs_and_what_is_held() {
     session.cancel(endless).await;
     let report = session.report().await;
     assert_eq!((report.attempt, failure(&report).kind()), (Some(endless), FailureKind::Cancelled));
+}
+
+#[tokio::test]
+async fn a_task_that_computes_without_a_pause_gives_its_slot_back_when_it_is_cancelled() {
+    let secrets = Secrets::new();
+    let mut coordinator = FakeCoordinator::start(secrets.server.clone()).await;
+    let pairs =
+        "SELECT count(*) FROM generate_series(1, 200000) a, generate_series(1, 200000) b WHERE a.value + b.value < 0";
+    coordinator.define(1, 1, 0, single(pairs).await);
+    coordinator.define(1, 2, 0, single("SELECT 1 AS one").await);
+    let worker = TestWorker::start_with(&coordinator, &secrets, |config| config.slots = 1).await;
+    let mut session = coordinator.session().await;
+    session.register(1, 1).await;
+    let (endless, quick) = (attempt(1, 1, 0), attempt(1, 2, 0));
+    session.launch(endless, 0).await;
+    let runs = |heartbeat: &Heartbeat| heartbeat.progress.iter().any(|running| running.attempt == Some(endless));
+    session.wait(|message| matches!(message, FromWorker::Heartbeat(ref beat) if runs(beat)).then_some(())).await;
+    session.cancel(endless).await;
+    let report = session.report().await;
+    assert_eq!((report.attempt, failure(&report).kind()), (Some(endless), FailureKind::Cancelled));
+    session.launch(quick, 0).await;
+    assert_finished(&session.report().await);
+    assert_eq!(fetch(&worker.data_address(), &secrets.client, quick, 1).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

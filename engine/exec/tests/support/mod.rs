@@ -11,8 +11,10 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
 use bytes::Bytes;
+use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -21,7 +23,7 @@ use tandem_exec::graph::{Stage, StageGraph, StageRole, Variant};
 use tandem_exec::session::QuerySettings;
 use tandem_exec::shuffle::{FetchError, FetchRemote, InputSlice};
 use tandem_exec::storage::Storage;
-use tandem_exec::task::{LoadedStage, TaskEnvironment, TaskWork, run_task};
+use tandem_exec::task::{LoadedStage, TaskEnvironment, TaskProgress, TaskWork, run_task};
 use tandem_ipc::Compression;
 use tandem_proto::{Attempt, JobId, PartitionId, StageId, WorkerId, v1};
 use tandem_store::{OutputKey, ShuffleStore, StoreConfig};
@@ -99,6 +101,7 @@ impl Workers {
         &self,
         graph: &StageGraph,
         settings: &QuerySettings,
+        progress: &Arc<TaskProgress>,
     ) -> Result<(Vec<RecordBatch>, Vec<v1::OperatorMetrics>), String> {
         let mut written_by: HashMap<StageId, Vec<usize>> = HashMap::new();
         let mut operators = Vec::new();
@@ -116,7 +119,7 @@ impl Workers {
                 let loaded = LoadedStage::new(definition.clone(), &Arc::new(RuntimeEnv::default()))
                     .map_err(|error| error.to_string())?;
                 let attempt = v1::TaskAttempt { job: JOB.0, stage: stage.id.0, task: index as u32, attempt: 0 };
-                let finished = run_task(&self.environments[worker], &loaded, attempt, work, &Arc::default())
+                let finished = run_task(&self.environments[worker], &loaded, attempt, work, progress)
                     .await
                     .map_err(|error| error.to_string())?;
                 operators.extend(finished.metrics.into_iter().flat_map(|metrics| metrics.operators));
@@ -267,20 +270,26 @@ async fn register(context: &SessionContext, data: &Path) {
 pub(crate) async fn plan(context: &SessionContext, sql: &str) -> Result<StageGraph, String> {
     let plan = async { context.sql(sql).await?.create_physical_plan().await };
     let plan = plan.await.map_err(|error| error.strip_backtrace())?;
+    cut_into_stages(plan)
+}
+
+fn cut_into_stages(plan: Arc<dyn ExecutionPlan>) -> Result<StageGraph, String> {
     let mut builder = GraphBuilder::default();
     builder.add_result(plan).map_err(|error| error.strip_backtrace())?;
     Ok(builder.finish())
 }
 
-/// Rows as text, floats cut to nine significant digits, sorted unless the query orders them itself.
-pub(crate) fn normalize(batches: &[RecordBatch], ordered: bool) -> Vec<String> {
+/// The cells of all rows as text, floats cut to nine significant digits.
+pub(crate) fn cells(batches: &[RecordBatch]) -> Vec<Vec<String>> {
     let Some(first) = batches.first() else { return Vec::new() };
-    let schema: SchemaRef = first.schema();
-    let batch = concat_batches(&schema, batches).expect("one schema");
+    let batch = concat_batches(&first.schema(), batches).expect("one schema");
     let columns: Vec<Vec<String>> = batch.columns().iter().map(texts).collect();
-    let mut rows: Vec<String> = (0..batch.num_rows())
-        .map(|row| columns.iter().map(|column| column[row].as_str()).collect::<Vec<_>>().join("|"))
-        .collect();
+    (0..batch.num_rows()).map(|row| columns.iter().map(|column| column[row].clone()).collect()).collect()
+}
+
+/// Rows as text, sorted unless the query orders them itself.
+fn normalize(batches: &[RecordBatch], ordered: bool) -> Vec<String> {
+    let mut rows: Vec<String> = cells(batches).into_iter().map(|row| row.join("|")).collect();
     if !ordered {
         rows.sort();
     }
@@ -291,11 +300,16 @@ fn texts(column: &ArrayRef) -> Vec<String> {
     if matches!(column.data_type(), DataType::Float32 | DataType::Float64) {
         let column = cast(column, &DataType::Float64).expect("floats");
         let column = column.as_any().downcast_ref::<Float64Array>().expect("doubles");
-        return column.iter().map(|value| value.map_or("null".to_owned(), |value| format!("{value:.9e}"))).collect();
+        return column.iter().map(|value| value.map_or("null".to_owned(), cut)).collect();
     }
     let options = FormatOptions::default().with_null("null");
     let formatter = ArrayFormatter::try_new(column, &options).expect("printable");
     (0..column.len()).map(|row| formatter.value(row).to_string()).collect()
+}
+
+/// `value` with nine significant digits, and no more than it needs.
+fn cut(value: f64) -> String {
+    format!("{value:.8e}").parse::<f64>().map_or_else(|_| value.to_string(), |value| value.to_string())
 }
 
 /// Whether the statement itself, not a part of it in parentheses, says in which order rows come.
@@ -335,10 +349,38 @@ impl Comparison {
         plan(&self.planner, sql).await.expect("a valid query")
     }
 
+    /// What single-process DataFusion answers.
+    #[allow(dead_code, reason = "each test binary uses a part of this")]
+    pub(crate) async fn expected(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), String> {
+        let answer = async {
+            let frame = self.expected.sql(sql).await?;
+            let schema = Arc::clone(frame.schema().inner());
+            Ok::<_, DataFusionError>((schema, frame.collect().await?))
+        };
+        answer.await.map_err(|error| error.strip_backtrace())
+    }
+
+    /// What comes out of the stages of a query.
+    #[allow(dead_code, reason = "each test binary uses a part of this")]
+    pub(crate) async fn staged(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), String> {
+        let plan = async { self.planner.sql(sql).await?.create_physical_plan().await };
+        let plan = plan.await.map_err(|error| error.strip_backtrace())?;
+        let schema = plan.schema();
+        let graph = cut_into_stages(plan)?;
+        Ok((schema, self.workers.run(&graph, &self.settings, &Arc::default()).await?.0))
+    }
+
     /// What the operators of a query measured when it ran over stages.
     #[allow(dead_code, reason = "each test binary uses a part of this")]
     pub(crate) async fn operators(&self, sql: &str) -> Vec<v1::OperatorMetrics> {
-        self.workers.run(&self.plan(sql).await, &self.settings).await.expect("a query that runs").1
+        let graph = self.plan(sql).await;
+        self.workers.run(&graph, &self.settings, &Arc::default()).await.expect("a query that runs").1
+    }
+
+    /// Runs the stages of a query with tasks that can be told to stop.
+    #[allow(dead_code, reason = "each test binary uses a part of this")]
+    pub(crate) async fn run_with(&self, sql: &str, progress: &Arc<TaskProgress>) -> Result<(), String> {
+        self.workers.run(&self.plan(sql).await, &self.settings, progress).await.map(drop)
     }
 
     /// Panics unless both give the same rows, or both refuse.
@@ -349,7 +391,7 @@ impl Comparison {
         let want = async { self.expected.sql(sql).await?.collect().await }.await;
         let planned = plan(&self.planner, sql).await;
         let got = match &planned {
-            Ok(graph) => self.workers.run(graph, &self.settings).await.map(|(rows, _)| rows),
+            Ok(graph) => self.workers.run(graph, &self.settings, &Arc::default()).await.map(|(rows, _)| rows),
             Err(error) => Err(error.clone()),
         };
         let stages = || match &planned {

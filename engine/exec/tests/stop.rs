@@ -1,0 +1,46 @@
+//! A task that computes ends when it is told to, and gives its thread up meanwhile.
+
+mod support;
+
+use std::sync::Arc;
+
+use futures::poll;
+use support::Comparison;
+use tandem_exec::task::TaskProgress;
+
+/// Ten thousand million pairs, of which none is put out.
+const ENDLESS: [&str; 2] = [
+    "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a.value + b.value < 0",
+    "SELECT count(*) FROM generate_series(1, 100000) a JOIN generate_series(1, 100000) b
+     ON a.value % 1 = b.value % 1 AND a.value + b.value < 0",
+];
+
+#[tokio::test]
+async fn a_join_that_finds_nothing_ends() {
+    let comparison = Comparison::start(1, 1).await;
+    for sql in ENDLESS {
+        let progress = Arc::new(TaskProgress::default());
+        progress.stop();
+        let error = comparison.run_with(sql, &progress).await.unwrap_err();
+        assert!(error.contains("told to stop"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_join_that_puts_out_much_gives_its_thread_up() {
+    let comparison = Comparison::start(1, 1).await;
+    for sql in [
+        "SELECT sum(a.value + b.value) FROM generate_series(1, 4000) a CROSS JOIN generate_series(1, 4000) b",
+        "SELECT sum(a.value + b.value) FROM generate_series(1, 4000) a JOIN generate_series(1, 4000) b ON a.value % 1 = b.value % 1",
+        "SELECT sum(a.value + b.value) FROM generate_series(1, 4000) a JOIN generate_series(1, 4000) b ON a.value + b.value > 0",
+    ] {
+        let progress = Arc::default();
+        let mut run = std::pin::pin!(comparison.run_with(sql, &progress));
+        let mut pauses = 0;
+        while poll!(&mut run).is_pending() {
+            pauses += 1;
+            tokio::task::yield_now().await;
+        }
+        assert!(pauses > 5, "{pauses} pauses in {sql}");
+    }
+}
