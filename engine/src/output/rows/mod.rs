@@ -27,8 +27,10 @@ pub(crate) trait RowWriter {
 pub(crate) enum RowFormat {
     /// One that can be asked for with `-o`.
     Output(OutputFormat),
-    /// A file only.
+    /// A Parquet file.
     Parquet,
+    /// An Arrow IPC file, which unlike the stream says where its batches are.
+    ArrowFile,
 }
 
 impl RowFormat {
@@ -36,6 +38,7 @@ impl RowFormat {
     pub(crate) fn of_file(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "parquet" => Some(Self::Parquet),
+            "arrow" => Some(Self::ArrowFile),
             ending => ending.parse().ok().filter(|format| *format != OutputFormat::Table).map(Self::Output),
         }
     }
@@ -53,6 +56,7 @@ pub(crate) fn row_writer<'a>(
         RowFormat::Output(OutputFormat::Jsonl) => Box::new(writers::JsonLines::new(out)),
         RowFormat::Output(OutputFormat::Csv) => Box::new(writers::Csv::new(schema, out)?),
         RowFormat::Output(OutputFormat::Arrow) => Box::new(writers::ArrowStream::new(&schema, out)?),
+        RowFormat::ArrowFile => Box::new(writers::ArrowFile::new(&schema, out)?),
         RowFormat::Parquet => Box::new(writers::Parquet::new(&schema, out)?),
     })
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use arrow::array::RecordBatch;
 use arrow::csv;
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow::ipc::writer::StreamWriter;
+use arrow::ipc::writer::{FileWriter, StreamWriter};
 use arrow::json::writer::{JsonArray as ArrayFraming, JsonFormat, LineDelimited, Writer, WriterBuilder};
 
 use parquet::arrow::ArrowWriter;
@@ -27,6 +27,9 @@ pub(super) struct JsonLines<W: Write>(Writer<W, LineDelimited>);
 /// Comma-separated rows under a header, also when there is no row. Rows are encoded apart from being written, since the
 /// encoder does not tell a reader who went away from data it cannot encode.
 pub(super) struct Csv<W: Write>(W);
+
+/// An Arrow IPC file.
+pub(super) struct ArrowFile<W: Write>(FileWriter<W>);
 
 /// A Parquet file.
 pub(super) struct Parquet<W: Write + Send>(ArrowWriter<W>);
@@ -94,6 +97,23 @@ impl<W: Write> RowWriter for Csv<W> {
 
     fn finish(&mut self) -> Result<(), Failure> {
         Ok(self.0.flush()?)
+    }
+}
+
+impl<W: Write> ArrowFile<W> {
+    pub(super) fn new(schema: &Schema, out: W) -> Result<Self, Failure> {
+        Ok(Self(FileWriter::try_new(out, schema).map_err(arrow_failure)?))
+    }
+}
+
+impl<W: Write> RowWriter for ArrowFile<W> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+        self.0.write(batch).map_err(arrow_failure)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.0.finish().map_err(arrow_failure)?;
+        Ok(self.0.get_mut().flush()?)
     }
 }
 
