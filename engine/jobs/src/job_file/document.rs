@@ -1,7 +1,6 @@
 //! The text of one job file: lines for byte offsets, and typed access to its tables.
-//! Invariant: every key of a table was asked for by name, or [`Section::finish`] names it as unknown.
+//! Invariant: every key of an open [`Section`] is one that its reader asks for.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
 use tandem_exec::error::PlanError;
@@ -53,24 +52,47 @@ pub(crate) struct Section<'a, 'd> {
     table: &'a DeTable<'d>,
     title: String,
     start: usize,
-    known: RefCell<Vec<&'static str>>,
+    keys: &'static [&'static str],
 }
 
 impl<'a, 'd> Section<'a, 'd> {
-    /// `title` is how errors call this table, such as `[[source]]`; `start` is where it begins.
-    pub(crate) fn new(
+    /// Opens a table that may have `keys` and no others. `title` is how errors call it, such as `[[source]]`; `start` is
+    /// where it begins.
+    pub(crate) fn open(
         document: &'a Document<'d>,
         params: &'a Params,
         table: &'a DeTable<'d>,
         title: impl Into<String>,
         start: usize,
-    ) -> Self {
-        Self { document, params, table, title: title.into(), start, known: RefCell::default() }
+        keys: &'static [&'static str],
+    ) -> Result<Self, JobFileError> {
+        let section = Self { document, params, table, title: title.into(), start, keys };
+        section.check_keys()?;
+        Ok(section)
     }
 
-    /// A table inside this one.
-    pub(crate) fn child<'b>(&'b self, table: &'b DeTable<'d>, title: String, start: usize) -> Section<'b, 'd> {
-        Section::new(self.document, self.params, table, title, start)
+    /// Opens a table inside this one.
+    pub(crate) fn child<'b>(
+        &'b self,
+        table: &'b DeTable<'d>,
+        title: String,
+        start: usize,
+        keys: &'static [&'static str],
+    ) -> Result<Section<'b, 'd>, JobFileError> {
+        Section::open(self.document, self.params, table, title, start, keys)
+    }
+
+    /// Names the first key that the table cannot have.
+    fn check_keys(&self) -> Result<(), JobFileError> {
+        let unknown = self.table.keys().filter(|key| !self.keys.contains(&key.get_ref().as_ref()));
+        match unknown.min_by_key(|key| key.span().start) {
+            None => Ok(()),
+            Some(key) => {
+                let name = key.get_ref().as_ref();
+                let error = self.error_at(&key.span(), format!("unknown key `{name}` in {}", self.title));
+                Err(error.with_help(suggestion(name, self.keys.iter().copied(), "key")))
+            }
+        }
     }
 
     /// The line the table begins at.
@@ -109,13 +131,8 @@ impl<'a, 'd> Section<'a, 'd> {
 
     /// The value of `key` as it stands in the file.
     pub(crate) fn raw(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'d>>> {
-        self.known.borrow_mut().push(key);
+        debug_assert!(self.keys.contains(&key), "`{key}` is no key of {}", self.title);
         self.table.get(key)
-    }
-
-    /// Whether `key` is there; it still counts as known.
-    pub(crate) fn has(&self, key: &'static str) -> bool {
-        self.raw(key).is_some()
     }
 
     /// A string with its params filled in.
@@ -183,20 +200,6 @@ impl<'a, 'd> Section<'a, 'd> {
                 let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
                 let error = self.error_at(&word.span, format!("`{key}` of {} cannot be `{}`", self.title, word.value));
                 Err(error.with_help(format!("it is one of {}", names.join(", "))))
-            }
-        }
-    }
-
-    /// Names the first key that nobody asked for.
-    pub(crate) fn finish(&self) -> Result<(), JobFileError> {
-        let known = self.known.borrow();
-        let unknown = self.table.keys().filter(|key| !known.contains(&key.get_ref().as_ref()));
-        match unknown.min_by_key(|key| key.span().start) {
-            None => Ok(()),
-            Some(key) => {
-                let name = key.get_ref().as_ref();
-                let error = self.error_at(&key.span(), format!("unknown key `{name}` in {}", self.title));
-                Err(error.with_help(suggestion(name, known.iter().copied(), "key")))
             }
         }
     }

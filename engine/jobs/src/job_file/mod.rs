@@ -24,6 +24,9 @@ pub(crate) use document::suggestion;
 use document::{Document, Section};
 pub(crate) use sections::SOURCE_FORMATS;
 
+/// Keys of the file itself.
+const KEYS: [&str; 10] = ["name", "retries", "timeout", "report", "params", "env", "package", "source", "step", "sink"];
+
 /// A job file with its params filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobFile {
@@ -55,22 +58,20 @@ impl JobFile {
         let document = Document { text, origin };
         let table = document.parse()?;
         let params = Params::read(&document, params_table(&document, &table)?, overrides)?;
-        let root = Section::new(&document, &params, &table, "the job file", 0);
-        root.has("params");
+        let root = Section::open(&document, &params, &table, "the job file", 0, &KEYS)?;
         let mut file = Self {
             name: job_name(&root)?,
             retries: sections::retries(&root)?,
             timeout: sections::duration(&root, "timeout")?,
             report: root.string("report")?.map(|path| path.value),
             environment: environment(&root, &document, &params)?,
-            sources: read_all(&root, "source", sections::source)?,
-            steps: read_all(&root, "step", sections::step)?,
-            sinks: read_all(&root, "sink", sections::sink)?,
+            sources: read_all(&root, "source", &sections::SOURCE_KEYS, sections::source)?,
+            steps: read_all(&root, "step", &sections::STEP_KEYS, sections::step)?,
+            sinks: read_all(&root, "sink", &sections::SINK_KEYS, sections::sink)?,
             origin: origin.to_owned(),
             params: params.clone(),
         };
         refuse_packages(&root)?;
-        root.finish()?;
         distinguish(&mut file.sinks);
         file.check_names()?;
         Ok(file)
@@ -187,6 +188,7 @@ fn environment(
 fn read_all<T>(
     root: &Section<'_, '_>,
     key: &'static str,
+    keys: &'static [&'static str],
     read: impl Fn(&Section<'_, '_>) -> Result<T, JobFileError>,
 ) -> Result<Vec<T>, JobFileError> {
     let Some(value) = root.raw(key) else { return Ok(Vec::new()) };
@@ -194,7 +196,7 @@ fn read_all<T>(
         |value: &Spanned<DeValue<'_>>| root.mismatch(key, value, &format!("a list of tables, each written [[{key}]]"));
     let DeValue::Array(items) = value.get_ref() else { return Err(wrong(value)) };
     let entry = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
-        DeValue::Table(table) => read(&root.child(table, format!("[[{key}]]"), item.span().start)),
+        DeValue::Table(table) => read(&root.child(table, format!("[[{key}]]"), item.span().start, keys)?),
         _ => Err(wrong(item)),
     };
     items.iter().map(entry).collect()

@@ -38,6 +38,13 @@ const SINK_COMPRESSIONS: [(&str, sink::Compression); 5] = [
 const SINK_MODES: [(&str, SinkMode); 3] =
     [("overwrite", SinkMode::Overwrite), ("append", SinkMode::Append), ("error", SinkMode::Error)];
 
+pub(super) const SOURCE_KEYS: [&str; 10] =
+    ["name", "path", "format", "compression", "schema", "on_bad_row", "rejects", "header", "delimiter", "quote"];
+/// `resources` is for functions, which this version refuses.
+pub(super) const STEP_KEYS: [&str; 7] = ["name", "sql", "run", "input", "resources", "checks", "removes"];
+pub(super) const SINK_KEYS: [&str; 7] =
+    ["from", "path", "format", "compression", "partition_by", "mode", "target_file_size"];
+
 /// A table that the job reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
@@ -125,7 +132,6 @@ pub(super) fn source(section: &Section<'_, '_>) -> Result<Source, JobFileError> 
         quote: section.string("quote")?.map(|quote| quote.value),
         ..SourceSpec::default()
     };
-    section.finish()?;
     if spec.rejects.is_some() && spec.bad_row_policy() != OnBadRow::Reject {
         let error = section.error(format!("source `{}` has `rejects` but rejects nothing", spec.name));
         return Err(error.with_help("use on_bad_row = \"reject\""));
@@ -144,7 +150,6 @@ pub(super) fn step(section: &Section<'_, '_>) -> Result<Step, JobFileError> {
             .choice("removes", &[("dropped", Removes::Dropped), ("deduplicated", Removes::Deduplicated)])?,
         line: section.line(),
     };
-    section.finish()?;
     Ok(step)
 }
 
@@ -160,7 +165,6 @@ pub(super) fn sink(section: &Section<'_, '_>) -> Result<Sink, JobFileError> {
     spec.partition_by = section.strings("partition_by")?.into_iter().map(|column| column.value).collect();
     spec.mode = section.choice("mode", &SINK_MODES)?.unwrap_or_default();
     spec.target_file_size_bytes = size(section, "target_file_size")?.unwrap_or(spec.target_file_size_bytes);
-    section.finish()?;
     spec.validate().map_err(|error| section.invalid(error))?;
     Ok(Sink { from, spec, line: section.line() })
 }
@@ -236,7 +240,6 @@ fn delimiter(section: &Section<'_, '_>) -> Result<Option<char>, JobFileError> {
 }
 
 fn work(section: &Section<'_, '_>) -> Result<StepWork, JobFileError> {
-    section.has("resources");
     match (section.string("sql")?, section.string("run")?) {
         (Some(sql), None) if !sql.value.trim().is_empty() => {
             let line = first_line(section, &sql.span);

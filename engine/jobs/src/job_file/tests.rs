@@ -76,6 +76,7 @@ fn every_mistake_is_named_with_its_line() {
             "job.toml:15: unknown key `formt` in [[source]]",
             "did you mean `format`?",
         ),
+        ("path = \"${input}\"", "pth = \"x\"", "job.toml:14: unknown key `pth` in [[source]]", "did you mean `path`?"),
         ("removes =", "removs =", "job.toml:26: unknown key `removs` in [[step]]", "did you mean `removes`?"),
         ("mode =", "made =", "job.toml:33: unknown key `made` in [[sink]]", "did you mean `mode`?"),
         (
