@@ -337,6 +337,20 @@ fn a_draining_worker_finishes_and_goes_when_its_output_was_read() {
     let reader = only(&actions);
     assert_eq!(reader.0, B);
     assert!(shut_down(&bench.finish(reader)));
+    bench.feed(Event::WorkerDisconnected { worker: A, epoch: map.1 });
+    assert_eq!(bench.cluster.nodes().iter().map(|node| node.worker).collect::<Vec<_>>(), [B], "it left in order");
+}
+
+#[test]
+fn a_lost_worker_is_listed_for_a_while() {
+    let mut bench = Bench::new();
+    bench.join(A, 1);
+    bench.join(B, 1);
+    bench.lose(A, Epoch((1 << 32) + 1));
+    let states = |bench: &Bench| bench.cluster.nodes().iter().map(|node| (node.worker, node.state)).collect::<Vec<_>>();
+    assert_eq!(states(&bench), [(B, NodeState::Ready), (A, NodeState::Lost)]);
+    bench.pass(60_000);
+    assert_eq!(states(&bench), [(B, NodeState::Ready)]);
 }
 
 #[test]

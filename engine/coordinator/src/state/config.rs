@@ -12,6 +12,8 @@ pub struct ClusterConfig {
     pub suspect_after_ms: u64,
     /// Silence after which a worker is lost and fenced. Default 2 s.
     pub lost_after_ms: u64,
+    /// How long a lost worker is still listed. Default 1 min.
+    pub lost_shown_ms: u64,
     /// How long a worker whose stream broke may take to register again. Default 1 s.
     pub reconnect_grace_ms: u64,
     /// How long a restarted coordinator waits for the workers it knew before it starts anything of the jobs it
@@ -57,6 +59,7 @@ impl Default for ClusterConfig {
             heartbeat_interval_ms: 500,
             suspect_after_ms: 1_500,
             lost_after_ms: 2_000,
+            lost_shown_ms: 60_000,
             reconnect_grace_ms: 1_000,
             reattach_grace_ms: 3_000,
             drain_patience_ms: 10_000,

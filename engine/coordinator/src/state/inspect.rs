@@ -46,10 +46,10 @@ impl Cluster {
         Some(tasks)
     }
 
-    /// All workers, and the last few that are gone.
+    /// All workers, and the last few that were lost lately.
     pub fn nodes(&self) -> Vec<NodeView> {
         let present = self.workers.iter().map(|worker| worker.view());
-        present.chain(self.workers.departed().cloned()).collect()
+        present.chain(self.workers.lost(self.now).cloned()).collect()
     }
 
     /// Sums over the cluster.

@@ -346,8 +346,10 @@ impl Cluster {
 
     fn remove_worker(&mut self, id: WorkerId, why: &str) {
         let expected_before = self.workers.any_expected();
-        let Some(worker) = self.workers.remove(id) else { return };
+        let shown_until = self.now.after_ms(self.config.lost_shown_ms);
+        let Some(worker) = self.workers.remove(id, shown_until) else { return };
         self.timers.disarm(Timer::Worker(id));
+        self.timers.arm(Timer::Worker(id), shown_until);
         self.record(Fact::WorkerGone { worker: id });
         if worker.contact.has_stream() {
             self.out.actions.push(Action::Disconnect { worker: id, epoch: worker.epoch });

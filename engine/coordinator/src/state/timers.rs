@@ -12,7 +12,7 @@ use super::time::Timestamp;
 pub(super) enum Timer {
     /// More tasks can be placed than one event may start.
     Dispatch,
-    /// A worker's lease, its grace to come back, or the patience with its draining.
+    /// A worker's lease, its grace to come back, the patience with its draining, or the time it is shown as lost.
     Worker(WorkerId),
     /// A job's timeout, its followers' lease, its delay, or its wait for workers.
     Job(JobId),

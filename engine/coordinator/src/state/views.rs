@@ -166,7 +166,7 @@ pub enum NodeState {
     Draining,
     /// Not heard of; has until its lease ends.
     Suspect,
-    /// Gone. The last few are remembered.
+    /// Gone without being told to. The last few are shown for a while.
     Lost,
 }
 

@@ -19,8 +19,8 @@ use super::report::AttemptId;
 use super::time::Timestamp;
 use super::views::{NodeState, NodeView};
 
-/// Lost and released workers that are still shown.
-const SHOWN_DEPARTED: usize = 32;
+/// Workers that are gone and still known by name.
+const REMEMBERED: usize = 32;
 
 /// What a worker is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,6 +186,14 @@ impl Worker {
     }
 }
 
+/// A worker that is gone, remembered for the names of what it ran.
+#[derive(Debug)]
+struct Departed {
+    view: NodeView,
+    /// It is shown as lost until then; none when it left as it was told to.
+    shown_until: Option<Timestamp>,
+}
+
 /// All workers, with what placement needs to know of them kept ready.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
@@ -197,26 +205,30 @@ pub(super) struct Workers {
     ready: BTreeSet<WorkerId>,
     draining: BTreeSet<WorkerId>,
     expected: BTreeSet<WorkerId>,
-    departed: VecDeque<NodeView>,
+    departed: VecDeque<Departed>,
 }
 
 impl Workers {
     /// Adds a worker that was not known.
     pub(super) fn insert(&mut self, worker: Worker) {
         let id = worker.id;
-        self.departed.retain(|view| view.worker != id);
+        self.departed.retain(|gone| gone.view.worker != id);
         self.table.insert(id, worker);
         self.index(id);
     }
 
-    /// Takes a worker out. What it was leased and held is for the caller to sort out.
-    pub(super) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
+    /// Takes a worker out, to be shown as lost until `shown_until` unless it was told to leave. What it was leased and held
+    /// is for the caller to sort out.
+    pub(super) fn remove(&mut self, id: WorkerId, shown_until: Timestamp) -> Option<Worker> {
         self.unindex(id);
         let worker = self.table.remove(&id)?;
-        if self.departed.len() == SHOWN_DEPARTED {
+        if self.departed.len() == REMEMBERED {
             self.departed.pop_front();
         }
-        self.departed.push_back(NodeView { state: NodeState::Lost, slots_used: 0, ..worker.view() });
+        self.departed.push_back(Departed {
+            view: NodeView { state: NodeState::Lost, slots_used: 0, ..worker.view() },
+            shown_until: (worker.duty != Duty::Leaving).then_some(shown_until),
+        });
         Some(worker)
     }
 
@@ -243,9 +255,9 @@ impl Workers {
         self.table.values()
     }
 
-    /// The last few that are gone.
-    pub(super) fn departed(&self) -> impl Iterator<Item = &NodeView> {
-        self.departed.iter()
+    /// The last few that were lost and are still shown.
+    pub(super) fn lost(&self, now: Timestamp) -> impl Iterator<Item = &NodeView> {
+        self.departed.iter().filter(move |gone| gone.shown_until > Some(now)).map(|gone| &gone.view)
     }
 
     /// Free slots of all workers.
@@ -281,7 +293,7 @@ impl Workers {
 
     /// Its name for people; the id when it is long gone.
     pub(super) fn name(&self, id: WorkerId) -> String {
-        let departed = || self.departed.iter().find(|view| view.worker == id).map(|view| &view.info.name);
+        let departed = || self.departed.iter().find(|gone| gone.view.worker == id).map(|gone| &gone.view.info.name);
         match self.table.get(&id).map(|worker| &worker.info.name).or_else(departed) {
             Some(name) if !name.is_empty() => name.clone(),
             _ => id.to_string(),
@@ -407,7 +419,7 @@ mod tests {
         workers.insert(worker(2, 2));
         let failed_on = [WorkerId(1)];
         assert_eq!(workers.to_avoid(&failed_on), failed_on);
-        workers.remove(WorkerId(2));
+        workers.remove(WorkerId(2), Timestamp(0));
         assert!(workers.to_avoid(&failed_on).is_empty());
     }
 
@@ -421,8 +433,8 @@ mod tests {
         assert_eq!((workers.free_slots(), workers.ready()), (2, 1));
         workers.edit(WorkerId(1), |worker| worker.contact.apply(ContactEvent::WentSilent));
         assert_eq!((workers.free_slots(), workers.ready()), (0, 1));
-        workers.remove(WorkerId(1));
-        workers.remove(WorkerId(2));
+        workers.remove(WorkerId(1), Timestamp(0));
+        workers.remove(WorkerId(2), Timestamp(0));
         assert_eq!((workers.free_slots(), workers.ready(), workers.draining().count()), (0, 0, 0));
     }
 }
