@@ -151,6 +151,18 @@ fn one_task() -> JobPlan {
 }
 
 #[test]
+fn the_end_of_a_job_is_told_before_it_is_shown() {
+    let mut bench = Bench::new();
+    bench.join(A, 1);
+    let at = only(&bench.accept(JOB, one_task()));
+    let actions = bench.finish(at);
+    let place = |wanted: fn(&Action) -> bool| actions.iter().position(wanted);
+    let told = place(|action| matches!(action, Action::JobEnded { .. })).expect("its end");
+    let shown = place(|action| matches!(action, Action::JobChanged { .. })).expect("a change");
+    assert!(told < shown, "who must wait for its report knows by then");
+}
+
+#[test]
 fn three_failures_of_its_own_fail_the_job_and_are_named() {
     let mut bench = Bench::new();
     bench.join(A, 1);

@@ -124,8 +124,9 @@ impl Job {
             JobOutcome::Stopped(_) => cx.counters.jobs_stopped += 1,
         }
         self.record(cx, Fact::JobEnded { job: self.id, at: cx.now, outcome: outcome.clone() });
-        cx.out.actions.push(Action::JobChanged { job: self.id });
+        // First, since the end is not to be shown before its report is written.
         cx.out.actions.push(Action::JobEnded { job: self.id, outcome });
+        cx.out.actions.push(Action::JobChanged { job: self.id });
     }
 
     /// Puts back how the job had ended before the coordinator restarted. A result may still be waited for.
