@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::service::interceptor::InterceptedService;
+use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
 use tracing::info;
 
@@ -202,10 +202,11 @@ impl Coordinator {
         };
         let token = RequireToken::new(self.security.token);
         let cluster = ClusterServiceServer::new(cluster).max_decoding_message_size(MAX_REPORT_BYTES);
-        let mut server = self.server;
-        let grpc = server
-            .add_service(InterceptedService::new(cluster, token.clone()))
-            .add_service(InterceptedService::new(JobServiceServer::new(jobs), token))
+        let grpc = self
+            .server
+            .layer(InterceptorLayer::new(token))
+            .add_service(cluster)
+            .add_service(JobServiceServer::new(jobs))
             .serve_with_incoming_shutdown(transport::incoming(self.grpc), stopping.clone().cancelled_owned());
         let owner = self.owner.run(self.restored, stopping.clone());
         let mut parts = JoinSet::new();
