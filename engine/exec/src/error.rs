@@ -56,20 +56,11 @@ impl From<DataFusionError> for TaskError {
     /// a full pool or disk is this worker's, the rest may pass.
     fn from(error: DataFusionError) -> Self {
         match error {
-            DataFusionError::External(inner) => match inner.downcast::<Self>() {
-                Ok(task_error) => *task_error,
-                Err(other) => Self::Retry(other.to_string()),
-            },
+            DataFusionError::External(inner) => Self::from_external(inner),
             DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => Self::from(*inner),
             DataFusionError::Shared(inner) => Self::from_shared(&inner),
             DataFusionError::ArrowError(inner, trace) => match *inner {
-                arrow::error::ArrowError::ExternalError(external) => match external.downcast::<Self>() {
-                    Ok(task_error) => *task_error,
-                    Err(other) => match other.downcast::<DataFusionError>() {
-                        Ok(nested) => Self::from(*nested),
-                        Err(other) => Self::Retry(other.to_string()),
-                    },
-                },
+                arrow::error::ArrowError::ExternalError(external) => Self::from_external(external),
                 arrow::error::ArrowError::IoError(message, io) => Self::from_io(&io, &message),
                 other => Self::Fatal(DataFusionError::ArrowError(Box::new(other), trace).strip_backtrace()),
             },
@@ -86,6 +77,18 @@ impl From<DataFusionError> for TaskError {
 }
 
 impl TaskError {
+    /// The same judgement for an error that passed through another library.
+    fn from_external(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        let error = match error.downcast::<Self>() {
+            Ok(task_error) => return *task_error,
+            Err(error) => error,
+        };
+        match error.downcast::<DataFusionError>() {
+            Ok(nested) => Self::from(*nested),
+            Err(other) => Self::Retry(other.to_string()),
+        }
+    }
+
     /// The same judgement for an error that other holders share.
     fn from_shared(error: &Arc<DataFusionError>) -> Self {
         fn find(error: &(dyn std::error::Error + 'static)) -> Option<TaskError> {
@@ -97,6 +100,11 @@ impl TaskError {
         match error.find_root() {
             DataFusionError::ResourcesExhausted(message) => Self::Resources(message.clone()),
             DataFusionError::Plan(message) | DataFusionError::Configuration(message) => Self::Fatal(message.clone()),
+            DataFusionError::IoError(io) => Self::from_io(io, &io.to_string()),
+            DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
+                arrow::error::ArrowError::IoError(message, io) => Self::from_io(io, message),
+                other => Self::Retry(other.to_string()),
+            },
             other => Self::Retry(other.strip_backtrace()),
         }
     }
@@ -134,5 +142,31 @@ impl PlanError {
     /// An [`PlanError::Invalid`] without a hint.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid { message: message.into(), help: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named_whatever_it_is_wrapped_in() {
+        let full = || DataFusionError::IoError(io::ErrorKind::StorageFull.into());
+        let wrapped = [
+            full(),
+            DataFusionError::External(Box::new(full())),
+            DataFusionError::Shared(Arc::new(full())),
+            DataFusionError::ArrowError(
+                Box::new(arrow::error::ArrowError::from_external_error(Box::new(full()))),
+                None,
+            ),
+        ];
+        for error in wrapped {
+            let text = error.to_string();
+            let error = TaskError::from(error);
+            assert!(matches!(&error, TaskError::Resources(message) if message.contains("no space left")), "{text}");
+        }
     }
 }

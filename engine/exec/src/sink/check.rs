@@ -16,7 +16,7 @@ use super::hive::partition_columns;
 use super::spec::{SinkFormat, SinkMode, SinkSpec};
 use super::target::{LocalTarget, META_FOLDER, ObjectTarget, Target, is_marker};
 use crate::error::PlanError;
-use crate::storage::Storage;
+use crate::storage::{Storage, describe};
 
 /// Extensions of data, and of checksums beside it, that an overwrite may remove.
 const DATA_EXTENSIONS: [&str; 12] =
@@ -217,7 +217,7 @@ fn check_writable(spec: &SinkSpec, target: &LocalTarget) -> Result<(), PlanError
 
 async fn check_object(spec: &SinkSpec, target: &ObjectTarget) -> Result<(), PlanError> {
     let refused =
-        |error: StoreError| PlanError::Storage(format!("sink `{}`: cannot use {}: {error}", spec.name, spec.path));
+        |error: StoreError| PlanError::Storage(format!("sink `{}`: {}", spec.name, describe(&error, &spec.path)));
     if target.single_file {
         match target.store.head(&target.key).await {
             Ok(_) => refuse_existing(spec)?,
