@@ -139,7 +139,7 @@ pub(crate) fn partitions(plan: &Plan) -> usize {
     plan.output_partitioning().partition_count()
 }
 
-/// A short name for people: the operators that say most, from the leaves up.
+/// A short name for people: the operators that say most, each once, from the leaves up.
 pub(crate) fn describe(plan: &Plan) -> String {
     fn visit(plan: &Plan, words: &mut Vec<&'static str>) {
         for child in plan.children() {
@@ -157,7 +157,7 @@ pub(crate) fn describe(plan: &Plan) -> String {
             "RecursiveQueryExec" => "recursive",
             _ => return,
         };
-        if words.last() != Some(&word) {
+        if !words.contains(&word) {
             words.push(word);
         }
     }
