@@ -28,7 +28,7 @@ pub(super) async fn execute(args: &VerifyArgs, session: &Session) -> Result<(), 
         return Err(Failure::failed(message));
     }
     if cluster.nodes_ready < args.min_nodes {
-        let message = format!("{} workers are ready, {} are needed", cluster.nodes_ready, args.min_nodes);
+        let message = format!("{} workers are ready, {} needed", cluster.nodes_ready, args.min_nodes);
         return Err(Failure::failed(message).with_help("`tandem node list` shows the workers"));
     }
     eprintln!("ok: {} workers with {} slots are ready", cluster.nodes_ready, cluster.slots);

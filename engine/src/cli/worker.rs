@@ -139,6 +139,7 @@ impl From<WorkerError> for Failure {
         };
         let failure = Self::new(exit, error.to_string());
         match error {
+            WorkerError::Listen { .. } => failure.with_help("choose other addresses with --listen and --http"),
             WorkerError::Unadvertised { .. } => failure.with_help("give it with --advertise"),
             WorkerError::Unsafe(_) => failure.with_help("`tandem cert create` makes a certificate and key"),
             _ => failure,
