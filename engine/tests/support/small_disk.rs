@@ -1,0 +1,52 @@
+//! A small filesystem in memory, for what must be shown of a full disk.
+
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// Unmounted when dropped.
+pub struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// One of so many KiB, or what stands in the way: mounting is for root.
+    pub fn mount(kib: u32) -> Result<Self, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"])
+            .arg(folder.path())
+            .output()
+            .map_err(|error| format!("mount: {error}"))?;
+        if mounted.status.success() {
+            Ok(Self(folder))
+        } else {
+            Err(format!("no small tmpfs can be mounted here: {}", String::from_utf8_lossy(&mounted.stderr).trim()))
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Writes a file that leaves no room for anything else.
+    pub fn fill(&self) {
+        let mut file = std::fs::File::create(self.path().join("filler")).expect("a file");
+        let error = std::io::copy(&mut std::io::repeat(0), &mut file).expect_err("the disk has an end");
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    }
+
+    /// Removes that file.
+    pub fn make_room(&self) {
+        std::fs::remove_file(self.path().join("filler")).expect("it is there");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(self.path()).status();
+        if !std::thread::panicking() {
+            assert!(unmounted.is_ok_and(|status| status.success()), "{} stays mounted", self.path().display());
+        }
+    }
+}
