@@ -4,5 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod events;
 mod faults;
+mod kills;
+mod resume;
+mod sales;
+mod scale;
 mod tpch;

@@ -26,8 +26,7 @@ fn check(workers: u32, partitions: &[usize]) {
     sandbox.run(&["data", "gen", "tpch", "--scale", "0.1", "--out", "tpch"]).succeeded();
     let tables: Vec<String> = TABLES.iter().map(|table| format!("{table}=tpch/{table}.parquet")).collect();
     for query in 1..=22 {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../bench/queries/tpch/q{query:02}.sql"));
-        let sql = std::fs::read_to_string(path).expect("a query");
+        let sql = self::query(query);
         let expected = expect(&sandbox.work(), &sql);
         for partitions in partitions {
             let setting = format!("datafusion.execution.target_partitions={partitions}");
@@ -39,8 +38,14 @@ fn check(workers: u32, partitions: &[usize]) {
     }
 }
 
+/// The text of one query.
+pub(crate) fn query(number: u32) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../bench/queries/tpch/q{number:02}.sql"));
+    std::fs::read_to_string(path).expect("a query")
+}
+
 /// What single-process DataFusion answers, as normalised rows.
-fn expect(folder: &Path, sql: &str) -> Vec<String> {
+pub(crate) fn expect(folder: &Path, sql: &str) -> Vec<String> {
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     let batches = runtime.block_on(async {
         let context = SessionContext::new();
@@ -70,7 +75,7 @@ fn texts(column: &ArrayRef) -> Vec<String> {
 }
 
 /// The rows of a CSV text with a header, sorted. Fields of TPC-H answers hold commas and quotes in comments.
-fn rows(csv: &str) -> Vec<String> {
+pub(crate) fn rows(csv: &str) -> Vec<String> {
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     let mut rows: Vec<String> = reader
         .records()

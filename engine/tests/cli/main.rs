@@ -5,8 +5,12 @@ mod support;
 
 mod alone;
 mod cluster;
+mod disk;
 mod errors;
 mod job;
+mod listeners;
+mod metrics;
 mod readme;
+mod remote;
 mod run;
 mod sql;

@@ -4,6 +4,11 @@
 // Each test binary uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod duckdb;
+pub mod http;
+pub mod moto;
+pub mod small_disk;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -14,11 +19,12 @@ use tempfile::TempDir;
 pub const TANDEM: &str = env!("CARGO_BIN_EXE_tandem");
 
 /// How long a test waits for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Folders of one test's own. Takes its cluster down when dropped.
 pub struct Sandbox {
     folder: TempDir,
+    environment: Vec<(String, String)>,
 }
 
 /// How a command ended.
@@ -31,11 +37,16 @@ pub struct Finished {
 
 impl Sandbox {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::inside(&std::env::temp_dir())
+    }
+
+    /// One whose folders are below `parent`.
+    pub fn inside(parent: &Path) -> Self {
+        let folder = tempfile::tempdir_in(parent).expect("a temporary folder");
         for name in ["state", "config", "home", "work"] {
             std::fs::create_dir(folder.path().join(name)).expect("a folder in it");
         }
-        Self { folder }
+        Self { folder, environment: Vec::new() }
     }
 
     /// A sandbox with a local cluster.
@@ -44,6 +55,12 @@ impl Sandbox {
         let workers = workers.to_string();
         sandbox.run(&["cluster", "up", "--workers", &workers, "--memory", "256MiB"]).succeeded();
         sandbox
+    }
+
+    /// The same, with variables for the commands from here on. A cluster that is up does not see them.
+    pub fn with_environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.environment.extend(variables);
+        self
     }
 
     /// Where commands run: relative paths start here.
@@ -79,6 +96,7 @@ impl Sandbox {
         command.env("HOME", self.folder.path().join("home"));
         command.env("XDG_STATE_HOME", self.folder.path().join("state"));
         command.env("XDG_CONFIG_HOME", self.folder.path().join("config"));
+        command.envs(self.environment.iter().cloned());
         command
     }
 
@@ -171,6 +189,21 @@ path = "out"
 format = "csv"
 "#;
 
+/// Pairs that each piece of [`busy_query`] counts.
+pub const PAIRS: u64 = 3000 * 10_000;
+
+/// A query with a task for each of so many pieces, every one of which keeps a processor busy for a while and gives a
+/// row with [`PAIRS`] as `pairs`.
+pub fn busy_query(pieces: u32) -> String {
+    let piece = |number| {
+        format!(
+            "SELECT count(*) AS pairs FROM generate_series(1, 3000) AS a, generate_series(1, 10000) AS b
+             WHERE a.value * b.value > -{number}"
+        )
+    };
+    (0..pieces).map(piece).collect::<Vec<_>>().join(" UNION ALL ")
+}
+
 /// Waits until `holds`, without a pause that could be too short.
 #[track_caller]
 pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
@@ -178,6 +211,14 @@ pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(Instant::now() < deadline, "{what} did not happen");
         std::thread::yield_now();
+    }
+}
+
+/// The number in an environment variable, by which a person makes a test larger.
+pub fn number_from(variable: &str, default: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|error| panic!("{variable}={text}: {error}")),
+        Err(_) => default,
     }
 }
 
