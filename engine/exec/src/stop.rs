@@ -12,7 +12,6 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{
@@ -20,9 +19,8 @@ use datafusion::physical_plan::joins::{
 };
 
 use crate::error::TaskError;
+use crate::plan::Plan;
 use crate::task::TaskProgress;
-
-type Plan = Arc<dyn ExecutionPlan>;
 
 /// `plan` with joins that end when `task` is told to.
 pub(crate) fn stoppable(plan: Plan, task: &Arc<TaskProgress>) -> Result<Plan> {

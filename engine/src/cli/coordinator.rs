@@ -80,7 +80,6 @@ impl From<CoordinatorError> for Failure {
     fn from(error: CoordinatorError) -> Self {
         let exit = match &error {
             CoordinatorError::Exposed(_)
-            | CoordinatorError::HttpExposed { .. }
             | CoordinatorError::Token(_)
             | CoordinatorError::Tls(_)
             | CoordinatorError::Authority { .. } => Exit::Usage,
