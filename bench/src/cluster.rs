@@ -1,49 +1,91 @@
 //! A cluster of the real binary's processes, with a state folder of its own, gone when it is dropped.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use datafusion::arrow::record_batch::RecordBatch;
 use serde::Deserialize;
 use tandem::{Client, ClientSecurity, JobId, Submission, Token, v1};
 
+use crate::process::peak_resident_bytes;
+
+/// How long to wait for what must happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(2);
+
+/// How large a cluster is.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Shape {
+    /// Worker processes, of one slot each
+    #[arg(long, default_value_t = 2)]
+    pub(crate) workers: u32,
+    /// Memory limit of each worker
+    #[arg(long, default_value = "4GiB")]
+    pub(crate) memory: String,
+}
+
 /// A running cluster and a client of it.
 pub(crate) struct Cluster {
-    binary: PathBuf,
     state: PathBuf,
     client: Client,
+    supervisor_pid: u32,
 }
 
 #[derive(Deserialize)]
 struct Status {
     address: String,
+    supervisor_pid: u32,
+    processes: BTreeMap<String, u32>,
 }
 
 impl Cluster {
-    /// Starts `workers` worker processes of one slot each; their state is below `folder`.
-    pub(crate) async fn start(folder: &Path, workers: u32, memory: &str) -> anyhow::Result<Self> {
-        let binary = binary()?;
+    /// Starts the processes; their state is below `folder`.
+    pub(crate) async fn start(folder: &Path, shape: &Shape) -> anyhow::Result<Self> {
         let state = folder.join("state");
-        let workers = workers.to_string();
-        call(&binary, &state, &["cluster", "up", "--workers", &workers, "--cpus", "1", "--memory", memory])?;
-        let status: Status = serde_json::from_slice(&call(&binary, &state, &["cluster", "status", "-o", "json"])?)?;
+        let workers = shape.workers.to_string();
+        call(&state, &["cluster", "up", "--workers", &workers, "--cpus", "1", "--memory", &shape.memory])?;
+        let status = status(&state)?;
         let token = Token::read(&state.join("tandem").join("token"))?;
         let client = Client::connect(&status.address, ClientSecurity { token: Some(token), ca_pem: None }).await?;
-        Ok(Self { binary, state, client })
+        Ok(Self { state, client, supervisor_pid: status.supervisor_pid })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The process that starts the others again.
+    pub(crate) fn supervisor_pid(&self) -> u32 {
+        self.supervisor_pid
+    }
+
+    /// `tandem` with these arguments, as a client of this cluster.
+    pub(crate) fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
+        command(&self.state, arguments)
+    }
+
+    /// Coordinator and workers by name.
+    pub(crate) fn processes(&self) -> anyhow::Result<BTreeMap<String, u32>> {
+        Ok(status(&self.state)?.processes)
     }
 
     /// All rows of one statement over `tables` (name and path).
     pub(crate) async fn query(&self, sql: &str, tables: &[(String, String)]) -> anyhow::Result<Vec<RecordBatch>> {
-        let tables = tables
-            .iter()
-            .map(|(name, path)| v1::Table { name: name.clone(), path: path.clone(), ..v1::Table::default() })
-            .collect();
-        let query = v1::Query { sql: sql.to_owned(), tables, ..v1::Query::default() };
-        let spec = v1::JobSpec { work: Some(v1::job_spec::Work::Query(query)), ..v1::JobSpec::default() };
-        let submission = Submission { spec, attached: true, submission_id: String::new() };
-        let job = self.client.submit(submission).await?.job;
-        let mut results = self.client.results(JobId(job)).await?;
+        let job = self.submit(sql, tables).await?;
+        self.rows(job).await
+    }
+
+    /// Starts one statement that ends with its client.
+    pub(crate) async fn submit(&self, sql: &str, tables: &[(String, String)]) -> anyhow::Result<JobId> {
+        let submission = Submission { spec: query_spec(sql, tables), attached: true, submission_id: String::new() };
+        Ok(JobId(self.client.submit(submission).await?.job))
+    }
+
+    pub(crate) async fn rows(&self, job: JobId) -> anyhow::Result<Vec<RecordBatch>> {
+        let mut results = self.client.results(job).await?;
         let mut batches = Vec::new();
         while let Some(batch) = results.next_batch().await? {
             batches.push(batch);
@@ -51,38 +93,71 @@ impl Cluster {
         Ok(batches)
     }
 
+    /// How many stages a statement has.
+    pub(crate) async fn stages(&self, sql: &str) -> anyhow::Result<usize> {
+        Ok(self.client.explain(query_spec(sql, &[])).await?.len())
+    }
+
+    /// Waits until `workers` workers are ready.
+    pub(crate) async fn ready(&self, workers: u32) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        // The coordinator may be on its way, too.
+        while !self.client.cluster().await.is_ok_and(|cluster| cluster.nodes_ready == workers) {
+            ensure!(Instant::now() < deadline, "there are not {workers} workers again");
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
     /// The most memory that each worker process ever had resident, in bytes.
-    pub(crate) async fn peak_memory_bytes(&self) -> anyhow::Result<Vec<u64>> {
+    pub(crate) async fn peak_worker_bytes(&self) -> anyhow::Result<Vec<u64>> {
         let nodes = self.client.nodes().await?;
-        nodes.iter().map(|node| peak_of(node.pid)).collect()
+        nodes.iter().map(|node| peak_resident_bytes(node.pid)).collect()
+    }
+
+    /// Takes the cluster down, and says what it left.
+    pub(crate) fn stop(self) -> anyhow::Result<PathBuf> {
+        let state = self.state.clone();
+        call(&state, &["cluster", "down"])?;
+        Ok(state)
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if let Err(error) = call(&self.binary, &self.state, &["cluster", "down"]) {
+        if let Err(error) = call(&self.state, &["cluster", "down"]) {
             eprintln!("the cluster in {} may still run: {error:#}", self.state.display());
         }
     }
 }
 
-fn peak_of(pid: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("a process without VmHWM")?;
-    let kib: u64 = peak.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib * 1024)
+fn query_spec(sql: &str, tables: &[(String, String)]) -> v1::JobSpec {
+    let tables = tables
+        .iter()
+        .map(|(name, path)| v1::Table { name: name.clone(), path: path.clone(), ..v1::Table::default() })
+        .collect();
+    let query = v1::Query { sql: sql.to_owned(), tables, ..v1::Query::default() };
+    v1::JobSpec { work: Some(v1::job_spec::Work::Query(query)), ..v1::JobSpec::default() }
 }
 
-/// Runs the `tandem` binary and returns what it wrote to standard output.
-pub(crate) fn call(binary: &Path, state: &Path, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
-    let output = Command::new(binary)
-        .args(arguments)
-        .env("XDG_STATE_HOME", state)
-        .output()
-        .with_context(|| format!("{} cannot be started", binary.display()))?;
+fn status(state: &Path) -> anyhow::Result<Status> {
+    Ok(serde_json::from_str(&call(state, &["cluster", "status", "-o", "json"])?)?)
+}
+
+/// `tandem` with these arguments and a state folder.
+pub(crate) fn command(state: &Path, arguments: &[&str]) -> anyhow::Result<Command> {
+    let mut command = Command::new(binary()?);
+    command.args(arguments).env("XDG_STATE_HOME", state);
+    Ok(command)
+}
+
+/// Runs `tandem` and returns what it wrote to standard output.
+fn call(state: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let mut command = command(state, arguments)?;
+    let output = command.output().with_context(|| format!("{command:?} cannot be started"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "`tandem {}` failed: {said}", arguments.join(" "));
-    Ok(output.stdout)
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// The `tandem` binary of the same build.

@@ -1,10 +1,21 @@
 //! Measures Tandem beside its peers, in one run on one machine, and prints ratios.
 //!
-//! Build it in the release profile: `cargo build --release --bin tandem && cargo run --release -p bench -- tpch --scale 1`.
+//! Build the whole workspace in the release profile first, so that the `tandem` binary is beside this one:
+//! `cargo build --release --workspace --bins && cargo run --release -p bench -- tpch --scale 1`.
 
+mod answer;
 mod cluster;
+mod contest;
+mod data;
+mod etl;
+mod faults;
+mod peers;
+mod process;
 mod report;
+mod sales;
 mod tpch;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -12,7 +23,7 @@ use clap::{Parser, Subcommand};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Debug, Parser)]
-#[command(about = "Measure Tandem beside its peers")]
+#[command(about = "Measure Tandem beside its peers", max_term_width = 110)]
 struct Arguments {
     #[command(subcommand)]
     measurement: Measurement,
@@ -20,13 +31,29 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Measurement {
-    /// The 22 queries of TPC-H: worker processes beside single-process DataFusion
+    /// The 22 queries of TPC-H: worker processes beside single-process DataFusion and DuckDB
     Tpch(tpch::Arguments),
+    /// A dirty CSV file cleaned, joined, aggregated, written as Parquet: `tandem run` beside DuckDB and Polars
+    Etl(etl::Arguments),
+    /// The built-in job `sales`: a cold start over nine rows, and many rows in Parquet
+    Sales(sales::Arguments),
+    /// Killed workers, coordinators and clients: what is lost and how long it takes
+    Faults(faults::Arguments),
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Arguments::parse().measurement {
+async fn main() -> ExitCode {
+    let outcome = match Arguments::parse().measurement {
         Measurement::Tpch(arguments) => tpch::run(arguments).await,
+        Measurement::Etl(arguments) => etl::run(arguments).await,
+        Measurement::Sales(arguments) => sales::run(arguments).await,
+        Measurement::Faults(arguments) => faults::run(arguments).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

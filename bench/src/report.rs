@@ -1,83 +1,192 @@
-//! Results as a Markdown table and as JSON.
+//! What a measurement found, as a Markdown table and as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
+use anyhow::Context;
 use serde::Serialize;
 
-/// One row of a comparison.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Row {
-    /// What was measured.
-    pub(crate) name: String,
-    /// Median of Tandem's times.
-    pub(crate) tandem_ms: f64,
-    /// Median of the peer's times.
-    pub(crate) peer_ms: f64,
+/// What Tandem is called beside its peers.
+pub(crate) const TANDEM: &str = "tandem";
+
+/// What a number counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unit {
+    Ms,
+    Seconds,
+    MiB,
+    /// Millions of bytes per second.
+    MbPerSecond,
+    RowsPerSecond,
+    Count,
 }
 
-impl Row {
-    fn ratio(&self) -> f64 {
-        self.tandem_ms / self.peer_ms
+/// One thing that was measured.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Line {
+    /// What it is.
+    pub(crate) name: String,
+    /// What the numbers count.
+    pub(crate) unit: Unit,
+    /// Tandem's number: the median of its rounds, unless the name says otherwise.
+    pub(crate) tandem: f64,
+    /// The peers' numbers, by name.
+    pub(crate) peers: BTreeMap<String, f64>,
+}
+
+/// Everything one run of a measurement found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// What was measured, which also names its files.
+    name: String,
+    /// The command line that made it.
+    command: String,
+    /// Processor, cores and memory.
+    machine: String,
+    /// Version of Tandem and of each peer.
+    versions: BTreeMap<String, String>,
+    lines: Vec<Line>,
+    /// What the numbers do not say by themselves.
+    notes: Vec<String>,
+}
+
+impl Unit {
+    fn show(self, value: f64) -> String {
+        match self {
+            Self::Ms if value < 10.0 => format!("{value:.1} ms"),
+            Self::Ms => format!("{value:.0} ms"),
+            Self::Seconds => format!("{value:.2} s"),
+            Self::MiB => format!("{value:.0} MiB"),
+            Self::MbPerSecond => format!("{value:.0} MB/s"),
+            Self::RowsPerSecond => format!("{:.2} M rows/s", value / 1e6),
+            Self::Count => format!("{value:.0}"),
+        }
     }
 }
 
-/// A whole comparison.
-#[derive(Debug, Serialize)]
-pub(crate) struct Report {
-    /// The command line that made it.
-    pub(crate) command: String,
-    /// Processor and cores.
-    pub(crate) machine: String,
-    /// Tandem's version.
-    pub(crate) version: &'static str,
-    /// What Tandem is compared with.
-    pub(crate) peer: String,
-    /// One per query.
-    pub(crate) rows: Vec<Row>,
-    /// Most memory that each worker ever had resident.
-    pub(crate) worker_peak_bytes: Vec<u64>,
+impl Line {
+    /// A line about Tandem alone.
+    pub(crate) fn of(name: impl Into<String>, unit: Unit, tandem: f64) -> Self {
+        Self { name: name.into(), unit, tandem, peers: BTreeMap::new() }
+    }
+
+    /// A line of everybody's numbers, by name.
+    pub(crate) fn among(name: &str, unit: Unit, mut numbers: BTreeMap<String, f64>) -> anyhow::Result<Self> {
+        let tandem = numbers.remove(TANDEM).with_context(|| format!("{name}: {TANDEM} was not measured"))?;
+        Ok(Self { name: name.to_owned(), unit, tandem, peers: numbers })
+    }
+
+    /// Tandem's number as a multiple of the peer's.
+    pub(crate) fn ratio(&self, peer: &str) -> Option<f64> {
+        self.peers.get(peer).map(|value| self.tandem / value)
+    }
 }
 
 impl Report {
-    pub(crate) fn new(peer: &str, rows: Vec<Row>, worker_peak_bytes: Vec<u64>) -> Self {
-        let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    pub(crate) fn new(name: &str) -> Self {
+        let arguments = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
         Self {
-            command: format!("cargo run --release -p bench -- {command}"),
+            name: name.to_owned(),
+            command: format!("cargo run --release -p bench -- {arguments}"),
             machine: machine(),
-            version: tandem::VERSION,
-            peer: peer.to_owned(),
-            rows,
-            worker_peak_bytes,
+            versions: BTreeMap::from([(TANDEM.to_owned(), tandem::VERSION.to_owned())]),
+            lines: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
-    /// The table that goes into docs/performance.md.
-    pub(crate) fn markdown(&self) -> String {
-        let mut text = format!("`{}` on {}, tandem {}\n\n", self.command, self.machine, self.version);
-        let _ = writeln!(text, "| | tandem ms | {} ms | ratio |\n|---|---|---|---|", self.peer);
-        let total = Row {
-            name: "total".to_owned(),
-            tandem_ms: self.rows.iter().map(|row| row.tandem_ms).sum(),
-            peer_ms: self.rows.iter().map(|row| row.peer_ms).sum(),
-        };
-        for row in self.rows.iter().chain([&total]) {
-            let _ = writeln!(text, "| {} | {:.0} | {:.0} | {:.2} |", row.name, row.tandem_ms, row.peer_ms, row.ratio());
+    /// A peer takes part.
+    pub(crate) fn version(&mut self, peer: &str, version: &str) {
+        self.versions.insert(peer.to_owned(), version.to_owned());
+    }
+
+    pub(crate) fn line(&mut self, line: Line) {
+        self.lines.push(line);
+    }
+
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    /// Prints the table, and writes it and its JSON to `folder`.
+    pub(crate) fn publish(&self, folder: &Path) -> anyhow::Result<()> {
+        let markdown = self.markdown();
+        std::fs::write(folder.join(format!("{}.md", self.name)), &markdown)?;
+        std::fs::write(folder.join(format!("{}.json", self.name)), serde_json::to_vec_pretty(self)?)?;
+        print!("{markdown}");
+        Ok(())
+    }
+
+    fn markdown(&self) -> String {
+        let versions: Vec<String> = self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        let mut text = format!("`{}`\n\n{}; {}.\n\n", self.command, self.machine, versions.join(", "));
+        let peers: Vec<&String> = self.versions.keys().filter(|name| *name != TANDEM).collect();
+        let heads: String = peers.iter().map(|peer| format!(" {peer} (ratio) |")).collect();
+        let _ = writeln!(text, "| | tandem |{heads}\n|---|---|{}", "---|".repeat(peers.len()));
+        for line in &self.lines {
+            let cells: String = peers.iter().map(|peer| format!(" {} |", cell(line, peer))).collect();
+            let _ = writeln!(text, "| {} | {} |{cells}", line.name, line.unit.show(line.tandem));
         }
-        let peaks: Vec<String> = self.worker_peak_bytes.iter().map(|bytes| format!("{} MiB", bytes >> 20)).collect();
-        let _ = writeln!(text, "\nPeak memory of the workers: {}.", peaks.join(", "));
+        for note in &self.notes {
+            let _ = write!(text, "\n{note}\n");
+        }
         text
+    }
+}
+
+fn cell(line: &Line, peer: &str) -> String {
+    match (line.peers.get(peer), line.ratio(peer)) {
+        (Some(value), Some(ratio)) => format!("{} ({ratio:.2})", line.unit.show(*value)),
+        _ => "–".to_owned(),
     }
 }
 
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");
-    format!("{cores} cores of {}", model.trim_start_matches([' ', '\t', ':']))
+    let field = |file: &str, name: &str| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.map(|rest| rest.trim_start_matches([' ', '\t', ':']).to_owned())
+    };
+    let model = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "an unknown processor".to_owned());
+    let kib: Option<u64> = field("/proc/meminfo", "MemTotal").and_then(|text| text.strip_suffix(" kB")?.parse().ok());
+    let memory = kib.map_or_else(|| "unknown".to_owned(), |kib| format!("{} GiB of", kib >> 20));
+    format!("{cores} cores of {model}, {memory} memory")
 }
 
-/// The middle of some times, in milliseconds.
-pub(crate) fn median(mut times_ms: Vec<f64>) -> f64 {
-    times_ms.sort_by(f64::total_cmp);
-    times_ms.get(times_ms.len() / 2).copied().unwrap_or(f64::NAN)
+/// The middle one of some numbers.
+pub(crate) fn median(numbers: impl IntoIterator<Item = f64>) -> anyhow::Result<f64> {
+    let mut numbers: Vec<f64> = numbers.into_iter().collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().context("nothing was measured")
+}
+
+/// Bytes as MiB.
+pub(crate) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_shows_each_peer_and_how_many_times_its_number_ours_is() {
+        let mut report = Report::new("test");
+        report.version("DuckDB", "2");
+        let peers = BTreeMap::from([("DuckDB".to_owned(), 200.0)]);
+        report.line(Line { name: "q1".to_owned(), unit: Unit::Ms, tandem: 300.0, peers });
+        report.line(Line::of("memory", Unit::MiB, 12.0));
+        let text = report.markdown();
+        assert!(text.contains("| q1 | 300 ms | 200 ms (1.50) |"), "{text}");
+        assert!(text.contains("| memory | 12 MiB | – |"), "{text}");
+    }
+
+    #[test]
+    fn the_median_of_nothing_is_an_error() {
+        assert_eq!(median([3.0, 1.0, 2.0]).unwrap(), 2.0);
+        assert!(median([]).is_err());
+    }
 }

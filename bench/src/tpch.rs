@@ -1,78 +1,89 @@
-//! TPC-H: the same Parquet files, the same queries, Tandem's worker processes beside single-process DataFusion in this one.
-//! Rounds alternate between the two; each query's first round warms up and does not count.
+//! TPC-H: the same Parquet files, the same queries, Tandem's worker processes beside single-process DataFusion in this one
+//! and DuckDB in another. Rounds alternate between them; each query's first round warms up and does not count.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use datafusion::arrow::array::{Array, ArrayRef};
-use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 
-use crate::cluster::{Cluster, binary, call};
-use crate::report::{Report, Row, median};
+use crate::answer::rows_of;
+use crate::cluster::{Cluster, Shape};
+use crate::data;
+use crate::peers::{Conversation, Peer, Peers};
+use crate::process::{Sampler, peak_resident_bytes};
+use crate::report::{Line, Report, TANDEM, Unit, median, mib};
+
+/// The peer that every answer is compared with.
+const DATAFUSION: &str = "DataFusion";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Scale factor; 1 is about 1 GB of raw data
     #[arg(long, default_value = "1")]
     scale: String,
-    /// Worker processes, of one slot each
-    #[arg(long, default_value_t = 2)]
-    workers: u32,
-    /// Memory limit of each worker
-    #[arg(long, default_value = "4GiB")]
-    memory: String,
+    #[command(flatten)]
+    shape: Shape,
     /// Rounds that count
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Where data, state and results are kept
-    #[arg(long, default_value = "target/bench")]
-    folder: PathBuf,
+    /// Engines to compare with, beside single-process DataFusion
+    #[arg(long, value_delimiter = ',', default_value = "duckdb")]
+    peers: Vec<Peer>,
     /// Only these queries, such as 1,6,21
     #[arg(long, value_delimiter = ',')]
     queries: Vec<u32>,
+    /// Where data, state and results are kept
+    #[arg(long, default_value = "target/bench")]
+    folder: PathBuf,
 }
 
 const TABLES: [&str; 8] = ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"];
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let folder = std::path::absolute(&arguments.folder)?;
-    std::fs::create_dir_all(&folder)?;
-    let data = generate(&folder, &arguments.scale)?;
-    let tables: Vec<(String, String)> = TABLES
-        .iter()
-        .map(|table| ((*table).to_owned(), data.join(format!("{table}.parquet")).display().to_string()))
-        .collect();
-    let single = single_process(&tables, arguments.workers as usize).await?;
-    let cluster = Cluster::start(&folder, arguments.workers, &arguments.memory).await?;
+    let folder = data::folder(&arguments.folder)?;
+    let threads = arguments.shape.workers;
+    let mut report = Report::new("tpch");
+    report.version(DATAFUSION, datafusion::DATAFUSION_VERSION);
+    let peers = Peers::prepare("tpch", &arguments.peers, &mut report)?;
+    let data = data::tpch(&folder, &arguments.scale)?;
+    let tables = tables(&data);
+    let mut bench = Bench {
+        single: single_process(&tables, threads as usize).await?,
+        cluster: Cluster::start(&folder, &arguments.shape).await?,
+        others: start_all(&peers, &data, threads)?,
+        tables,
+        rounds: arguments.rounds,
+    };
+    let sampler = Sampler::start(bench.cluster.supervisor_pid());
     let queries = if arguments.queries.is_empty() { (1..=22).collect() } else { arguments.queries.clone() };
-    let mut rows = Vec::new();
+    let mut lines = Vec::new();
     for query in queries {
-        let row = measure(query, arguments.rounds, &cluster, &single, &tables).await?;
-        eprintln!("{}: {:.0} ms, DataFusion {:.0} ms", row.name, row.tandem_ms, row.peer_ms);
-        rows.push(row);
+        let line = bench.measure(query).await?;
+        eprintln!("{}: {:.0} ms, {:?}", line.name, line.tandem, line.peers);
+        lines.push(line);
     }
-    let report = Report::new("DataFusion", rows, cluster.peak_memory_bytes().await?);
-    std::fs::write(folder.join("tpch.json"), serde_json::to_vec_pretty(&report)?)?;
-    print!("{}", report.markdown());
-    Ok(())
+    let held = sampler.stop()?;
+    let totals = total(&lines)?;
+    report.note(worst(&lines)?);
+    lines.into_iter().chain([totals]).for_each(|line| report.line(line));
+    overhead(&bench, &mut report).await?;
+    let workers = bench.cluster.peak_worker_bytes().await?;
+    let peaks = bench.peak_bytes(&workers)?;
+    report.line(Line::among("most memory ever resident in one process", Unit::MiB, peaks)?);
+    report.line(Line::of("most memory of all processes at once (PSS)", Unit::MiB, mib(held)));
+    report.publish(&folder)
 }
 
-/// Makes the data once per scale.
-fn generate(folder: &Path, scale: &str) -> anyhow::Result<PathBuf> {
-    let data = folder.join(format!("tpch-{scale}"));
-    if !data.exists() {
-        let made = folder.join(format!("tpch-{scale}.part"));
-        let out = made.display().to_string();
-        call(&binary()?, folder, &["data", "gen", "tpch", "--scale", scale, "--out", &out])?;
-        std::fs::rename(made, &data)?;
-    }
-    Ok(data)
+/// Names and paths of the tables in `data`.
+pub(crate) fn tables(data: &Path) -> Vec<(String, String)> {
+    let path = |table: &str| data.join(format!("{table}.parquet")).display().to_string();
+    TABLES.iter().map(|table| ((*table).to_owned(), path(table))).collect()
 }
 
-async fn single_process(tables: &[(String, String)], partitions: usize) -> anyhow::Result<SessionContext> {
+/// DataFusion alone in this process.
+pub(crate) async fn single_process(tables: &[(String, String)], partitions: usize) -> anyhow::Result<SessionContext> {
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(partitions));
     for (name, path) in tables {
         context.register_parquet(name.as_str(), path, ParquetReadOptions::default()).await?;
@@ -80,54 +91,119 @@ async fn single_process(tables: &[(String, String)], partitions: usize) -> anyho
     Ok(context)
 }
 
-async fn measure(
-    query: u32,
+/// Where the text of a query is.
+fn query_file(query: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("queries/tpch/q{query:02}.sql"))
+}
+
+/// The text of a query.
+pub(crate) fn query_text(query: u32) -> anyhow::Result<String> {
+    let path = query_file(query);
+    std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))
+}
+
+fn start_all(peers: &Peers, data: &Path, threads: u32) -> anyhow::Result<Vec<(Peer, Conversation)>> {
+    let start = |peer: &Peer| {
+        let mut command = peers.command(*peer, "tpch", threads);
+        Ok((*peer, Conversation::start(command.arg("--data").arg(data))?))
+    };
+    peers.found().iter().map(start).collect()
+}
+
+struct Bench {
+    single: SessionContext,
+    cluster: Cluster,
+    others: Vec<(Peer, Conversation)>,
+    tables: Vec<(String, String)>,
     rounds: usize,
-    cluster: &Cluster,
-    single: &SessionContext,
-    tables: &[(String, String)],
-) -> anyhow::Result<Row> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("queries/tpch/q{query:02}.sql"));
-    let sql = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
-    let (mut tandem, mut peer) = (Vec::new(), Vec::new());
-    for round in 0..=rounds {
-        let start = Instant::now();
-        let got = cluster.query(&sql, tables).await?;
-        let tandem_ms = start.elapsed().as_secs_f64() * 1e3;
-        let start = Instant::now();
-        let want = single.sql(&sql).await?.collect().await?;
-        let peer_ms = start.elapsed().as_secs_f64() * 1e3;
-        if round == 0 {
-            ensure!(rows_of(&got)? == rows_of(&want)?, "query {query} gives another answer than DataFusion");
-        } else {
-            tandem.push(tandem_ms);
-            peer.push(peer_ms);
+}
+
+impl Bench {
+    async fn measure(&mut self, query: u32) -> anyhow::Result<Line> {
+        let sql = query_text(query)?;
+        let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        for round in 0..=self.rounds {
+            let start = Instant::now();
+            let got = self.cluster.query(&sql, &self.tables).await.with_context(|| format!("query {query}"))?;
+            let tandem_ms = ms_since(start);
+            let start = Instant::now();
+            let want = self.single.sql(&sql).await?.collect().await?;
+            let mut round_times = vec![(TANDEM, tandem_ms), (DATAFUSION, ms_since(start))];
+            for (peer, conversation) in &mut self.others {
+                let start = Instant::now();
+                let rows: usize = conversation.ask(&query_file(query).display().to_string())?.parse()?;
+                round_times.push((peer.name(), ms_since(start)));
+                let expected: usize = want.iter().map(|batch| batch.num_rows()).sum();
+                ensure!(rows == expected, "query {query}: {} has {rows} rows, not {expected}", peer.name());
+            }
+            if round == 0 {
+                ensure!(rows_of(&got)? == rows_of(&want)?, "query {query} gives another answer than DataFusion");
+            } else {
+                round_times.into_iter().for_each(|(name, ms)| times.entry(name).or_default().push(ms));
+            }
         }
+        let medians = times.into_iter().map(|(who, ms)| Ok((who.to_owned(), median(ms)?)));
+        Line::among(&format!("q{query}"), Unit::Ms, medians.collect::<anyhow::Result<_>>()?)
     }
-    Ok(Row { name: format!("q{query}"), tandem_ms: median(tandem), peer_ms: median(peer) })
+
+    /// The most that was ever resident in a worker, in this process (which also holds our answers), in each peer.
+    fn peak_bytes(&self, workers: &[u64]) -> anyhow::Result<BTreeMap<String, f64>> {
+        let worker = workers.iter().copied().max().unwrap_or_default();
+        let mut peaks = BTreeMap::from([
+            (TANDEM.to_owned(), mib(worker)),
+            (DATAFUSION.to_owned(), mib(peak_resident_bytes(std::process::id())?)),
+        ]);
+        for (peer, conversation) in &self.others {
+            peaks.insert(peer.name().to_owned(), mib(peak_resident_bytes(conversation.pid())?));
+        }
+        Ok(peaks)
+    }
 }
 
-/// The rows as sorted texts, floats cut to nine significant digits.
-fn rows_of(batches: &[RecordBatch]) -> anyhow::Result<Vec<String>> {
-    let mut rows = Vec::new();
-    for batch in batches {
-        let columns = batch.columns().iter().map(texts).collect::<anyhow::Result<Vec<_>>>()?;
-        rows.extend(
-            (0..batch.num_rows()).map(|row| columns.iter().map(|c| c[row].as_str()).collect::<Vec<_>>().join("|")),
-        );
-    }
-    rows.sort();
-    Ok(rows)
+fn ms_since(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1e3
 }
 
-fn texts(column: &ArrayRef) -> anyhow::Result<Vec<String>> {
-    let options = FormatOptions::default();
-    let formatter = ArrayFormatter::try_new(column, &options)?;
-    let float = column.data_type().is_floating();
-    (0..column.len())
-        .map(|row| {
-            let text = formatter.value(row).to_string();
-            Ok(if float && !text.is_empty() { format!("{:.9e}", text.parse::<f64>()?) } else { text })
-        })
-        .collect()
+fn total(lines: &[Line]) -> anyhow::Result<Line> {
+    let first = lines.first().context("no queries")?;
+    let sum = |peer: &String| lines.iter().filter_map(|line| line.peers.get(peer)).sum::<f64>();
+    let peers = first.peers.keys().map(|peer| (peer.clone(), sum(peer))).collect();
+    Ok(Line { name: "total".to_owned(), unit: Unit::Ms, tandem: lines.iter().map(|line| line.tandem).sum(), peers })
+}
+
+fn worst(lines: &[Line]) -> anyhow::Result<String> {
+    let ratio = |line: &Line| line.ratio(DATAFUSION).unwrap_or(f64::NAN);
+    let worst = lines.iter().max_by(|a, b| ratio(a).total_cmp(&ratio(b))).context("no queries")?;
+    Ok(format!("No query takes more than {:.2} times as long as in {DATAFUSION} ({}).", ratio(worst), worst.name))
+}
+
+/// What a query costs that has nothing to compute, and what each further stage of it adds.
+async fn overhead(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
+    const ROUNDS: usize = 50;
+    const ONE_STAGE: &str = "SELECT 1";
+    const SEVERAL_STAGES: &str = "SELECT n, count(*) FROM (SELECT m AS n, count(*) FROM (SELECT value % 7 AS m, count(*) \
+        FROM generate_series(1, 10) GROUP BY value % 7) GROUP BY m) GROUP BY n";
+    let mut medians = Vec::new();
+    for sql in [ONE_STAGE, SEVERAL_STAGES] {
+        let (mut tandem, mut single) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let start = Instant::now();
+            bench.cluster.query(sql, &[]).await?;
+            tandem.push(ms_since(start));
+            let start = Instant::now();
+            bench.single.sql(sql).await?.collect().await?;
+            single.push(ms_since(start));
+        }
+        medians.push((median(tandem)?, median(single)?, bench.cluster.stages(sql).await?));
+    }
+    let [(one, one_single, one_stages), (several, several_single, stages)] = medians[..] else { return Ok(()) };
+    let peers = BTreeMap::from([(DATAFUSION.to_owned(), one_single)]);
+    report.line(Line { name: format!("`{ONE_STAGE}`, {one_stages} stage"), unit: Unit::Ms, tandem: one, peers });
+    if stages > one_stages {
+        let more = (stages - one_stages) as f64;
+        let peers = BTreeMap::from([(DATAFUSION.to_owned(), (several_single - one_single) / more)]);
+        let name = format!("each further stage, of {stages} stages over ten rows");
+        report.line(Line { name, unit: Unit::Ms, tandem: (several - one) / more, peers });
+    }
+    Ok(())
 }

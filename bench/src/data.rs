@@ -1,0 +1,57 @@
+//! The data that is measured on: made once per size by `tandem data gen`, kept for the next run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::ensure;
+
+use crate::cluster::binary;
+
+/// The folder for measurements, made if it is not there.
+pub(crate) fn folder(path: &Path) -> anyhow::Result<PathBuf> {
+    let folder = std::path::absolute(path)?;
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// A folder with the tables of TPC-H as Parquet files.
+pub(crate) fn tpch(folder: &Path, scale: &str) -> anyhow::Result<PathBuf> {
+    generate(folder, &format!("tpch-{scale}"), &["tpch", "--scale", scale])
+}
+
+/// A folder with `events.csv`, of which the fraction `dirty` of the rows is flawed, and `products.csv`.
+pub(crate) fn events(folder: &Path, rows: u64, dirty: f64) -> anyhow::Result<PathBuf> {
+    let (rows, dirty) = (rows.to_string(), dirty.to_string());
+    generate(folder, &format!("events-{rows}-{dirty}"), &["events", "--rows", &rows, "--dirty", &dirty])
+}
+
+/// A folder with `sales.parquet`.
+pub(crate) fn sales(folder: &Path, rows: u64) -> anyhow::Result<PathBuf> {
+    let rows = rows.to_string();
+    generate(folder, &format!("sales-{rows}"), &["sales", "--rows", &rows, "--format", "parquet"])
+}
+
+fn generate(folder: &Path, name: &str, what: &[&str]) -> anyhow::Result<PathBuf> {
+    let data = folder.join(name);
+    if !data.exists() {
+        let part = folder.join(format!("{name}.part"));
+        eprintln!("making {}", data.display());
+        let status = Command::new(binary()?).args(["data", "gen"]).args(what).arg("--out").arg(&part).status()?;
+        ensure!(status.success(), "`tandem data gen {}` failed", what.join(" "));
+        std::fs::rename(part, &data)?;
+    }
+    Ok(data)
+}
+
+/// Bytes of the file, which is now in the page cache, as it is for everybody who reads it next.
+pub(crate) fn warm(path: &Path) -> anyhow::Result<u64> {
+    Ok(std::io::copy(&mut std::fs::File::open(path)?, &mut std::io::sink())?)
+}
+
+/// An empty folder.
+pub(crate) fn empty(path: &Path) -> anyhow::Result<()> {
+    if path.exists() {
+        std::fs::remove_dir_all(path)?;
+    }
+    Ok(std::fs::create_dir_all(path)?)
+}
