@@ -57,7 +57,6 @@ impl WorkerReads {
             attempts: vec![partition.attempt],
             output_start: 0,
             output_end: 1,
-            uncompressed: false,
         };
         let opened = match self.worker(&partition.data_address).await {
             Some(mut worker) => worker.fetch(fetch).await.map(Response::into_inner),

@@ -1,5 +1,6 @@
 //! How planning and running fail, split by what the receiver does next.
 
+use std::io;
 use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
@@ -55,16 +56,18 @@ impl From<DataFusionError> for TaskError {
     /// Finds the [`TaskError`] inside, or judges by the kind of error: a plan, schema or arithmetic error is the same anywhere,
     /// a full pool or disk is this worker's, the rest may pass.
     fn from(error: DataFusionError) -> Self {
+        if is_full_disk(&error) {
+            return Self::Resources(format!("no space left for spilling or staging: {}", error.strip_backtrace()));
+        }
         match error {
             DataFusionError::External(inner) => Self::from_external(inner),
             DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => Self::from(*inner),
             DataFusionError::Shared(inner) => Self::from_shared(&inner),
             DataFusionError::ArrowError(inner, trace) => match *inner {
                 arrow::error::ArrowError::ExternalError(external) => Self::from_external(external),
-                arrow::error::ArrowError::IoError(message, io) => Self::from_io(&io, &message),
+                arrow::error::ArrowError::IoError(message, _) => Self::Retry(message),
                 other => Self::Fatal(DataFusionError::ArrowError(Box::new(other), trace).strip_backtrace()),
             },
-            DataFusionError::IoError(io) => Self::from_io(&io, &io.to_string()),
             error @ DataFusionError::ResourcesExhausted(_) => Self::Resources(error.strip_backtrace()),
             error @ (DataFusionError::Plan(_)
             | DataFusionError::SQL(..)
@@ -100,23 +103,17 @@ impl TaskError {
         match error.find_root() {
             DataFusionError::ResourcesExhausted(message) => Self::Resources(message.clone()),
             DataFusionError::Plan(message) | DataFusionError::Configuration(message) => Self::Fatal(message.clone()),
-            DataFusionError::IoError(io) => Self::from_io(io, &io.to_string()),
-            DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
-                arrow::error::ArrowError::IoError(message, io) => Self::from_io(io, message),
-                other => Self::Retry(other.to_string()),
-            },
             other => Self::Retry(other.strip_backtrace()),
         }
     }
+}
 
-    fn from_io(error: &std::io::Error, message: &str) -> Self {
-        match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                Self::Resources(format!("no space left for spilling or staging: {message}"))
-            }
-            _ => Self::Retry(message.to_owned()),
-        }
-    }
+/// Whether a full disk is what `error` comes from, however many libraries have wrapped it.
+fn is_full_disk(error: &(dyn std::error::Error + 'static)) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    let full = |io: &io::Error| matches!(io.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let wrapped = |io: &io::Error| io.get_ref().is_some_and(|inner| is_full_disk(inner));
+    io.is_some_and(|io| full(io) || wrapped(io)) || error.source().is_some_and(is_full_disk)
 }
 
 /// Why a query or job could not be planned. Nothing has run when this is returned.
@@ -147,8 +144,6 @@ impl PlanError {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]
@@ -162,6 +157,7 @@ mod tests {
                 Box::new(arrow::error::ArrowError::from_external_error(Box::new(full()))),
                 None,
             ),
+            DataFusionError::IoError(io::Error::other(full())),
         ];
         for error in wrapped {
             let text = error.to_string();

@@ -15,17 +15,8 @@ pub const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
 /// Larger batches become several messages, so that readers never need much memory for one.
 const MESSAGE_BYTES: usize = 8 << 20;
-/// Readers copy what is not aligned well enough, so more alignment would only be padding.
+/// Buffers are decompressed into memory of their own, so more alignment would only be padding.
 const ALIGNMENT: usize = 8;
-
-/// Whether the buffers of a stream are compressed. Readers take both, even in one stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// With LZ4.
-    Lz4,
-    /// Not at all: for a reader on the same host, where compressing costs more than it saves.
-    None,
-}
 
 /// Encodes batches of one schema.
 pub struct Encoder {
@@ -37,19 +28,10 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder for batches with columns of the types in `schema`, with LZ4.
-    pub fn new(schema: &Schema) -> Self {
-        Self::with_compression(schema, Compression::Lz4)
-    }
-
     /// An encoder for batches with columns of the types in `schema`.
-    pub fn with_compression(schema: &Schema, compression: Compression) -> Self {
-        let codec = match compression {
-            Compression::Lz4 => Some(CompressionType::LZ4_FRAME),
-            Compression::None => None,
-        };
+    pub fn new(schema: &Schema) -> Self {
         let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)
-            .and_then(|options| options.try_with_compression(codec))
+            .and_then(|options| options.try_with_compression(Some(CompressionType::LZ4_FRAME)))
             .expect("alignment, version and compression go together");
         let generator = IpcDataGenerator::default();
         let mut tracker = DictionaryTracker::new(false);

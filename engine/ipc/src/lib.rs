@@ -13,7 +13,7 @@ mod verify;
 
 pub use compact::compact;
 pub use decode::{DecodeError, DecodeLimits, Decoder};
-pub use encode::{Compression, END_OF_STREAM, Encoder};
+pub use encode::{END_OF_STREAM, Encoder};
 pub use schema::{decode_schema, encode_schema};
 pub use stream::BatchStream;
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::{FutureExt, Stream};
-use tandem_ipc::{Compression, END_OF_STREAM, Encoder, PIECE_BYTES};
+use tandem_ipc::{END_OF_STREAM, Encoder, PIECE_BYTES};
 use tokio::task::JoinHandle;
 
 use crate::cursor::{Cursor, Next, RangeReader, STEP_BYTES};
@@ -41,17 +41,16 @@ enum State {
 #[derive(Debug)]
 struct Worker {
     encoder: Option<Encoder>,
-    compression: Compression,
     files: RangeReader,
 }
 
 impl IpcReader {
-    pub(crate) fn new(outputs: Vec<Arc<TaskOutput>>, partitions: Range<usize>, compression: Compression) -> Self {
-        let encoder = outputs.first().map(|output| Encoder::with_compression(output.schema(), compression));
+    pub(crate) fn new(outputs: Vec<Arc<TaskOutput>>, partitions: Range<usize>) -> Self {
+        let encoder = outputs.first().map(|output| Encoder::new(output.schema()));
         let schema = encoder.as_ref().map(|encoder| Bytes::copy_from_slice(encoder.schema_message()));
         Self {
             cursor: Cursor::new(outputs, partitions),
-            worker: Some(Worker { encoder, compression, files: RangeReader::default() }),
+            worker: Some(Worker { encoder, files: RangeReader::default() }),
             step: None,
             data: schema.unwrap_or_default(),
             state: State::Batches,
@@ -119,9 +118,7 @@ impl Worker {
         while let Some(Next { output, located }) = batches.next() {
             match located {
                 Located::Memory(batch, _) => {
-                    let compression = self.compression;
-                    let encoder =
-                        self.encoder.get_or_insert_with(|| Encoder::with_compression(output.schema(), compression));
+                    let encoder = self.encoder.get_or_insert_with(|| Encoder::new(output.schema()));
                     let key = output.key();
                     encoder.encode_compact(&batch, &mut out).map_err(|source| StoreError::Arrow { key, source })?;
                 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use tandem_ipc::Compression;
 use tandem_proto::transport::{RequireToken, ServerSecurity, incoming, server};
 use tandem_proto::v1::shuffle_service_server::{ShuffleService, ShuffleServiceServer};
 use tandem_proto::v1::{Chunk, FetchRequest};
@@ -52,12 +51,11 @@ impl ShuffleService for DataPort {
     async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
         let request = request.into_inner();
         let (keys, outputs) = parse(&request)?;
-        let compression = if request.uncompressed { Compression::None } else { Compression::Lz4 };
         if keys.is_empty() {
             return Ok(Response::new(stream::empty().boxed()));
         }
         let board = Arc::clone(&self.board);
-        let reader = self.board.store.read_ipc(keys, outputs, compression).map_err(|error| status(&error))?;
+        let reader = self.board.store.read_ipc(keys, outputs).map_err(|error| status(&error))?;
         let pieces = reader.map(move |piece| match piece {
             Ok(data) => {
                 board.metrics.served(data.len());

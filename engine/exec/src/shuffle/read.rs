@@ -12,7 +12,6 @@
 //! time. Invariant: each producer is read from exactly the attempt that the task's inputs name.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -268,7 +267,6 @@ fn read_remote(
         attempts: producers.iter().map(|p| p.1).collect(),
         output_start: selection.outputs.start as u32,
         output_end: selection.outputs.end as u32,
-        uncompressed: is_loopback(&address),
     };
     let fetch = async move {
         let start = Instant::now();
@@ -279,11 +277,6 @@ fn read_remote(
         Ok::<_, DataFusionError>(BatchStream::new(pieces).map_err(move |error| lost.because(&error)))
     };
     stream::once(fetch).try_flatten()
-}
-
-/// Whether data sent to `host:port` stays on this machine.
-fn is_loopback(address: &str) -> bool {
-    address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
 }
 
 /// Names what is lost when a fetch fails.

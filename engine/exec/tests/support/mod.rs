@@ -24,7 +24,6 @@ use tandem_exec::session::QuerySettings;
 use tandem_exec::shuffle::{FetchError, FetchRemote, InputSlice};
 use tandem_exec::storage::Storage;
 use tandem_exec::task::{LoadedStage, TaskEnvironment, TaskProgress, TaskWork, run_task};
-use tandem_ipc::Compression;
 use tandem_proto::{Attempt, JobId, PartitionId, StageId, WorkerId, v1};
 use tandem_store::{OutputKey, ShuffleStore, StoreConfig};
 use tempfile::TempDir;
@@ -196,11 +195,7 @@ fn locate(stage: StageId, written_by: &[usize]) -> v1::StageInput {
         attempt_of: vec![0; written_by.len()],
         workers: workers
             .iter()
-            // Every other worker seems to be on this host, so that both forms of a stream are read.
-            .map(|&worker| {
-                let host = if worker % 2 == 0 { "127.0.0.1" } else { "10.0.0.1" };
-                v1::WorkerAddress { worker: worker as u64, data_address: format!("{host}:{worker}") }
-            })
+            .map(|&worker| v1::WorkerAddress { worker: worker as u64, data_address: worker.to_string() })
             .collect(),
     }
 }
@@ -233,7 +228,7 @@ impl FetchRemote for Peers {
             .collect();
         let outputs = request.output_start as usize..request.output_end as usize;
         let pieces = self.stores[worker.0 as usize]
-            .read_ipc(keys, outputs, if request.uncompressed { Compression::None } else { Compression::Lz4 })
+            .read_ipc(keys, outputs)
             .map_err(|error| FetchError::NotFound(error.to_string()))?;
         Ok(pieces.map_err(|error| FetchError::NotFound(error.to_string())).boxed())
     }
