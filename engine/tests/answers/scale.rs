@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Finished, PAIRS, Sandbox, busy_query, wait_for};
 
-const TASKS: u32 = 60;
+const TASKS: u32 = 40;
 
 fn nodes(sandbox: &Sandbox) -> Vec<(String, String)> {
     let nodes = sandbox.run(&["node", "list", "-o", "json"]).succeeded().json();
@@ -43,7 +43,9 @@ fn new_workers_get_tasks_and_leaving_ones_lose_nothing() {
 
     let statement = Finished::from(statement.wait_with_output().expect("it ends")).succeeded();
     assert_eq!(statement.stdout, format!("pairs\n{}\n", u64::from(TASKS) * PAIRS));
+    // What nobody has read when the patience with a leaving worker ends is made again where it stays.
+    let moved = |task: &Value| task["message"] == "its worker drains";
     let tasks = tasks(&sandbox);
-    let lost: Vec<_> = tasks.iter().filter(|task| task["state"] != "SUCCEEDED" || task["attempt"] != 0).collect();
+    let lost: Vec<_> = tasks.iter().filter(|task| task["state"] != "SUCCEEDED" && !moved(task)).collect();
     assert!(lost.is_empty(), "{lost:?}");
 }
