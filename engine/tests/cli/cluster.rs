@@ -84,7 +84,7 @@ fn workers_that_cannot_start_are_a_failed_start() {
     let sandbox = Sandbox::new();
     let failed = sandbox.run(&["cluster", "up", "--workers", "1", "--memory", "1MiB"]).ended_with(1);
     failed.tells(&["worker-1 keeps failing", "memory limit", "help: logs are in"]);
-    assert!(sandbox.processes().is_empty());
+    wait_for("the end of all processes", || sandbox.processes().is_empty());
 }
 
 #[test]
