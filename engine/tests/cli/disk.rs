@@ -54,7 +54,7 @@ fn a_full_disk_under_spilled_rows() {
         );
         sandbox.run(&["sql", "-e", &sql, "-o", "csv"])
     };
-    count(8_000_000).ended_with(1).tells(&["o space left", "worker", "help: "]);
+    count(8_000_000).ended_with(1).tells(&["no space left for spilling", "worker", "help: "]);
     assert_eq!(count(1000).succeeded().stdout, "n\n0\n");
 }
 
