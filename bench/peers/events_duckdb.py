@@ -5,18 +5,11 @@ are rejected; rows without a key, that sell nothing, or that have a negative pri
 rows with one id, adds what the catalogue knows, writes every row by day, and aggregates. `clean` only aggregates.
 """
 
-import argparse
 import json
 
 import duckdb
 
-arguments = argparse.ArgumentParser()
-arguments.add_argument("--job", choices=["events", "clean"], required=True)
-arguments.add_argument("--events", required=True)
-arguments.add_argument("--products", required=True)
-arguments.add_argument("--out", required=True)
-arguments.add_argument("--threads", type=int, required=True)
-given = arguments.parse_args()
+from events_arguments import given
 
 con = duckdb.connect()
 con.execute(f"SET threads = {given.threads}")

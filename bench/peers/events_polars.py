@@ -4,18 +4,12 @@ Polars has no rejects: columns are read as strings, with one more for fields tha
 is filtered out.
 """
 
-import argparse
 import json
 
 import polars as pl
 
-arguments = argparse.ArgumentParser()
-arguments.add_argument("--job", choices=["events", "clean"], required=True)
-arguments.add_argument("--events", required=True)
-arguments.add_argument("--products", required=True)
-arguments.add_argument("--out", required=True)
-arguments.add_argument("--threads", type=int, required=True)
-given = arguments.parse_args()
+from events_arguments import given
+
 assert pl.thread_pool_size() == given.threads
 
 COLUMNS = "event_id event_time user_id product_id category quantity unit_price country status extra".split()

@@ -4,18 +4,10 @@ of JSON.
 Spark's reader names the text of a row that it could not read in a column of its own; those rows are the rejects.
 """
 
-import argparse
 import json
 
+from events_arguments import given
 from spark_session import session
-
-arguments = argparse.ArgumentParser()
-arguments.add_argument("--job", choices=["events", "clean"], required=True)
-arguments.add_argument("--events", required=True)
-arguments.add_argument("--products", required=True)
-arguments.add_argument("--out", required=True)
-arguments.add_argument("--threads", type=int, required=True)
-given = arguments.parse_args()
 
 spark = session(given.threads, given.out)
 
