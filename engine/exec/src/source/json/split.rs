@@ -31,7 +31,9 @@ pub(super) enum Next {
 enum State {
     /// Before the first byte that is not space.
     ArrayStart,
-    /// Where an element, or the end of the array, may begin.
+    /// Where the first element, or the end of the array, begins.
+    FirstElement,
+    /// Where a further element begins, after a comma.
     Element,
     /// In an element, or in a line.
     Inside,
@@ -119,10 +121,12 @@ impl ObjectReader {
         loop {
             let found = match self.state {
                 State::Inside => self.object_end(),
-                State::ArrayStart | State::Element | State::AfterArray | State::Stray => match self.between() {
-                    Some(next) => return next,
-                    None => continue,
-                },
+                State::ArrayStart | State::FirstElement | State::Element | State::AfterArray | State::Stray => {
+                    match self.between() {
+                        Some(next) => return next,
+                        None => continue,
+                    }
+                }
             };
             let Some(end) = found else { return self.out_of_data() };
             let (start, line) = (self.at, self.line);
@@ -158,9 +162,16 @@ impl ObjectReader {
             match (self.state, byte) {
                 (_, b' ' | b'\t' | b'\r') => {}
                 (_, b'\n') => self.line += 1,
-                (State::ArrayStart, b'[') => self.state = State::Element,
-                (State::Element, b']') => self.state = State::AfterArray,
-                (State::Element, _) => {
+                (State::ArrayStart, b'[') => self.state = State::FirstElement,
+                (State::FirstElement, b']') => self.state = State::AfterArray,
+                (State::Element, b']') => {
+                    self.state = State::AfterArray;
+                    self.at += 1;
+                    self.seen = self.at;
+                    let reason = "an element is missing after the last comma";
+                    return Some(Next::Broken { line: self.line, reason, raw: Vec::new() });
+                }
+                (State::FirstElement | State::Element, _) => {
                     self.state = State::Inside;
                     self.seen = self.at;
                     return None;
@@ -181,7 +192,7 @@ impl ObjectReader {
             self.at += 1;
         }
         self.seen = self.at;
-        if self.ended && self.state == State::Element {
+        if self.ended && matches!(self.state, State::FirstElement | State::Element) {
             self.state = State::AfterArray;
             return Some(Next::Broken { line: self.line, reason: "the array is not closed", raw: Vec::new() });
         }
@@ -308,6 +319,7 @@ mod tests {
         check("[1,", true, &[(1, "1"), (1, "!the array is not closed")]);
         check("[1]\n x y", true, &[(1, "1"), (2, "!there is text outside of the array")]);
         check("{}", true, &[(1, "!there is text outside of the array")]);
+        check("[1,2,\n ]", true, &[(1, "1"), (1, "2"), (2, "!an element is missing after the last comma")]);
         check("[1,,2]", true, &[(1, "1"), (1, ""), (1, "2")]);
     }
 
