@@ -32,6 +32,7 @@ pub(crate) struct Cluster {
     state: PathBuf,
     client: Client,
     supervisor_pid: u32,
+    settings: Vec<(String, String)>,
 }
 
 #[derive(Deserialize)]
@@ -50,7 +51,13 @@ impl Cluster {
         let status = status(&state)?;
         let token = Token::read(&state.join("tandem").join("token"))?;
         let client = Client::connect(&status.address, ClientSecurity { token: Some(token), ca_pem: None }).await?;
-        Ok(Self { state, client, supervisor_pid: status.supervisor_pid })
+        Ok(Self { state, client, supervisor_pid: status.supervisor_pid, settings: Vec::new() })
+    }
+
+    /// Gives every query these settings.
+    pub(crate) fn with_settings(mut self, settings: Vec<(String, String)>) -> Self {
+        self.settings = settings;
+        self
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -74,14 +81,39 @@ impl Cluster {
 
     /// All rows of one statement over `tables` (name and path).
     pub(crate) async fn query(&self, sql: &str, tables: &[(String, String)]) -> anyhow::Result<Vec<RecordBatch>> {
-        let job = self.submit(sql, tables).await?;
+        self.query_with(sql, tables, &[]).await
+    }
+
+    /// The same with further settings.
+    pub(crate) async fn query_with(
+        &self,
+        sql: &str,
+        tables: &[(String, String)],
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Vec<RecordBatch>> {
+        let job = self.submit_spec(self.query_spec(sql, tables, settings)).await?;
         self.rows(job).await
     }
 
     /// Starts one statement that ends with its client.
     pub(crate) async fn submit(&self, sql: &str, tables: &[(String, String)]) -> anyhow::Result<JobId> {
-        let submission = Submission { spec: query_spec(sql, tables), attached: true, submission_id: String::new() };
+        self.submit_spec(self.query_spec(sql, tables, &[])).await
+    }
+
+    async fn submit_spec(&self, spec: v1::JobSpec) -> anyhow::Result<JobId> {
+        let submission = Submission { spec, attached: true, submission_id: String::new() };
         Ok(JobId(self.client.submit(submission).await?.job))
+    }
+
+    fn query_spec(&self, sql: &str, tables: &[(String, String)], settings: &[(&str, &str)]) -> v1::JobSpec {
+        let tables = tables
+            .iter()
+            .map(|(name, path)| v1::Table { name: name.clone(), path: path.clone(), ..v1::Table::default() })
+            .collect();
+        let further = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let settings = self.settings.iter().cloned().chain(further).collect();
+        let query = v1::Query { sql: sql.to_owned(), tables, settings, ..v1::Query::default() };
+        v1::JobSpec { work: Some(v1::job_spec::Work::Query(query)), ..v1::JobSpec::default() }
     }
 
     pub(crate) async fn rows(&self, job: JobId) -> anyhow::Result<Vec<RecordBatch>> {
@@ -95,7 +127,7 @@ impl Cluster {
 
     /// How many stages a statement has.
     pub(crate) async fn stages(&self, sql: &str) -> anyhow::Result<usize> {
-        Ok(self.client.explain(query_spec(sql, &[])).await?.len())
+        Ok(self.client.explain(self.query_spec(sql, &[], &[])).await?.len())
     }
 
     /// Waits until `workers` workers are ready.
@@ -129,15 +161,6 @@ impl Drop for Cluster {
             eprintln!("the cluster in {} may still run: {error:#}", self.state.display());
         }
     }
-}
-
-fn query_spec(sql: &str, tables: &[(String, String)]) -> v1::JobSpec {
-    let tables = tables
-        .iter()
-        .map(|(name, path)| v1::Table { name: name.clone(), path: path.clone(), ..v1::Table::default() })
-        .collect();
-    let query = v1::Query { sql: sql.to_owned(), tables, ..v1::Query::default() };
-    v1::JobSpec { work: Some(v1::job_spec::Work::Query(query)), ..v1::JobSpec::default() }
 }
 
 fn status(state: &Path) -> anyhow::Result<Status> {

@@ -3,6 +3,7 @@
 //! Build the whole workspace in the release profile first, so that the `tandem` binary is beside this one:
 //! `cargo build --release --workspace --bins && cargo run --release -p bench -- tpch --scale 1`.
 
+mod adaptive;
 mod answer;
 mod cluster;
 mod contest;
@@ -33,6 +34,8 @@ struct Arguments {
 enum Measurement {
     /// The 22 queries of TPC-H: worker processes beside single-process DataFusion and DuckDB
     Tpch(tpch::Arguments),
+    /// What it gains that queries adapt to measured sizes and times: each adaptation on and off
+    Adaptive(adaptive::Arguments),
     /// A dirty CSV file cleaned, joined, aggregated, written as Parquet: `tandem run` beside DuckDB and Polars
     Etl(etl::Arguments),
     /// The built-in job `sales`: a cold start over nine rows, and many rows in Parquet
@@ -45,6 +48,7 @@ enum Measurement {
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().measurement {
         Measurement::Tpch(arguments) => tpch::run(arguments).await,
+        Measurement::Adaptive(arguments) => adaptive::run(arguments).await,
         Measurement::Etl(arguments) => etl::run(arguments).await,
         Measurement::Sales(arguments) => sales::run(arguments).await,
         Measurement::Faults(arguments) => faults::run(arguments).await,

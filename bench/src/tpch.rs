@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+use tandem::v1::TaskStatus;
 
 use crate::answer::rows_of;
 use crate::cluster::{Cluster, Shape};
@@ -34,9 +35,17 @@ pub(crate) struct Arguments {
     /// Only these queries, such as 1,6,21
     #[arg(long, value_delimiter = ',')]
     queries: Vec<u32>,
+    /// A setting of every query, such as tandem.fuse_joins=false
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+    settings: Vec<(String, String)>,
     /// Where data, state and results are kept
     #[arg(long, default_value = "target/bench")]
     folder: PathBuf,
+}
+
+fn setting(text: &str) -> anyhow::Result<(String, String)> {
+    let (key, value) = text.split_once('=').context("KEY=VALUE is expected")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 const TABLES: [&str; 8] = ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"];
@@ -51,10 +60,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let tables = tables(&data);
     let mut bench = Bench {
         single: single_process(&tables, threads as usize).await?,
-        cluster: Cluster::start(&folder, &arguments.shape).await?,
+        cluster: Cluster::start(&folder, &arguments.shape).await?.with_settings(arguments.settings),
         others: start_all(&peers, &data, threads)?,
         tables,
         rounds: arguments.rounds,
+        busy: Busy::default(),
     };
     let sampler = Sampler::start(bench.cluster.supervisor_pid());
     let queries = if arguments.queries.is_empty() { (1..=22).collect() } else { arguments.queries.clone() };
@@ -67,6 +77,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let held = sampler.stop()?;
     let totals = total(&lines)?;
     report.note(worst(&lines)?);
+    report.note(bench.busy.note(threads));
     lines.into_iter().chain([totals]).for_each(|line| report.line(line));
     overhead(&bench, &mut report).await?;
     let workers = bench.cluster.peak_worker_bytes().await?;
@@ -116,6 +127,33 @@ struct Bench {
     others: Vec<(Peer, Conversation)>,
     tables: Vec<(String, String)>,
     rounds: usize,
+    busy: Busy,
+}
+
+/// How busy the slots were between the start of a query's first task and the end of its last.
+#[derive(Debug, Default)]
+struct Busy {
+    tasks_ms: i64,
+    queries_ms: i64,
+}
+
+impl Busy {
+    fn add(&mut self, tasks: &[TaskStatus]) {
+        let ended = || tasks.iter().filter(|task| task.started_ms > 0 && task.ended_ms >= task.started_ms);
+        self.tasks_ms += ended().map(|task| task.ended_ms - task.started_ms).sum::<i64>();
+        let first = ended().map(|task| task.started_ms).min().unwrap_or_default();
+        let last = ended().map(|task| task.ended_ms).max().unwrap_or_default();
+        self.queries_ms += last - first;
+    }
+
+    fn note(&self, slots: u32) -> String {
+        let share = self.tasks_ms as f64 / (self.queries_ms * i64::from(slots)).max(1) as f64;
+        format!(
+            "Of the slots' time between the start of a query's first task and the end of its last, {:.0} % were tasks; the \
+             rest waited for other tasks of a stage.",
+            share * 100.0
+        )
+    }
 }
 
 impl Bench {
@@ -124,8 +162,12 @@ impl Bench {
         let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for round in 0..=self.rounds {
             let start = Instant::now();
-            let got = self.cluster.query(&sql, &self.tables).await.with_context(|| format!("query {query}"))?;
+            let job = self.cluster.submit(&sql, &self.tables).await.with_context(|| format!("query {query}"))?;
+            let got = self.cluster.rows(job).await.with_context(|| format!("query {query}"))?;
             let tandem_ms = ms_since(start);
+            if round > 0 {
+                self.busy.add(&self.cluster.client().tasks(job).await?);
+            }
             let start = Instant::now();
             let want = self.single.sql(&sql).await?.collect().await?;
             let mut round_times = vec![(TANDEM, tandem_ms), (DATAFUSION, ms_since(start))];

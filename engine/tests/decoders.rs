@@ -9,7 +9,7 @@ use arrow::datatypes::Int32Type;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestError, TestRunner};
-use tandem_ipc::{END_OF_STREAM, Encoder};
+use tandem_ipc::{BodyCompression, END_OF_STREAM, Encoder};
 use tandem_jobs::planner::{ClusterShape, plan};
 use tandem_proto::v1;
 
@@ -111,7 +111,7 @@ fn batch() -> RecordBatch {
 
 /// A stream after the byte that says how it is cut into pieces.
 fn streams() -> Vec<Vec<u8>> {
-    let mut encoder = Encoder::new(&batch().schema());
+    let mut encoder = Encoder::new(&batch().schema(), BodyCompression::Lz4);
     let mut stream = [&[4], encoder.schema_message()].concat();
     for _ in 0..2 {
         encoder.encode(&batch(), &mut stream).expect("a batch that can be encoded");

@@ -4,11 +4,13 @@
 //! Invariant: a token is never shown, and never sent in clear text beyond this machine; no listener beyond loopback is
 //! opened without TLS.
 
+mod address;
 mod connect;
 mod http;
 mod listen;
 mod token;
 
+pub use address::{host_of, is_loopback};
 pub use connect::{AddToken, AuthorizedChannel, ClientSecurity, ConnectError, connect};
 pub use http::HttpPort;
 pub use listen::{BindError, RequireToken, ServerSecurity, TlsError, TlsIdentity, check_bind, incoming, server};

@@ -59,7 +59,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, Int64Array};
-    use tandem_ipc::{END_OF_STREAM, Encoder};
+    use tandem_ipc::{BodyCompression, END_OF_STREAM, Encoder};
 
     use super::*;
 
@@ -68,7 +68,7 @@ mod tests {
     }
 
     fn stream() -> Bytes {
-        let mut encoder = Encoder::new(&numbers(0..0).schema());
+        let mut encoder = Encoder::new(&numbers(0..0).schema(), BodyCompression::Lz4);
         let mut out = encoder.schema_message().to_vec();
         for start in [0, 10, 20] {
             encoder.encode(&numbers(start..start + 10), &mut out).unwrap();

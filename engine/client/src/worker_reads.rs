@@ -57,6 +57,7 @@ impl WorkerReads {
             attempts: vec![partition.attempt],
             output_start: 0,
             output_end: 1,
+            uncompressed: transport::is_loopback(&partition.data_address),
         };
         let opened = match self.worker(&partition.data_address).await {
             Some(mut worker) => worker.fetch(fetch).await.map(Response::into_inner),

@@ -96,6 +96,11 @@ impl Snapshot {
         ];
         make.counters("tandem_coordinator_jobs_ended_total", "Jobs that ended, by outcome", "outcome", &ended)?;
         make.counter("tandem_coordinator_tasks_launched_total", "Task attempts launched", counters.attempts_launched)?;
+        make.counter(
+            "tandem_coordinator_tasks_raced_total",
+            "Second attempts of tasks that took far longer than the others of their stage",
+            counters.attempts_raced,
+        )?;
         let outcomes = [
             ("succeeded", counters.attempts_succeeded),
             ("failed", counters.attempts_failed),

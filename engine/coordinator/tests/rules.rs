@@ -81,6 +81,15 @@ impl Bench {
         actions
     }
 
+    /// Time passes and no worker is heard.
+    fn pass_in_silence(&mut self, ms: u64) {
+        let until = self.now + ms;
+        while self.now < until {
+            self.now = until.min(self.now + 100);
+            self.feed(Event::Tick);
+        }
+    }
+
     fn beat(&mut self) {
         for (worker, epoch) in EPOCHS {
             let usage = tandem_coordinator::state::WorkerUsage::default();
@@ -142,6 +151,7 @@ fn plan(stages: Vec<StagePlan>) -> JobPlan {
         journaled: true,
         timeout_ms: None,
         retries: 0,
+        race_stragglers: true,
         count_checks: Vec::new(),
     }
 }
@@ -370,16 +380,82 @@ fn a_silent_worker_gets_nothing_new_and_is_fenced() {
     let mut bench = Bench::new();
     bench.join(A, 1);
     let at = only(&bench.accept(JOB, one_task()));
-    bench.now += 1_600;
-    bench.feed(Event::Tick);
+    bench.pass_in_silence(1_600);
     assert_eq!(bench.cluster.nodes()[0].state, NodeState::Suspect);
-    bench.now += 500;
-    bench.feed(Event::Tick);
+    bench.pass_in_silence(500);
     assert_eq!(bench.cluster.nodes()[0].state, NodeState::Lost);
     assert!(bench.finish(at).is_empty(), "its late report is dropped");
     let again = bench.register(A, 1, vec![at.2], Vec::new());
     assert!(launched(&again).is_empty(), "what it runs is taken over");
     assert_eq!(bench.cluster.tasks(JOB).map(|tasks| tasks[1].state), Some(TaskState::Running));
+}
+
+/// Two workers of one slot, a job of two tasks of which one is finished and the other runs for too long; that one, and what its
+/// lateness brings about.
+fn with_straggler(bench: &mut Bench, role: StageRole) -> (Launched, Launched) {
+    bench.join(A, 1);
+    bench.join(B, 1);
+    let tasks = launched(&bench.accept(JOB, plan(vec![stage(&[], 2, role)])));
+    bench.now += 100;
+    bench.finish(tasks[1]);
+    assert!(launched(&bench.pass(500)).iter().all(|launch| launch.2 == tasks[0].2), "it is not late yet");
+    let again = launched(&bench.pass(500)).into_iter().filter(|launch| launch.2 != tasks[0].2).collect::<Vec<_>>();
+    let [second] = again[..] else { panic!("one more attempt was expected: {again:?}") };
+    (tasks[0], second)
+}
+
+#[test]
+fn of_a_straggler_and_its_second_attempt_the_first_to_finish_counts() {
+    let mut bench = Bench::new();
+    let (first, second) = with_straggler(&mut bench, StageRole::Sink("out".to_owned()));
+    assert_eq!((first.2.task, first.0), (second.2.task, A));
+    assert_eq!(second.0, B, "not where it is late");
+    let running = bench.cluster.tasks(JOB).unwrap();
+    let running: Vec<_> = running.iter().filter(|task| task.state == TaskState::Running).collect();
+    assert_eq!(running.iter().map(|task| task.worker.as_str()).collect::<Vec<_>>(), ["worker-1", "worker-2"]);
+    let (worker, epoch, attempt) = first;
+    let actions = bench.finish(second);
+    assert!(actions.contains(&Action::Cancel { worker, epoch, attempt }));
+    let commits = |actions: &[Action]| actions.iter().any(|action| matches!(action, Action::Commit { .. }));
+    assert!(!commits(&actions), "the other may still write");
+    assert!(commits(&bench.fail(first, FailureKind::Cancelled)));
+    let attempts: Vec<_> = bench.cluster.tasks(JOB).unwrap().iter().map(|task| (task.state, task.started)).collect();
+    let (since, later) = (Some(Timestamp(1_000)), Some(Timestamp(2_100)));
+    assert_eq!(attempts, [(TaskState::Cancelled, since), (TaskState::Succeeded, later), (TaskState::Succeeded, since)]);
+}
+
+#[test]
+fn a_straggler_runs_on_when_its_second_attempt_ends_without_success() {
+    let mut bench = Bench::new();
+    let (first, second) = with_straggler(&mut bench, StageRole::Exchange);
+    assert!(launched(&bench.fail(second, FailureKind::Retry)).is_empty());
+    let third = launched(&bench.pass(2_000)).into_iter().find(|launch| launch.2 != first.2);
+    assert_eq!(third, None, "there is no other worker to try");
+    bench.finish(first);
+    assert_eq!(bench.outcome(), Some(JobOutcome::Succeeded));
+}
+
+#[test]
+fn the_second_attempt_of_a_straggler_goes_on_without_its_worker() {
+    let mut bench = Bench::new();
+    let (first, second) = with_straggler(&mut bench, StageRole::Exchange);
+    let again = launched(&bench.lose(first.0, first.1));
+    assert!(again.iter().all(|launch| launch.2 == second.2), "{again:?}");
+    bench.finish(second);
+    assert_eq!(bench.outcome(), Some(JobOutcome::Succeeded));
+}
+
+#[test]
+fn no_straggler_takes_the_slot_of_a_task_that_waits() {
+    let mut bench = Bench::new();
+    bench.join(A, 1);
+    bench.join(B, 1);
+    let tasks = launched(&bench.accept(JOB, plan(vec![stage(&[], 3, StageRole::Exchange)])));
+    let third = only(&bench.finish(tasks[1]));
+    bench.accept(JobId(2), plan(vec![stage(&[], 2, StageRole::Exchange)]));
+    let other = only(&bench.finish(third));
+    assert_eq!(other.2.task.job, JobId(2));
+    assert!(launched(&bench.pass(5_000)).iter().all(|launch| [tasks[0].2, other.2].contains(&launch.2)));
 }
 
 #[test]

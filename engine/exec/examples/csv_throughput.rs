@@ -12,7 +12,7 @@ use std::time::Instant;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
-use tandem_exec::source::{SourceSpec, open_table};
+use tandem_exec::source::{SourceSpec, open_source};
 use tandem_exec::storage::Storage;
 
 const SCHEMA: &str = "event_id string not null, event_time timestamp not null, user_id string, product_id string, \
@@ -43,8 +43,8 @@ async fn measure(file: PathBuf, events: bool, sql: String) -> Result<(), String>
         base_dir: std::env::current_dir().map_err(|error| error.to_string())?,
         ..SourceSpec::new("t", file.to_string_lossy())
     };
-    let table = open_table(&spec, &storage, &context).await.map_err(|error| error.to_string())?;
-    context.register_table("t", table).map_err(|error| error.to_string())?;
+    let source = open_source(&spec, &storage, &context).await.map_err(|error| error.to_string())?;
+    context.register_table("t", source.table).map_err(|error| error.to_string())?;
     let megabytes = std::fs::metadata(&file).map_err(|error| error.to_string())?.len() as f64 / 1e6;
     for round in 1..=3 {
         let start = Instant::now();

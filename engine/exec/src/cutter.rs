@@ -33,6 +33,7 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::{ExecutionPlan, ReplaceChildrenOptions, displayable};
 use tandem_proto::StageId;
 
+use crate::adaptive::AdaptiveOptions;
 use crate::codec;
 use crate::divide;
 use crate::fuse::{ExchangedJoin, exchanged_join, fuse};
@@ -50,6 +51,7 @@ const MAX_FUSED: usize = 4;
 /// Collects the stages of one query or job.
 #[derive(Debug, Default)]
 pub struct GraphBuilder {
+    options: AdaptiveOptions,
     stages: Vec<Stage>,
     /// What each stage was made of.
     sources: Vec<StageSource>,
@@ -79,6 +81,11 @@ struct ScalarSubqueryScope {
 }
 
 impl GraphBuilder {
+    /// A graph without stages, whose stages may adapt as `options` say.
+    pub fn new(options: AdaptiveOptions) -> Self {
+        Self { options, ..Self::default() }
+    }
+
     /// Cuts `plan`; its partitions, in order, are the rows the client gets.
     pub fn add_result(&mut self, plan: Plan) -> Result<StageId> {
         let plan = self.cut(plan)?;
@@ -100,11 +107,13 @@ impl GraphBuilder {
     /// The stages so far, as a graph.
     pub fn finish(mut self) -> StageGraph {
         for stage in &mut self.stages {
-            // Who reads output by output expects one per partition.
-            if self.read_each.contains(&stage.id) || stage.role == StageRole::Result {
+            // Who reads output by output expects one per partition; of a result, also the order counts.
+            let by_output = self.read_each.contains(&stage.id);
+            if by_output || stage.role == StageRole::Result {
                 stage.divisible.split_over = None;
                 stage.fusion = None;
             }
+            stage.divisible.mergeable &= !by_output;
         }
         self.keep_shared_stages();
         StageGraph { stages: self.stages }
@@ -244,7 +253,8 @@ impl GraphBuilder {
             return Ok(known);
         }
         let deterministic = !volatile && !takes_any_rows(&plan)?;
-        let fusion = if deterministic { self.fusion(&plan, sink)? } else { None };
+        let may_fuse = deterministic && self.options.fuse_joins;
+        let fusion = if may_fuse { self.fusion(&plan, sink)? } else { None };
         let (fusion, variants) = fusion.unzip();
         let id = StageId(self.stages.len() as u32 + 1);
         if reusable {
@@ -258,7 +268,7 @@ impl GraphBuilder {
             share_plan: shares_state(&body)?,
             deterministic,
             outputs: hash_outputs(&plan) as u32,
-            divisible: if volatile { Divisible::default() } else { divide::divisible(&body)? },
+            divisible: if volatile { Divisible::default() } else { self.divisible(&body)? },
             role,
             plan: encoded,
             display: displayable(plan.as_ref()).indent(false).to_string(),
@@ -266,6 +276,19 @@ impl GraphBuilder {
         });
         self.sources.push(StageSource { plan, variants: variants.unwrap_or_default(), rows: None });
         Ok(id)
+    }
+
+    /// How the work of a stage may be divided.
+    fn divisible(&self, body: &Plan) -> Result<Divisible> {
+        let mut divisible = divide::divisible(body)?;
+        if !self.options.divide_by_size {
+            divisible.sized_by.clear();
+            divisible.mergeable = false;
+        }
+        if !(self.options.divide_by_size && self.options.split_skew) {
+            divisible.split_over = None;
+        }
+        Ok(divisible)
     }
 
     /// How `plan` may be fused with the stage that makes the probe side of its join.
@@ -288,7 +311,7 @@ impl GraphBuilder {
                 name: describe(&body),
                 inputs: read_stages(&fused)?.into_iter().collect(),
                 partitions: partitions(&body) as u32,
-                divisible: divide::divisible(&body)?,
+                divisible: self.divisible(&body)?,
                 plan: codec::encode_stage(&fused, sink)?,
                 display: displayable(fused.as_ref()).indent(false).to_string(),
             });

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
+use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::HashJoinExec;
@@ -28,13 +29,23 @@ pub(crate) fn divisible(body: &Plan) -> Result<Divisible> {
     if partitions(body) == 1 || shares_state(body)? || body.exists(|node| Ok(node.is::<UnionExec>()))? {
         return Ok(Divisible::default());
     }
-    let paired = paired(body)?;
-    let Some(mut sized_by) = sized_by(body)? else { return Ok(Divisible { paired, ..Divisible::default() }) };
+    let (paired, mergeable) = (paired(body)?, is_mergeable(body)?);
+    let Some(mut sized_by) = sized_by(body)? else {
+        return Ok(Divisible { mergeable, paired, ..Divisible::default() });
+    };
     let once = |stage: &StageId| sized_by.iter().filter(|other| *other == stage).count() == 1;
     let split_over = row_source(body)?.filter(once);
     sized_by.sort_unstable();
     sized_by.dedup();
-    Ok(Divisible { sized_by, split_over, paired })
+    Ok(Divisible { sized_by, split_over, mergeable, paired })
+}
+
+/// Whether the partitions of a leaf may come one after the other as if they were one: not where their order counts.
+fn is_mergeable(body: &Plan) -> Result<bool> {
+    let ordered = |node: &Plan| {
+        node.children().is_empty() && partitions(node) > 1 && !node.equivalence_properties().oeq_class().is_empty()
+    };
+    Ok(!body.exists(|node| Ok(ordered(node)))?)
 }
 
 /// The stages of which partition `p` of `body` reads column `p`, with repetitions; none when partition `p` reads anything else that not

@@ -85,6 +85,8 @@ pub struct Divisible {
     /// The one of them of which several tasks may each read the column of some producers, when a partition of it is far
     /// larger than others: each of its rows goes through the stage on its own.
     pub split_over: Option<StageId>,
+    /// The partitions of a task may be run as one, which puts out the rows of all.
+    pub mergeable: bool,
     /// The inputs of which partition `p` reads all that partition `p` has put out: it is best run where that is.
     pub paired: Vec<StageId>,
 }

@@ -4,6 +4,7 @@
 //! The coordinator uses the planning half, the worker the running half. Every call into `datafusion-proto` is in
 //! [`codec`].
 
+pub mod adaptive;
 pub mod codec;
 pub mod cutter;
 mod divide;

@@ -1,9 +1,9 @@
-//! The plan of one partition: what a task that runs a single partition of a stage executes.
+//! The plan of one partition: what a task executes that runs a single partition of a stage, or several as if they were one.
 //!
 //! ```text
 //!   Join (7 partitions)                     Join (1 partition)
-//!   ├─ Read hash (7)        select 3        ├─ OnePartition 3 ─ Read hash (7)
-//!   └─ Union (7)          ───────────▶      └─ OnePartition 1 ─ Scan b (5)
+//!   ├─ Read hash (7)        select 3        ├─ Read columns 3
+//!   └─ Union (7)          ───────────▶      └─ Partitions 1 ─ Scan b (5)
 //!      ├─ Scan a (2)
 //!      └─ Scan b (5)
 //! ```
@@ -27,10 +27,13 @@ use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, Executio
 use datafusion::physical_plan::filter_pushdown::{FilterDescription, FilterPushdownPhase};
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::plan::{Plan, is_broadcast, partitions};
+use crate::shuffle::ShuffleReadExec;
 use crate::stop::is_added;
 
 /// A plan narrowed to one partition.
@@ -42,10 +45,11 @@ pub(crate) struct PartitionPlan {
     pub(crate) nodes: Vec<Option<u32>>,
 }
 
-/// Narrows `plan` to `partition` and adds the filters that operators derive while they run, those that `config` allows.
-pub(crate) fn select(plan: &Plan, partition: usize, config: &ConfigOptions) -> Result<PartitionPlan> {
+/// Narrows `plan` to some of its partitions, as one, and adds the filters that operators derive while they run, those that
+/// `config` allows.
+pub(crate) fn select(plan: &Plan, partitions: &[usize], config: &ConfigOptions) -> Result<PartitionPlan> {
     let mut selection = Selection { next: 0, nodes: Vec::new() };
-    let plan = selection.narrow(plan, partition)?;
+    let plan = selection.narrow(plan, partitions)?;
     let plan = FilterPushdown::new_post_optimization().optimize(plan, config)?;
     Ok(PartitionPlan { plan, nodes: selection.nodes })
 }
@@ -64,9 +68,9 @@ struct Selection {
 }
 
 impl Selection {
-    fn narrow(&mut self, plan: &Plan, partition: usize) -> Result<Plan> {
+    fn narrow(&mut self, plan: &Plan, selected: &[usize]) -> Result<Plan> {
         if let Some(union) = plan.downcast_ref::<UnionExec>() {
-            return self.narrow_union(union, partition);
+            return self.narrow_union(union, selected);
         }
         let count = partitions(plan);
         if plan.children().is_empty() {
@@ -74,9 +78,13 @@ impl Selection {
                 self.keep(plan);
                 return Ok(Arc::clone(plan));
             }
+            if let Some(read) = plan.downcast_ref::<ShuffleReadExec>().and_then(|read| read.columns(selected)) {
+                self.keep(plan);
+                return Ok(Arc::new(read));
+            }
             self.nodes.push(None);
             self.keep(plan);
-            return Ok(Arc::new(OnePartitionExec::new(Arc::clone(plan), partition)?));
+            return Ok(Arc::new(PartitionsExec::new(Arc::clone(plan), selected.to_vec())?));
         }
         if count == 1 && plan.children().iter().all(|child| partitions(child) == 1 || !is_pipelined(plan)) {
             self.keep(plan);
@@ -92,27 +100,30 @@ impl Selection {
                 self.keep(child);
                 Arc::clone(child)
             } else {
-                self.narrow(child, partition)?
+                self.narrow(child, selected)?
             });
         }
         Arc::clone(plan).replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     /// A union's partitions are those of its inputs, one input after the other.
-    fn narrow_union(&mut self, union: &UnionExec, partition: usize) -> Result<Plan> {
+    fn narrow_union(&mut self, union: &UnionExec, selected: &[usize]) -> Result<Plan> {
+        let &[partition] = selected else {
+            return Err(internal_datafusion_err!("partitions {selected:?} of a union cannot be one"));
+        };
         self.next += 1;
         let mut first = 0;
-        let mut selected = None;
+        let mut narrowed = None;
         for input in union.inputs() {
             let count = partitions(input);
             if (first..first + count).contains(&partition) {
-                selected = Some(self.narrow(input, partition - first)?);
+                narrowed = Some(self.narrow(input, &[partition - first])?);
             } else {
                 self.skip(input);
             }
             first += count;
         }
-        selected.ok_or_else(|| internal_datafusion_err!("a union of {first} partitions has no partition {partition}"))
+        narrowed.ok_or_else(|| internal_datafusion_err!("a union of {first} partitions has no partition {partition}"))
     }
 
     /// Numbers one node that stays.
@@ -147,38 +158,44 @@ fn is_pipelined(plan: &Plan) -> bool {
         && !matches!(plan.name(), "SortPreservingMergeExec" | "CoalescePartitionsExec" | "RecursiveQueryExec")
 }
 
-/// Shows one partition of a leaf as if the leaf had no other.
+/// Shows some partitions of a leaf, one after the other, as if they were its only one.
 #[derive(Debug)]
-pub(crate) struct OnePartitionExec {
+pub(crate) struct PartitionsExec {
     leaf: Plan,
-    partition: usize,
+    selected: Vec<usize>,
     properties: Arc<PlanProperties>,
 }
 
-impl OnePartitionExec {
-    fn new(leaf: Plan, partition: usize) -> Result<Self> {
+impl PartitionsExec {
+    fn new(leaf: Plan, selected: Vec<usize>) -> Result<Self> {
         let count = partitions(&leaf);
-        if partition >= count {
-            return Err(internal_datafusion_err!("{} of {count} partitions has no partition {partition}", leaf.name()));
+        if let Some(missing) = selected.iter().find(|&&partition| partition >= count) {
+            return Err(internal_datafusion_err!("{} of {count} partitions has no partition {missing}", leaf.name()));
         }
         let partitioning = match leaf.output_partitioning() {
             Partitioning::Hash(keys, _) => Partitioning::Hash(keys.clone(), 1),
             _ => Partitioning::UnknownPartitioning(1),
         };
-        let properties = PlanProperties::clone(leaf.properties()).with_partitioning(partitioning);
-        Ok(Self { leaf, partition, properties: Arc::new(properties) })
+        let mut properties = PlanProperties::clone(leaf.properties()).with_partitioning(partitioning);
+        if selected.len() > 1 {
+            let mut equivalences = leaf.equivalence_properties().clone();
+            equivalences.clear_orderings();
+            equivalences.clear_per_partition_constants();
+            properties = properties.with_eq_properties(equivalences);
+        }
+        Ok(Self { leaf, selected, properties: Arc::new(properties) })
     }
 }
 
-impl DisplayAs for OnePartitionExec {
+impl DisplayAs for PartitionsExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OnePartitionExec: partition={}", self.partition)
+        write!(f, "PartitionsExec: partitions={:?}", self.selected)
     }
 }
 
-impl ExecutionPlan for OnePartitionExec {
+impl ExecutionPlan for PartitionsExec {
     fn name(&self) -> &str {
-        "OnePartitionExec"
+        "PartitionsExec"
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
@@ -202,7 +219,7 @@ impl ExecutionPlan for OnePartitionExec {
 
     fn replace_children(self: Arc<Self>, mut children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
         let leaf = children.pop().ok_or_else(|| internal_datafusion_err!("a partition of nothing"))?;
-        Ok(Arc::new(Self::new(leaf, self.partition)?))
+        Ok(Arc::new(Self::new(leaf, self.selected.clone())?))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Plan>) -> Result<Plan> {
@@ -213,7 +230,14 @@ impl ExecutionPlan for OnePartitionExec {
         if partition != 0 {
             return Err(internal_datafusion_err!("the plan of one partition has no partition {partition}"));
         }
-        self.leaf.execute(self.partition, context)
+        if let &[only] = self.selected.as_slice() {
+            return self.leaf.execute(only, context);
+        }
+        let leaf = Arc::clone(&self.leaf);
+        let one_by_one = stream::iter(self.selected.clone())
+            .map(move |partition| leaf.execute(partition, Arc::clone(&context)))
+            .try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), one_by_one)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

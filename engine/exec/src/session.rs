@@ -15,6 +15,7 @@ use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use serde::{Deserialize, Serialize};
 
+use crate::adaptive::AdaptiveOptions;
 use crate::error::PlanError;
 use crate::plan::emits_build_rows;
 use crate::probe;
@@ -38,7 +39,8 @@ const DYNAMIC_FILTERS: &str = "datafusion.optimizer.enable_dynamic_filter_pushdo
 /// plan: planning makes `now()` a constant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuerySettings {
-    /// DataFusion options by their own names, such as `datafusion.execution.batch_size`.
+    /// DataFusion options by their own names, such as `datafusion.execution.batch_size`, and those of
+    /// [`AdaptiveOptions`], such as `tandem.fuse_joins`.
     pub options: BTreeMap<String, String>,
 }
 
@@ -59,7 +61,8 @@ impl QuerySettings {
     /// # Errors
     /// An option that DataFusion does not know, or a value it does not take.
     pub fn config(&self) -> Result<SessionConfig, PlanError> {
-        let mut config = SessionConfig::new().with_information_schema(true);
+        let adaptive = AdaptiveOptions::default();
+        let mut config = SessionConfig::new().with_information_schema(true).with_option_extension(adaptive);
         let (general, single): (Vec<_>, Vec<_>) = self.options.iter().partition(|(key, _)| *key == DYNAMIC_FILTERS);
         for (key, value) in general.into_iter().chain(single) {
             set(&mut config, key, value)?;

@@ -51,16 +51,41 @@ pub struct TaskEnvironment {
     pub remote: Arc<dyn FetchRemote>,
 }
 
+/// What all stages of a job share on a worker. Its functions are made once: that takes longer than a small stage runs.
+pub struct JobSession {
+    storage: Arc<Storage>,
+    /// Settings, functions and runtime of the query; each attempt adds its own scope and inputs.
+    context: Arc<TaskContext>,
+}
+
+impl JobSession {
+    /// A session with the settings of a stage, to be run with the memory and disk of `runtime`.
+    ///
+    /// # Errors
+    /// An unknown setting.
+    pub fn new(
+        options: BTreeMap<String, String>,
+        storage: Arc<Storage>,
+        runtime: &RuntimeEnv,
+    ) -> Result<Self, TaskError> {
+        let fatal = |error: PlanError| TaskError::Fatal(error.to_string());
+        let state = SessionStateBuilder::new()
+            .with_config(QuerySettings { options }.config().map_err(fatal)?)
+            .with_runtime_env(storage.runtime(runtime))
+            .with_default_features()
+            .build();
+        Ok(Self { storage, context: state.task_ctx() })
+    }
+}
+
 /// A stage as a worker keeps it: everything its tasks need, for one version of the locations of its inputs.
 pub struct LoadedStage {
     /// The job's name, for logs.
     pub job_name: String,
     plan: Bytes,
-    storage: Arc<Storage>,
+    session: Arc<JobSession>,
     inputs: BTreeMap<StageId, InputLocations>,
     share_plan: bool,
-    /// Settings, functions and runtime of the query; each attempt adds its own scope and inputs.
-    context: Arc<TaskContext>,
 }
 
 impl LoadedStage {
@@ -68,42 +93,30 @@ impl LoadedStage {
     ///
     /// # Errors
     /// A message that contradicts itself, or an unknown setting.
-    pub fn new(mut definition: v1::StageDefinition, runtime: &Arc<RuntimeEnv>) -> Result<Self, TaskError> {
-        let environment = std::mem::take(&mut definition.environment);
-        Self::with_storage(definition, runtime, Arc::new(Storage::new(environment.into_iter().collect())))
+    pub fn new(mut definition: v1::StageDefinition, runtime: &RuntimeEnv) -> Result<Self, TaskError> {
+        let environment = std::mem::take(&mut definition.environment).into_iter().collect();
+        let options = std::mem::take(&mut definition.settings).into_iter().collect();
+        let session = JobSession::new(options, Arc::new(Storage::new(environment)), runtime)?;
+        Self::with_session(definition, Arc::new(session))
     }
 
-    /// The same, over a storage that all stages of the job share.
+    /// The same, in the session of its job, whatever settings and environment `definition` has.
     ///
     /// # Errors
-    /// As for [`LoadedStage::new`].
-    pub fn with_storage(
-        definition: v1::StageDefinition,
-        runtime: &Arc<RuntimeEnv>,
-        storage: Arc<Storage>,
-    ) -> Result<Self, TaskError> {
-        let inputs = definition.inputs.into_iter().map(locations).collect::<Result<_, _>>()?;
-        let options = definition.settings.into_iter().collect();
-        let settings = QuerySettings { options };
-        let fatal = |error: PlanError| TaskError::Fatal(error.to_string());
-        let state = SessionStateBuilder::new()
-            .with_config(settings.config().map_err(fatal)?)
-            .with_runtime_env(storage.runtime(runtime))
-            .with_default_features()
-            .build();
+    /// A message that contradicts itself.
+    pub fn with_session(definition: v1::StageDefinition, session: Arc<JobSession>) -> Result<Self, TaskError> {
         Ok(Self {
             job_name: definition.job_name,
             plan: definition.plan,
-            storage,
-            inputs,
+            session,
+            inputs: definition.inputs.into_iter().map(locations).collect::<Result<_, _>>()?,
             share_plan: definition.share_plan,
-            context: state.task_ctx(),
         })
     }
 
     /// The context of one attempt: this stage's, plus what operators find through `scope` and `inputs`.
     fn attempt_context(&self, scope: &Arc<TaskScope>, inputs: &Arc<TaskInputs>) -> Arc<TaskContext> {
-        let base = &self.context;
+        let base = &self.session.context;
         let config = Arc::clone(scope).attach(base.session_config().clone()).with_extension(Arc::clone(inputs));
         Arc::new(TaskContext::new(
             Some(scope.unique_name()),
@@ -145,17 +158,26 @@ pub struct TaskWork {
     pub first_output: u32,
     /// Of this input only a part is read.
     pub slice: Option<InputSlice>,
+    /// The partitions are run as one, which keeps its output under the first number.
+    pub merged: bool,
 }
 
 impl TaskWork {
     /// Whole partitions, each of which keeps its output under its own number.
     pub fn whole(partitions: Range<u32>) -> Self {
-        Self { first_output: partitions.start, partitions: partitions.collect(), slice: None }
+        Self { first_output: partitions.start, partitions: partitions.collect(), ..Self::default() }
     }
 
     /// The numbers of its outputs.
     pub fn outputs(&self) -> Range<u32> {
-        self.first_output..self.first_output.saturating_add(self.partitions.len() as u32)
+        let outputs = if self.merged { 1 } else { self.partitions.len() as u32 };
+        self.first_output..self.first_output.saturating_add(outputs)
+    }
+
+    /// The partitions that put out under each of these numbers.
+    fn parts(&self) -> Vec<Vec<usize>> {
+        let partitions = self.partitions.iter().map(|&partition| partition as usize);
+        if self.merged { vec![partitions.collect()] } else { partitions.map(|partition| vec![partition]).collect() }
     }
 }
 
@@ -165,7 +187,8 @@ impl From<v1::LaunchTask> for TaskWork {
             stage: StageId(slice.stage),
             producers: slice.first_producer..slice.end_producer,
         });
-        Self { partitions: message.partitions, first_output: message.first_output, slice }
+        let v1::LaunchTask { partitions, first_output, merged, .. } = message;
+        Self { partitions, first_output, slice, merged }
     }
 }
 
@@ -212,22 +235,24 @@ pub async fn run_task(
 ) -> Result<v1::TaskFinished, TaskError> {
     let start = Instant::now();
     let task = Task::new(environment, stage, attempt, work, progress);
-    let parts = || work.partitions.iter().map(|&partition| partition as usize).zip(work.outputs());
     let mut summary = OutputSummary::default();
     let mut operators = OperatorTotals::default();
     if stage.share_plan {
         let StagePlan { plan, output } = task.load()?;
-        let mut running: FuturesUnordered<_> =
-            parts().map(|(partition, number)| task.run_partition(&plan, &output, partition, number)).collect();
+        let partitions = work.partitions.iter().map(|&partition| partition as usize);
+        let mut running: FuturesUnordered<_> = partitions
+            .zip(work.outputs())
+            .map(|(partition, number)| task.run_partition(&plan, &output, partition, number))
+            .collect();
         while let Some(output) = running.next().await {
             add_summary(&mut summary, &output?);
         }
         drop(running);
         operators.add(&plan, &number_whole(&plan));
     } else {
-        for (partition, number) in parts() {
+        for (partitions, number) in work.parts().into_iter().zip(work.outputs()) {
             let StagePlan { plan, output } = task.load()?;
-            let PartitionPlan { plan, nodes } = select(&plan, partition, task.options())?;
+            let PartitionPlan { plan, nodes } = select(&plan, &partitions, task.options())?;
             add_summary(&mut summary, &task.run_partition(&plan, &output, 0, number).await?);
             operators.add(&plan, &nodes);
         }
@@ -270,7 +295,7 @@ impl<'a> Task<'a> {
         work: &TaskWork,
         progress: &'a Arc<TaskProgress>,
     ) -> Self {
-        let scope = Arc::new(TaskScope::new(attempt, Arc::clone(&stage.storage)));
+        let scope = Arc::new(TaskScope::new(attempt, Arc::clone(&stage.session.storage)));
         let inputs = Arc::new(TaskInputs {
             job: JobId(attempt.job),
             here: environment.worker,
@@ -287,7 +312,7 @@ impl<'a> Task<'a> {
     /// A fresh instance of the stage's plan.
     fn load(&self) -> Result<StagePlan, TaskError> {
         let StagePlan { plan, output } = decode_stage(&self.stage.plan, &self.context)?;
-        pin_file_scans(&plan, &self.stage.storage);
+        pin_file_scans(&plan, &self.stage.session.storage);
         Ok(StagePlan { plan: stoppable(plan, self.progress)?, output })
     }
 

@@ -19,6 +19,7 @@ use arrow_ipc::reader::{RecordBatchDecoder, read_dictionary};
 use arrow_ipc::{Message, MessageHeader};
 use bytes::{Bytes, BytesMut};
 
+use crate::detach::{detach, detach_array};
 use crate::verify;
 
 const PREFIX_BYTES: usize = 8;
@@ -218,6 +219,9 @@ impl Decoder {
         verify::dictionary(dictionary, &body, self.limits)?;
         let body = Buffer::from(body);
         read_dictionary(&body, dictionary, schema, &mut self.dictionaries, &message.version())?;
+        if let Some(values) = self.dictionaries.get_mut(&dictionary.id()) {
+            *values = detach_array(values, &body)?;
+        }
         Ok(())
     }
 
@@ -229,7 +233,7 @@ impl Decoder {
         let body = Buffer::from(body);
         let version = message.version();
         let decoder = RecordBatchDecoder::try_new(&body, batch, schema, &self.dictionaries, &version)?;
-        Ok(decoder.read_record_batch()?)
+        Ok(detach(&decoder.read_record_batch()?, &body)?)
     }
 }
 
@@ -262,7 +266,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{END_OF_STREAM, Encoder};
+    use crate::{BodyCompression, END_OF_STREAM, Encoder};
 
     fn batch(rows: usize) -> RecordBatch {
         let text = |i: usize| format!("row {} of the batch", i % 7);
@@ -280,7 +284,11 @@ mod tests {
     }
 
     fn stream(batches: &[RecordBatch]) -> Vec<u8> {
-        let mut encoder = Encoder::new(&batches[0].schema());
+        stream_with(batches, BodyCompression::Lz4)
+    }
+
+    fn stream_with(batches: &[RecordBatch], compression: BodyCompression) -> Vec<u8> {
+        let mut encoder = Encoder::new(&batches[0].schema(), compression);
         let mut out = encoder.schema_message().to_vec();
         batches.iter().for_each(|batch| encoder.encode(batch, &mut out).unwrap());
         out.extend(END_OF_STREAM);
@@ -305,6 +313,27 @@ mod tests {
         let bytes = stream(&batches);
         for piece in [1, 7, 8, 9, 1000, bytes.len()] {
             assert_eq!(decode(&bytes, piece).unwrap(), batches);
+        }
+        let plain = stream_with(&batches, BodyCompression::None);
+        for piece in [1, 7, 1000, plain.len()] {
+            assert_eq!(decode(&plain, piece).unwrap(), batches);
+        }
+    }
+
+    #[test]
+    fn a_decoded_column_holds_no_memory_of_others() {
+        let noise = |i: i64| i.wrapping_mul(0x5851_F42D_4C95_7F2D).rotate_left(17);
+        let columns: Vec<ArrayRef> =
+            (0..8).map(|c| Arc::new(Int64Array::from_iter_values((0..1_000).map(|i| noise(i * 8 + c)))) as _).collect();
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let numbers = RecordBatch::try_from_iter(names.into_iter().zip(columns)).unwrap();
+        // Noise does not compress, so that it is in the message as it is either way.
+        for compression in [BodyCompression::None, BodyCompression::Lz4] {
+            let bytes = stream_with(std::slice::from_ref(&numbers), compression);
+            let decoded = decode(&bytes, bytes.len()).unwrap().remove(0);
+            assert_eq!(decoded, numbers);
+            let held = decoded.get_array_memory_size();
+            assert!(held < 2 * 8 * 8_000, "{compression:?}: {held} bytes");
         }
     }
 
@@ -355,8 +384,9 @@ mod tests {
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
             cut in prop::option::of(any::<prop::sample::Index>()),
             piece in 1_usize..5000,
+            compression in prop::sample::select(vec![BodyCompression::None, BodyCompression::Lz4]),
         ) {
-            let mut bytes = stream(&[batch(20), batch(3)]);
+            let mut bytes = stream_with(&[batch(20), batch(3)], compression);
             for (at, value) in changes {
                 let at = at.index(bytes.len());
                 bytes[at] = value;

@@ -15,8 +15,17 @@ pub const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
 /// Larger batches become several messages, so that readers never need much memory for one.
 const MESSAGE_BYTES: usize = 8 << 20;
-/// Buffers are decompressed into memory of their own, so more alignment would only be padding.
+/// Readers put every buffer into memory of its own, so more alignment would only be padding.
 const ALIGNMENT: usize = 8;
+
+/// What becomes of the bodies of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyCompression {
+    /// They stay as they are.
+    None,
+    /// Every buffer is an LZ4 frame, where that is smaller.
+    Lz4,
+}
 
 /// Encodes batches of one schema.
 pub struct Encoder {
@@ -29,9 +38,13 @@ pub struct Encoder {
 
 impl Encoder {
     /// An encoder for batches with columns of the types in `schema`.
-    pub fn new(schema: &Schema) -> Self {
+    pub fn new(schema: &Schema, compression: BodyCompression) -> Self {
+        let codec = match compression {
+            BodyCompression::None => None,
+            BodyCompression::Lz4 => Some(CompressionType::LZ4_FRAME),
+        };
         let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)
-            .and_then(|options| options.try_with_compression(Some(CompressionType::LZ4_FRAME)))
+            .and_then(|options| options.try_with_compression(codec))
             .expect("alignment, version and compression go together");
         let generator = IpcDataGenerator::default();
         let mut tracker = DictionaryTracker::new(false);

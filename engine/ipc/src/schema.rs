@@ -3,11 +3,11 @@
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 
-use crate::{DecodeError, Decoder, Encoder};
+use crate::{BodyCompression, DecodeError, Decoder, Encoder};
 
 /// The message for `schema`.
 pub fn encode_schema(schema: &Schema) -> Vec<u8> {
-    Encoder::new(schema).schema_message().to_vec()
+    Encoder::new(schema, BodyCompression::None).schema_message().to_vec()
 }
 
 /// The schema in `message`, which has nothing else.

@@ -31,6 +31,8 @@ pub struct PlannedJob {
     pub secrets: BTreeMap<String, String>,
     /// How often the whole job may start again.
     pub retries: u32,
+    /// Tasks that take far longer than the others of their stage get a second attempt.
+    pub race_stragglers: bool,
     /// How long it may take.
     pub timeout_ms: Option<u64>,
     /// What a report needs to know besides the counts.

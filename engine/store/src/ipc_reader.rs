@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::{FutureExt, Stream};
-use tandem_ipc::{END_OF_STREAM, Encoder, PIECE_BYTES};
+use tandem_ipc::{BodyCompression, END_OF_STREAM, Encoder, PIECE_BYTES};
 use tokio::task::JoinHandle;
 
 use crate::cursor::{Cursor, Next, RangeReader, STEP_BYTES};
@@ -40,17 +40,18 @@ enum State {
 /// What a step works with, kept from step to step.
 #[derive(Debug)]
 struct Worker {
+    compression: BodyCompression,
     encoder: Option<Encoder>,
     files: RangeReader,
 }
 
 impl IpcReader {
-    pub(crate) fn new(outputs: Vec<Arc<TaskOutput>>, partitions: Range<usize>) -> Self {
-        let encoder = outputs.first().map(|output| Encoder::new(output.schema()));
+    pub(crate) fn new(outputs: Vec<Arc<TaskOutput>>, partitions: Range<usize>, compression: BodyCompression) -> Self {
+        let encoder = outputs.first().map(|output| Encoder::new(output.schema(), compression));
         let schema = encoder.as_ref().map(|encoder| Bytes::copy_from_slice(encoder.schema_message()));
         Self {
             cursor: Cursor::new(outputs, partitions),
-            worker: Some(Worker { encoder, files: RangeReader::default() }),
+            worker: Some(Worker { compression, encoder, files: RangeReader::default() }),
             step: None,
             data: schema.unwrap_or_default(),
             state: State::Batches,
@@ -118,7 +119,8 @@ impl Worker {
         while let Some(Next { output, located }) = batches.next() {
             match located {
                 Located::Memory(batch, _) => {
-                    let encoder = self.encoder.get_or_insert_with(|| Encoder::new(output.schema()));
+                    let new_encoder = || Encoder::new(output.schema(), self.compression);
+                    let encoder = self.encoder.get_or_insert_with(new_encoder);
                     let key = output.key();
                     encoder.encode_compact(&batch, &mut out).map_err(|source| StoreError::Arrow { key, source })?;
                 }

@@ -26,4 +26,5 @@ pub use key::OutputKey;
 pub use reader::OutputReader;
 pub use spill_dir::SpillDir;
 pub use store::{ShuffleStore, StoreConfig, StoreStats};
+pub use tandem_ipc::BodyCompression;
 pub use writer::{OutputSummary, OutputWriter};

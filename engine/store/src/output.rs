@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use tandem_ipc::Encoder;
+use tandem_ipc::{BodyCompression, Encoder};
 
 use crate::budget::{Budget, Charge};
 use crate::error::StoreError;
@@ -208,7 +208,7 @@ impl SpillClaim {
     /// fails, everything is as before.
     pub(crate) fn spill(&self) -> Result<(), StoreError> {
         let Some((file, batches)) = self.start() else { return Ok(()) };
-        let mut encoder = Encoder::new(&self.output.schema);
+        let mut encoder = Encoder::new(&self.output.schema, BodyCompression::Lz4);
         let mut append = file.append()?;
         let mut written = Vec::with_capacity(batches.len());
         for (id, batch) in batches {

@@ -12,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use bytes::Bytes;
 use futures::{FutureExt, Stream};
-use tandem_ipc::{Decoder, Encoder};
+use tandem_ipc::{Decoder, encode_schema};
 use tokio::task::JoinHandle;
 
 use crate::cursor::{Cursor, Next, RangeReader, STEP_BYTES};
@@ -115,7 +115,7 @@ impl OutputReader {
         while let Some(piece) = self.encoded.front_mut() {
             let decoder = self.decoder.get_or_insert_with(Decoder::new);
             if decoder.schema().is_none() {
-                let mut schema = Bytes::copy_from_slice(Encoder::new(&self.schema).schema_message());
+                let mut schema = Bytes::copy_from_slice(&encode_schema(&self.schema));
                 decoder.decode(&mut schema).map_err(|error| damaged(key, error))?;
             }
             if let Some(batch) = decoder.decode(piece).map_err(|error| damaged(key, error))? {

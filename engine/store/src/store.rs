@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::memory_pool::MemoryPool;
+use tandem_ipc::BodyCompression;
 use tandem_proto::{JobId, StageId};
 use tokio::sync::{Notify, Semaphore};
 
@@ -106,8 +107,13 @@ impl ShuffleStore {
     }
 
     /// The batches of some output partitions of many outputs of one stage, in this order, as one Arrow IPC stream in pieces of
-    /// at most [`PIECE_BYTES`](tandem_ipc::PIECE_BYTES).
-    pub fn read_ipc(&self, keys: Vec<OutputKey>, outputs: Range<usize>) -> Result<IpcReader, StoreError> {
+    /// at most [`PIECE_BYTES`](tandem_ipc::PIECE_BYTES). What was spilled is compressed in any case.
+    pub fn read_ipc(
+        &self,
+        keys: Vec<OutputKey>,
+        outputs: Range<usize>,
+        compression: BodyCompression,
+    ) -> Result<IpcReader, StoreError> {
         let found = keys.into_iter().map(|key| self.find(key, &outputs)).collect::<Result<Vec<_>, _>>()?;
         if let Some((first, others)) = found.split_first()
             && let Some(other) = others.iter().find(|other| other.schema() != first.schema())
@@ -115,7 +121,7 @@ impl ShuffleStore {
             let reason = format!("it differs from that of {}", first.key());
             return Err(StoreError::Schema { key: other.key(), reason });
         }
-        Ok(IpcReader::new(found, outputs))
+        Ok(IpcReader::new(found, outputs, compression))
     }
 
     /// Forgets one finished output; open readers end with an error.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use futures::StreamExt;
 use support::{Fixture, batch, integers, key, noise, numbers};
-use tandem_ipc::{END_OF_STREAM, Encoder};
+use tandem_ipc::{BodyCompression, END_OF_STREAM, encode_schema};
 use tandem_proto::{JobId, StageId};
 use tandem_store::{ShuffleStore, StoreConfig, StoreError};
 
@@ -49,7 +49,7 @@ async fn a_file_is_passed_on_as_it_is() {
     let schema = fixture.store.read(key(1, 0), 0..1).unwrap().schema().clone();
     let file = fs::read(&fixture.files()[0]).unwrap();
     let stream = fixture.read_ipc(&[key(1, 0)], 0..4).await.unwrap().concat();
-    assert_eq!(stream, [Encoder::new(&schema).schema_message(), &file, &END_OF_STREAM].concat());
+    assert_eq!(stream, [encode_schema(&schema).as_slice(), &file, &END_OF_STREAM].concat());
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn a_dropped_job_ends_its_writers_and_readers() {
         fixture.write(key(2, 0), 1, &noise).await;
         let mut reader = fixture.store.read(key(1, 0), 0..1).unwrap();
         reader.next().await.unwrap().unwrap();
-        let mut remote = fixture.store.read_ipc(vec![key(1, 0)], 0..1).unwrap();
+        let mut remote = fixture.store.read_ipc(vec![key(1, 0)], 0..1, BodyCompression::Lz4).unwrap();
         remote.next().await.unwrap().unwrap();
         let mut writer = fixture.store.writer(key(3, 0), numbers(0..1).schema(), 1);
         writer.push(0, numbers(0..100_000)).await.unwrap();

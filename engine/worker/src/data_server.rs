@@ -12,7 +12,7 @@ use tandem_proto::transport::{RequireToken, ServerSecurity, incoming, server};
 use tandem_proto::v1::shuffle_service_server::{ShuffleService, ShuffleServiceServer};
 use tandem_proto::v1::{Chunk, FetchRequest};
 use tandem_proto::{Attempt, JobId, PartitionId, StageId};
-use tandem_store::{OutputKey, StoreError};
+use tandem_store::{BodyCompression, OutputKey, StoreError};
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
 use tracing::debug;
@@ -55,7 +55,8 @@ impl ShuffleService for DataPort {
             return Ok(Response::new(stream::empty().boxed()));
         }
         let board = Arc::clone(&self.board);
-        let reader = self.board.store.read_ipc(keys, outputs).map_err(|error| status(&error))?;
+        let compression = if request.uncompressed { BodyCompression::None } else { BodyCompression::Lz4 };
+        let reader = self.board.store.read_ipc(keys, outputs, compression).map_err(|error| status(&error))?;
         let pieces = reader.map(move |piece| match piece {
             Ok(data) => {
                 board.metrics.served(data.len());

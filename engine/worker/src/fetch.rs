@@ -20,7 +20,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tandem_exec::shuffle::{FetchError, FetchRemote};
 use tandem_proto::WorkerId;
-use tandem_proto::transport::ClientSecurity;
+use tandem_proto::transport::{ClientSecurity, host_of, is_loopback};
 use tandem_proto::v1::{Chunk, FetchRequest};
 use tokio::runtime::Handle;
 use tonic::{Code, Status, Streaming};
@@ -40,12 +40,15 @@ const SIGN_OF_LIFE_TIMEOUT: Duration = Duration::from_millis(1500);
 #[derive(Debug)]
 pub(crate) struct GrpcFetch {
     peers: Peers,
+    /// The host that peers know this worker by.
+    host: String,
 }
 
 impl GrpcFetch {
-    /// Connects with `security` when asked to; connections live on `io`, not on the threads that run tasks.
-    pub(crate) fn new(security: ClientSecurity, io: Handle) -> Self {
-        Self { peers: Peers::new(security, io) }
+    /// Connects with `security` when asked to; connections live on `io`, not on the threads that run tasks. Peers know this worker
+    /// by `own_address`.
+    pub(crate) fn new(security: ClientSecurity, io: Handle, own_address: &str) -> Self {
+        Self { peers: Peers::new(security, io), host: host_of(own_address).to_owned() }
     }
 
     async fn open(&self, peer: &Arc<Peer>, request: &FetchRequest) -> Result<Opened, FetchError> {
@@ -73,8 +76,9 @@ impl FetchRemote for GrpcFetch {
         &self,
         worker: WorkerId,
         address: &str,
-        request: FetchRequest,
+        mut request: FetchRequest,
     ) -> Result<BoxStream<'static, Result<Bytes, FetchError>>, FetchError> {
+        request.uncompressed = is_loopback(address) || host_of(address) == self.host;
         let peer = self.peers.get(address);
         match self.open(&peer, &request).await {
             Ok(opened) => Ok(opened.pieces(peer)),

@@ -1,7 +1,7 @@
 //! The stages this worker runs tasks of, each fetched from the coordinator once.
 //!
 //! Invariant: a stage in one version of its inputs is fetched by one caller at a time, whoever asks meanwhile waits for it;
-//! all stages of a job share one storage, which sends its requests from the I/O threads; versions older than the one before
+//! all stages of a job share one session, whose storage sends its requests from the I/O threads; versions older than the one before
 //! the latest, and everything of a dropped job, are forgotten.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use tandem_exec::error::TaskError;
 use tandem_exec::storage::Storage;
-use tandem_exec::task::LoadedStage;
-use tandem_proto::v1::GetStageRequest;
+use tandem_exec::task::{JobSession, LoadedStage};
+use tandem_proto::v1::{GetStageRequest, StageDefinition};
 use tandem_proto::{JobId, StageId, WorkerId};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
@@ -25,7 +25,7 @@ type Slot = Arc<OnceCell<Arc<LoadedStage>>>;
 
 #[derive(Default)]
 struct Job {
-    storage: Option<Arc<Storage>>,
+    session: Option<Arc<JobSession>>,
     stages: HashMap<StageId, BTreeMap<u32, Slot>>,
 }
 
@@ -64,17 +64,22 @@ impl StageCache {
     async fn load(&self, job: JobId, stage: StageId, version: u32) -> Result<Arc<LoadedStage>, TaskError> {
         let request = GetStageRequest { worker: self.worker.0, job: job.0, stage: stage.0, inputs_version: version };
         let mut definition = self.coordinator.stage(request).await?;
-        let storage = self.storage(job, std::mem::take(&mut definition.environment));
-        LoadedStage::with_storage(definition, &self.runtime, storage).map(Arc::new)
+        let session = self.session(job, &mut definition)?;
+        LoadedStage::with_session(definition, session).map(Arc::new)
     }
 
-    /// The job's storage: all of its stages have the same environment.
-    fn storage(&self, job: JobId, environment: HashMap<String, String>) -> Arc<Storage> {
+    /// The job's session: all of its stages have the same environment and settings.
+    fn session(&self, job: JobId, definition: &mut StageDefinition) -> Result<Arc<JobSession>, TaskError> {
         let mut jobs = self.lock();
-        let storage = jobs.entry(job).or_default().storage.get_or_insert_with(|| {
-            Arc::new(Storage::new(environment.into_iter().collect()).with_io_runtime(self.io.clone()))
-        });
-        Arc::clone(storage)
+        let known = &mut jobs.entry(job).or_default().session;
+        if let Some(session) = known {
+            return Ok(Arc::clone(session));
+        }
+        let environment = std::mem::take(&mut definition.environment).into_iter().collect();
+        let storage = Arc::new(Storage::new(environment).with_io_runtime(self.io.clone()));
+        let options = std::mem::take(&mut definition.settings).into_iter().collect();
+        let session = Arc::new(JobSession::new(options, storage, &self.runtime)?);
+        Ok(Arc::clone(known.insert(session)))
     }
 
     fn slot(&self, job: JobId, stage: StageId, version: u32) -> Slot {

@@ -127,7 +127,11 @@ impl Worker {
         let environment = TaskEnvironment {
             worker: *id,
             store: Arc::clone(&resources.store),
-            remote: Arc::new(GrpcFetch::new(config.client_security.clone(), io)),
+            remote: Arc::new(GrpcFetch::new(
+                config.client_security.clone(),
+                io,
+                &config.advertised(self.addresses.data),
+            )),
         };
         let (ends_sender, ends) = mpsc::channel(ENDS_CAPACITY);
         let runner = Runner::new(config.slots, environment, Arc::clone(&stages), Arc::clone(&metrics), ends_sender)?;

@@ -153,6 +153,7 @@ fn shape_of(planned: &PlannedJob, attached: bool, journaled: bool) -> JobPlan {
         journaled,
         timeout_ms: planned.timeout_ms,
         retries: planned.retries,
+        race_stragglers: planned.race_stragglers,
         count_checks: count_checks.collect(),
         ..JobPlan::new(planned.name.clone(), &planned.graph)
     }

@@ -222,6 +222,10 @@ pub struct FinishedTask {
     pub worker: u32,
     /// The attempt.
     pub attempt: Attempt,
+    /// How long after the stage it started.
+    pub after_ms: u64,
+    /// How long it took.
+    pub took_ms: u64,
     /// Rows it put out.
     pub rows: u64,
     /// Bytes it put out.

@@ -43,7 +43,7 @@ impl Cluster {
         faults
     }
 
-    /// Slots of a job are the leases of its attempts, and a task runs exactly where a wanted lease says so.
+    /// Slots of a job are the leases of its attempts, and a task runs exactly where wanted leases say so.
     fn audit_leases(&self, job: &Job, faults: &mut Vec<String>) {
         let leases = || {
             let all = self.workers.iter().flat_map(|worker| worker.leases.iter().map(|lease| (worker.id, *lease)));
@@ -54,14 +54,13 @@ impl Cluster {
         });
         let wanted = leases().filter(|(_, lease)| lease.state == LeaseState::Wanted);
         for (worker, lease) in wanted {
-            let task = lease.attempt.task;
-            let runs = job.has(task)
-                && job.stage(task.stage).tasks[task.index as usize].state.runs(worker, lease.attempt.attempt);
-            check(runs, faults, || format!("{:?} has a slot of {worker} but does not run", lease.attempt));
+            check(job.run(worker, lease.attempt).is_some(), faults, || {
+                format!("{:?} has a slot of {worker} but does not run", lease.attempt)
+            });
         }
-        let running: u32 = job.stages.iter().map(|stage| stage.running()).sum();
-        let wanted = leases().filter(|(_, lease)| lease.state == LeaseState::Wanted).count() as u32;
-        check(running == wanted, faults, || format!("job {} runs {running} tasks with {wanted} slots", job.id));
+        let running = job.stages.iter().flat_map(|stage| &stage.tasks).flat_map(|task| task.state.runs()).count();
+        let wanted = leases().filter(|(_, lease)| lease.state == LeaseState::Wanted).count();
+        check(running == wanted, faults, || format!("job {} runs {running} attempts with {wanted} slots", job.id));
     }
 
     fn count_held(&self, job: &Job, held: &mut BTreeMap<(WorkerId, JobId, StageId), u32>, faults: &mut Vec<String>) {
@@ -89,7 +88,7 @@ fn audit_job(job: &Job, faults: &mut Vec<String>) {
         let stage = job.stage(id);
         let name = || format!("stage {id} of {}", job.id);
         let count = |state: fn(&TaskState) -> bool| stage.tasks.iter().filter(|task| state(&task.state)).count() as u32;
-        let running = count(|state| matches!(state, TaskState::Running { .. }));
+        let running = count(TaskState::is_running);
         let finished = count(|state| state.accepted().is_some());
         let held = count(|state| matches!(state, TaskState::Held { .. }));
         check(running == stage.running() && finished == stage.finished(), faults, || {

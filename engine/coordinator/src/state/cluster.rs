@@ -175,6 +175,7 @@ impl Cluster {
         while let Some(timer) = self.timers.pop(self.now) {
             match timer {
                 Timer::Dispatch => {}
+                Timer::Stragglers => self.race_stragglers(),
                 Timer::Worker(worker) => self.look_at_worker(worker),
                 Timer::Job(job) => self.look_at_job(job),
             }

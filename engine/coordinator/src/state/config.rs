@@ -35,8 +35,18 @@ pub struct ClusterConfig {
     pub retained_bytes_per_worker: u64,
     /// The wait before a failed job with retries left starts again. Default 1 s.
     pub retry_delay_ms: u64,
+    /// A worker that runs something and whose queries hold more than so many percent of its memory gets no more tasks for now.
+    /// Output it keeps for readers does not count: that can go to disk. Default 60.
+    pub admission_percent: u64,
     /// A launched attempt that no heartbeat has mentioned for so long is launched again. Default 2 s.
     pub launch_repeat_ms: u64,
+    /// How often to look for tasks that take far longer than the others of their stage, while slots are free. Default 500 ms;
+    /// 0 for never.
+    pub straggler_interval_ms: u64,
+    /// A task is one when it runs for longer than this. Default 1 s.
+    pub straggler_after_ms: u64,
+    /// And for longer than so many percent of what half of the others took. Default 200.
+    pub straggler_percent: u64,
     /// Failures of a task's own code that fail the job. Default 3.
     pub task_failures: u32,
     /// Workers that may be lost while they run one task before it counts as poisonous. Default 3.
@@ -69,7 +79,11 @@ impl Default for ClusterConfig {
             result_grace_ms: 10_000,
             retained_bytes_per_worker: 256 << 20,
             retry_delay_ms: 1_000,
+            admission_percent: 60,
             launch_repeat_ms: 2_000,
+            straggler_interval_ms: 500,
+            straggler_after_ms: 1_000,
+            straggler_percent: 200,
             task_failures: 3,
             poison_workers: 3,
             fetch_failures: 30,

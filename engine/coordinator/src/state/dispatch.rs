@@ -77,7 +77,7 @@ impl Cluster {
         }
     }
 
-    fn launch(&mut self, task: TaskId, id: WorkerId) {
+    pub(super) fn launch(&mut self, task: TaskId, id: WorkerId) {
         self.served += 1;
         let (now, served) = (self.now, self.served);
         let Some(epoch) = self.workers.get(id).map(|worker| worker.epoch) else { return };
@@ -92,6 +92,7 @@ impl Cluster {
             let lease = Lease { attempt, state: LeaseState::Wanted, seen: now };
             self.workers.edit(id, |worker| worker.leases.push(lease));
             self.index_job(task.job);
+            self.watch_stragglers();
         }
     }
 }

@@ -1,6 +1,6 @@
-//! How the work of a stage is divided over tasks: one task per partition, fewer where partitions read little, several for one
-//! that reads far more than its share. Decided once, when the stage could start, from the measured sizes of its inputs.
-//! Pure functions of numbers.
+//! How the work of a stage is divided over tasks: one task per partition, fewer where partitions read little or where each task has
+//! much to prepare, several for a partition that reads far more than its share. Decided once, when the stage could start, from the
+//! measured sizes of its inputs. Pure functions of numbers.
 //!
 //! ```text
 //!   partition      0     1     2     3     4      5
@@ -24,8 +24,10 @@ const SKEW_PERCENT: u64 = 150;
 /// What one task of a stage runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Share {
-    /// These partitions, whole.
+    /// These partitions, one after the other.
     Partitions(Range<u32>),
+    /// These partitions as if they were one.
+    Merged(Range<u32>),
     /// One partition, with the rows of some producers of the input that the stage is split over.
     Slice {
         /// The partition.
@@ -77,8 +79,21 @@ impl Share {
     /// The partitions of the stage plan that it runs.
     pub fn partitions(&self) -> Range<u32> {
         match self {
-            Self::Partitions(partitions) => partitions.clone(),
+            Self::Partitions(partitions) | Self::Merged(partitions) => partitions.clone(),
             Self::Slice { partition, .. } => *partition..*partition + 1,
+        }
+    }
+
+    /// The partitions `partitions`: as one, if they may be.
+    fn of(partitions: Range<u32>, mergeable: bool) -> Self {
+        if mergeable && partitions.len() > 1 { Self::Merged(partitions) } else { Self::Partitions(partitions) }
+    }
+
+    /// Under how many numbers it puts out.
+    fn outputs(&self) -> u32 {
+        match self {
+            Self::Partitions(partitions) => partitions.len() as u32,
+            Self::Merged(_) | Self::Slice { .. } => 1,
         }
     }
 }
@@ -89,8 +104,15 @@ impl Division {
         if plan.share_plan { Self::Whole(plan.partitions) } else { Self::Even(plan.partitions) }
     }
 
-    /// The division that fits the sizes, with `slots` to run tasks at once.
-    pub(super) fn fit(sizes: &InputSizes, slots: u32) -> Self {
+    /// At most `tasks` tasks, which run about as many of `partitions` partitions each, as one.
+    pub(super) fn merged(partitions: u32, tasks: u32) -> Self {
+        let tasks = tasks.clamp(1, partitions.max(1));
+        let start = |task: u32| (u64::from(task) * u64::from(partitions) / u64::from(tasks)) as u32;
+        Self::of_shares((0..tasks).map(|task| Share::of(start(task)..start(task + 1), true)).collect())
+    }
+
+    /// The division that fits the sizes, with `slots` to run tasks at once. Whether partitions may be run as one is up to the stage.
+    pub(super) fn fit(sizes: &InputSizes, slots: u32, mergeable: bool) -> Self {
         let total: u64 = sizes.partitions.iter().sum();
         let even = (total / u64::from(slots.max(1))).max(1);
         let mut shares: Vec<Share> = Vec::new();
@@ -98,7 +120,7 @@ impl Division {
         for (partition, &bytes) in (0..).zip(&sizes.partitions) {
             let slices = slices(sizes, partition, even);
             if slices.len() > 1 {
-                shares.extend(open.take().map(|(partitions, _)| Share::Partitions(partitions)));
+                shares.extend(open.take().map(|(partitions, _)| Share::of(partitions, mergeable)));
                 shares.extend(slices.into_iter().map(|producers| Share::Slice { partition, producers }));
                 continue;
             }
@@ -107,12 +129,12 @@ impl Division {
                     Some((partitions.start..partition + 1, sum + bytes))
                 }
                 full => {
-                    shares.extend(full.map(|(partitions, _)| Share::Partitions(partitions)));
+                    shares.extend(full.map(|(partitions, _)| Share::of(partitions, mergeable)));
                     Some((partition..partition + 1, bytes))
                 }
             };
         }
-        shares.extend(open.map(|(partitions, _)| Share::Partitions(partitions)));
+        shares.extend(open.map(|(partitions, _)| Share::of(partitions, mergeable)));
         Self::of_shares(shares)
     }
 
@@ -120,7 +142,7 @@ impl Division {
         let mut outputs = 0;
         let tasks = shares.into_iter().map(|share| {
             let first_output = outputs;
-            outputs += share.partitions().len() as u32;
+            outputs += share.outputs();
             FittedTask { share, first_output }
         });
         Self::Fitted(tasks.collect())
@@ -157,7 +179,18 @@ impl Division {
             Self::Even(_) => index..index + 1,
             Self::Fitted(tasks) => {
                 let FittedTask { share, first_output } = &tasks[index as usize];
-                *first_output..*first_output + share.partitions().len() as u32
+                *first_output..*first_output + share.outputs()
+            }
+        }
+    }
+
+    /// The task that runs `partition`, or some of it, if there is one.
+    pub(super) fn runner_of(&self, partition: u32) -> Option<u32> {
+        match self {
+            Self::Whole(_) | Self::Even(_) => self.writer_of(partition),
+            Self::Fitted(tasks) => {
+                let task = tasks.partition_point(|task| task.share.partitions().start <= partition).checked_sub(1)?;
+                tasks[task].share.partitions().contains(&partition).then_some(task as u32)
             }
         }
     }
@@ -220,7 +253,19 @@ mod tests {
 
     fn fit(partitions: &[u64], rows: Vec<Vec<u64>>, slots: u32) -> Vec<Share> {
         let producers = producers(rows);
-        shares(&Division::fit(&InputSizes { partitions: partitions.to_vec(), producers }, slots))
+        shares(&Division::fit(&InputSizes { partitions: partitions.to_vec(), producers }, slots, false))
+    }
+
+    #[test]
+    fn partitions_are_merged_into_few_tasks() {
+        let merged = |partitions, tasks| shares(&Division::merged(partitions, tasks));
+        assert_eq!(merged(7, 3), [0..2, 2..4, 4..7].map(Share::Merged));
+        assert_eq!(merged(2, 3), [0..1, 1..2].map(Share::Partitions));
+        let division = Division::merged(7, 3);
+        let outputs: Vec<_> = (0..3).map(|task| division.outputs_of(task)).collect();
+        assert_eq!(outputs, [0..1, 1..2, 2..3]);
+        let runners: Vec<_> = (0..8).map(|partition| division.runner_of(partition)).collect();
+        assert_eq!(runners, [0, 0, 1, 1, 2, 2, 2].map(Some).into_iter().chain([None]).collect::<Vec<_>>());
     }
 
     #[test]
@@ -255,14 +300,15 @@ mod tests {
             rows in prop::collection::vec(prop::collection::vec(0u64..400 * MIB, 6), 1..8),
             others in prop::collection::vec(0u64..200 * MIB, 6),
             slots in 1u32..9,
+            mergeable in any::<bool>(),
         ) {
             let column = |partition: usize| rows.iter().map(|row| row[partition]).sum::<u64>();
             let partitions = (0..6).map(|partition| column(partition) + others[partition]).collect();
-            let division = Division::fit(&InputSizes { partitions, producers: producers(rows.clone()) }, slots);
+            let division = Division::fit(&InputSizes { partitions, producers: producers(rows.clone()) }, slots, mergeable);
             let mut seen = vec![0; 6 * rows.len()];
             for share in shares(&division) {
                 let producers = match &share {
-                    Share::Partitions(_) => 0..rows.len() as u32,
+                    Share::Partitions(_) | Share::Merged(_) => 0..rows.len() as u32,
                     Share::Slice { producers, .. } => producers.clone(),
                 };
                 for partition in share.partitions() {

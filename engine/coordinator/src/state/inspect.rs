@@ -11,7 +11,7 @@ use super::job::{Job, Origin, Phase};
 use super::reason::{JobOutcome, PendingReason};
 use super::report::{AttemptId, OperatorMetrics};
 use super::stage::{Demand, Stage};
-use super::task::{self, Task};
+use super::task::{self, Run, Task};
 use super::time::Timestamp;
 use super::views::{
     ClusterView, Counters, InputsError, JobState, JobView, NodeView, ResultPartition, StageInput, StageView, TaskState,
@@ -38,7 +38,10 @@ impl Cluster {
         let tried: BTreeSet<TaskId> = job.past.iter().map(|past| past.attempt.task).collect();
         for id in job.plan.stage_ids().filter(|&id| job.taken_over_by(id).is_none()) {
             let stage = job.stage(id);
-            let views = stage.tasks.iter().zip(0..).map(|(task, index)| self.view_task(job, id, index, task));
+            let views = stage.tasks.iter().zip(0..).flat_map(|(task, index)| {
+                let second = task.state.runs().nth(1).map(|run| self.view_second(job, id, index, run));
+                std::iter::once(self.view_task(job, id, index, task)).chain(second)
+            });
             tasks
                 .extend(views.filter(|view| view.state != TaskState::Cancelled || !tried.contains(&view.attempt.task)));
         }
@@ -177,7 +180,9 @@ impl Cluster {
                 (TaskState::Cancelled, Attempt(task.next_attempt), String::new())
             }
             task::TaskState::Pending => (TaskState::Pending, Attempt(task.next_attempt), String::new()),
-            task::TaskState::Running { worker, attempt, .. } => (TaskState::Running, attempt, name(worker)),
+            task::TaskState::Running(run) | task::TaskState::Raced(run, _) => {
+                (TaskState::Running, run.attempt, name(run.worker))
+            }
             task::TaskState::Held { worker, attempt } | task::TaskState::Spent { worker, attempt } => {
                 (TaskState::Succeeded, attempt, name(worker))
             }
@@ -190,7 +195,8 @@ impl Cluster {
             state,
             worker,
             message: String::new(),
-            started: known(task.started).filter(|_| matches!(state, TaskState::Running | TaskState::Succeeded)),
+            started: known(task.started(attempt))
+                .filter(|_| matches!(state, TaskState::Running | TaskState::Succeeded)),
             ended: match state {
                 TaskState::Succeeded => known(task.ended),
                 TaskState::Cancelled => job.ended,
@@ -199,6 +205,21 @@ impl Cluster {
             rows: if waits { 0 } else { task.rows },
             bytes: if waits { 0 } else { task.bytes },
             pending_reason: waits.then(|| self.why_task_waits(job, job.stage(id), task)),
+        }
+    }
+
+    /// The second attempt of a task that is raced.
+    fn view_second(&self, job: &Job, stage: StageId, index: u32, run: Run) -> TaskView {
+        TaskView {
+            attempt: AttemptId { task: TaskId { job: job.id, stage, index }, attempt: run.attempt },
+            state: TaskState::Running,
+            worker: self.workers.name(run.worker),
+            message: String::new(),
+            started: Some(run.started),
+            ended: None,
+            rows: 0,
+            bytes: 0,
+            pending_reason: None,
         }
     }
 
@@ -271,8 +292,9 @@ impl Cluster {
                 PendingReason::Reattaching
             }
             Phase::Active | Phase::Remaking if self.workers.ready() == 0 => PendingReason::NoWorkers,
-            Phase::Active | Phase::Remaking if self.workers.free_slots() == 0 => PendingReason::NoFreeSlot,
-            Phase::Active | Phase::Remaking => PendingReason::Scheduling,
+            Phase::Active | Phase::Remaking if self.workers.free_slots() > 0 => PendingReason::Scheduling,
+            Phase::Active | Phase::Remaking if self.workers.any_short() => PendingReason::NoMemory,
+            Phase::Active | Phase::Remaking => PendingReason::NoFreeSlot,
         }
     }
 

@@ -320,7 +320,7 @@ impl Job {
         }
         let stage = self.stage_mut(attempt.task.stage);
         stage.failed_attempts += 1;
-        let started = stage.tasks[attempt.task.index as usize].started;
+        let started = stage.tasks[attempt.task.index as usize].started(attempt.attempt);
         let worker = cx.workers.name(worker);
         self.past.push_back(PastAttempt { attempt, state, worker, message, started, ended: cx.now });
     }
@@ -328,7 +328,7 @@ impl Job {
     /// Remembers an attempt that is ended because nothing wants it any more, while that pushes out none that failed.
     pub(super) fn remember_cancelled(&mut self, cx: &Context<'_>, attempt: AttemptId, worker: WorkerId) {
         if self.past.len() < cx.config.kept_attempts {
-            let started = self.stage(attempt.task.stage).tasks[attempt.task.index as usize].started;
+            let started = self.stage(attempt.task.stage).tasks[attempt.task.index as usize].started(attempt.attempt);
             let (state, worker, message) = (TaskState::Cancelled, cx.workers.name(worker), String::new());
             self.past.push_back(PastAttempt { attempt, state, worker, message, started, ended: cx.now });
         }

@@ -30,6 +30,10 @@ impl Job {
             return self.fail(cx, failure);
         }
         if self.plan.has_sinks() && self.publication == Publication::Outstanding {
+            if self.slots > 0 {
+                // Attempts that were overtaken have not ended; they may still write.
+                return;
+            }
             self.advance(PhaseEvent::Commit);
             cx.out.actions.push(Action::Commit { job: self.id, files: self.staged_files() });
         } else {

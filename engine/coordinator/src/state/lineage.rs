@@ -17,7 +17,7 @@ use super::job::{Context, Job};
 use super::report::{AttemptId, TaskOutput};
 use super::restore::RestoredStage;
 use super::stage::{Demand, Keep, Stage};
-use super::task::TaskState;
+use super::task::{Run, TaskState};
 use super::totals::Totals;
 use super::views;
 use super::workers::LeaseState;
@@ -37,7 +37,7 @@ impl Face {
 }
 
 impl Job {
-    /// Leases a pending task of a runnable stage to a worker.
+    /// Leases a task of a runnable stage to a worker, or one more attempt of a task that runs elsewhere.
     pub(super) fn launch(&mut self, cx: &mut Context<'_>, id: StageId, index: u32, worker: WorkerId) -> AttemptId {
         if self.started.is_none() {
             self.started = Some(cx.now);
@@ -58,10 +58,13 @@ impl Job {
 
     /// Makes the result of an attempt the task's result. The worker holds its output.
     pub(super) fn accept(&mut self, cx: &mut Context<'_>, attempt: AttemptId, worker: WorkerId, output: TaskOutput) {
-        let AttemptId { task: TaskId { stage: id, index, .. }, attempt } = attempt;
-        let job = self.id;
+        let AttemptId { task, attempt } = attempt;
+        let TaskId { job, stage: id, index } = task;
         self.started.get_or_insert(cx.now);
         self.holders.insert(worker);
+        for overtaken in self.stage(id).tasks[index as usize].state.runs().filter(|run| run.attempt != attempt) {
+            self.cancel(cx, task, overtaken);
+        }
         cx.counters.attempts_succeeded += 1;
         cx.counters.shuffle_local_bytes += output.metrics.shuffle_local_bytes;
         cx.counters.shuffle_remote_bytes += output.metrics.shuffle_remote_bytes;
@@ -92,7 +95,7 @@ impl Job {
                 if kept && !there && stage.demand == Demand::Wanted {
                     continue;
                 }
-                stage.restore(index, worker, task, files);
+                stage.restore(index, worker, task, finished.started, files);
                 if there {
                     cx.workers.hold(worker, job, id);
                 } else {
@@ -112,9 +115,10 @@ impl Job {
         stage.sizes.set(attempt.task.index, tasks, &output.partition_sizes);
     }
 
-    /// Makes a task pending again whose leased attempt ended without a result, or is not wanted any more.
-    pub(super) fn requeue(&mut self, cx: &mut Context<'_>, id: StageId, index: u32) {
-        self.change(cx, id, |stage, _| stage.requeue(index));
+    /// A leased attempt ended without a result.
+    pub(super) fn leave(&mut self, cx: &mut Context<'_>, attempt: AttemptId) {
+        let AttemptId { task: TaskId { stage, index, .. }, attempt } = attempt;
+        self.change(cx, stage, |stage, _| stage.leave(index, attempt));
     }
 
     /// Output is gone, if it was held by this worker. When it is wanted, its task is pending again. What read
@@ -280,18 +284,18 @@ impl Job {
 
     /// Ends all running attempts of a stage; its tasks are pending again.
     pub(super) fn cancel_running(&mut self, cx: &mut Context<'_>, id: StageId) {
-        for index in self.stage(id).indices(|state| matches!(state, TaskState::Running { .. })) {
-            self.cancel(cx, id, index);
-            self.requeue(cx, id, index);
+        for index in self.stage(id).indices(TaskState::is_running) {
+            for run in self.stage(id).tasks[index as usize].state.runs() {
+                self.cancel(cx, TaskId { job: self.id, stage: id, index }, run);
+            }
+            self.change(cx, id, |stage, _| stage.requeue(index));
         }
     }
 
-    fn cancel(&mut self, cx: &mut Context<'_>, id: StageId, index: u32) {
-        if let TaskState::Running { worker, attempt, .. } = self.stage(id).tasks[index as usize].state {
-            let attempt = AttemptId { task: TaskId { job: self.id, stage: id, index }, attempt };
-            cx.cancel(worker, attempt);
-            self.remember_cancelled(cx, attempt, worker);
-        }
+    fn cancel(&mut self, cx: &mut Context<'_>, task: TaskId, run: Run) {
+        let attempt = AttemptId { task, attempt: run.attempt };
+        cx.cancel(run.worker, attempt);
+        self.remember_cancelled(cx, attempt, run.worker);
     }
 
     /// Starts again all that may have read output of `id` that will not come out the same, and what has read
@@ -323,7 +327,7 @@ impl Job {
                 match stage.tasks[index as usize].state {
                     TaskState::Held { .. } => stage.lose(index),
                     TaskState::Spent { .. } => stage.reopen(index),
-                    TaskState::Pending | TaskState::Running { .. } => {}
+                    TaskState::Pending | TaskState::Running(_) | TaskState::Raced(..) => {}
                 }
                 let task = &mut stage.tasks[index as usize];
                 task.oldest_valid = task.next_attempt;
@@ -349,16 +353,18 @@ impl Job {
             stage.tasks.iter().filter_map(|task| task.state.accepted()).map(|at| at.0).collect();
         workers.sort_unstable();
         workers.dedup();
+        let started = stage.started.unwrap_or(cx.now);
         let tasks = stage.tasks.iter().enumerate().map(|(index, task)| {
             let (worker, attempt) = task.state.accepted().unwrap_or((WorkerId(0), Attempt(0)));
             let worker = workers.binary_search(&worker).unwrap_or_default() as u32;
             let files = stage.files.get(&(index as u32)).map_or(0, |files| files.len() as u32);
-            FinishedTask { worker, attempt, rows: task.rows, bytes: task.bytes, files }
+            let (after_ms, took_ms) = (task.started.ms_since(started), task.ended.ms_since(task.started));
+            FinishedTask { worker, attempt, after_ms, took_ms, rows: task.rows, bytes: task.bytes, files }
         });
         let fact = Fact::StageFinished {
             job: self.id,
             stage: id,
-            started: stage.started.unwrap_or(cx.now),
+            started,
             at: cx.now,
             tasks: tasks.collect(),
             counts: stage.totals.counts().collect(),

@@ -33,6 +33,7 @@ impl Cluster {
                 joined: now,
                 heard: now,
                 usage: WorkerUsage::default(),
+                full: false,
                 leases: Vec::new(),
                 held: BTreeMap::new(),
             });
@@ -152,7 +153,7 @@ impl Cluster {
         self.with_job(job_id, |job, cx| {
             job.holders.insert(id);
             let state = job.stage(stage).tasks[index as usize].state;
-            if state.runs(id, attempt.attempt) || job.may_take_over(attempt) {
+            if state.run(id, attempt.attempt).is_some() || job.may_take_over(attempt) {
                 job.accept(cx, attempt, id, output);
             } else if state == (TaskState::Held { worker: id, attempt: attempt.attempt }) {
                 job.confirm(attempt, &output);
@@ -204,8 +205,8 @@ impl Cluster {
         let now = self.now;
         let mut unknown = Vec::new();
         let mut wanted = Vec::with_capacity(progress.len());
+        self.workers.note_usage(id, usage, self.config.admission_percent);
         if let Some(worker) = self.workers.get_mut(id) {
-            worker.usage = usage;
             for entry in progress {
                 match worker.leases.iter_mut().find(|lease| lease.attempt == entry.attempt) {
                     Some(lease) if lease.state == LeaseState::Wanted => {
@@ -232,7 +233,9 @@ impl Cluster {
         let AttemptId { task: TaskId { job, stage, index }, attempt } = entry.attempt;
         let Some(job) = self.jobs.get_mut(&job) else { return };
         let stage = job.stage_mut(stage);
-        if stage.tasks[index as usize].state.runs(id, attempt) {
+        // Of two attempts, the first is shown.
+        let first = stage.tasks[index as usize].state.runs().next();
+        if first.is_some_and(|run| run.worker == id && run.attempt == attempt) {
             stage.progress(index, entry.rows, entry.bytes);
         }
     }
@@ -261,9 +264,8 @@ impl Cluster {
             lease.seen = now;
         }
         let epoch = worker.epoch;
-        let TaskId { job, stage, index } = attempt.task;
-        let Some(job) = self.jobs.get(&job) else { return };
-        if matches!(job.stage(stage).tasks[index as usize].state, TaskState::Running { .. }) {
+        let Some(job) = self.jobs.get(&attempt.task.job) else { return };
+        if job.run(id, attempt).is_some() {
             self.out.actions.push(job.launch_action(id, epoch, attempt));
         }
     }

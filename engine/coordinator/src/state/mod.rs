@@ -32,6 +32,7 @@ mod restore;
 mod sizes;
 mod sizing;
 mod stage;
+mod stragglers;
 mod task;
 mod time;
 mod timers;

@@ -20,6 +20,8 @@ pub struct JobPlan {
     pub timeout_ms: Option<u64>,
     /// How often the whole job may be started again after a failure that might pass.
     pub retries: u32,
+    /// Tasks that take far longer than the others of their stage get a second attempt.
+    pub race_stragglers: bool,
     /// What must hold over the rows of whole steps before the job may commit.
     pub count_checks: Vec<CountCheck>,
 }
@@ -110,6 +112,7 @@ impl JobPlan {
             journaled: false,
             timeout_ms: None,
             retries: 0,
+            race_stragglers: true,
             count_checks: Vec::new(),
         }
     }

@@ -12,6 +12,8 @@ pub enum PendingReason {
     InputsIncomplete(StageId),
     /// Every slot of every usable worker is taken.
     NoFreeSlot,
+    /// The workers with free slots have little memory left.
+    NoMemory,
     /// No worker takes tasks.
     NoWorkers,
     /// The free slots are on workers where this task failed before.
@@ -34,6 +36,7 @@ impl PendingReason {
         let word = match self {
             Self::InputsIncomplete(stage) => return format!("inputs-incomplete: stage {stage}"),
             Self::NoFreeSlot => "no-free-slot",
+            Self::NoMemory => "no-memory",
             Self::NoWorkers => "no-workers",
             Self::AvoidsFreeWorkers => "avoids-free-workers",
             Self::Reattaching => "reattaching",
@@ -52,6 +55,7 @@ impl fmt::Display for PendingReason {
         match self {
             Self::InputsIncomplete(stage) => write!(f, "waits for stage {stage} to finish"),
             Self::NoFreeSlot => f.write_str("waits for a slot: all are taken"),
+            Self::NoMemory => f.write_str("waits for memory: running tasks hold most of it"),
             Self::NoWorkers => f.write_str("waits for a worker: none takes tasks"),
             Self::AvoidsFreeWorkers => f.write_str("waits for another worker: it failed on those with free slots"),
             Self::Reattaching => f.write_str("waits for workers to come back to the restarted coordinator"),

@@ -1,5 +1,5 @@
 //! What the end of a task attempt means. Part of the [`Cluster`].
-//! Invariant: only a report of the leased attempt changes a task, except that a finished attempt may fill a task that is pending.
+//! Invariant: only a report of a leased attempt changes a task, except that a finished attempt may fill a task that is pending.
 //!
 //!   finished        accepted
 //!   failed: retry, resources    one of the task's failures; the third fails the job; other workers first
@@ -17,7 +17,7 @@ use super::cluster::Cluster;
 use super::job::{Context, Job};
 use super::reason::{FailureReason, JobFailure};
 use super::report::{AttemptId, FailureKind, TaskFailure, TaskOutcome, TaskOutput};
-use super::task::TaskState;
+use super::task::{Run, TaskState};
 use super::views;
 use super::workers::{Contact, LeaseState};
 
@@ -67,7 +67,7 @@ impl Cluster {
             let stage = attempt.task.stage;
             let state = job.stage(stage).tasks[attempt.task.index as usize].state;
             job.holders.insert(worker);
-            if state.runs(worker, attempt.attempt) || job.may_take_over(attempt) {
+            if state.run(worker, attempt.attempt).is_some() || job.may_take_over(attempt) {
                 job.accept(cx, attempt, worker, output);
             } else if state.accepted() != Some((worker, attempt.attempt)) {
                 job.stage_mut(stage).strays.insert(worker);
@@ -82,7 +82,7 @@ impl Cluster {
             if !job.has(attempt.task) {
                 return None;
             }
-            if !job.runs(worker, attempt) {
+            if job.run(worker, attempt).is_none() {
                 if failure.kind != FailureKind::Cancelled {
                     job.remember_failure(cx, attempt, failure.message);
                 }
@@ -109,7 +109,7 @@ impl Cluster {
     pub(super) fn attempt_lost(&mut self, worker: WorkerId, attempt: AttemptId, why: &str) {
         self.counters.attempts_lost += 1;
         self.with_job(attempt.task.job, |job, cx| {
-            if job.runs(worker, attempt) {
+            if job.run(worker, attempt).is_some() {
                 job.worker_lost(cx, worker, attempt, why);
             }
         });
@@ -118,21 +118,22 @@ impl Cluster {
     /// A leased attempt is not on its worker and has left no trace: it never got there, or its report is on the way.
     pub(super) fn requeue_if_running(&mut self, worker: WorkerId, attempt: AttemptId) {
         self.with_job(attempt.task.job, |job, cx| {
-            if job.runs(worker, attempt) {
-                job.requeue(cx, attempt.task.stage, attempt.task.index);
+            if job.run(worker, attempt).is_some() {
+                job.leave(cx, attempt);
             }
         });
     }
 }
 
 impl Job {
-    /// Whether this very attempt is the task's leased one.
-    fn runs(&self, worker: WorkerId, attempt: AttemptId) -> bool {
-        self.has(attempt.task)
-            && self.stage(attempt.task.stage).tasks[attempt.task.index as usize].state.runs(worker, attempt.attempt)
+    /// This very attempt, if it is leased to this worker.
+    pub(super) fn run(&self, worker: WorkerId, attempt: AttemptId) -> Option<Run> {
+        let AttemptId { task, attempt } = attempt;
+        let state = || self.stage(task.stage).tasks[task.index as usize].state;
+        self.has(task).then(state)?.run(worker, attempt)
     }
 
-    /// The leased attempt failed. Answers with the worker whose output it could not read.
+    /// A leased attempt failed. Answers with the worker whose output it could not read.
     fn attempt_failed(
         &mut self,
         cx: &mut Context<'_>,
@@ -140,17 +141,15 @@ impl Job {
         attempt: AttemptId,
         failure: TaskFailure,
     ) -> Option<WorkerId> {
-        let TaskId { stage, index, .. } = attempt.task;
+        let TaskId { stage, .. } = attempt.task;
         let state = match failure.kind {
             FailureKind::Cancelled => views::TaskState::Cancelled,
             _ => views::TaskState::Failed,
         };
         self.remember(cx, attempt, state, worker, failure.message.clone());
-        let TaskState::Running { inputs_version, .. } = self.stage(stage).tasks[index as usize].state else {
-            return None;
-        };
-        let current = inputs_version == self.stage(stage).inputs_version;
-        self.requeue(cx, stage, index);
+        let run = self.run(worker, attempt)?;
+        let current = run.inputs_version == self.stage(stage).inputs_version;
+        self.leave(cx, attempt);
         match failure.kind {
             FailureKind::Cancelled => None,
             FailureKind::Fatal => {
@@ -217,11 +216,11 @@ impl Job {
         Some(from)
     }
 
-    /// The leased attempt went down with its worker.
+    /// A leased attempt went down with its worker.
     fn worker_lost(&mut self, cx: &mut Context<'_>, worker: WorkerId, attempt: AttemptId, why: &str) {
         let TaskId { stage, index, .. } = attempt.task;
         self.remember(cx, attempt, views::TaskState::Lost, worker, why.to_owned());
-        self.requeue(cx, stage, index);
+        self.leave(cx, attempt);
         let trouble = self.stage_mut(stage).tasks[index as usize].trouble();
         trouble.workers_lost += 1;
         let lost = trouble.workers_lost;

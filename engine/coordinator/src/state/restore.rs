@@ -138,6 +138,7 @@ impl Cluster {
             joined: self.now,
             heard: self.now,
             usage: WorkerUsage::default(),
+            full: false,
             leases: Vec::new(),
             held: BTreeMap::new(),
         });

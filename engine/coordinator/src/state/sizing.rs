@@ -21,6 +21,9 @@ const LOCAL_WORKERS: usize = 8;
 const LOCAL_PERCENT: u64 = 40;
 /// Cells of the size tables that are looked at to place one stage.
 const LOCAL_CELLS: usize = 1 << 18;
+/// Tasks of a stage that has taken over others: each holds the build sides of its joins, so there are not many, but enough for all
+/// slots to be busy to the end.
+pub(super) const FUSED_TASKS_PER_SLOT: u32 = 2;
 /// Cells of the size tables that are looked at to divide one stage.
 const DIVISION_CELLS: usize = 1 << 20;
 
@@ -30,10 +33,14 @@ impl Job {
         let open = |id: &StageId| self.stage(*id).divided == Divided::Open;
         let stages: Vec<_> = self.runnable.iter().copied().filter(open).collect();
         for id in stages {
-            let division = match (self.input_sizes(id), self.plan.stage(id)) {
-                (Some(sizes), _) => Division::fit(&sizes, slots(cx.workers)),
-                (None, Some(plan)) => Division::planned(plan),
-                (None, None) => continue,
+            let Some(plan) = self.plan.stage(id) else { continue };
+            let (mergeable, slots) = (plan.divisible.mergeable, slots(cx.workers));
+            let division = match self.input_sizes(id) {
+                Some(sizes) => Division::fit(&sizes, slots, mergeable),
+                None if mergeable && self.stage(id).fused.depth() > 0 => {
+                    Division::merged(plan.partitions, slots.saturating_mul(FUSED_TASKS_PER_SLOT))
+                }
+                None => Division::planned(plan),
             };
             let first_attempt = self.stage(id).first_attempt();
             self.record(cx, Fact::StageDivided { job: self.id, stage: id, division: division.clone(), first_attempt });
@@ -43,7 +50,7 @@ impl Job {
 
     /// What each partition of a stage reads. None when that is not known, or too much to look at.
     fn input_sizes(&self, id: StageId) -> Option<InputSizes> {
-        let plan = self.plan.stage(id)?;
+        let plan = self.plan.stage(id).filter(|plan| !plan.divisible.sized_by.is_empty())?;
         let columns = plan.partitions as usize;
         let mut sizes = InputSizes { partitions: vec![0; columns], producers: Vec::new() };
         let mut cells = 0;
@@ -77,6 +84,7 @@ impl Job {
             partitions: share.partitions().collect(),
             first_output: stage.division.outputs_of(attempt.task.index).start,
             slice,
+            merged: matches!(share, Share::Merged(_)),
         };
         Action::Launch { worker, epoch, attempt, work, inputs_version: stage.inputs_version }
     }
@@ -115,7 +123,7 @@ impl Job {
                 let sums = bytes.entry(worker).or_insert_with(|| vec![0; tasks]);
                 let row: Vec<u64> = input.sizes.row(index).collect();
                 if paired.contains(&id) {
-                    for reader in input.division.outputs_of(index).filter_map(|number| stage.division.writer_of(number))
+                    for reader in input.division.outputs_of(index).filter_map(|number| stage.division.runner_of(number))
                     {
                         sums[reader as usize] += row.iter().sum::<u64>();
                     }

@@ -13,7 +13,7 @@ use super::plan::StagePlan;
 use super::queue::TaskQueue;
 use super::report::{StagedFile, TaskOutput};
 use super::sizes::SizeTable;
-use super::task::{Task, TaskEvent, TaskState};
+use super::task::{Run, Task, TaskEvent, TaskState};
 use super::time::Timestamp;
 use super::totals::{Contribution, Totals};
 
@@ -109,7 +109,7 @@ impl Stage {
     pub(super) fn new(plan: &StagePlan, readers: Vec<StageId>, numbering: Numbering) -> Self {
         let division = Division::planned(plan);
         let tasks = division.tasks();
-        let divided = Divided::of(plan);
+        let divided = Divided::of(plan, 0);
         let fused = if plan.fusion.is_some() { Fused::Open } else { Fused::Settled(0) };
         // What earlier reigns started of it is known again when what they had decided is.
         let open = divided == Divided::Open || fused == Fused::Open;
@@ -202,7 +202,7 @@ impl Stage {
     /// earlier ones started counts from attempt `oldest_valid` on.
     pub(super) fn fuse(&mut self, plan: &StagePlan, depth: u32, oldest_valid: u32) {
         self.divide(Division::planned(plan), oldest_valid);
-        self.divided = Divided::of(plan);
+        self.divided = Divided::of(plan, depth);
         self.fused = Fused::Settled(depth);
         self.inputs.clone_from(&plan.inputs);
         self.arranged = None;
@@ -217,7 +217,7 @@ impl Stage {
         self.divided = Divided::Decided;
     }
 
-    /// Leases a pending task that was taken from the queue.
+    /// Leases a pending task that was taken from the queue, or one more attempt of a task that runs elsewhere.
     pub(super) fn launch(&mut self, index: u32, worker: WorkerId, now: Timestamp) -> Attempt {
         let task = &mut self.tasks[index as usize];
         let attempt = Attempt(task.next_attempt);
@@ -236,9 +236,11 @@ impl Stage {
 
     fn lease(&mut self, index: u32, worker: WorkerId, attempt: Attempt, inputs_version: u32, now: Timestamp) {
         let task = &mut self.tasks[index as usize];
-        task.apply(TaskEvent::Launch { worker, attempt, inputs_version });
-        (task.started, task.rows, task.bytes) = (now, 0, 0);
-        self.running += 1;
+        if !task.state.is_running() {
+            (task.rows, task.bytes) = (0, 0);
+            self.running += 1;
+        }
+        task.apply(TaskEvent::Launch(Run { worker, attempt, inputs_version, started: now }));
         self.started.get_or_insert(now);
         self.ended = None;
     }
@@ -260,12 +262,10 @@ impl Stage {
         output: TaskOutput,
         now: Timestamp,
     ) {
-        self.leave_running(index);
+        self.stop_running(index);
         let tasks = self.tasks.len();
         let task = &mut self.tasks[index as usize];
-        if task.state == TaskState::Pending {
-            task.started = now;
-        }
+        task.started = task.state.run(worker, attempt).map_or(now, |run| run.started);
         task.apply(TaskEvent::Accept { worker, attempt });
         task.forgive();
         task.next_attempt = task.next_attempt.max(attempt.0.saturating_add(1));
@@ -284,11 +284,20 @@ impl Stage {
         }
     }
 
-    /// Puts back a task that had finished before the coordinator restarted.
-    pub(super) fn restore(&mut self, index: u32, worker: WorkerId, finished: &FinishedTask, files: Vec<StagedFile>) {
+    /// Puts back a task that had finished before the coordinator restarted, of a stage that had started then.
+    pub(super) fn restore(
+        &mut self,
+        index: u32,
+        worker: WorkerId,
+        finished: &FinishedTask,
+        stage_started: Timestamp,
+        files: Vec<StagedFile>,
+    ) {
         let task = &mut self.tasks[index as usize];
         task.apply(TaskEvent::Accept { worker, attempt: finished.attempt });
         task.next_attempt = task.next_attempt.max(finished.attempt.0.saturating_add(1));
+        task.started = stage_started.after_ms(finished.after_ms);
+        task.ended = task.started.after_ms(finished.took_ms);
         (task.rows, task.bytes) = (finished.rows, finished.bytes);
         task.contribution = Contribution::Restored;
         if !files.is_empty() {
@@ -297,11 +306,22 @@ impl Stage {
         self.held += 1;
     }
 
-    /// Makes a leased task pending again.
+    /// Gives up all leased attempts of a task, which is pending again.
     pub(super) fn requeue(&mut self, index: u32) {
-        self.leave_running(index);
+        self.stop_running(index);
         self.tasks[index as usize].apply(TaskEvent::Requeue);
         self.queue.push(index);
+    }
+
+    /// A leased attempt ended without a result. Its task is pending again, unless another attempt of it runs.
+    pub(super) fn leave(&mut self, index: u32, attempt: Attempt) {
+        if self.tasks[index as usize].state.runs().count() == 1 {
+            self.stop_running(index);
+        }
+        self.tasks[index as usize].apply(TaskEvent::Leave(attempt));
+        if self.tasks[index as usize].state == TaskState::Pending {
+            self.queue.push(index);
+        }
     }
 
     /// Makes a task pending again whose output is gone or does not count.
@@ -349,9 +369,9 @@ impl Stage {
         self.strays = BTreeSet::new();
     }
 
-    fn leave_running(&mut self, index: u32) {
-        let task = &mut self.tasks[index as usize];
-        if matches!(task.state, TaskState::Running { .. }) {
+    fn stop_running(&mut self, index: u32) {
+        let task = &self.tasks[index as usize];
+        if task.state.is_running() {
             self.running -= 1;
             self.live.0 = self.live.0.saturating_sub(task.rows);
             self.live.1 = self.live.1.saturating_sub(task.bytes);
@@ -370,8 +390,10 @@ impl Fused {
 }
 
 impl Divided {
-    fn of(plan: &StagePlan) -> Self {
-        if plan.divisible.sized_by.is_empty() { Self::Decided } else { Self::Open }
+    /// Of a stage of this shape that takes over `depth` others.
+    fn of(plan: &StagePlan, depth: u32) -> Self {
+        let merges = depth > 0 && plan.divisible.mergeable;
+        if plan.divisible.sized_by.is_empty() && !merges { Self::Decided } else { Self::Open }
     }
 }
 

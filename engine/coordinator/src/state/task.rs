@@ -1,13 +1,17 @@
 //! One task of a stage: where it stands, and what its attempts have cost so far.
 //! Owned by its [`Stage`](super::stage::Stage).
-//! Invariant: at most one attempt is leased and at most one is accepted; an attempt number is never used twice.
+//! Invariant: at most two attempts are leased, to different workers, and at most one is accepted; an attempt number is never
+//! used twice.
 //!
 //!   Pending ──Launch──▶ Running ──Accept──▶ Held ──Release──▶ Spent
-//!     ▲ │ ▲                │                 │ ▲                │
-//!     │ │ └────Requeue─────┘                 │ │                │
-//!     │ └───────────────Accept (held output reported)           │
-//!     └──────────────────Lose────────────────┘                  │
-//!     └──────────────────Reopen─────────────────────────────────┘
+//!     ▲ │ ▲             │  ▲ │                │ ▲  ▲              │
+//!     │ │ │        Launch  │ └─Leave, Requeue │ │  │              │
+//!     │ │ │             ▼  Leave    │         │ │  │              │
+//!     │ │ ├──Requeue── Raced ───────┼──Accept─┼─┼──┘              │
+//!     │ │ └─────────────────────────┘         │ │                 │
+//!     │ └──────────────Accept (held output reported)              │
+//!     ├──────────────────Lose─────────────────┘                   │
+//!     └──────────────────Reopen───────────────────────────────────┘
 
 use std::fmt;
 
@@ -16,13 +20,25 @@ use tandem_proto::{Attempt, WorkerId};
 use super::time::Timestamp;
 use super::totals::Contribution;
 
+/// An attempt that is leased to a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) worker: WorkerId,
+    pub(super) attempt: Attempt,
+    /// The input locations it was told.
+    pub(super) inputs_version: u32,
+    pub(super) started: Timestamp,
+}
+
 /// Where a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TaskState {
     /// Waits for its inputs, a slot, or for someone who needs it.
     Pending,
-    /// One attempt is leased to a worker.
-    Running { worker: WorkerId, attempt: Attempt, inputs_version: u32 },
+    /// One attempt is leased.
+    Running(Run),
+    /// The first attempt takes long, so there is a second one: whichever finishes first counts.
+    Raced(Run, Run),
     /// Finished, and its output can be read.
     Held { worker: WorkerId, attempt: Attempt },
     /// Finished, and nobody needs its output any more.
@@ -32,11 +48,13 @@ pub(super) enum TaskState {
 /// What can happen to a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TaskEvent {
-    /// An attempt is leased.
-    Launch { worker: WorkerId, attempt: Attempt, inputs_version: u32 },
+    /// An attempt is leased: the first, or one more.
+    Launch(Run),
     /// An attempt finished and counts.
     Accept { worker: WorkerId, attempt: Attempt },
-    /// The leased attempt ended without a result, or is not wanted any more.
+    /// This leased attempt ended without a result.
+    Leave(Attempt),
+    /// What is leased is not wanted any more.
     Requeue,
     /// The output is gone, or does not count any more.
     Lose,
@@ -58,13 +76,21 @@ impl TaskState {
     /// The state after `event`.
     pub(super) fn apply(&mut self, event: TaskEvent) -> Result<(), IllegalTransition> {
         *self = match (*self, event) {
-            (Self::Pending, TaskEvent::Launch { worker, attempt, inputs_version }) => {
-                Self::Running { worker, attempt, inputs_version }
+            (Self::Pending, TaskEvent::Launch(run)) => Self::Running(run),
+            (Self::Running(first), TaskEvent::Launch(second)) if first.worker != second.worker => {
+                Self::Raced(first, second)
             }
-            (Self::Pending | Self::Running { .. }, TaskEvent::Accept { worker, attempt }) => {
+            (Self::Pending | Self::Running(_) | Self::Raced(..), TaskEvent::Accept { worker, attempt }) => {
                 Self::Held { worker, attempt }
             }
-            (Self::Running { .. }, TaskEvent::Requeue) => Self::Pending,
+            (Self::Running(run), TaskEvent::Leave(attempt)) if run.attempt == attempt => Self::Pending,
+            (Self::Raced(first, second), TaskEvent::Leave(attempt)) if first.attempt == attempt => {
+                Self::Running(second)
+            }
+            (Self::Raced(first, second), TaskEvent::Leave(attempt)) if second.attempt == attempt => {
+                Self::Running(first)
+            }
+            (Self::Running(_) | Self::Raced(..), TaskEvent::Requeue) => Self::Pending,
             (Self::Held { .. }, TaskEvent::Lose) => Self::Pending,
             (Self::Held { worker, attempt }, TaskEvent::Release) => Self::Spent { worker, attempt },
             (Self::Spent { .. }, TaskEvent::Reopen) => Self::Pending,
@@ -73,16 +99,31 @@ impl TaskState {
         Ok(())
     }
 
-    /// Whether this very attempt is leased to this worker.
-    pub(super) fn runs(&self, at: WorkerId, number: Attempt) -> bool {
-        matches!(self, Self::Running { worker, attempt, .. } if *worker == at && *attempt == number)
+    /// What is leased, in the order it was started.
+    pub(super) fn runs(&self) -> impl Iterator<Item = Run> + use<> {
+        let (first, second) = match *self {
+            Self::Running(run) => (Some(run), None),
+            Self::Raced(first, second) => (Some(first), Some(second)),
+            Self::Pending | Self::Held { .. } | Self::Spent { .. } => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+
+    /// This very attempt, if it is leased to this worker.
+    pub(super) fn run(&self, worker: WorkerId, attempt: Attempt) -> Option<Run> {
+        self.runs().find(|run| run.worker == worker && run.attempt == attempt)
+    }
+
+    /// Whether an attempt is leased.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self, Self::Running(_) | Self::Raced(..))
     }
 
     /// The worker and attempt whose result is accepted.
     pub(super) fn accepted(&self) -> Option<(WorkerId, Attempt)> {
         match *self {
             Self::Held { worker, attempt } | Self::Spent { worker, attempt } => Some((worker, attempt)),
-            Self::Pending | Self::Running { .. } => None,
+            Self::Pending | Self::Running(_) | Self::Raced(..) => None,
         }
     }
 }
@@ -95,9 +136,10 @@ pub(super) struct Task {
     pub(super) next_attempt: u32,
     /// Attempts below this number are not accepted any more, whoever holds them.
     pub(super) oldest_valid: u32,
+    /// When the accepted attempt started and ended.
     pub(super) started: Timestamp,
     pub(super) ended: Timestamp,
-    /// Rows and bytes of the accepted attempt, or of the running one as of the last heartbeat.
+    /// Rows and bytes of the accepted attempt, or of the first that runs as of the last heartbeat.
     pub(super) rows: u64,
     pub(super) bytes: u64,
     /// What its accepted attempt adds to the stage's totals.
@@ -144,6 +186,11 @@ impl Task {
         }
     }
 
+    /// When an attempt of it that runs or is accepted was started.
+    pub(super) fn started(&self, attempt: Attempt) -> Timestamp {
+        self.state.runs().find(|run| run.attempt == attempt).map_or(self.started, |run| run.started)
+    }
+
     /// What it has cost so far.
     pub(super) fn trouble(&mut self) -> &mut Trouble {
         self.trouble.get_or_insert_default()
@@ -169,7 +216,14 @@ impl fmt::Display for TaskState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pending => f.write_str("pending"),
-            Self::Running { worker, attempt, .. } => write!(f, "attempt {attempt} running on {worker}"),
+            Self::Running(run) => write!(f, "attempt {} running on {}", run.attempt, run.worker),
+            Self::Raced(first, second) => {
+                write!(
+                    f,
+                    "attempts {} and {} running on {} and {}",
+                    first.attempt, second.attempt, first.worker, second.worker
+                )
+            }
             Self::Held { worker, attempt } => write!(f, "attempt {attempt} held by {worker}"),
             Self::Spent { attempt, .. } => write!(f, "attempt {attempt} finished"),
         }
@@ -185,18 +239,42 @@ mod tests {
 
     #[test]
     fn transitions() {
-        let launch = TaskEvent::Launch { worker: W, attempt: A, inputs_version: 2 };
+        let run = |worker, attempt| Run { worker, attempt, inputs_version: 2, started: Timestamp(7) };
+        let (first, second, elsewhere) = (run(W, A), run(WorkerId(2), Attempt(5)), run(W, Attempt(6)));
         let accept = TaskEvent::Accept { worker: W, attempt: A };
+        let events = [
+            TaskEvent::Launch(first),
+            TaskEvent::Launch(second),
+            TaskEvent::Launch(elsewhere),
+            accept,
+            TaskEvent::Leave(A),
+            TaskEvent::Leave(Attempt(5)),
+            TaskEvent::Requeue,
+            TaskEvent::Lose,
+            TaskEvent::Release,
+            TaskEvent::Reopen,
+        ];
         let pending = TaskState::Pending;
-        let running = TaskState::Running { worker: W, attempt: A, inputs_version: 2 };
+        let running = TaskState::Running;
+        let raced = TaskState::Raced(first, second);
         let held = TaskState::Held { worker: W, attempt: A };
         let spent = TaskState::Spent { worker: W, attempt: A };
-        let events = [launch, accept, TaskEvent::Requeue, TaskEvent::Lose, TaskEvent::Release, TaskEvent::Reopen];
+        let none = [None; 10];
         let table = [
-            (pending, [Some(running), Some(held), None, None, None, None]),
-            (running, [None, Some(held), Some(pending), None, None, None]),
-            (held, [None, None, None, Some(pending), Some(spent), None]),
-            (spent, [None, None, None, None, None, Some(pending)]),
+            (pending, {
+                let launched = [first, second, elsewhere].map(|run| Some(running(run)));
+                [launched[0], launched[1], launched[2], Some(held), None, None, None, None, None, None]
+            }),
+            (
+                running(first),
+                [None, Some(raced), None, Some(held), Some(pending), None, Some(pending), None, None, None],
+            ),
+            (raced, {
+                let (left, kept) = (Some(running(second)), Some(running(first)));
+                [None, None, None, Some(held), left, kept, Some(pending), None, None, None]
+            }),
+            (held, [None, None, None, None, None, None, None, Some(pending), Some(spent), None]),
+            (spent, [&none[..9], &[Some(pending)]].concat().try_into().unwrap()),
         ];
         for (before, after) in table {
             for (event, expected) in events.into_iter().zip(after) {

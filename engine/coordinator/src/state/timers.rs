@@ -12,6 +12,8 @@ use super::time::Timestamp;
 pub(super) enum Timer {
     /// More tasks can be placed than one event may start.
     Dispatch,
+    /// Tasks that run may have become stragglers.
+    Stragglers,
     /// A worker's lease, its grace to come back, the patience with its draining, or the time it is shown as lost.
     Worker(WorkerId),
     /// A job's timeout, its followers' lease, its delay, or its wait for workers.

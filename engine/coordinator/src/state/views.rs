@@ -230,6 +230,8 @@ pub struct Counters {
     pub jobs_stopped: u64,
     /// Attempts launched.
     pub attempts_launched: u64,
+    /// Of these, second attempts of tasks that took long.
+    pub attempts_raced: u64,
     /// Attempts accepted.
     pub attempts_succeeded: u64,
     /// Attempts that failed by themselves.

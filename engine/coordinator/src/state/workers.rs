@@ -1,7 +1,7 @@
 //! The workers: which are in touch, what is leased to each, whose output each holds, and who has free slots.
 //! Owned by the [`Cluster`](super::Cluster).
-//! Invariant: a worker offers its slots minus its leases, and only while it is ready and attached. A cancelled attempt keeps
-//! its slot until the worker says that it ended.
+//! Invariant: a worker offers its slots minus its leases, and only while it is ready, attached and not short of memory. A
+//! cancelled attempt keeps its slot until the worker says that it ended.
 //!
 //!   duty:     Ready ──Drain──▶ Draining ──Release──▶ Leaving ──▶ gone
 //!   contact:  Expected ──▶ Attached ⇄ Silent ──▶ gone        (a worker that is gone registers as if it were new)
@@ -134,6 +134,8 @@ pub(super) struct Worker {
     /// When it was last heard.
     pub(super) heard: Timestamp,
     pub(super) usage: WorkerUsage,
+    /// Its queries hold so much of its memory that it takes no more, as long as something runs.
+    pub(super) full: bool,
     pub(super) leases: Vec<Lease>,
     /// How many tasks of each stage have their output here.
     pub(super) held: BTreeMap<(JobId, StageId), u32>,
@@ -143,9 +145,16 @@ impl Worker {
     /// Slots it offers.
     pub(super) fn free(&self) -> u32 {
         match (self.duty, self.contact) {
-            (Duty::Ready, Contact::Attached) => self.info.slots.saturating_sub(self.leases.len() as u32),
+            (Duty::Ready, Contact::Attached) if !self.is_short() => {
+                self.info.slots.saturating_sub(self.leases.len() as u32)
+            }
             _ => 0,
         }
+    }
+
+    /// Whether memory is all that keeps it from taking more tasks. What runs will free some.
+    pub(super) fn is_short(&self) -> bool {
+        self.full && !self.leases.is_empty()
     }
 
     /// When its contact must be looked at again, and its drain.
@@ -281,6 +290,22 @@ impl Workers {
         if nowhere_else { &[] } else { failed_on }
     }
 
+    /// Whether a worker would take more tasks if it had more memory.
+    pub(super) fn any_short(&self) -> bool {
+        self.table.values().any(|worker| worker.is_short() && (worker.leases.len() as u32) < worker.info.slots)
+    }
+
+    /// Notes what a worker uses. Of its memory its queries may hold up to `percent` before it takes no more tasks.
+    pub(super) fn note_usage(&mut self, id: WorkerId, usage: WorkerUsage, percent: u64) {
+        let Some(worker) = self.table.get_mut(&id) else { return };
+        worker.usage = usage;
+        let held = usage.pool_used_bytes.saturating_sub(usage.stored_bytes);
+        let full = worker.info.memory_bytes > 0 && held > worker.info.memory_bytes / 100 * percent;
+        if full != worker.full {
+            self.edit(id, |worker| worker.full = full);
+        }
+    }
+
     /// Workers that drain.
     pub(super) fn draining(&self) -> impl Iterator<Item = WorkerId> {
         self.draining.iter().copied()
@@ -407,6 +432,7 @@ mod tests {
             joined: Timestamp(0),
             heard: Timestamp(0),
             usage: WorkerUsage::default(),
+            full: false,
             leases: Vec::new(),
             held: BTreeMap::new(),
         }
@@ -421,6 +447,24 @@ mod tests {
         assert_eq!(workers.to_avoid(&failed_on), failed_on);
         workers.remove(WorkerId(2), Timestamp(0));
         assert!(workers.to_avoid(&failed_on).is_empty());
+    }
+
+    #[test]
+    fn a_worker_short_of_memory_takes_no_more_as_long_as_something_runs() {
+        let mut workers = Workers::default();
+        workers.insert(worker(1, 2));
+        workers.edit(WorkerId(1), |worker| worker.info.memory_bytes = 1_000);
+        let task = tandem_proto::TaskId { job: JobId(1), stage: StageId(1), index: 0 };
+        let attempt = AttemptId { task, attempt: tandem_proto::Attempt(0) };
+        let lease = Lease { attempt, state: LeaseState::Wanted, seen: Timestamp(0) };
+        workers.edit(WorkerId(1), |worker| worker.leases.push(lease));
+        for (used, stored, free) in [(600, 0, 1), (700, 0, 0), (700, 200, 1), (900, 0, 0)] {
+            let usage = WorkerUsage { pool_used_bytes: used, stored_bytes: stored, ..WorkerUsage::default() };
+            workers.note_usage(WorkerId(1), usage, 60);
+            assert_eq!((workers.free_slots(), workers.any_short()), (free, free == 0), "{used} used, {stored} stored");
+        }
+        workers.edit(WorkerId(1), |worker| worker.leases.clear());
+        assert_eq!(workers.free_slots(), 2, "one that runs nothing would wait for itself");
     }
 
     #[test]

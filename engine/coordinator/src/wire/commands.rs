@@ -34,6 +34,7 @@ pub(crate) fn command(action: &Action) -> Option<(WorkerId, Epoch, v1::Coordinat
                 inputs_version: *inputs_version,
                 first_output: work.first_output,
                 slice: work.slice.as_ref().map(input_slice),
+                merged: work.merged,
             };
             (worker, epoch, Message::Launch(launch))
         }

@@ -216,6 +216,7 @@ fn wide_plan(size: Size) -> JobPlan {
         journaled: true,
         timeout_ms: None,
         retries: 0,
+        race_stragglers: true,
         count_checks: Vec::new(),
     }
 }

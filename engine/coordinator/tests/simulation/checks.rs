@@ -77,12 +77,13 @@ impl World {
         };
         let (share, outputs) = (division.share(index), division.outputs_of(index));
         let slice = match &share {
-            Share::Partitions(_) => None,
+            Share::Partitions(_) | Share::Merged(_) => None,
             Share::Slice { producers, .. } => Some(producers),
         };
         let partitions: Vec<u32> = share.partitions().collect();
         let same = work.partitions == partitions
             && work.outputs() == outputs
+            && work.merged == matches!(share, Share::Merged(_))
             && work.slice.as_ref().map(|slice| &slice.producers) == slice;
         if same { Ok(()) } else { Err(format!("{attempt:?} has run {work:?}, but its task is {share:?}")) }
     }

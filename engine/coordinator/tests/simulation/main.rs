@@ -45,6 +45,7 @@ fn every_seed_ends_well() {
     let total = total.unwrap_or_else(|_| panic!("a seed failed; its number is above"));
     println!("{seeds} seeds: {total:#?}");
     assert!(total.succeeded > seeds && total.failed > 0 && total.stopped > 0, "jobs end in every way: {total:?}");
+    assert!(total.raced > 0, "stragglers get second attempts: {total:?}");
     assert!(total.workers_lost > 0 && total.outputs_lost > 0 && total.restarts > 0 && total.released > 0, "{total:?}");
 }
 
@@ -75,6 +76,7 @@ impl Tally {
             workers_lost: self.workers_lost + other.workers_lost,
             restarts: self.restarts + other.restarts,
             outputs_lost: self.outputs_lost + other.outputs_lost,
+            raced: self.raced + other.raced,
             released: self.released + other.released,
         }
     }

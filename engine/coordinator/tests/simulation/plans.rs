@@ -36,6 +36,7 @@ pub(crate) fn random_script(rng: &mut Rng) -> Script {
         journaled: !has_result || rng.chance(50),
         timeout_ms: rng.chance(8).then(|| rng.range(2_000..40_000)),
         retries: if rng.chance(30) { rng.range(1..3) as u32 } else { 0 },
+        race_stragglers: rng.chance(80),
         count_checks: if check_breaks { vec![broken_check()] } else { Vec::new() },
         stages,
     };
@@ -126,7 +127,8 @@ fn random_fusion(rng: &mut Rng, stages: &[StagePlan], place: usize) -> Option<Fu
         let mut inputs: Vec<_> = kept.chain(inputs).copied().collect();
         inputs.sort_unstable();
         inputs.dedup();
-        VariantPlan { name: format!("fused {}", place + 1), inputs, partitions, divisible: Divisible::default() }
+        let divisible = Divisible { mergeable: rng.chance(50), ..Divisible::default() };
+        VariantPlan { name: format!("fused {}", place + 1), inputs, partitions, divisible }
     });
     let variants = variants.collect();
     let probe_rows = Some(rng.range(0..20));
@@ -138,5 +140,5 @@ fn random_divisible(rng: &mut Rng, stages: &[StagePlan], inputs: &[StageId], par
     let fits = |input: &StageId| stages[input.0 as usize - 1].outputs == partitions;
     let sized_by: Vec<_> = inputs.iter().copied().filter(fits).collect();
     let split_over = sized_by.last().copied().filter(|_| rng.chance(70));
-    Divisible { sized_by, split_over, paired: Vec::new() }
+    Divisible { sized_by, split_over, mergeable: rng.chance(50), paired: Vec::new() }
 }

@@ -16,6 +16,7 @@ impl World {
         self.losses += (after.workers_lost - before.workers_lost) as u32;
         self.tally.workers_lost += after.workers_lost - before.workers_lost;
         self.tally.outputs_lost += after.outputs_lost - before.outputs_lost;
+        self.tally.raced += after.attempts_raced - before.attempts_raced;
         self.tally.released += after.workers_released - before.workers_released;
         self.perform(actions)
     }

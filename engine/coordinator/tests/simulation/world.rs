@@ -122,6 +122,7 @@ pub(crate) struct Tally {
     pub(crate) workers_lost: u64,
     pub(crate) restarts: u64,
     pub(crate) outputs_lost: u64,
+    pub(crate) raced: u64,
     pub(crate) released: u64,
 }
 

@@ -12,6 +12,7 @@
 //! time. Invariant: each producer is read from exactly the attempt that the task's inputs name.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -55,6 +56,8 @@ pub struct ShuffleReadExec {
     mode: ReadMode,
     /// Output partitions that each producer has written.
     outputs: u32,
+    /// In a task: the columns that the one partition reads.
+    columns: Option<Range<usize>>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -71,7 +74,8 @@ impl ShuffleReadExec {
     ) -> Self {
         let properties =
             PlanProperties::new(equivalences, partitioning, EmissionType::Incremental, Boundedness::Bounded);
-        Self { stage, mode, outputs, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        let (properties, metrics) = (Arc::new(properties), ExecutionPlanMetricsSet::new());
+        Self { stage, mode, outputs, columns: None, properties, metrics }
     }
 
     /// A reader of everything of the same stage, in one partition and no order.
@@ -80,6 +84,20 @@ impl ShuffleReadExec {
         equivalences.clear_orderings();
         equivalences.clear_per_partition_constants();
         Self::new(self.stage, ReadMode::All, self.outputs, equivalences, Partitioning::UnknownPartitioning(1))
+    }
+
+    /// A reader of these columns in its one partition; none when they do not follow each other, or it does not read by column.
+    pub(crate) fn columns(&self, selected: &[usize]) -> Option<Self> {
+        let (&first, &last) = selected.first().zip(selected.last())?;
+        let partitioning = match self.properties.output_partitioning() {
+            Partitioning::Hash(keys, _) => Partitioning::Hash(keys.clone(), 1),
+            _ => Partitioning::UnknownPartitioning(1),
+        };
+        let adjacent = selected.iter().copied().eq(first..last + 1);
+        (self.mode == ReadMode::Hash && self.columns.is_none() && adjacent).then(|| {
+            let properties = PlanProperties::clone(&self.properties).with_partitioning(partitioning);
+            Self { columns: Some(first..last + 1), properties: Arc::new(properties), ..self.clone() }
+        })
     }
 
     /// The stage whose output is read.
@@ -101,7 +119,10 @@ impl ShuffleReadExec {
     fn selection(&self, partition: usize, inputs: &TaskInputs, locations: &InputLocations) -> Result<Selection> {
         let count = locations.producers.len();
         let (producers, outputs) = match self.mode {
-            ReadMode::Hash => (inputs.producers(self.stage, count), partition..partition + 1),
+            ReadMode::Hash => {
+                let columns = self.columns.clone().unwrap_or(partition..partition + 1);
+                (inputs.producers(self.stage, count), columns)
+            }
             ReadMode::All => (0..count as u32, 0..self.outputs as usize),
             ReadMode::Each if partition < count => (partition as u32..partition as u32 + 1, 0..1),
             ReadMode::Each => {
@@ -121,7 +142,7 @@ impl ShuffleReadExec {
 struct Selection {
     stage: StageId,
     producers: Vec<u32>,
-    outputs: std::ops::Range<usize>,
+    outputs: Range<usize>,
 }
 
 impl DisplayAs for ShuffleReadExec {
@@ -267,6 +288,7 @@ fn read_remote(
         attempts: producers.iter().map(|p| p.1).collect(),
         output_start: selection.outputs.start as u32,
         output_end: selection.outputs.end as u32,
+        uncompressed: false,
     };
     let fetch = async move {
         let start = Instant::now();

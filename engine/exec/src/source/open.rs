@@ -27,13 +27,24 @@ const HEAD_BYTES: u64 = 64 << 10;
 /// Files whose heads are read at once.
 const HEADS_AT_ONCE: usize = 32;
 
+/// A source whose files have been looked at.
+#[derive(Debug, Clone)]
+pub struct OpenedSource {
+    /// Its rows.
+    pub table: Arc<dyn TableProvider>,
+    /// The size of its files.
+    pub bytes: u64,
+    /// Its reader is ours and counts what it reads. DataFusion's readers, of Parquet and Arrow, do not.
+    pub counts_itself: bool,
+}
+
 /// The table of `spec`'s files as they are now. What is wrong with the spec, a path or the files is an error here, before
 /// anything runs.
-pub async fn open_table(
+pub async fn open_source(
     spec: &SourceSpec,
     storage: &Arc<Storage>,
     context: &SessionContext,
-) -> Result<Arc<dyn TableProvider>, PlanError> {
+) -> Result<OpenedSource, PlanError> {
     spec.validate()?;
     let declared = spec.schema.as_deref().map(parse_schema).transpose().map_err(|error| in_source(spec, error))?;
     let mut files = Vec::new();
@@ -47,15 +58,18 @@ pub async fn open_table(
     if files.iter().all(|file| file.size == 0) {
         return Err(spec.invalid(&format!("the input is empty: {}", files[0]), ""));
     }
+    let bytes = files.iter().map(|file| file.size).sum();
     if !format.is_text() {
-        return open_file_table(spec, format, files, &locations, declared, storage, context).await;
+        let table = open_file_table(spec, format, files, &locations, declared, storage, context).await?;
+        return Ok(OpenedSource { table, bytes, counts_itself: false });
     }
     let files: Vec<FileEntry> = files.into_iter().filter(|file| file.size > 0).collect();
     let plan = match format {
         SourceFormat::Csv | SourceFormat::Tsv => plan_csv(spec, format, files, declared, storage).await?,
         _ => plan_json(spec, format, files, declared, storage).await?,
     };
-    Ok(Arc::new(TextTable::new(plan, storage.clone())))
+    let table = Arc::new(TextTable::new(plan, storage.clone()));
+    Ok(OpenedSource { table, bytes, counts_itself: true })
 }
 
 async fn plan_csv(

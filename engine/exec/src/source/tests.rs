@@ -56,7 +56,7 @@ impl Fixture {
 
     async fn plan(&self, spec: &SourceSpec, sql: &str, partitions: usize) -> Result<Arc<dyn ExecutionPlan>, PlanError> {
         let context = self.context(partitions);
-        context.register_table("t", open_table(spec, &self.storage, &context).await?)?;
+        context.register_table("t", open_source(spec, &self.storage, &context).await?.table)?;
         Ok(context.sql(sql).await?.create_physical_plan().await?)
     }
 
@@ -77,7 +77,7 @@ impl Fixture {
 
     async fn refused(&self, spec: &SourceSpec) -> String {
         let context = self.context(2);
-        let error = open_table(spec, &self.storage, &context).await.expect_err("it is refused");
+        let error = open_source(spec, &self.storage, &context).await.expect_err("it is refused");
         match &error {
             PlanError::Invalid { message, help } => format!("{message} | {}", help.clone().unwrap_or_default()),
             other => other.to_string(),
@@ -241,7 +241,9 @@ async fn parquet_and_arrow_files_are_tables_too() {
     let fixture = Fixture::new();
     fixture.write("a.csv", "id,n\nx,1\ny,2\n");
     let context = fixture.context(1);
-    context.register_table("t", open_table(&fixture.spec("a.csv"), &fixture.storage, &context).await.unwrap()).unwrap();
+    context
+        .register_table("t", open_source(&fixture.spec("a.csv"), &fixture.storage, &context).await.unwrap().table)
+        .unwrap();
     for (day, options) in [("2024-01-01", ""), ("2024-01-02", "")] {
         let target = fixture.path().join(format!("out/day={day}/part 1%.parquet"));
         let copy = format!("COPY (SELECT * FROM t) TO '{}' STORED AS PARQUET {options}", target.display());
@@ -263,7 +265,9 @@ async fn a_parquet_file_that_changed_since_planning_fails_the_task() {
     let fixture = Fixture::new();
     fixture.write("a.csv", "id,n\nx,1\ny,2\n");
     let context = fixture.context(1);
-    context.register_table("t", open_table(&fixture.spec("a.csv"), &fixture.storage, &context).await.unwrap()).unwrap();
+    context
+        .register_table("t", open_source(&fixture.spec("a.csv"), &fixture.storage, &context).await.unwrap().table)
+        .unwrap();
     let target = fixture.path().join("a.parquet");
     let copy = |sql: &str| format!("COPY ({sql}) TO '{}' STORED AS PARQUET", target.display());
     context.sql(&copy("SELECT * FROM t")).await.unwrap().collect().await.unwrap();

@@ -24,6 +24,7 @@ use tandem_exec::session::QuerySettings;
 use tandem_exec::shuffle::{FetchError, FetchRemote, InputSlice};
 use tandem_exec::storage::Storage;
 use tandem_exec::task::{LoadedStage, TaskEnvironment, TaskProgress, TaskWork, run_task};
+use tandem_ipc::BodyCompression;
 use tandem_proto::{Attempt, JobId, PartitionId, StageId, WorkerId, v1};
 use tandem_store::{OutputKey, ShuffleStore, StoreConfig};
 use tempfile::TempDir;
@@ -176,8 +177,13 @@ fn divide(stage: &Stage, producers: impl Fn(StageId) -> u32) -> Vec<TaskWork> {
                 partitions: vec![partition],
                 first_output: number,
                 slice: Some(InputSlice { stage: input, producers }),
+                merged: false,
             });
             slices.collect()
+        }
+        _ if stage.divisible.mergeable && stage.id.0 % 3 > 0 => {
+            let merged = pairs().zip(0..).map(|(pair, number)| TaskWork { first_output: number, merged: true, ..pair });
+            merged.collect()
         }
         _ if odd && !stage.divisible.sized_by.is_empty() => pairs().collect(),
         _ => (0..partitions).map(|partition| TaskWork::whole(partition..partition + 1)).collect(),
@@ -228,7 +234,7 @@ impl FetchRemote for Peers {
             .collect();
         let outputs = request.output_start as usize..request.output_end as usize;
         let pieces = self.stores[worker.0 as usize]
-            .read_ipc(keys, outputs)
+            .read_ipc(keys, outputs, BodyCompression::None)
             .map_err(|error| FetchError::NotFound(error.to_string()))?;
         Ok(pieces.map_err(|error| FetchError::NotFound(error.to_string())).boxed())
     }

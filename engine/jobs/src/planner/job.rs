@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use datafusion::common::tree_node::TreeNode;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
@@ -14,7 +13,7 @@ use tandem_exec::error::PlanError;
 use tandem_exec::graph::StageGraph;
 use tandem_exec::probe::probe;
 use tandem_exec::sink::{SinkSpec, check_schema, check_separate, check_target, rejects_sink};
-use tandem_exec::source::{OnBadRow, ScanExec, SourceSpec, open_table};
+use tandem_exec::source::{OnBadRow, SourceSpec};
 use tandem_proto::v1;
 
 use super::ClusterShape;
@@ -37,9 +36,10 @@ pub(super) async fn plan(
     environment.extend(spec.environment.clone());
     let secrets: BTreeMap<String, String> = spec.secrets.clone().into_iter().collect();
     let credentials = environment.iter().chain(&secrets).map(|(k, v)| (k.clone(), v.clone())).collect();
-    let mut session = PlanSession::new(cluster.slots, &BTreeMap::new(), credentials, &text.base_dir)?;
+    let mut session = PlanSession::new(*cluster, BTreeMap::new(), credentials, &text.base_dir)?;
 
     let sources = open_sources(&mut session, &file).await?;
+    session.fit_partitions()?;
     let steps = plan_steps(&mut session, &file).await?;
     let sinks = plan_sinks(&session, &file)?;
     check_targets(&session, &sources, &sinks).await?;
@@ -49,6 +49,7 @@ pub(super) async fn plan(
         name: if spec.name.is_empty() { file.name.clone() } else { spec.name.clone() },
         graph,
         report: report(&session, &file, &sources, &steps, &sinks, &uses)?,
+        race_stragglers: session.adaptive().race_stragglers,
         settings: session.settings,
         result: None,
         sinks: sinks.into_iter().chain(reject_sinks(&sources)).collect(),
@@ -61,14 +62,14 @@ pub(super) async fn plan(
 }
 
 /// A source whose files have been looked at.
-struct OpenedSource {
+struct Source {
     /// With absolute paths.
     spec: SourceSpec,
     /// The size of its files, when its reader does not count what it reads: DataFusion's readers, of Parquet and Arrow, do not.
     uncounted_bytes: Option<u64>,
 }
 
-async fn open_sources(session: &mut PlanSession, file: &JobFile) -> Result<Vec<OpenedSource>, PlanError> {
+async fn open_sources(session: &mut PlanSession, file: &JobFile) -> Result<Vec<Source>, PlanError> {
     let mut opened = Vec::with_capacity(file.sources.len());
     for source in &file.sources {
         let place = |error| locate(error, file.place(source.line));
@@ -77,17 +78,13 @@ async fn open_sources(session: &mut PlanSession, file: &JobFile) -> Result<Vec<O
     Ok(opened)
 }
 
-async fn open_source(session: &mut PlanSession, mut spec: SourceSpec) -> Result<OpenedSource, PlanError> {
+async fn open_source(session: &mut PlanSession, mut spec: SourceSpec) -> Result<Source, PlanError> {
     for path in spec.path.iter_mut() {
         *path = session.absolute(path)?;
     }
     spec.rejects = spec.rejects.as_deref().map(|path| session.absolute(path)).transpose()?;
-    let table = open_table(&spec, &session.storage, &session.context).await?;
-    session.register(&spec.name, table)?;
-    let scan = session.context.state().create_physical_plan(&session.scan(&spec.name).await?).await?;
-    let counts_itself = scan.exists(|node| Ok(node.is::<ScanExec>()))?;
-    let uncounted_bytes = if counts_itself { None } else { Some(session.size_of(spec.path.iter()).await?) };
-    Ok(OpenedSource { spec, uncounted_bytes })
+    let opened = session.open(&spec).await?;
+    Ok(Source { spec, uncounted_bytes: (!opened.counts_itself).then_some(opened.bytes) })
 }
 
 /// Plans each step over the tables above it. To those below, it is an empty table of its schema for now.
@@ -113,11 +110,11 @@ fn plan_sinks(session: &PlanSession, file: &JobFile) -> Result<Vec<SinkSpec>, Pl
 }
 
 /// Looks at where the job would write, before anything runs.
-async fn check_targets(session: &PlanSession, sources: &[OpenedSource], sinks: &[SinkSpec]) -> Result<(), PlanError> {
+async fn check_targets(session: &PlanSession, sources: &[Source], sinks: &[SinkSpec]) -> Result<(), PlanError> {
     let targets: Vec<SinkSpec> = sinks.iter().cloned().chain(reject_sinks(sources)).collect();
     let read: Vec<(String, String)> = sources
         .iter()
-        .flat_map(|OpenedSource { spec, .. }| spec.path.iter().map(|path| (spec.name.clone(), path.to_owned())))
+        .flat_map(|Source { spec, .. }| spec.path.iter().map(|path| (spec.name.clone(), path.to_owned())))
         .collect();
     check_separate(&targets, &read)?;
     for target in &targets {
@@ -127,7 +124,7 @@ async fn check_targets(session: &PlanSession, sources: &[OpenedSource], sinks: &
 }
 
 /// One sink for each folder of rejects, whether one source or several reject into it.
-fn reject_sinks(sources: &[OpenedSource]) -> Vec<SinkSpec> {
+fn reject_sinks(sources: &[Source]) -> Vec<SinkSpec> {
     let folders: BTreeSet<&str> = sources.iter().filter_map(|source| rejects_of(&source.spec)).collect();
     folders.into_iter().map(rejects_sink).collect()
 }
@@ -139,12 +136,12 @@ fn rejects_of(source: &SourceSpec) -> Option<&str> {
 async fn build_graph(
     session: &PlanSession,
     file: &JobFile,
-    sources: &[OpenedSource],
+    sources: &[Source],
     steps: &[PlannedStep<'_>],
     sinks: &[SinkSpec],
     uses: &Uses,
 ) -> Result<StageGraph, PlanError> {
-    let mut graph = GraphBuilder::default();
+    let mut graph = GraphBuilder::new(session.adaptive());
     let mut resolved = Resolved::default();
     for source in sources {
         let name = &source.spec.name;
@@ -220,12 +217,12 @@ fn one_partition(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
 fn report(
     session: &PlanSession,
     file: &JobFile,
-    sources: &[OpenedSource],
+    sources: &[Source],
     steps: &[PlannedStep<'_>],
     sinks: &[SinkSpec],
     uses: &Uses,
 ) -> Result<ReportSpec, PlanError> {
-    let source = |source: &OpenedSource| ReportSource {
+    let source = |source: &Source| ReportSource {
         name: source.spec.name.clone(),
         paths: source.spec.path.iter().map(str::to_owned).collect(),
         uncounted_bytes: source.uncounted_bytes,

@@ -23,8 +23,25 @@ use crate::planned::PlannedJob;
 /// What the planner knows of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClusterShape {
-    /// Task slots of all workers; how many partitions a plan aims at.
+    /// Task slots of all workers.
     pub slots: u32,
+}
+
+/// What a partition reads at least, before there are more of them than slots: starting a task costs little beside it.
+const PARTITION_BYTES: u64 = 64 << 20;
+/// Partitions for each slot, at most: what a task puts out has a part for each partition of the stage that reads it.
+const PARTITIONS_PER_SLOT: u64 = 16;
+/// There are no more partitions than this, unless there are more slots.
+const PARTITIONS: u64 = 4_096;
+
+impl ClusterShape {
+    /// How many partitions a plan aims at whose largest source has so many bytes. The same number for each slot: so that all are busy
+    /// to the end, workers that join get their share, and one that is lost takes little with it.
+    fn partitions(&self, bytes: u64) -> usize {
+        let slots = u64::from(self.slots.max(1));
+        let most = PARTITIONS_PER_SLOT.min(PARTITIONS / slots).max(1);
+        (slots * (bytes / PARTITION_BYTES / slots).clamp(1, most)) as usize
+    }
 }
 
 /// Plans `spec` for `cluster`.

@@ -12,7 +12,7 @@ use datafusion::sql::parser::Statement;
 use tandem_exec::cutter::GraphBuilder;
 use tandem_exec::error::PlanError;
 use tandem_exec::graph::StageGraph;
-use tandem_exec::source::{SourceFormat, SourceSpec, open_table};
+use tandem_exec::source::{SourceFormat, SourceSpec};
 use tandem_ipc::encode_schema;
 use tandem_proto::v1;
 
@@ -32,11 +32,12 @@ pub(super) async fn plan(
     let secrets: BTreeMap<String, String> = spec.secrets.clone().into_iter().collect();
     let credentials = environment.iter().chain(&secrets).map(|(k, v)| (k.clone(), v.clone())).collect();
     let options = query.settings.clone().into_iter().collect();
-    let mut session = PlanSession::new(cluster.slots, &options, credentials, &query.base_dir)?;
+    let mut session = PlanSession::new(*cluster, options, credentials, &query.base_dir)?;
     let sql = SqlText::statement(&query.sql);
     let statement = statement::parse(&sql, &session.context)?;
     let kind = statement::kind(&statement, &sql)?;
     open_tables(&mut session, query, &statement, &kind, &sql).await?;
+    session.fit_partitions()?;
     let plan = match kind {
         Kind::Explain(inner) => explain(&session, *inner, &sql).await?,
         Kind::Query if reads_catalog(&session, &statement, &sql)? => answer(&session, statement, &sql).await?,
@@ -44,11 +45,12 @@ pub(super) async fn plan(
         Kind::Metadata => answer(&session, statement, &sql).await?,
     };
     let schema_ipc = encode_schema(&plan.schema());
-    let mut graph = GraphBuilder::default();
+    let mut graph = GraphBuilder::new(session.adaptive());
     let stage = graph.add_result(plan)?;
     Ok(PlannedJob {
         name: if spec.name.is_empty() { "query".to_owned() } else { spec.name.clone() },
         graph: graph.finish(),
+        race_stragglers: session.adaptive().race_stragglers,
         settings: session.settings,
         result: Some(ResultInfo { stage, schema_ipc }),
         sinks: Vec::new(),
@@ -93,8 +95,8 @@ async fn open_tables(
 async fn open(session: &mut PlanSession, name: &str, path: &str, format: &str) -> Result<(), PlanError> {
     let path = session.absolute(path)?;
     let spec = SourceSpec { format: named_format(format)?, ..SourceSpec::new(name, path) };
-    let table = open_table(&spec, &session.storage, &session.context).await?;
-    session.register(name, table)
+    session.open(&spec).await?;
+    Ok(())
 }
 
 fn named_format(name: &str) -> Result<Option<SourceFormat>, PlanError> {
@@ -153,7 +155,7 @@ async fn explain(
     let state = session.context.state();
     let optimized = state.optimize(&logical).map_err(|error| sql.explain(&error))?;
     let physical = state.query_planner().create_physical_plan(&optimized, &state).await;
-    let mut graph = GraphBuilder::default();
+    let mut graph = GraphBuilder::new(session.adaptive());
     graph.add_result(physical.map_err(|error| sql.explain(&error))?)?;
     let batch = explanation(&optimized.display_indent().to_string(), &graph.finish())?;
     Ok(MemorySourceConfig::try_new_exec(&[vec![batch.clone()]], batch.schema(), None)?)

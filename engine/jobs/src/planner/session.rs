@@ -10,10 +10,13 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
+use tandem_exec::adaptive::AdaptiveOptions;
 use tandem_exec::error::PlanError;
 use tandem_exec::session::QuerySettings;
+use tandem_exec::source::{OpenedSource, SourceSpec, open_source};
 use tandem_exec::storage::Storage;
 
+use super::ClusterShape;
 use super::sql_text::SqlText;
 use super::statement;
 use crate::job_file::suggestion;
@@ -23,22 +26,28 @@ pub(super) struct PlanSession {
     pub(super) context: SessionContext,
     pub(super) storage: Arc<Storage>,
     pub(super) settings: QuerySettings,
+    cluster: ClusterShape,
+    /// What the user set.
+    options: BTreeMap<String, String>,
     base_dir: PathBuf,
     names: BTreeSet<String>,
+    /// The size of the largest source that was opened.
+    largest_source: u64,
 }
 
 impl PlanSession {
     /// A session without tables. `environment` has the credentials of storage.
     pub(super) fn new(
-        slots: u32,
-        options: &BTreeMap<String, String>,
+        cluster: ClusterShape,
+        options: BTreeMap<String, String>,
         environment: BTreeMap<String, String>,
         base_dir: &str,
     ) -> Result<Self, PlanError> {
-        let settings = QuerySettings::new(slots as usize, options);
+        let settings = QuerySettings::new(cluster.partitions(0), &options);
         let storage = Arc::new(Storage::new(environment));
         let context = settings.planning_context(storage.runtime(&RuntimeEnv::default()))?;
-        Ok(Self { context, storage, settings, base_dir: base_dir.into(), names: BTreeSet::new() })
+        let base_dir = base_dir.into();
+        Ok(Self { context, storage, settings, cluster, options, base_dir, names: BTreeSet::new(), largest_source: 0 })
     }
 
     /// A path as a user wrote it, made absolute.
@@ -46,14 +55,25 @@ impl PlanSession {
         Ok(self.storage.resolve(path, &self.base_dir)?.to_string())
     }
 
-    /// The size of all files at these absolute paths.
-    pub(super) async fn size_of(&self, paths: impl Iterator<Item = &str>) -> Result<u64, PlanError> {
-        let mut bytes = 0;
-        for path in paths {
-            let location = self.storage.resolve(path, &self.base_dir)?;
-            bytes += self.storage.list(&location).await?.iter().map(|file| file.size).sum::<u64>();
-        }
-        Ok(bytes)
+    /// Looks at the files of a source, whose paths are absolute, and makes it a table.
+    pub(super) async fn open(&mut self, spec: &SourceSpec) -> Result<OpenedSource, PlanError> {
+        let source = open_source(spec, &self.storage, &self.context).await?;
+        self.largest_source = self.largest_source.max(source.bytes);
+        self.register(&spec.name, source.table.clone())?;
+        Ok(source)
+    }
+
+    /// Has plans aim at as many partitions as the opened sources are worth, unless the user has said how many.
+    pub(super) fn fit_partitions(&mut self) -> Result<(), PlanError> {
+        self.settings = QuerySettings::new(self.cluster.partitions(self.largest_source), &self.options);
+        let partitions = self.settings.config()?.target_partitions();
+        self.context.state_ref().write().config_mut().options_mut().execution.target_partitions = partitions;
+        Ok(())
+    }
+
+    /// What plans may adapt to.
+    pub(super) fn adaptive(&self) -> AdaptiveOptions {
+        AdaptiveOptions::of(&self.context.copied_config())
     }
 
     /// Makes `name` a table of this session.

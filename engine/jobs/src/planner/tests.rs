@@ -25,10 +25,14 @@ impl Fixture {
     }
 
     async fn query(&self, sql: &str) -> Result<PlannedJob, PlanError> {
+        self.query_with(sql, &[]).await
+    }
+
+    async fn query_with(&self, sql: &str, settings: &[(&str, &str)]) -> Result<PlannedJob, PlanError> {
         let query = v1::Query {
             sql: sql.to_owned(),
             tables: vec![v1::Table { name: "sales".to_owned(), path: self.path("sales.csv"), format: String::new() }],
-            settings: HashMap::new(),
+            settings: settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             base_dir: self.path(""),
         };
         plan(&JobSpec { work: Some(Work::Query(query)), ..Default::default() }, &CLUSTER).await
@@ -63,6 +67,43 @@ async fn a_query_gives_one_result_stage() {
     let schema = tandem_ipc::decode_schema(&result.schema_ipc).unwrap();
     assert_eq!(schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(), ["product", "total"]);
     assert_eq!(planned.settings.options["datafusion.execution.target_partitions"], "3");
+}
+
+#[tokio::test]
+async fn what_a_query_adapts_to_can_be_turned_off() {
+    let fixture = Fixture::new();
+    // Both sides of the join come from stages of three partitions.
+    let side = "(SELECT product, quantity, price FROM sales GROUP BY product, quantity, price)";
+    let sql = &format!(
+        "SELECT a.product, count(b.price) FROM {side} a JOIN {side} b ON a.quantity = b.quantity GROUP BY a.product"
+    );
+    let exchanged = [
+        ("datafusion.optimizer.hash_join_single_partition_threshold", "0"),
+        ("datafusion.optimizer.hash_join_single_partition_threshold_rows", "0"),
+    ];
+    let graph = async |off: &[&str]| {
+        let settings: Vec<_> = exchanged.into_iter().chain(off.iter().map(|key| (*key, "false"))).collect();
+        fixture.query_with(sql, &settings).await.unwrap()
+    };
+    let adapts = |planned: &PlannedJob| {
+        let stages = &planned.graph.stages;
+        (
+            stages.iter().any(|stage| stage.fusion.is_some()),
+            stages.iter().any(|stage| !stage.divisible.sized_by.is_empty()),
+            stages.iter().any(|stage| stage.divisible.split_over.is_some()),
+            planned.race_stragglers,
+        )
+    };
+    let all = graph(&[]).await;
+    assert!(all.graph.stages.len() > 2, "both sides are exchanged");
+    let all = adapts(&all);
+    assert_eq!(all, (true, true, true, true));
+    assert_eq!(adapts(&graph(&["tandem.fuse_joins"]).await), (false, true, true, true));
+    assert_eq!(adapts(&graph(&["tandem.divide_by_size"]).await), (true, false, false, true));
+    assert_eq!(adapts(&graph(&["tandem.split_skew"]).await), (true, true, false, true));
+    assert_eq!(adapts(&graph(&["tandem.race_stragglers"]).await), (true, true, true, false));
+    let (message, _) = parts(fixture.query_with(sql, &[("tandem.fuse_join", "false")]).await.unwrap_err());
+    assert!(message.contains("tandem.fuse_join"), "{message}");
 }
 
 #[tokio::test]
@@ -261,4 +302,22 @@ async fn a_missing_column_of_own_sales_is_named() {
     let planned = plan(&JobSpec { work: Some(Work::File(file)), ..Default::default() }, &CLUSTER).await;
     let (message, _) = parts(planned.map(drop).unwrap_err());
     assert!(message.contains("no field named price: step `by_product`"), "{message}");
+}
+
+#[test]
+fn every_slot_gets_as_many_partitions_as_the_input_is_worth() {
+    const MIB: u64 = 1 << 20;
+    let cases = [
+        (0, 0, 1),
+        (2, 0, 2),
+        (2, 255 * MIB, 2),
+        (2, 256 * MIB, 4),
+        (3, 400 * MIB, 6),
+        (2, 5_000 * MIB, 32),
+        (1_000, 1 << 50, 4_000),
+        (16_000, 1 << 50, 16_000),
+    ];
+    for (slots, bytes, partitions) in cases {
+        assert_eq!(ClusterShape { slots }.partitions(bytes), partitions, "{slots} slots, {bytes} bytes");
+    }
 }

@@ -15,6 +15,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::Bytes;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use futures::TryStreamExt;
+use tandem_ipc::BodyCompression;
 use tandem_proto::{Attempt, JobId, PartitionId, StageId};
 use tandem_store::{OutputKey, OutputSummary, ShuffleStore, StoreConfig, StoreError};
 use tempfile::TempDir;
@@ -85,7 +86,7 @@ impl Fixture {
     }
 
     pub async fn read_ipc(&self, keys: &[OutputKey], outputs: Range<usize>) -> Result<Vec<Bytes>, StoreError> {
-        self.store.read_ipc(keys.to_vec(), outputs)?.try_collect().await
+        self.store.read_ipc(keys.to_vec(), outputs, BodyCompression::Lz4)?.try_collect().await
     }
 }
 

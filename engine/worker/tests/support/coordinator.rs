@@ -154,6 +154,7 @@ impl Session {
             inputs_version,
             first_output: attempt.task,
             slice: None,
+            merged: false,
         };
         self.say(ToWorker::Launch(launch)).await;
     }

@@ -22,6 +22,7 @@ pub(crate) async fn fetch(
         attempts: vec![attempt.attempt],
         output_start: 0,
         output_end: outputs,
+        uncompressed: false,
     };
     let channel = connect(address, security).await.unwrap();
     let mut pieces = ShuffleServiceClient::new(channel).fetch(request).await?.into_inner();

@@ -1,0 +1,30 @@
+//! What a query may adapt to while it runs: settings `tandem.…`, beside DataFusion's own.
+
+use datafusion::common::config::ConfigExtension;
+use datafusion::common::extensions_options;
+use datafusion::prelude::SessionConfig;
+
+extensions_options! {
+    /// Which measured sizes and times may change how a query goes on. All do, unless they are turned off.
+    pub struct AdaptiveOptions {
+        /// A join whose build side turns out small takes over the stage that makes its probe side
+        pub fuse_joins: bool, default = true
+        /// Partitions that turn out small share a task, and one that turns out large is split
+        pub divide_by_size: bool, default = true
+        /// Of these two, the latter
+        pub split_skew: bool, default = true
+        /// A task that takes far longer than the others of its stage gets a second attempt elsewhere
+        pub race_stragglers: bool, default = true
+    }
+}
+
+impl ConfigExtension for AdaptiveOptions {
+    const PREFIX: &'static str = "tandem";
+}
+
+impl AdaptiveOptions {
+    /// Those of a session; the defaults for one that knows of none.
+    pub fn of(config: &SessionConfig) -> Self {
+        config.options().extensions.get::<Self>().cloned().unwrap_or_default()
+    }
+}
