@@ -1,0 +1,11 @@
+//! The numeric kernels: slices in, slices out, the same bits on every processor and for any number of threads.
+//! Nothing here knows of jobs, files or the network; a trainer, distributed or not, calls these functions.
+
+mod error;
+pub mod funk;
+mod parallel;
+mod random;
+mod simd;
+
+pub use error::KernelError;
+pub use simd::Cpu;

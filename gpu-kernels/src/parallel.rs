@@ -1,0 +1,79 @@
+//! Work on pieces of a slice that need nothing from each other, so that any number of threads gives the same result.
+
+use std::sync::Mutex;
+
+use crate::KernelError;
+
+/// Calls `work` with each piece of `piece` values of `out` (the last may be shorter) and the number of the piece, on
+/// `threads` threads that claim pieces in order.
+///
+/// # Errors
+/// [`KernelError::Parameter`] for 0 threads, else the error of the first piece that has one.
+#[cfg_attr(not(test), expect(dead_code, reason = "ranking needs it"))]
+pub(crate) fn for_pieces<T: Send>(
+    threads: usize,
+    out: &mut [T],
+    piece: usize,
+    work: impl Fn(usize, &mut [T]) -> Result<(), KernelError> + Sync,
+) -> Result<(), KernelError> {
+    check_threads(threads)?;
+    let pieces = out.len().div_ceil(piece);
+    let queue = Mutex::new(out.chunks_mut(piece).enumerate());
+    let first_error: Mutex<Option<(usize, KernelError)>> = Mutex::new(None);
+    let run = || {
+        loop {
+            let next = queue.lock().expect("taking a piece does not panic").next();
+            let Some((number, piece)) = next else { break };
+            if let Err(error) = work(number, piece) {
+                let mut first = first_error.lock().expect("keeping an error does not panic");
+                if first.as_ref().is_none_or(|(earlier, _)| number < *earlier) {
+                    *first = Some((number, error));
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(pieces) {
+            scope.spawn(run);
+        }
+        run();
+    });
+    let first = first_error.into_inner().expect("keeping an error does not panic");
+    first.map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// Refuses to work on no thread at all.
+pub(crate) fn check_threads(threads: usize) -> Result<(), KernelError> {
+    if threads == 0 {
+        return Err(KernelError::Parameter { name: "threads", value: 0.0, expected: "1 or more" });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_is_visited_once_on_any_number_of_threads() {
+        for (threads, len, piece) in [(1, 10, 3), (3, 10, 3), (8, 2, 1), (2, 0, 4)] {
+            let mut out = vec![0; len];
+            let add = |number: usize, values: &mut [usize]| {
+                values.iter_mut().enumerate().for_each(|(at, value)| *value += number * piece + at + 1);
+                Ok(())
+            };
+            for_pieces(threads, &mut out, piece, add).expect("no piece fails");
+            assert!(out.into_iter().eq(1..=len));
+        }
+    }
+
+    #[test]
+    fn the_first_error_counts_and_no_threads_are_refused() {
+        let fail =
+            |number, _: &mut [u8]| if number % 2 == 1 { Err(KernelError::Singular { row: number }) } else { Ok(()) };
+        for threads in [1, 2, 5] {
+            assert_eq!(for_pieces(threads, &mut [0; 9], 1, fail), Err(KernelError::Singular { row: 1 }));
+        }
+        assert!(for_pieces(0, &mut [0; 9], 1, fail).is_err());
+    }
+}

@@ -1,0 +1,52 @@
+//! What the kernels compute, written as plainly as possible in `f64`.
+
+use tandem_kernels::funk::{R2_BOUND, Rating, Rule, SgdParams};
+
+/// One side of a model: factors and a bias for each row.
+#[derive(Debug, Clone)]
+pub(crate) struct Matrix {
+    /// Factors of each row.
+    pub(crate) factors: Vec<Vec<f64>>,
+    /// Bias of each row.
+    pub(crate) biases: Vec<f64>,
+}
+
+/// `a · b`.
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// The gradient steps of `ratings`, one after another; answers the sum of squared errors.
+pub(crate) fn sgd(params: &SgdParams, ratings: &[Rating], users: &mut Matrix, items: &mut Matrix) -> f64 {
+    let (rate, pull) = (f64::from(params.learning_rate), f64::from(params.regularization));
+    let bound = f64::from(R2_BOUND);
+    let mut squares = 0.0;
+    for rating in ratings {
+        let (u, i) = (rating.user as usize, rating.item as usize);
+        let (p, q) = (users.factors[u].clone(), items.factors[i].clone());
+        let predicted = f64::from(params.mean) + users.biases[u] + items.biases[i] + dot(&p, &q);
+        let mut error = f64::from(rating.value) - predicted;
+        if params.rule == Rule::R2 {
+            error = error.clamp(-bound, bound);
+        }
+        squares += error * error;
+        if params.biases {
+            users.biases[u] += rate * (error - pull * users.biases[u]);
+            items.biases[i] += rate * (error - pull * items.biases[i]);
+        }
+        for f in 0..p.len() {
+            let new_p = p[f] + rate * (error * q[f] - pull * p[f]);
+            let seen = if params.rule == Rule::R2 { new_p } else { p[f] };
+            let new_q = q[f] + rate * (error * seen - pull * q[f]);
+            users.factors[u][f] = if params.rule == Rule::R2 { new_p.clamp(-bound, bound) } else { new_p };
+            items.factors[i][f] = if params.rule == Rule::R2 { new_q.clamp(-bound, bound) } else { new_q };
+        }
+    }
+    squares
+}
+
+/// The predicted rating.
+pub(crate) fn predict(mean: f64, user: u32, item: u32, users: &Matrix, items: &Matrix) -> f64 {
+    let (u, i) = (user as usize, item as usize);
+    mean + users.biases[u] + items.biases[i] + dot(&users.factors[u], &items.factors[i])
+}
