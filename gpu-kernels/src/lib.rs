@@ -5,7 +5,10 @@ mod error;
 pub mod funk;
 mod parallel;
 mod random;
+pub mod rank;
 mod simd;
+mod sparse;
 
 pub use error::KernelError;
 pub use simd::Cpu;
+pub use sparse::Sparse;

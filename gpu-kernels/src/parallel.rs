@@ -9,7 +9,6 @@ use crate::KernelError;
 ///
 /// # Errors
 /// [`KernelError::Parameter`] for 0 threads, else the error of the first piece that has one.
-#[cfg_attr(not(test), expect(dead_code, reason = "ranking needs it"))]
 pub(crate) fn for_pieces<T: Send>(
     threads: usize,
     out: &mut [T],

@@ -2,6 +2,7 @@
 //! scalar one, bit for bit.
 
 mod generate;
+mod rank;
 mod reference;
 mod train;
 mod update;

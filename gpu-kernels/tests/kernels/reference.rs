@@ -50,3 +50,26 @@ pub(crate) fn predict(mean: f64, user: u32, item: u32, users: &Matrix, items: &M
     let (u, i) = (user as usize, item as usize);
     mean + users.biases[u] + items.biases[i] + dot(&users.factors[u], &items.factors[i])
 }
+
+/// All items that are not left out, best first: by score, then by id.
+pub(crate) fn ranking(scores: &[f32], left_out: &[u32]) -> Vec<u32> {
+    let candidates = 0..scores.len() as u32;
+    let mut ids: Vec<u32> = candidates.filter(|id| !left_out.contains(id) && !scores[*id as usize].is_nan()).collect();
+    ids.sort_by(|a, b| scores[*b as usize].partial_cmp(&scores[*a as usize]).expect("numbers").then(a.cmp(b)));
+    ids
+}
+
+/// Precision, recall, NDCG and hit rate at `k` of one user's list.
+pub(crate) fn metrics(list: &[u32], relevant: &[u32], k: usize) -> [f64; 4] {
+    let (mut hits, mut gain, mut ideal) = (0.0, 0.0, 0.0);
+    for (at, item) in list.iter().take(k).enumerate() {
+        if relevant.contains(item) {
+            hits += 1.0;
+            gain += 1.0 / (at as f64 + 2.0).log2();
+        }
+    }
+    for at in 0..relevant.len().min(k) {
+        ideal += 1.0 / (at as f64 + 2.0).log2();
+    }
+    [hits / k as f64, hits / relevant.len() as f64, gain / ideal, if hits > 0.0 { 1.0 } else { 0.0 }]
+}
