@@ -3,6 +3,7 @@
 
 mod error;
 pub mod funk;
+pub mod ials;
 mod parallel;
 mod random;
 pub mod rank;

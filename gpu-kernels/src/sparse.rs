@@ -84,6 +84,11 @@ impl Sparse {
         }
         selected
     }
+
+    /// All values, row after row.
+    pub(crate) fn all_values(&self) -> &[f32] {
+        &self.values
+    }
 }
 
 #[cfg(test)]

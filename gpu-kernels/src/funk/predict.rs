@@ -64,7 +64,7 @@ impl Kernel for Predict<'_> {
 /// The root of the mean squared error of the model's predictions, summed in the order of `ratings`; 0 without ratings.
 ///
 /// # Errors
-/// As [`predict`], and [`KernelError::NotFinite`] for a rating that is not a number.
+/// As [`predict()`], and [`KernelError::NotFinite`] for a rating that is not a number.
 pub fn rmse(cpu: Cpu, model: &Model, ratings: &[Rating], range: Option<(f32, f32)>) -> Result<f64, KernelError> {
     let users = model.shape.rows_in("users", &model.users)?;
     check_ratings(ratings, users, model.shape.rows_in("items", &model.items)?)?;

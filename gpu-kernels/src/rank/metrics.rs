@@ -49,7 +49,7 @@ pub fn measure(lists: &[Vec<Scored>], relevant: &Sparse, k: usize) -> Result<Ran
 /// recommended. The result is the same for any number of threads.
 ///
 /// # Errors
-/// As [`top_k`]; [`KernelError::Parameter`] for `k` = 0 or 0 threads.
+/// As [`top_k()`]; [`KernelError::Parameter`] for `k` = 0 or 0 threads.
 #[allow(clippy::too_many_arguments, reason = "a kernel's inputs, each of its own kind")]
 pub fn evaluate(
     cpu: Cpu,

@@ -29,7 +29,6 @@ pub use cpu::Cpu;
 pub(crate) use dot::dot;
 
 /// Operations on eight and on sixteen `f32` lanes.
-#[expect(dead_code, reason = "solving equations needs the rest")]
 pub(crate) trait Lanes: Copy {
     /// Eight lanes.
     type F8: Copy;

@@ -2,6 +2,7 @@
 //! scalar one, bit for bit.
 
 mod generate;
+mod ials;
 mod rank;
 mod reference;
 mod train;

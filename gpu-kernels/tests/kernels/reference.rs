@@ -73,3 +73,35 @@ pub(crate) fn metrics(list: &[u32], relevant: &[u32], k: usize) -> [f64; 4] {
     }
     [hits / k as f64, hits / relevant.len() as f64, gain / ideal, if hits > 0.0 { 1.0 } else { 0.0 }]
 }
+
+/// The row that solves the weighted least squares of one user: `seen` has items and strengths, `items` all rows.
+pub(crate) fn ials_row(items: &[Vec<f64>], seen: &[(usize, f64)], alpha: f64, pull: f64) -> Vec<f64> {
+    let n = items.first().map_or(0, Vec::len);
+    let mut matrix = vec![vec![0.0; n + 1]; n];
+    for (at, item) in items.iter().enumerate() {
+        let strength = seen.iter().find(|(id, _)| *id == at).map_or(0.0, |(_, strength)| *strength);
+        for r in 0..n {
+            (0..n).for_each(|c| matrix[r][c] += (1.0 + alpha * strength) * item[r] * item[c]);
+            if strength > 0.0 {
+                matrix[r][n] += (1.0 + alpha * strength) * item[r];
+            }
+        }
+    }
+    (0..n).for_each(|r| matrix[r][r] += pull);
+    eliminate(matrix)
+}
+
+/// Gauss's elimination with the largest pivot; the last column is the right side.
+fn eliminate(mut matrix: Vec<Vec<f64>>) -> Vec<f64> {
+    let n = matrix.len();
+    for pivot in 0..n {
+        let largest = (pivot..n).max_by(|a, b| matrix[*a][pivot].abs().total_cmp(&matrix[*b][pivot].abs()));
+        matrix.swap(pivot, largest.expect("a row is left"));
+        let row = matrix[pivot].clone();
+        for (_, other) in matrix.iter_mut().enumerate().filter(|(at, _)| *at != pivot) {
+            let factor = other[pivot] / row[pivot];
+            other.iter_mut().zip(&row).for_each(|(value, above)| *value -= factor * above);
+        }
+    }
+    (0..n).map(|r| matrix[r][n] / matrix[r][r]).collect()
+}
