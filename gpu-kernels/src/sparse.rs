@@ -3,7 +3,8 @@
 use crate::KernelError;
 use crate::funk::{Rating, Side, check_ratings};
 
-/// For each row its columns in ascending order, each once, with values. Follows from the set of entries, not their order.
+/// For each row its columns in ascending order, each once, with values. Follows from the set of entries, not their
+/// order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sparse {
     starts: Vec<usize>,
@@ -13,8 +14,8 @@ pub struct Sparse {
 }
 
 impl Sparse {
-    /// Takes ratings of `users` users and `items` items, with a row for each id of `side`. The values of a pair that comes
-    /// up more than once are added.
+    /// Takes ratings of `users` users and `items` items, with a row for each id of `side`. The values of a pair that
+    /// comes up more than once are added.
     ///
     /// # Errors
     /// [`KernelError::UnknownId`] or [`KernelError::NotFinite`] naming the first bad rating.

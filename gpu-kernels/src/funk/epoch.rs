@@ -1,6 +1,5 @@
-//! Runs the blocks of one epoch on threads.
-//! Invariant: every user bin and every item bin sees its blocks in the order of the strata, so the result does not depend
-//! on the number of threads or on how they are scheduled.
+//! Runs the blocks of one epoch on threads. Invariant: every user bin and every item bin sees its blocks in the order
+//! of the strata, so the result does not depend on the number of threads or on how they are scheduled.
 //!
 //! There is no barrier between strata. Threads claim blocks in the order (stratum, user bin) from one counter. A block
 //! starts when its user bin and its item bin have each finished as many blocks as there are strata before it. The

@@ -1,7 +1,7 @@
 //! FunkSVD: matrix factorisation with biases by stochastic gradient descent.
 //!
-//! A trainer in one process calls [`train()`], or a [`Trainer`] epoch by epoch. One whose rows lie on several machines deals
-//! ids ([`Bins`]), cuts its ratings ([`Grid`]), starts its rows ([`start_row`]) and runs one block at a time
+//! A trainer in one process calls [`train()`], or a [`Trainer`] epoch by epoch. One whose rows lie on several machines
+//! deals ids ([`Bins`]), cuts its ratings ([`Grid`]), starts its rows ([`start_row`]) and runs one block at a time
 //! ([`update_block`]) in the order of [`Strata`]: it gets the same bits.
 
 mod bins;

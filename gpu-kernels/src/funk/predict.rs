@@ -11,8 +11,8 @@ use crate::simd::{Cpu, Kernel, Lanes, dot};
 /// `range` is the least and the highest rating. A model that is not finite predicts NaN or infinity.
 ///
 /// # Errors
-/// [`KernelError::UnknownId`] for a pair outside of the model, [`KernelError::Length`], or [`KernelError::Parameter`] for
-/// a range that is none.
+/// [`KernelError::UnknownId`] for a pair outside of the model, [`KernelError::Length`], or [`KernelError::Parameter`]
+/// for a range that is none.
 pub fn predict(
     cpu: Cpu,
     model: &Model,

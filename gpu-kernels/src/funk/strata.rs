@@ -3,10 +3,11 @@
 //!
 //!   stratum s, user bin b: item bin columns[(b + s) mod G]      columns: a permutation of each epoch's own
 //!
-//! A worker that owns user bins sees the item bins come round as on a ring. Whatever number of threads or workers run the
-//! blocks, each row of factors sees its updates in the same order.
+//! A worker that owns user bins sees the item bins come round as on a ring. Whatever number of threads or workers run
+//! the blocks, each row of factors sees its updates in the same order.
 //!
-//! Source: R. Gemulla et al., "Large-scale matrix factorization with distributed stochastic gradient descent", KDD 2011.
+//! Source: R. Gemulla et al., "Large-scale matrix factorization with distributed stochastic gradient descent", KDD
+//! 2011.
 
 use crate::random::Random;
 

@@ -115,8 +115,8 @@ impl Trainer {
         Ok(Self { cpu, params, shape, grid, users: user_rows, items: item_rows, seed, epoch: 0 })
     }
 
-    /// Runs the next epoch on `threads` threads; answers the root of the mean squared error that ratings had just before
-    /// their updates (0 without ratings). The result is the same for any number of threads.
+    /// Runs the next epoch on `threads` threads; answers the root of the mean squared error that ratings had just
+    /// before their updates (0 without ratings). The result is the same for any number of threads.
     ///
     /// # Errors
     /// [`KernelError::Diverged`], after which the model is of no use; [`KernelError::Parameter`] for 0 threads.

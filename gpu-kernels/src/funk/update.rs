@@ -20,9 +20,9 @@ const AHEAD: usize = 6;
 
 /// Updates the rows of a block's users and items by its ratings, in their order.
 ///
-/// `users` and `items` hold [`RowShape::stride`] floats for each row of the block. Answers the sum of the squared errors
-/// that the ratings had just before their updates (after clamping, for [`Rule::R2`]). A diverging model shows as a sum
-/// that is not finite. All paths of `cpu` give the same bits.
+/// `users` and `items` hold [`RowShape::stride`] floats for each row of the block. Answers the sum of the squared
+/// errors that the ratings had just before their updates (after clamping, for [`Rule::R2`]). A diverging model shows as
+/// a sum that is not finite. All paths of `cpu` give the same bits.
 ///
 /// # Errors
 /// [`KernelError::Length`] or [`KernelError::Parameter`]; the rows are then as they were.

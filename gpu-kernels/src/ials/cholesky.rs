@@ -8,8 +8,8 @@
 //! A₀₀ │ A₁₀ A₁₁ │ A₂₀ A₂₁ A₂₂ │ …        entry (r, c) at r(r+1)/2 + c
 //! ```
 //!
-//! Lanes know nothing of each other: a system's bits do not depend on its neighbours. Four rows of a column are computed
-//! side by side, because each sum is a chain of multiply-adds.
+//! Lanes know nothing of each other: a system's bits do not depend on its neighbours. Four rows of a column are
+//! computed side by side, because each sum is a chain of multiply-adds.
 //!
 //! Source: Cholesky-Crout (column by column), G. Golub, C. Van Loan, "Matrix computations", section 4.2.
 
@@ -26,8 +26,8 @@ pub(super) fn entry(row: usize, column: usize) -> usize {
     row * (row + 1) / 2 + column
 }
 
-/// Solves `triangle · x = right` for each lane. The triangle is overwritten with its factor, with the reciprocals of the
-/// diagonal on it, and `right` with x. Answers which lanes have no solution: a pivot that is not a number above 0.
+/// Solves `triangle · x = right` for each lane. The triangle is overwritten with its factor, with the reciprocals of
+/// the diagonal on it, and `right` with x. Answers which lanes have no solution: a pivot that is not a number above 0.
 pub(super) struct Solve<'a> {
     pub(super) triangle: &'a mut [Wide],
     pub(super) right: &'a mut [Wide],
@@ -64,14 +64,16 @@ impl Kernel for Solve<'_> {
 #[inline(always)]
 fn remaining<L: Lanes, const N: usize>(lanes: L, rows: [&[Wide]; N], with: &[Wide], starts: [&Wide; N]) -> [L::F16; N] {
     let mut sums = [lanes.splat16(0.0); N];
-    let rows = rows.map(|row| &row[..with.len()]);
     for (p, with) in with.iter().enumerate() {
         let with = lanes.load16(with);
-        for m in 0..N {
-            sums[m] = lanes.fma16(lanes.load16(&rows[m][p]), with, sums[m]);
+        for (sum, row) in sums.iter_mut().zip(rows) {
+            *sum = lanes.fma16(lanes.load16(&row[p]), with, *sum);
         }
     }
-    std::array::from_fn(|m| lanes.sub16(lanes.load16(starts[m]), sums[m]))
+    for (sum, start) in sums.iter_mut().zip(starts) {
+        *sum = lanes.sub16(lanes.load16(start), *sum);
+    }
+    sums
 }
 
 /// Computes column `j` of the rows below the pivot's; `lower` starts with row `j + 1`.

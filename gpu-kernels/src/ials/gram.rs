@@ -2,26 +2,35 @@
 //!
 //!   G = Σᵢ yᵢ yᵢᵀ        A ← A + Σᵢ wᵢ yᵢ yᵢᵀ
 //!
-//! Only the lower triangle is computed, in eights: row r of a matrix has its columns 0 … 8⌈(r+1)/8⌉ − 1. Four rows are
-//! added per pass, so that an entry is read and written once for four products; they are added one after another, so
-//! that four at a time give the bits of one at a time. For G, rows are summed in chunks of [`CHUNK`] in `f32` and the chunks
-//! in `f64`, in order: the sum neither depends on threads nor loses digits in a large catalogue.
+//! ```text
+//! matrix, four rows at a time          panel of up to 64 rows, as they are and times their weights
+//! 0 ████████                            y₀ ▒▒▒▒▒▒▒▒▒▒▒▒      w₀y₀ ▒▒▒▒▒▒▒▒▒▒▒▒
+//! 4 ████████                            y₁ ▒▒▒▒▒▒▒▒▒▒▒▒      w₁y₁ ▒▒▒▒▒▒▒▒▒▒▒▒
+//! 8 ████████████████                    …                    …
+//! ```
+//!
+//! Only the lower triangle is computed, in tiles of four rows by sixteen columns (eight at the end of a row) that stay
+//! in registers while the whole panel is added, one row of the panel after another. So the bits are those of adding one
+//! product at a time. For G, rows are summed in chunks of [`CHUNK`] in `f32` and the chunks in `f64`, in order: the sum
+//! does not depend on threads, and loses no digits in a large catalogue.
 
 use crate::parallel::for_pieces;
 use crate::simd::{Kernel, Lanes};
 use crate::{Cpu, KernelError};
 
+/// Rows that are added while a tile stays in registers.
+pub(super) const PANEL: usize = 64;
 /// Rows summed in `f32`.
 const CHUNK: usize = 512;
 
-/// The Gram matrix of `rows`, which hold `factors` factors each at the stride of [`super::stride`]: `factors` rows of that
+/// The Gram matrix of `rows`, which hold `factors` factors each at the stride of [`super::stride`]: a square of that
 /// stride, of which the lower triangle counts. The same bits for any number of threads.
 ///
 /// # Errors
 /// [`KernelError::Length`] if the slice does not hold whole rows, [`KernelError::Parameter`] for 0 threads.
 pub fn gram(cpu: Cpu, rows: &[f32], factors: usize, threads: usize) -> Result<Vec<f32>, KernelError> {
     let stride = super::stride(factors);
-    let size = factors * stride;
+    let size = stride * stride;
     if factors == 0 {
         KernelError::check_length("rows", rows.len(), 0)?;
         return Ok(Vec::new());
@@ -33,8 +42,10 @@ pub fn gram(cpu: Cpu, rows: &[f32], factors: usize, threads: usize) -> Result<Ve
     for chunks in chunks.chunks(64) {
         let mut parts = vec![0.0; chunks.len() * size];
         for_pieces(threads, &mut parts, size, |number, part| {
-            let entries = chunks[number].chunks_exact(stride).map(|row| (row, 1.0));
-            cpu.run(AddProducts { matrix: part, factors, stride, entries });
+            // Unweighted, a panel is its own weighted copy.
+            for panel in chunks[number].chunks(PANEL * stride) {
+                cpu.run(AddPanel { matrix: part, factors, stride, rows: panel, weighted: panel });
+            }
             Ok(())
         })?;
         for part in parts.chunks(size) {
@@ -44,62 +55,70 @@ pub fn gram(cpu: Cpu, rows: &[f32], factors: usize, threads: usize) -> Result<Ve
     Ok(sum.into_iter().map(|sum| sum as f32).collect())
 }
 
-/// Adds the weighted products of some rows to a matrix of `factors` rows of `stride` floats.
-pub(super) struct AddProducts<'a, I> {
+/// Adds the products of a panel to a matrix of `stride` rows of `stride` floats.
+pub(super) struct AddPanel<'a> {
     pub(super) matrix: &'a mut [f32],
     pub(super) factors: usize,
     pub(super) stride: usize,
-    /// Rows of `stride` floats and their weights.
-    pub(super) entries: I,
+    /// Rows of `stride` floats.
+    pub(super) rows: &'a [f32],
+    /// The same rows, each times its weight.
+    pub(super) weighted: &'a [f32],
 }
 
-impl<'a, I: Iterator<Item = (&'a [f32], f32)>> Kernel for AddProducts<'_, I> {
+impl Kernel for AddPanel<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let Self { matrix, factors, stride, mut entries } = self;
-        while let Some(first) = entries.next() {
-            let Some(second) = entries.next() else { return add(lanes, matrix, factors, stride, [first]) };
-            let Some(third) = entries.next() else { return add(lanes, matrix, factors, stride, [first, second]) };
-            let Some(fourth) = entries.next() else {
-                return add(lanes, matrix, factors, stride, [first, second, third]);
-            };
-            add(lanes, matrix, factors, stride, [first, second, third, fourth]);
+        let Self { matrix, factors, stride, rows, weighted } = self;
+        for (four, matrix) in matrix.chunks_exact_mut(4 * stride).take(factors.div_ceil(4)).enumerate() {
+            let first = 4 * four;
+            let width = (first / 8 + 1) * 8;
+            let mut column = 0;
+            while column + 16 <= width {
+                let mut sums = [lanes.splat16(0.0); 4];
+                for (r, sum) in sums.iter_mut().enumerate() {
+                    *sum = lanes.load16(part(matrix, r * stride + column));
+                }
+                for (row, weighted) in rows.chunks_exact(stride).zip(weighted.chunks_exact(stride)) {
+                    let (row, scales) = (lanes.load16(part(row, column)), part::<4>(weighted, first));
+                    for (sum, scale) in sums.iter_mut().zip(scales) {
+                        *sum = lanes.fma16(lanes.splat16(*scale), row, *sum);
+                    }
+                }
+                for (r, sum) in sums.into_iter().enumerate() {
+                    lanes.store16(sum, part_mut(matrix, r * stride + column));
+                }
+                column += 16;
+            }
+            if column < width {
+                let mut sums = [lanes.splat8(0.0); 4];
+                for (r, sum) in sums.iter_mut().enumerate() {
+                    *sum = lanes.load8(part(matrix, r * stride + column));
+                }
+                for (row, weighted) in rows.chunks_exact(stride).zip(weighted.chunks_exact(stride)) {
+                    let (row, scales) = (lanes.load8(part(row, column)), part::<4>(weighted, first));
+                    for (sum, scale) in sums.iter_mut().zip(scales) {
+                        *sum = lanes.fma8(lanes.splat8(*scale), row, *sum);
+                    }
+                }
+                for (r, sum) in sums.into_iter().enumerate() {
+                    lanes.store8(sum, part_mut(matrix, r * stride + column));
+                }
+            }
         }
     }
 }
 
-/// Adds `N` products in one pass.
+/// `N` values of a slice from `start` on.
 #[inline(always)]
-fn add<L: Lanes, const N: usize>(
-    lanes: L,
-    matrix: &mut [f32],
-    factors: usize,
-    stride: usize,
-    entries: [(&[f32], f32); N],
-) {
-    for (r, row) in matrix.chunks_exact_mut(stride).take(factors).enumerate() {
-        let width = (r / 8 + 1) * 8;
-        let row = &mut row[..width];
-        let scales = entries.map(|(entry, weight)| weight * entry[r]);
-        let columns = entries.map(|(entry, _)| entry[..width].as_chunks::<16>());
-        let (wide, rest) = row.as_chunks_mut::<16>();
-        let scales16 = scales.map(|scale| lanes.splat16(scale));
-        for (at, sums) in wide.iter_mut().enumerate() {
-            let mut sum = lanes.load16(sums);
-            for n in 0..N {
-                sum = lanes.fma16(scales16[n], lanes.load16(&columns[n].0[at]), sum);
-            }
-            lanes.store16(sum, sums);
-        }
-        if let [sums] = rest.as_chunks_mut::<8>().0 {
-            let mut sum = lanes.load8(sums);
-            for n in 0..N {
-                let [column] = columns[n].1.as_chunks::<8>().0 else { unreachable!("all have the row's width") };
-                sum = lanes.fma8(lanes.halves(scales16[n]).0, lanes.load8(column), sum);
-            }
-            lanes.store8(sum, sums);
-        }
-    }
+fn part<const N: usize>(values: &[f32], start: usize) -> &[f32; N] {
+    values[start..].first_chunk().expect("tiles lie within their rows")
+}
+
+/// As [`part`], to write to.
+#[inline(always)]
+fn part_mut<const N: usize>(values: &mut [f32], start: usize) -> &mut [f32; N] {
+    values[start..].first_chunk_mut().expect("tiles lie within their rows")
 }

@@ -12,7 +12,8 @@ pub fn stride(factors: usize) -> usize {
 pub struct IalsParams {
     /// Factors of each row.
     pub factors: usize,
-    /// α: what a unit of strength adds to the confidence of a pair, which is 1 for pairs that never occurred. 0 or above.
+    /// α: what a unit of strength adds to the confidence of a pair, which is 1 for pairs that never occurred. 0 or
+    /// above.
     pub alpha: f32,
     /// λ: pull of every row towards 0. Above 0.
     pub regularization: f32,

@@ -1,7 +1,8 @@
 //! One half of an iteration of weighted alternating least squares: the rows of one side from those of the other.
 //!
-//! With strength s ≥ 0 of a pair (0 if it never occurred), preference 1 if s > 0, else 0, and confidence c = 1 + α s, the
-//! row x of a user minimises Σᵢ cᵢ (prefᵢ − x·yᵢ)² + λ |x|² over all items, seen or not. Where the gradient is zero:
+//! With strength s ≥ 0 of a pair (0 if it never occurred), preference 1 if s > 0, else 0, and confidence c = 1 + α s,
+//! the row x of a user minimises Σᵢ cᵢ (prefᵢ − x·yᵢ)² + λ |x|² over all items, seen or not. Where the gradient is
+//! zero:
 //!
 //!   (G + λI + Σ α sᵢ yᵢ yᵢᵀ) x = Σ (1 + α sᵢ) yᵢ        sums over the items with sᵢ > 0, G = Σ yᵢ yᵢᵀ over all items
 //!
@@ -14,7 +15,7 @@
 //! Source: Y. Hu, Y. Koren, C. Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008.
 
 use super::cholesky::{LANES, Solve, Wide, entry};
-use super::gram::AddProducts;
+use super::gram::{AddPanel, PANEL};
 use super::params::{IalsParams, stride};
 use crate::funk::Rows;
 use crate::parallel::for_pieces;
@@ -40,7 +41,7 @@ pub fn solve(
     params.validate()?;
     let stride = stride(params.factors);
     KernelError::check_length("others", others.len(), strengths.width() * stride)?;
-    KernelError::check_length("gram", gram.len(), params.factors * stride)?;
+    KernelError::check_length("gram", gram.len(), stride * stride)?;
     if let Some(strength) = strengths.all_values().iter().find(|strength| **strength < 0.0) {
         let value = f64::from(*strength);
         return Err(KernelError::Parameter { name: "strength", value, expected: "0 or more" });
@@ -74,8 +75,12 @@ struct Batch<'a> {
     stride: usize,
     others: &'a [f32],
     gram: &'a [f32],
-    /// The matrix of one system.
+    /// The matrix of one system, and what is being added to it.
     matrix: Vec<f32>,
+    rows: Vec<f32>,
+    weighted: Vec<f32>,
+    /// The right side of one system.
+    sums: Vec<f32>,
     triangle: Vec<Wide>,
     right: Vec<Wide>,
 }
@@ -87,7 +92,9 @@ impl<'a> Batch<'a> {
         let mut triangle = vec![[0.0; LANES]; entry(factors, 0)];
         (0..factors).for_each(|r| triangle[entry(r, r)] = [1.0; LANES]);
         let right = vec![[0.0; LANES]; factors];
-        Self { cpu, params, stride: stride(factors), others, gram, matrix: gram.to_vec(), triangle, right }
+        let stride = stride(factors);
+        let (matrix, rows, weighted, sums) = (gram.to_vec(), Vec::new(), Vec::new(), vec![0.0; stride]);
+        Self { cpu, params, stride, others, gram, matrix, rows, weighted, sums, triangle, right }
     }
 
     /// Writes the equations of a row into a lane.
@@ -100,18 +107,29 @@ impl<'a> Batch<'a> {
         }
         let row = |column: &u32| &others[*column as usize * stride..][..stride];
         self.matrix.copy_from_slice(self.gram);
-        let entries = seen().map(|(column, strength)| (row(column), alpha * strength));
-        self.cpu.run(AddProducts { matrix: &mut self.matrix, factors, stride, entries });
-        for (r, matrix) in self.matrix.chunks(stride).enumerate() {
+        self.sums.fill(0.0);
+        let mut entries = seen().peekable();
+        while entries.peek().is_some() {
+            self.rows.clear();
+            self.weighted.clear();
+            for (column, strength) in entries.by_ref().take(PANEL) {
+                let weight = alpha * strength;
+                self.rows.extend_from_slice(row(column));
+                self.weighted.extend(row(column).iter().map(|factor| weight * factor));
+            }
+            let (rows, weighted) = (&self.rows, &self.weighted);
+            for (row, weighted) in rows.chunks_exact(stride).zip(weighted.chunks_exact(stride)) {
+                let both = self.sums.iter_mut().zip(row.iter().zip(weighted));
+                both.for_each(|(sum, (once, weighted))| *sum += once + weighted);
+            }
+            self.cpu.run(AddPanel { matrix: &mut self.matrix, factors, stride, rows, weighted });
+        }
+        for (r, matrix) in self.matrix.chunks(stride).take(factors).enumerate() {
             let triangle = &mut self.triangle[entry(r, 0)..][..=r];
             triangle.iter_mut().zip(matrix).for_each(|(to, from)| to[lane] = *from);
             triangle[r][lane] += regularization;
         }
-        for (column, strength) in seen() {
-            let confidence = alpha.mul_add(*strength, 1.0);
-            let right = self.right.iter_mut().zip(row(column));
-            right.for_each(|(to, from)| to[lane] = confidence.mul_add(*from, to[lane]));
-        }
+        self.right.iter_mut().zip(&self.sums).for_each(|(to, from)| to[lane] = *from);
     }
 
     /// Solves all systems; `right` then holds the rows. Answers which have no solution.

@@ -40,8 +40,8 @@ pub struct IalsModel {
     pub items: Rows,
 }
 
-/// Trains a model on `threads` threads, whose number does not change it. The value of a rating is the strength of its pair,
-/// 0 or above; those of a pair that comes up more than once are added. The order of ratings does not matter.
+/// Trains a model on `threads` threads, whose number does not change it. The value of a rating is the strength of its
+/// pair, 0 or above; those of a pair that comes up more than once are added. The order of ratings does not matter.
 ///
 /// # Errors
 /// [`KernelError::UnknownId`] or [`KernelError::NotFinite`] naming a bad rating; as [`solve()`].

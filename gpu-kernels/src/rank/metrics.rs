@@ -5,8 +5,8 @@
 //!   precision = hits / k              recall = hits / relevant items        hit rate = 1 if there is a hit, else 0
 //!   NDCG = Σ over hits 1/log2(rank + 1), divided by the same sum over the ranks 1 … min(k, relevant items)
 //!
-//! Each is a mean over the users that have a relevant item, summed in the order of users. Whether an item is relevant is
-//! a yes or a no.
+//! Each is a mean over the users that have a relevant item, summed in the order of users. Whether an item is relevant
+//! is a yes or a no.
 //!
 //! Source: K. Järvelin, J. Kekäläinen, "Cumulated gain-based evaluation of IR techniques" (2002), with binary gains.
 

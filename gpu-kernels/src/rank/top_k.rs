@@ -1,26 +1,28 @@
 //! The items with the highest scores for each of some users, over all items.
 //!
-//!   score(u, i) = user row · item row          best first; of equal scores the lower id; never NaN, never a left-out item
+//!   score(u, i) = user row · item row
+//!   best first; of equal scores the lower id; never an item that is left out, or whose score is NaN
 //!
 //! ```text
 //!            items, a tile at a time (a tile of rows stays in the first cache while every user of a group passes it)
 //!           ┌──────┬──────┬───
-//! group of  │ 256  │ 256  │ …     scores of a tile ─► those above the user's worst kept score ─► heap of k, worst on top
+//! group of  │      │      │ …     scores of a tile ─► those above the worst kept score ─► heap of k, worst on top
 //! 16 users  │      │      │
 //! ```
 //!
-//! Exact: the answer is that of sorting all scores. The order of a mean that all scores share does not matter, so it is
-//! left out.
+//! Exact: the answer is that of sorting all scores. A mean that all scores share changes no order, so it is left out.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use crate::simd::{Kernel, Lanes, dot};
+use crate::simd::{Kernel, Lanes, dot, products};
 use crate::sparse::Sparse;
 use crate::{Cpu, KernelError};
 
-/// Item rows scored before the next user's turn.
-const TILE: usize = 256;
+/// Floats of item rows scored before the next user's turn: 32 KiB.
+const TILE: usize = 8192;
+/// Item rows of a tile of the shortest rows; no tile has more.
+const TILE_ROWS: usize = TILE / 8;
 /// Users that share a tile.
 const GROUP: usize = 16;
 
@@ -94,14 +96,24 @@ impl<const FIXED: usize> Kernel for Score<'_, '_, FIXED> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
         let stride = if FIXED == 0 { self.stride } else { FIXED };
-        let mut scores = [0.0; TILE];
-        for (tile, items) in self.items.chunks(TILE * stride).enumerate() {
+        let rows = (TILE / stride).max(1).next_multiple_of(8);
+        let mut scores = [0.0; TILE_ROWS];
+        for (tile, items) in self.items.chunks(rows * stride).enumerate() {
+            let scores = &mut scores[..items.len() / stride];
             for (user, list) in self.users.chunks_exact(stride).zip(self.lists.iter_mut()) {
-                let scores = &mut scores[..items.len() / stride];
-                for (item, score) in items.chunks_exact(stride).zip(scores.iter_mut()) {
+                let (eights, rest) = scores.as_chunks_mut::<8>();
+                let (of_eights, of_rest) = items.split_at(eights.len() * 8 * stride);
+                for (items, scores) in of_eights.chunks_exact(8 * stride).zip(eights) {
+                    let mut sums = [lanes.splat8(0.0); 8];
+                    for (item, sum) in items.chunks_exact(stride).zip(&mut sums) {
+                        *sum = products(lanes, user, item);
+                    }
+                    lanes.store8(lanes.sums8(sums), scores);
+                }
+                for (item, score) in of_rest.chunks_exact(stride).zip(rest) {
                     *score = lanes.first(dot(lanes, user, item));
                 }
-                list.offer((tile * TILE) as u32, scores);
+                list.offer((tile * rows) as u32, scores);
             }
         }
     }
@@ -115,8 +127,8 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    /// Takes the scores of the items from `first` on, none of which has been offered and all of which have higher ids than
-    /// those that have.
+    /// Takes the scores of the items from `first` on, none of which has been offered and all of which have higher ids
+    /// than those that have.
     fn offer(&mut self, first: u32, scores: &[f32]) {
         let mut at = 0;
         while self.best.len() < self.k && at < scores.len() {

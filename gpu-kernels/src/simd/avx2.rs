@@ -1,9 +1,10 @@
 //! Eight lanes in a 256-bit register, with FMA3.
 
 use std::arch::x86_64::{
-    __m256, _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_cvtss_f32, _mm256_div_ps, _mm256_fmadd_ps,
-    _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_permute_ps, _mm256_permute2f128_ps,
-    _mm256_set1_ps, _mm256_sqrt_ps, _mm256_storeu_ps, _mm256_sub_ps,
+    __m256, _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_castpd_ps, _mm256_castps_pd, _mm256_cvtss_f32,
+    _mm256_div_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_permute_ps,
+    _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_shuffle_ps, _mm256_sqrt_ps, _mm256_storeu_ps, _mm256_sub_ps,
+    _mm256_unpackhi_pd, _mm256_unpacklo_pd,
 };
 
 use super::pair::sixteen_as_two_eights;
@@ -30,6 +31,23 @@ impl Avx2 {
         // SAFETY: the token.
         unsafe { run(kernel, self) }
     }
+}
+
+/// Adds lanes 4 apart: four sums of `low`, then four of `high`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn fours(low: __m256, high: __m256) -> __m256 {
+    let first = _mm256_permute2f128_ps::<0b0010_0000>(low, high);
+    _mm256_add_ps(first, _mm256_permute2f128_ps::<0b0011_0001>(low, high))
+}
+
+/// Adds lanes 2 apart, in each half: two sums of `low`, then two of `high`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn twos(low: __m256, high: __m256) -> __m256 {
+    let (low, high) = (_mm256_castps_pd(low), _mm256_castps_pd(high));
+    let first = _mm256_castpd_ps(_mm256_unpacklo_pd(low, high));
+    _mm256_add_ps(first, _mm256_castpd_ps(_mm256_unpackhi_pd(low, high)))
 }
 
 impl Lanes for Avx2 {
@@ -104,6 +122,16 @@ impl Lanes for Avx2 {
             let t = _mm256_add_ps(t, _mm256_permute2f128_ps::<0b0000_0001>(t, t));
             let t = _mm256_add_ps(t, _mm256_permute_ps::<0b01_00_11_10>(t));
             _mm256_add_ps(t, _mm256_permute_ps::<0b10_11_00_01>(t))
+        }
+    }
+
+    /// Each step of [`Lanes::sum8`], for half as many registers as the one before.
+    #[inline(always)]
+    fn sums8(self, [a, b, c, d, e, f, g, h]: [Self::F8; 8]) -> Self::F8 {
+        // SAFETY: the token.
+        unsafe {
+            let (low, high) = (twos(fours(a, e), fours(b, f)), twos(fours(c, g), fours(d, h)));
+            _mm256_add_ps(_mm256_shuffle_ps::<0b10_00_10_00>(low, high), _mm256_shuffle_ps::<0b11_01_11_01>(low, high))
         }
     }
 

@@ -93,6 +93,11 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn sums8(self, values: [Self::F8; 8]) -> Self::F8 {
+        self.0.sums8(values)
+    }
+
+    #[inline(always)]
     fn first(self, value: Self::F8) -> f32 {
         self.0.first(value)
     }

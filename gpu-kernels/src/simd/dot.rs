@@ -5,6 +5,12 @@ use super::Lanes;
 /// `a · b` in every lane. The lengths are equal and a multiple of eight.
 #[inline(always)]
 pub(crate) fn dot<L: Lanes>(lanes: L, a: &[f32], b: &[f32]) -> L::F8 {
+    lanes.sum8(products(lanes, a, b))
+}
+
+/// `a · b` before its last eight sums are added up: for [`Lanes::sum8`] or [`Lanes::sums8`].
+#[inline(always)]
+pub(crate) fn products<L: Lanes>(lanes: L, a: &[f32], b: &[f32]) -> L::F8 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
     let mut sums = lanes.splat16(0.0);
     for (a, b) in a.iter().zip(b) {
@@ -14,5 +20,5 @@ pub(crate) fn dot<L: Lanes>(lanes: L, a: &[f32], b: &[f32]) -> L::F8 {
     if let ([a, ..], [b, ..]) = (a_rest.as_chunks::<8>().0, b_rest.as_chunks::<8>().0) {
         even = lanes.fma8(lanes.load8(a), lanes.load8(b), even);
     }
-    lanes.sum8(lanes.add8(even, odd))
+    lanes.add8(even, odd)
 }

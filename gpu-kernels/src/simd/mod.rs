@@ -11,8 +11,10 @@
 //!
 //!   scalar: arrays    NEON: 4 × 4 lanes    AVX2: 2 × 8 lanes    AVX-512: 1 × 16 lanes (the odd last eight: 1 × 8)
 //!
-//! A kernel is written once over [`Lanes`] in safe code and compiled for each path by [`Cpu::run`]. The token types that
-//! implement `Lanes` exist only where their instructions do, which is what makes their methods safe to call.
+//! A kernel is written once over [`Lanes`] in safe code and compiled for each path by [`Cpu::run`]. The token types
+//! that implement `Lanes` exist only where their instructions do, which is what makes their methods safe to call. A
+//! kernel's inner loops have no closures that use lanes: a closure that is not inlined is compiled without the path's
+//! instructions, and every operation in it becomes a call.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -26,7 +28,7 @@ mod pair;
 mod scalar;
 
 pub use cpu::Cpu;
-pub(crate) use dot::dot;
+pub(crate) use dot::{dot, products};
 
 /// Operations on eight and on sixteen `f32` lanes.
 pub(crate) trait Lanes: Copy {
@@ -57,6 +59,11 @@ pub(crate) trait Lanes: Copy {
     fn clamp8(self, value: Self::F8, bound: Self::F8) -> Self::F8;
     /// The sum of all lanes, in every lane, in the order above.
     fn sum8(self, value: Self::F8) -> Self::F8;
+    /// The sum of all lanes of each value, in the order above: that of `values[n]` in lane n.
+    #[inline(always)]
+    fn sums8(self, values: [Self::F8; 8]) -> Self::F8 {
+        self.load8(&values.map(|value| self.first(self.sum8(value))))
+    }
     /// Lane 0.
     fn first(self, value: Self::F8) -> f32;
 
@@ -87,7 +94,8 @@ pub(crate) trait Lanes: Copy {
     fn prefetch(self, slice: &[f32], index: usize);
 }
 
-/// A computation over [`Lanes`]. `run` must be `#[inline(always)]`, so that it is compiled with the path's instructions.
+/// A computation over [`Lanes`]. `run` must be `#[inline(always)]`, so that it is compiled with the path's
+/// instructions.
 pub(crate) trait Kernel {
     /// What it answers.
     type Output;

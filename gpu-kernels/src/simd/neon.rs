@@ -9,8 +9,8 @@ use std::arch::asm;
 use super::pair::sixteen_as_two_eights;
 use super::{Kernel, Lanes};
 
-/// Proof that the processor has NEON: made by [`Neon::detect`] only, which is what every SAFETY comment below that names
-/// the token rests on.
+/// Proof that the processor has NEON: made by [`Neon::detect`] only, which is what every SAFETY comment below that
+/// names the token rests on.
 #[derive(Clone, Copy)]
 pub(crate) struct Neon(());
 

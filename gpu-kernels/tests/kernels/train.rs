@@ -60,7 +60,8 @@ proptest! {
             let (p, q) = (grid.users().rows(at / bins), grid.items().rows(at % bins));
             prop_assert_eq!((block.rows(Side::User), block.rows(Side::Item)), (p.len(), q.len()));
             prop_assert!(order == Order::Shuffled || block.ratings().is_sorted_by_key(|r| r.user));
-            found.extend(block.ratings().iter().map(|r| key(p.start + r.user as usize, q.start + r.item as usize, r.value)));
+            let by_row = |r: &Rating| key(p.start + r.user as usize, q.start + r.item as usize, r.value);
+            found.extend(block.ratings().iter().map(by_row));
         }
         expected.sort_unstable();
         found.sort_unstable();
