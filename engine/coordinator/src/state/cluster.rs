@@ -42,6 +42,8 @@ pub struct Cluster {
     /// The key of each job in `wanting`.
     pub(super) wanting_keys: BTreeMap<JobId, (u32, u64)>,
     pub(super) timers: Timers,
+    /// It is time to look for stragglers, once all else of this event is settled.
+    pub(super) stragglers_due: bool,
     /// Since when no worker takes tasks, and the name of the last one that was lost.
     pub(super) workerless: Option<Timestamp>,
     pub(super) last_lost: Option<String>,
@@ -66,6 +68,7 @@ impl Cluster {
             wanting: BTreeSet::new(),
             wanting_keys: BTreeMap::new(),
             timers: Timers::default(),
+            stragglers_due: false,
             workerless: None,
             last_lost: None,
             served: 0,
@@ -175,7 +178,7 @@ impl Cluster {
         while let Some(timer) = self.timers.pop(self.now) {
             match timer {
                 Timer::Dispatch => {}
-                Timer::Stragglers => self.race_stragglers(),
+                Timer::Stragglers => self.stragglers_due = true,
                 Timer::Worker(worker) => self.look_at_worker(worker),
                 Timer::Job(job) => self.look_at_job(job),
             }
@@ -194,6 +197,9 @@ impl Cluster {
         let mut changed = BTreeSet::new();
         self.settle_jobs(&mut changed);
         self.dispatch();
+        if std::mem::take(&mut self.stragglers_due) {
+            self.race_stragglers();
+        }
         self.settle_jobs(&mut changed);
         self.release_drained();
         self.out.actions.extend(changed.into_iter().map(|job| Action::JobChanged { job }));

@@ -199,10 +199,12 @@ impl Stage {
     }
 
     /// Takes the shape of a stage that takes over `depth` others. Nothing of the stage was started in this reign; what
-    /// earlier ones started counts from attempt `oldest_valid` on.
+    /// earlier ones started counts from attempt `oldest_valid` on, if it is known how they had divided the stage.
     pub(super) fn fuse(&mut self, plan: &StagePlan, depth: u32, oldest_valid: u32) {
+        let divided = Divided::of(plan, depth);
+        let oldest_valid = if divided == Divided::Open { self.first_attempt() } else { oldest_valid };
         self.divide(Division::planned(plan), oldest_valid);
-        self.divided = Divided::of(plan, depth);
+        self.divided = divided;
         self.fused = Fused::Settled(depth);
         self.inputs.clone_from(&plan.inputs);
         self.arranged = None;
