@@ -181,7 +181,7 @@ fn divide(stage: &Stage, producers: impl Fn(StageId) -> u32) -> Vec<TaskWork> {
             });
             slices.collect()
         }
-        _ if stage.divisible.mergeable && stage.id.0 % 3 > 0 => {
+        _ if stage.divisible.mergeable && !stage.id.0.is_multiple_of(3) => {
             let merged = pairs().zip(0..).map(|(pair, number)| TaskWork { first_output: number, merged: true, ..pair });
             merged.collect()
         }
