@@ -35,7 +35,7 @@ pub struct ClusterConfig {
     pub retained_bytes_per_worker: u64,
     /// The wait before a failed job with retries left starts again. Default 1 s.
     pub retry_delay_ms: u64,
-    /// A worker that runs something and whose queries hold more than so many percent of its memory gets no more tasks for now.
+    /// A worker that runs something and whose queries hold more than so many percent of its memory gets no more until they hold less.
     /// Output it keeps for readers does not count: that can go to disk. Default 60.
     pub admission_percent: u64,
     /// A launched attempt that no heartbeat has mentioned for so long is launched again. Default 2 s.

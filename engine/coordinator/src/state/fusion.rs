@@ -18,7 +18,7 @@ use tandem_proto::StageId;
 use super::action::Fact;
 use super::job::{Context, Job};
 use super::plan::{FusionPlan, VariantPlan};
-use super::sizing::{FUSED_TASKS_PER_SLOT, slots};
+use super::sizing::fused_tasks;
 use super::stage::{Fused, Stage};
 use super::workers::Workers;
 
@@ -67,7 +67,7 @@ impl Job {
     /// Whether reading all of the build side in every task costs less than exchanging the probe side.
     fn pays(&self, fusion: &FusionPlan, workers: &Workers) -> bool {
         let build = &self.stage(fusion.build).totals;
-        let tasks = fusion.tasks(slots(workers));
+        let tasks = fusion.tasks(fused_tasks(workers));
         let built_rows = build.rows.saturating_mul(tasks.into()).saturating_mul(PROBE_ROWS_PER_BUILD_ROW);
         let much_smaller = fusion.probe_rows.is_some_and(|rows| built_rows <= rows);
         let limit = if much_smaller { LARGE_BUILD_BYTES } else { SMALL_BUILD_BYTES };
@@ -131,11 +131,10 @@ impl Job {
 }
 
 impl FusionPlan {
-    /// Tasks that the fused stage has when there are so many slots, more or less.
-    fn tasks(&self, slots: u32) -> u32 {
-        let of_variant = |variant: &VariantPlan| match variant.divisible.mergeable {
-            true => variant.partitions.min(slots.saturating_mul(FUSED_TASKS_PER_SLOT)),
-            false => variant.partitions,
+    /// Tasks that the fused stage has, more or less, when there are no more than `most` where partitions can be merged.
+    fn tasks(&self, most: u32) -> u32 {
+        let of_variant = |variant: &VariantPlan| {
+            if variant.divisible.mergeable { variant.partitions.min(most) } else { variant.partitions }
         };
         self.variants.iter().map(of_variant).max().unwrap_or(1)
     }

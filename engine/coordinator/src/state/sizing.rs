@@ -23,7 +23,7 @@ const LOCAL_PERCENT: u64 = 40;
 const LOCAL_CELLS: usize = 1 << 18;
 /// Tasks of a stage that has taken over others: each holds the build sides of its joins, so there are not many, but enough for all
 /// slots to be busy to the end.
-pub(super) const FUSED_TASKS_PER_SLOT: u32 = 2;
+const FUSED_TASKS_PER_SLOT: u32 = 2;
 /// Cells of the size tables that are looked at to divide one stage.
 const DIVISION_CELLS: usize = 1 << 20;
 
@@ -34,11 +34,11 @@ impl Job {
         let stages: Vec<_> = self.runnable.iter().copied().filter(open).collect();
         for id in stages {
             let Some(plan) = self.plan.stage(id) else { continue };
-            let (mergeable, slots) = (plan.divisible.mergeable, slots(cx.workers));
+            let mergeable = plan.divisible.mergeable;
             let division = match self.input_sizes(id) {
-                Some(sizes) => Division::fit(&sizes, slots, mergeable),
+                Some(sizes) => Division::fit(&sizes, slots(cx.workers), mergeable),
                 None if mergeable && self.stage(id).fused.depth() > 0 => {
-                    Division::merged(plan.partitions, slots.saturating_mul(FUSED_TASKS_PER_SLOT))
+                    Division::merged(plan.partitions, fused_tasks(cx.workers))
                 }
                 None => Division::planned(plan),
             };
@@ -149,6 +149,11 @@ fn stands_out(bytes: &BTreeMap<WorkerId, Vec<u64>>, task: usize) -> Option<Worke
     let total: u64 = bytes.values().map(|sums| sums[task]).sum();
     let (&worker, sums) = bytes.iter().max_by_key(|(_, sums)| sums[task])?;
     (sums[task] > 0 && sums[task].saturating_mul(100) >= total.saturating_mul(LOCAL_PERCENT)).then_some(worker)
+}
+
+/// Tasks that a stage has at most which has taken over others.
+pub(super) fn fused_tasks(workers: &Workers) -> u32 {
+    slots(workers).max(1).saturating_mul(FUSED_TASKS_PER_SLOT)
 }
 
 /// Tasks that all workers may run at once.

@@ -54,17 +54,16 @@ impl Job {
         if !self.is_active() || !self.plan.race_stragglers {
             return Vec::new();
         }
-        let of_stage = |id: StageId| {
-            let stage = self.stage(id);
-            let limit_ms = stage.straggler_limit_ms(config);
+        let limited = |id: StageId| Some((id, self.stage(id).straggler_limit_ms(config)?));
+        let of_stage = |(id, limit_ms): (StageId, u64)| {
             let late = move |task: &Task| match task.state {
-                TaskState::Running(run) => (now.ms_since(run.started) > limit_ms?).then_some(run.worker),
+                TaskState::Running(run) => (now.ms_since(run.started) > limit_ms).then_some(run.worker),
                 _ => None,
             };
-            let tasks = stage.tasks.iter().zip(0..);
+            let tasks = self.stage(id).tasks.iter().zip(0..);
             tasks.filter_map(move |(task, index)| Some((TaskId { job: self.id, stage: id, index }, late(task)?)))
         };
-        self.plan.stage_ids().flat_map(of_stage).collect()
+        self.plan.stage_ids().filter_map(limited).flat_map(of_stage).collect()
     }
 }
 

@@ -214,6 +214,8 @@ pub(super) struct Workers {
     ready: BTreeSet<WorkerId>,
     draining: BTreeSet<WorkerId>,
     expected: BTreeSet<WorkerId>,
+    /// Workers with slots that they do not offer for want of memory.
+    short: BTreeSet<WorkerId>,
     departed: VecDeque<Departed>,
 }
 
@@ -292,7 +294,7 @@ impl Workers {
 
     /// Whether a worker would take more tasks if it had more memory.
     pub(super) fn any_short(&self) -> bool {
-        self.table.values().any(|worker| worker.is_short() && (worker.leases.len() as u32) < worker.info.slots)
+        !self.short.is_empty()
     }
 
     /// Notes what a worker uses. Of its memory its queries may hold up to `percent` before it takes no more tasks.
@@ -358,6 +360,7 @@ impl Workers {
         self.ready.remove(&id);
         self.draining.remove(&id);
         self.expected.remove(&id);
+        self.short.remove(&id);
     }
 
     fn index(&mut self, id: WorkerId) {
@@ -373,6 +376,9 @@ impl Workers {
         };
         if matches!(worker.contact, Contact::Expected { .. }) {
             self.expected.insert(id);
+        }
+        if worker.is_short() && (worker.leases.len() as u32) < worker.info.slots {
+            self.short.insert(id);
         }
     }
 }
