@@ -19,9 +19,11 @@ pub(super) fn for_command(verbose: u8, color: bool) {
     let _ = builder.with_env_filter(filter(level)).with_writer(std::io::stderr).try_init();
 }
 
-/// For a process of a cluster.
+/// For a process of a cluster. Lines that its disk has no room for are lost: complaining about them on the same standard
+/// error would panic.
 pub(super) fn for_process() {
     let builder = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_span_list(true);
+    let builder = builder.log_internal_errors(false);
     let _ = builder
         .with_env_filter(filter("info,h2=warn,hyper=warn,datafusion=warn"))
         .with_writer(std::io::stderr)

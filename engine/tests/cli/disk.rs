@@ -2,7 +2,7 @@
 //! nothing broken, and the next run is well once there is room.
 
 use crate::support::small_disk::SmallDisk;
-use crate::support::{Sandbox, files_below};
+use crate::support::{Finished, Sandbox, files_below};
 
 /// Numbers to a CSV sink.
 const NUMBERS: &str = r#"
@@ -56,6 +56,23 @@ fn a_full_disk_under_spilled_rows() {
     };
     count(8_000_000).ended_with(1).tells(&["no space left for spilling", "worker", "help: "]);
     assert_eq!(count(1000).succeeded().stdout, "n\n0\n");
+}
+
+#[test]
+fn a_full_disk_under_the_logs() {
+    let disk = match SmallDisk::mount(24 << 10) {
+        Ok(disk) => disk,
+        Err(reason) => return eprintln!("skipped: {reason}"),
+    };
+    let sandbox = Sandbox::inside(disk.path());
+    let mut up = sandbox.command(&["cluster", "up", "--workers", "1", "--memory", "96MiB"]);
+    Finished::of(up.env("TANDEM_LOG", "debug")).succeeded();
+    let before = sandbox.processes();
+    disk.fill();
+    for _ in 0..10 {
+        assert_eq!(sandbox.run(&["sql", "-e", "SELECT 1 AS n", "-o", "csv"]).succeeded().stdout, "n\n1\n");
+    }
+    assert_eq!(sandbox.processes(), before, "none had to be restarted");
 }
 
 #[test]

@@ -123,6 +123,8 @@ impl Drop for Sandbox {
         let down = self.command(&["cluster", "down"]).output();
         if let (Ok(output), false) = (down, std::thread::panicking()) {
             assert!(output.status.success(), "the cluster could not be stopped: {output:?}");
+            // The supervisor says that all is down just before its own end, and may still hold files.
+            wait_for("the end of every process", || self.processes().is_empty());
         }
     }
 }
