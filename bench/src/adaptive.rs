@@ -13,7 +13,7 @@ use crate::answer::rows_of;
 use crate::cluster::{Cluster, Shape};
 use crate::data;
 use crate::process::signal;
-use crate::report::{Line, Report, TANDEM, Unit, median};
+use crate::report::{Line, Report, TANDEM, Unit};
 use crate::tpch;
 
 /// What a run without the adaptation is called.
@@ -127,8 +127,7 @@ async fn measure(cluster: &Cluster, tables: &[(String, String)], case: &Case, ro
             );
         }
     }
-    let medians = times.into_iter().map(|(who, ms)| Ok((who.to_owned(), median(ms)?)));
-    Line::among(case.name, Unit::Ms, medians.collect::<anyhow::Result<_>>()?)
+    Line::of_medians(case.name, Unit::Ms, times)
 }
 
 fn worker_pid(cluster: &Cluster) -> anyhow::Result<u32> {

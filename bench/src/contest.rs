@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 
 use crate::process::Ran;
-use crate::report::{Line, Unit, median, mib};
+use crate::report::{Line, Unit, mib};
 
 /// How each program's runs went.
 #[derive(Debug, Default)]
@@ -41,7 +41,6 @@ impl Contest {
     }
 
     fn line(&self, name: &str, unit: Unit, number: impl Fn(&Ran) -> f64) -> anyhow::Result<Line> {
-        let medians = self.runs.iter().map(|(who, runs)| Ok((who.clone(), median(runs.iter().map(&number))?)));
-        Line::among(name, unit, medians.collect::<anyhow::Result<_>>()?)
+        Line::of_medians(name, unit, self.runs.iter().map(|(who, runs)| (who, runs.iter().map(&number).collect())))
     }
 }

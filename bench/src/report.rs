@@ -78,6 +78,16 @@ impl Line {
         Ok(Self { name: name.to_owned(), unit, tandem, peers: numbers })
     }
 
+    /// A line of the medians of what everybody's rounds gave, by name.
+    pub(crate) fn of_medians(
+        name: &str,
+        unit: Unit,
+        rounds: impl IntoIterator<Item = (impl Into<String>, Vec<f64>)>,
+    ) -> anyhow::Result<Self> {
+        let medians = rounds.into_iter().map(|(who, numbers)| Ok((who.into(), median(numbers)?)));
+        Self::among(name, unit, medians.collect::<anyhow::Result<_>>()?)
+    }
+
     /// Tandem's number as a multiple of the peer's.
     pub(crate) fn ratio(&self, peer: &str) -> Option<f64> {
         self.peers.get(peer).map(|value| self.tandem / value)

@@ -184,8 +184,7 @@ impl Bench {
                 round_times.into_iter().for_each(|(name, ms)| times.entry(name).or_default().push(ms));
             }
         }
-        let medians = times.into_iter().map(|(who, ms)| Ok((who.to_owned(), median(ms)?)));
-        Line::among(&format!("q{query}"), Unit::Ms, medians.collect::<anyhow::Result<_>>()?)
+        Line::of_medians(&format!("q{query}"), Unit::Ms, times)
     }
 
     /// The most that was ever resident in a worker, in this process (which also holds our answers), in each peer.

@@ -50,17 +50,20 @@ impl WorkerReads {
         stage: u32,
         partition: v1::ResultPartition,
     ) -> Result<Streaming<v1::Chunk>, ReadFailure> {
-        let fetch = v1::FetchRequest {
+        let mut fetch = v1::FetchRequest {
             job: self.job.0,
             stage,
             partitions: vec![partition.partition],
             attempts: vec![partition.attempt],
             output_start: 0,
             output_end: 1,
-            uncompressed: transport::is_loopback(&partition.data_address),
+            uncompressed: false,
         };
         let opened = match self.worker(&partition.data_address).await {
-            Some(mut worker) => worker.fetch(fetch).await.map(Response::into_inner),
+            Some(mut worker) => {
+                fetch.uncompressed = transport::is_loopback(&partition.data_address);
+                worker.fetch(fetch).await.map(Response::into_inner)
+            }
             None => {
                 let request = v1::RelayFetchRequest { worker: partition.worker, fetch: Some(fetch) };
                 self.client.relay(request).await

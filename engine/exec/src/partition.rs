@@ -23,7 +23,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{Partitioning, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
-use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ExecutionPlanProperties};
+use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode;
 use datafusion::physical_plan::filter_pushdown::{FilterDescription, FilterPushdownPhase};
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
@@ -172,19 +172,26 @@ impl PartitionsExec {
         if let Some(missing) = selected.iter().find(|&&partition| partition >= count) {
             return Err(internal_datafusion_err!("{} of {count} partitions has no partition {missing}", leaf.name()));
         }
-        let partitioning = match leaf.output_partitioning() {
-            Partitioning::Hash(keys, _) => Partitioning::Hash(keys.clone(), 1),
-            _ => Partitioning::UnknownPartitioning(1),
-        };
-        let mut properties = PlanProperties::clone(leaf.properties()).with_partitioning(partitioning);
-        if selected.len() > 1 {
-            let mut equivalences = leaf.equivalence_properties().clone();
-            equivalences.clear_orderings();
-            equivalences.clear_per_partition_constants();
-            properties = properties.with_eq_properties(equivalences);
-        }
-        Ok(Self { leaf, selected, properties: Arc::new(properties) })
+        let properties = as_one(leaf.properties(), selected.len());
+        Ok(Self { leaf, selected, properties })
     }
+}
+
+/// What is known of `count` partitions of something with these properties when they are read as one: rows stay where their
+/// keys put them, but several partitions after each other have no order and no constant in common.
+pub(crate) fn as_one(properties: &PlanProperties, count: usize) -> Arc<PlanProperties> {
+    let partitioning = match properties.output_partitioning() {
+        Partitioning::Hash(keys, _) => Partitioning::Hash(keys.clone(), 1),
+        _ => Partitioning::UnknownPartitioning(1),
+    };
+    let mut one = properties.clone().with_partitioning(partitioning);
+    if count > 1 {
+        let mut equivalences = properties.equivalence_properties().clone();
+        equivalences.clear_orderings();
+        equivalences.clear_per_partition_constants();
+        one = one.with_eq_properties(equivalences);
+    }
+    Arc::new(one)
 }
 
 impl DisplayAs for PartitionsExec {

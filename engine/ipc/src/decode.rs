@@ -220,7 +220,7 @@ impl Decoder {
         let body = Buffer::from(body);
         read_dictionary(&body, dictionary, schema, &mut self.dictionaries, &message.version())?;
         if let Some(values) = self.dictionaries.get_mut(&dictionary.id()) {
-            *values = detach_array(values, &body)?;
+            *values = detach_array(values, &body);
         }
         Ok(())
     }

@@ -34,6 +34,7 @@ use tandem_store::{OutputKey, StoreError};
 
 use super::inputs::{FetchError, InputLocations, TaskInputs};
 use crate::error::TaskError;
+use crate::partition::as_one;
 
 /// Peers that one reader fetches from at the same time.
 const CONCURRENT_PEERS: usize = 8;
@@ -86,17 +87,14 @@ impl ShuffleReadExec {
         Self::new(self.stage, ReadMode::All, self.outputs, equivalences, Partitioning::UnknownPartitioning(1))
     }
 
-    /// A reader of these columns in its one partition; none when they do not follow each other, or it does not read by column.
+    /// A reader of these columns in its one partition; none when they do not follow each other, there are no such columns, or
+    /// it does not read by column.
     pub(crate) fn columns(&self, selected: &[usize]) -> Option<Self> {
         let (&first, &last) = selected.first().zip(selected.last())?;
-        let partitioning = match self.properties.output_partitioning() {
-            Partitioning::Hash(keys, _) => Partitioning::Hash(keys.clone(), 1),
-            _ => Partitioning::UnknownPartitioning(1),
-        };
-        let adjacent = selected.iter().copied().eq(first..last + 1);
+        let adjacent = selected.iter().copied().eq(first..last + 1) && last < self.outputs as usize;
         (self.mode == ReadMode::Hash && self.columns.is_none() && adjacent).then(|| {
-            let properties = PlanProperties::clone(&self.properties).with_partitioning(partitioning);
-            Self { columns: Some(first..last + 1), properties: Arc::new(properties), ..self.clone() }
+            let properties = as_one(&self.properties, selected.len());
+            Self { columns: Some(first..last + 1), properties, ..self.clone() }
         })
     }
 

@@ -22,7 +22,7 @@ mod wire_schema;
 
 pub use self::files::pin_file_scans;
 pub use self::open::{OpenedSource, open_source};
-pub use self::scan::ScanExec;
+pub(crate) use self::scan::ScanExec;
 pub use self::schema::parse_schema;
 pub use self::spec::{Compression, OnBadRow, Paths, SourceFormat, SourceSpec};
 

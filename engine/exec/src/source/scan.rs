@@ -29,7 +29,7 @@ use super::reader::PartitionReader;
 
 /// Reads the text files of one source.
 #[derive(Debug, Clone)]
-pub struct ScanExec {
+pub(crate) struct ScanExec {
     wire: Arc<ScanWire>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
@@ -71,18 +71,13 @@ impl ScanExec {
         Self { wire, schema, properties, metrics: ExecutionPlanMetricsSet::new() }
     }
 
-    /// The name of the source it reads.
-    pub fn source(&self) -> &str {
-        &self.wire.plan.source
-    }
-
     /// This operator for another process.
-    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
         postcard::to_stdvec(self.wire.as_ref()).map_err(|error| DataFusionError::External(Box::new(error)))
     }
 
     /// The operator that `bytes`, made by [`ScanExec::to_bytes`], describe.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let wire: ScanWire = postcard::from_bytes(bytes)
             .map_err(|error| DataFusionError::Plan(format!("not an encoded scan: {error}")))?;
         let columns = wire.plan.schema.fields().len();
