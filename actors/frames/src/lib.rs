@@ -3,6 +3,17 @@
 //! bounded number of descriptors, and ends the link with a typed error at worst.
 //!
 //!   send ─► queue (bounded) ─► writer task ─many frames per call─► socket ─► receiver ─► decoder ─► recv
+//!
+//! Why so, as ratios of what `examples/transports` measured with both processes sharing one busy core:
+//! - A round trip takes a third of the time of a gRPC call over the same kind of socket, and three quarters of that of a
+//!   message each way on open gRPC streams. One way, frames of 64 bytes are 90 times as many a second as such calls.
+//!   Batches of messages on a gRPC stream are three times as many as frames, for what they leave out: each frame here
+//!   passes through the queue by itself.
+//! - A task on a runtime of one thread or of many makes no difference (5 %). One thread on each side that blocks in `read`
+//!   and batches by itself halves the round trip and triples the small frames a second, but takes a thread for each link
+//!   and direction. A worker has many links and does other things, so links are tasks; an executor that wants the other
+//!   way can have it, [`Decoder`] being all it needs.
+//! - Spinning makes a round trip a thousand times as long once the two sides share a core, which nobody can rule out.
 #![deny(unsafe_code)]
 
 mod attached;
