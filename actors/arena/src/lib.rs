@@ -1,0 +1,33 @@
+//! Shared memory for the objects of one job on one node.
+//! Owned by the worker: it makes the memory, decides who may write where, and believes nothing an executor says about it.
+//! An executor builds objects in place in what it was leased, without asking for each, and publishes them afterwards; all
+//! others map the same memory read-only and read it where it is.
+//!
+//!   worker:    Allocator (pure) ── ExtentFile (memory files)
+//!                 │ lease          ▲ published         │ descriptors
+//!   executor:  MappedArena ── ObjectWriter ─finish─► Location ─► `Bytes` anywhere, pinned until dropped
+//!
+//! Invariants: an arena belongs to one job, so whoever can write into it writes into no one else's data; an extent has one
+//! writer at a time, and a new one only when the old one's process is gone; a published object does not change and its
+//! memory is not used again while anyone has it pinned; extents never shrink, so that mapped memory does not go away.
+//!
+//! Memory that is in use again costs a copy; memory that is new costs ten times that, which is why the space of objects is
+//! recycled and pages go back to the system only when the worker asks for it.
+
+pub mod allocator;
+mod bump;
+mod extent_file;
+mod id;
+mod location;
+mod mapped;
+mod mapping;
+mod object;
+mod writer;
+
+pub use allocator::{Allocator, ArenaConfig};
+pub use extent_file::ExtentFile;
+pub use id::{ExecutorId, ExtentId, Holder, LeaseId, ObjectId};
+pub use location::{ALIGNMENT, Lease, Location, Published};
+pub use mapped::{MapError, MappedArena, ReadError};
+pub use mapping::Access;
+pub use writer::{NoSpace, ObjectWriter};
