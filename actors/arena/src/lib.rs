@@ -11,8 +11,12 @@
 //! writer at a time, and a new one only when the old one's process is gone; a published object does not change and its
 //! memory is not used again while anyone has it pinned; extents never shrink, so that mapped memory does not go away.
 //!
-//! Memory that is in use again costs a copy; memory that is new costs ten times that, which is why the space of objects is
-//! recycled and pages go back to the system only when the worker asks for it.
+//! Why so, as `examples/arena_throughput` measured: an object in memory that was in use before costs the copy (1 GiB: 85 to 105
+//! percent of the speed of `memcpy`), one in new memory six to eight times that, or five with the pages taken at the lease, and
+//! a small one in a memory file of its own ten times that. So the space of objects is recycled, and pages go back to the
+//! system only when the worker asks for it. To read an object is to look up its extent, whatever its size.
+//!
+//! There are no counts shared between threads but those of `Arc`, and no atomics of our own.
 
 pub mod allocator;
 mod bump;

@@ -54,7 +54,10 @@ async fn connect() -> Result<(Other, Grpc<Channel>)> {
     let begun = Instant::now();
     loop {
         match endpoint.connect().await {
-            Ok(channel) => return Ok((other, Grpc::new(channel))),
+            Ok(channel) => {
+                std::fs::remove_file(path.as_ref())?;
+                return Ok((other, Grpc::new(channel)));
+            }
             Err(error) if begun.elapsed() > Duration::from_secs(5) => return Err(error.into()),
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
