@@ -31,6 +31,7 @@ impl Link {
     /// # Panics
     /// Outside a Tokio runtime.
     pub fn start(stream: UnixStream, limits: Limits) -> io::Result<Self> {
+        let limits = limits.bounded();
         let socket = Arc::new(Socket::new(stream)?);
         let queue = Arc::new(Queue::new(limits));
         Ok(Self {

@@ -14,10 +14,9 @@ use rustix::net::{
 use tokio::io::unix::AsyncFd;
 
 use crate::batch::Write;
+use crate::limits::MAX_DESCRIPTORS;
 
-/// The most descriptors that the system passes at once.
-const MAX_DESCRIPTORS: usize = 253;
-const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS));
+const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS as usize));
 
 /// A connected Unix stream socket.
 #[derive(Debug)]

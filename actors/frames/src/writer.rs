@@ -13,13 +13,14 @@ use crate::socket::Socket;
 #[derive(Debug)]
 pub struct FrameWriter {
     queue: Arc<Queue>,
-    task: JoinHandle<io::Result<()>>,
+    /// None once it has ended.
+    task: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl FrameWriter {
     pub(crate) fn spawn(socket: Arc<Socket>, queue: Arc<Queue>) -> Self {
         let task = tokio::spawn(write(socket, Abandon(Arc::clone(&queue))));
-        Self { queue, task }
+        Self { queue, task: Some(task) }
     }
 
     /// Takes no more frames, writes what is queued and ends the stream. Waits as long as the other side does not read;
@@ -32,19 +33,23 @@ impl FrameWriter {
         self.ended().await
     }
 
-    /// Waits until the stream has ended, because all senders are gone, one closed the link, or the socket failed. Call it no
-    /// more after that.
+    /// Waits until the stream has ended, because all senders are gone, one closed the link, or the socket failed.
     ///
     /// # Errors
-    /// What the socket said.
+    /// What the socket said, the first time.
     pub async fn ended(&mut self) -> io::Result<()> {
-        (&mut self.task).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+        let Some(task) = &mut self.task else { return Ok(()) };
+        let ended = task.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        self.task = None;
+        ended
     }
 }
 
 impl Drop for FrameWriter {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 

@@ -19,7 +19,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::id::{ExtentId, Holder, LeaseId, ObjectId};
-use crate::location::{Lease, Location, Published, padded};
+use crate::location::{ALIGNMENT, Lease, Location, Published, padded};
 use extent::{Extent, Span};
 use free_spans::{FreeSpan, FreeSpans};
 use pins::Pins;
@@ -258,7 +258,8 @@ impl Allocator {
         let FreeSpan { extent: id, offset, .. } = found;
         self.set_writer(id, Some(writer));
         self.free.remove(found, Some(writer));
-        let bytes = needed.max(self.config.max_lease_bytes.min(found.bytes));
+        let most = self.config.max_lease_bytes / ALIGNMENT * ALIGNMENT;
+        let bytes = needed.max(most.min(found.bytes));
         let lease = Lease { id: LeaseId(self.next_lease), extent: id, offset, bytes };
         self.next_lease += 1;
         if let Some(rest) = self.extent_mut(id).lease(lease) {
