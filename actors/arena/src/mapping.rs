@@ -49,7 +49,13 @@ impl Mapping {
         // SAFETY: the system chooses addresses that nothing else uses.
         let start = unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, file, 0) }?;
         let start = NonNull::new(start.cast()).ok_or(unfit("an extent at address 0"))?;
-        Ok(Self { start, bytes: len, access, unmap: unmap_file })
+        let mapping = Self { start, bytes: len, access, unmap: unmap_file };
+        if access == Access::Write {
+            // A copy of this process that outlives it must not go on writing what has another writer then.
+            // SAFETY: the range is the mapping's, and this says only what a copy of the process has.
+            unsafe { madvise(mapping.start.as_ptr().cast(), len, Advice::LinuxDontFork) }?;
+        }
+        Ok(mapping)
     }
 
     pub(crate) fn bytes(&self) -> u64 {

@@ -194,8 +194,8 @@ impl Allocator {
         Ok(gone)
     }
 
-    /// Takes back all that `holder`, whose process is gone, had pinned or leased. Its extents may have another writer from
-    /// now on; what it published stays as long as others keep it. Returns the objects that are gone.
+    /// Takes back all that `holder`, whose process and all it has started are gone, had pinned or leased. Its extents may have
+    /// another writer from now on; what it published stays as long as others keep it. Returns the objects that are gone.
     pub fn holder_gone(&mut self, holder: Holder) -> Vec<ObjectId> {
         let mut gone = self.pins.remove_all(holder);
         gone.retain(|object| !self.pins.is_pinned(*object));
