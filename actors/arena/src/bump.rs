@@ -75,7 +75,7 @@ impl Bump {
         }
     }
 
-    /// Leases that are used up and not built in, and that all but the last one, which is still new. They go back to the worker.
+    /// The leases that are used up and not built in, except the newest. They go back to the worker.
     pub(crate) fn take_used_up(&mut self) -> Vec<Lease> {
         let Some(newest) = self.regions.pop() else { return Vec::new() };
         let used_up = |region: &mut Region| region.building == 0 && region.left() < SCRAP_BYTES;
