@@ -65,6 +65,13 @@ fn cases() -> anyhow::Result<Vec<Case>> {
             slow_worker: false,
         },
         Case {
+            name: "q21: rows without a partner are dropped before they are exchanged",
+            sql: tpch::query_text(21)?,
+            common: &[],
+            switch: "tandem.prefilter_joins",
+            slow_worker: false,
+        },
+        Case {
             name: "q16 in 64 partitions: those that turn out small share a task",
             sql: tpch::query_text(16)?,
             common: &[("datafusion.execution.target_partitions", "64")],

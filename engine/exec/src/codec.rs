@@ -28,10 +28,14 @@ use datafusion_proto::protobuf;
 use prost::Message;
 use tandem_proto::StageId;
 
+use crate::prefilter::{KeyDigestExec, PrefilterExec};
 use crate::probe::{Check, ProbeExec};
 use crate::shuffle::{ReadMode, ShuffleReadExec};
 use crate::sink::SinkSpec;
 use crate::source::ScanExec;
+
+/// No exchange has more partitions.
+const MAX_MODULUS: u32 = 1 << 20;
 
 /// A stage plan as a worker runs it.
 #[derive(Debug)]
@@ -69,7 +73,7 @@ struct StageMessage {
 
 #[derive(Clone, PartialEq, Message)]
 struct ExtensionMessage {
-    #[prost(oneof = "Extension", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "Extension", tags = "1, 2, 3, 4, 5, 6, 7")]
     node: Option<Extension>,
 }
 
@@ -85,6 +89,19 @@ enum Extension {
     Probe(ProbeMessage),
     #[prost(bytes, tag = "5")]
     Scan(Vec<u8>),
+    #[prost(message, tag = "6")]
+    KeyDigest(KeysMessage),
+    #[prost(message, tag = "7")]
+    Prefilter(KeysMessage),
+}
+
+/// The keys of a digest or a prefilter, over the schema of the node's last input.
+#[derive(Clone, PartialEq, Message)]
+struct KeysMessage {
+    #[prost(message, repeated, tag = "1")]
+    keys: Vec<protobuf::PhysicalExprNode>,
+    #[prost(uint32, tag = "2")]
+    modulus: u32,
 }
 
 /// A row counter with checks; what it counts is the node's input.
@@ -242,6 +259,8 @@ impl PhysicalExtensionCodec for TandemCodec {
             Some(Extension::RecursiveQuery(query)) => decode_recursive_query(query, inputs),
             Some(Extension::Probe(probe)) => decode_probe(probe, inputs, context, converter),
             Some(Extension::Scan(scan)) => Ok(Arc::new(ScanExec::from_bytes(&scan)?)),
+            Some(Extension::KeyDigest(message)) => decode_digest(&message, inputs, context, converter),
+            Some(Extension::Prefilter(message)) => decode_prefilter(&message, inputs, context, converter),
             Some(Extension::WorkTable(table)) => {
                 Ok(Arc::new(WorkTableExec::new(table.name, decode_schema(table.schema.as_ref())?, None)?))
             }
@@ -270,6 +289,10 @@ impl PhysicalExtensionCodec for TandemCodec {
             Extension::Probe(encode_probe(probe, converter)?)
         } else if let Some(scan) = node.downcast_ref::<ScanExec>() {
             Extension::Scan(scan.to_bytes()?)
+        } else if let Some(digest) = node.downcast_ref::<KeyDigestExec>() {
+            Extension::KeyDigest(encode_keys(digest.keys(), digest.modulus(), converter)?)
+        } else if let Some(prefilter) = node.downcast_ref::<PrefilterExec>() {
+            Extension::Prefilter(encode_keys(prefilter.keys(), prefilter.modulus(), converter)?)
         } else {
             return internal_err!("{} cannot be sent to workers", node.name());
         };
@@ -343,6 +366,50 @@ fn decode_read(
         equivalences.add_ordering(parse_physical_sort_exprs(&ordering.by, &context, &schema, converter)?);
     }
     Ok(ShuffleReadExec::new(StageId(message.stage), mode, message.outputs, equivalences, partitioning))
+}
+
+fn encode_keys(
+    keys: &[Arc<dyn PhysicalExpr>],
+    modulus: u32,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<KeysMessage> {
+    let keys = keys.iter().map(|key| converter.physical_expr_to_proto(key, &TandemCodec)).collect::<Result<_>>()?;
+    Ok(KeysMessage { keys, modulus })
+}
+
+fn decode_digest(
+    message: &KeysMessage,
+    inputs: &[Arc<dyn ExecutionPlan>],
+    context: &TaskContext,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let [input] = inputs else { return internal_err!("a digest has one input, not {}", inputs.len()) };
+    let keys = decode_keys(message, &input.schema(), context, converter)?;
+    Ok(Arc::new(KeyDigestExec::new(Arc::clone(input), keys, message.modulus)))
+}
+
+fn decode_prefilter(
+    message: &KeysMessage,
+    inputs: &[Arc<dyn ExecutionPlan>],
+    context: &TaskContext,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let [digest, input] = inputs else { return internal_err!("a prefilter has two inputs, not {}", inputs.len()) };
+    let keys = decode_keys(message, &input.schema(), context, converter)?;
+    Ok(Arc::new(PrefilterExec::new(Arc::clone(digest), Arc::clone(input), keys, message.modulus)))
+}
+
+fn decode_keys(
+    message: &KeysMessage,
+    schema: &Schema,
+    context: &TaskContext,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
+    if message.modulus == 0 || message.modulus > MAX_MODULUS {
+        return internal_err!("keys of {} partitions", message.modulus);
+    }
+    let context = PhysicalPlanDecodeContext::new(context, &TandemCodec);
+    message.keys.iter().map(|key| converter.proto_to_physical_expr(key, schema, &context)).collect()
 }
 
 fn encode_probe(probe: &ProbeExec, converter: &dyn PhysicalProtoConverterExtension) -> Result<ProbeMessage> {

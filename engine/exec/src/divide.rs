@@ -21,6 +21,7 @@ use tandem_proto::StageId;
 
 use crate::graph::Divisible;
 use crate::plan::{Plan, emits_build_rows, partitions, shares_state};
+use crate::prefilter::{KeyDigestExec, PrefilterExec};
 use crate::probe::ProbeExec;
 use crate::shuffle::{ReadMode, ShuffleReadExec};
 
@@ -40,8 +41,12 @@ pub(crate) fn divisible(body: &Plan) -> Result<Divisible> {
     Ok(Divisible { sized_by, split_over, mergeable, paired })
 }
 
-/// Whether the partitions of a leaf may come one after the other as if they were one: not where their order counts.
+/// Whether the partitions of a leaf may come one after the other as if they were one: not where their order counts, nor
+/// where that would only make each task's work on its partitions larger.
 fn is_mergeable(body: &Plan) -> Result<bool> {
+    if body.is::<KeyDigestExec>() {
+        return Ok(false);
+    }
     let ordered = |node: &Plan| {
         node.children().is_empty() && partitions(node) > 1 && !node.equivalence_properties().oeq_class().is_empty()
     };
@@ -92,6 +97,9 @@ pub(crate) fn row_input(plan: &Plan) -> Result<Option<usize>> {
         let counts = join.left().exists(|node| Ok(node.is::<ProbeExec>()))?;
         let by_probe_row = !emits_build_rows(*join.join_type()) && !join.null_aware && !counts;
         return Ok(by_probe_row.then_some(1));
+    }
+    if plan.is::<PrefilterExec>() {
+        return Ok(Some(1));
     }
     let partial = |aggregate: &AggregateExec| *aggregate.mode() == AggregateMode::Partial;
     let row_by_row = plan.is::<ProjectionExec>()

@@ -15,6 +15,7 @@ pub mod fuzz;
 pub mod graph;
 mod partition;
 mod plan;
+mod prefilter;
 pub mod probe;
 pub mod scope;
 pub mod session;

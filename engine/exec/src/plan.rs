@@ -16,6 +16,7 @@ use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use tandem_proto::StageId;
 
+use crate::prefilter::PrefilterExec;
 use crate::shuffle::ShuffleReadExec;
 
 pub(crate) type Plan = Arc<dyn ExecutionPlan>;
@@ -88,6 +89,11 @@ pub(crate) fn stage_body(plan: &Plan) -> Plan {
     }
 }
 
+/// `plan`, the body of a stage, with all its rows: without what drops those that only one reader does not need.
+pub(crate) fn unfiltered(plan: Plan) -> Plan {
+    plan.downcast_ref::<PrefilterExec>().map_or_else(|| Arc::clone(&plan), |prefilter| Arc::clone(prefilter.input()))
+}
+
 /// How many output partitions each partition of a stage plan writes.
 pub(crate) fn hash_outputs(plan: &Plan) -> usize {
     if let Some(exchange) = plan.downcast_ref::<RepartitionExec>() {
@@ -119,11 +125,12 @@ pub(crate) fn emits_build_rows(join: JoinType) -> bool {
     }
 }
 
-/// Whether `plan` is a join whose first input is read whole by every partition.
+/// Whether the first input of `plan` is read whole by every partition.
 pub(crate) fn is_broadcast(plan: &Plan) -> bool {
     plan.downcast_ref::<HashJoinExec>().is_some_and(|join| *join.partition_mode() == PartitionMode::CollectLeft)
         || plan.is::<NestedLoopJoinExec>()
         || plan.is::<CrossJoinExec>()
+        || plan.is::<PrefilterExec>()
 }
 
 /// Whether every task may as well compute `plan` itself: constants, and what is read from an earlier stage.
@@ -155,6 +162,7 @@ pub(crate) fn describe(plan: &Plan) -> String {
             "WindowAggExec" | "BoundedWindowAggExec" => "window",
             "UnionExec" | "InterleaveExec" => "union",
             "RecursiveQueryExec" => "recursive",
+            "KeyDigestExec" => "keys",
             _ => return,
         };
         if !words.contains(&word) {

@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::Comparison;
+use support::{Comparison, EXCHANGED};
 
 /// The queries of a corpus file: separated by `;` at the end of a line, `--` starts a comment.
 fn queries(corpus: &str) -> Vec<String> {
@@ -11,27 +11,28 @@ fn queries(corpus: &str) -> Vec<String> {
     code.join("\n").split(";\n").map(str::trim).filter(|sql| !sql.is_empty()).map(str::to_owned).collect()
 }
 
-async fn check(corpus: &str, workers: usize, partitions: usize) {
-    let comparison = Comparison::start(workers, partitions).await;
+async fn check(corpus: &str, workers: usize, partitions: usize, options: &[(&str, &str)]) {
+    let comparison = Comparison::start_with(workers, partitions, options).await;
     for sql in queries(corpus) {
         comparison.check(&sql).await;
     }
 }
 
 macro_rules! oracle_tests {
-    ($($name:ident: $workers:literal workers, $partitions:literal partitions;)*) => {$(
+    ($($name:ident: $workers:literal workers, $partitions:literal partitions, $options:expr;)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
-            check(include_str!("corpus/queries.sql"), $workers, $partitions).await;
+            check(include_str!("corpus/queries.sql"), $workers, $partitions, &$options).await;
         }
     )*};
 }
 
 oracle_tests! {
-    one_worker_one_partition: 1 workers, 1 partitions;
-    two_workers_two_partitions: 2 workers, 2 partitions;
-    three_workers_seven_partitions: 3 workers, 7 partitions;
-    three_workers_sixteen_partitions: 3 workers, 16 partitions;
+    one_worker_one_partition: 1 workers, 1 partitions, [];
+    two_workers_two_partitions: 2 workers, 2 partitions, [];
+    three_workers_seven_partitions: 3 workers, 7 partitions, [];
+    three_workers_sixteen_partitions: 3 workers, 16 partitions, [];
+    three_workers_that_exchange_all: 3 workers, 4 partitions, EXCHANGED;
 }
 
 #[tokio::test]

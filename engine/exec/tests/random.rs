@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::Comparison;
+use support::{Comparison, EXCHANGED};
 
 /// A small generator of pseudo-random numbers (SplitMix64), so that a seed names a query for good.
 struct Random(u64);
@@ -108,7 +108,12 @@ fn query(seed: u64) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_queries_agree_with_datafusion() {
     let count = std::env::var("TANDEM_ORACLE_QUERIES").ok().and_then(|text| text.parse().ok()).unwrap_or(120);
-    let comparisons = [Comparison::start(1, 1).await, Comparison::start(2, 2).await, Comparison::start(3, 7).await];
+    let comparisons = [
+        Comparison::start(1, 1).await,
+        Comparison::start(2, 2).await,
+        Comparison::start(3, 7).await,
+        Comparison::start_with(3, 4, &EXCHANGED).await,
+    ];
     for seed in 0..count {
         let sql = query(seed);
         println!("seed {seed}: {sql}");

@@ -1,0 +1,204 @@
+//! The operator that drops rows by a digest.
+//!
+//! ```text
+//!  digest, whole ────────────┐
+//!  partition p of the input ─┴─► partition p, without rows whose key is not in the digest
+//! ```
+//! When it turns out to drop little it stops looking: which rows without a partner pass does not matter.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::UInt32Type;
+use arrow::record_batch::RecordBatch;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{internal_datafusion_err, internal_err};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode;
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::digest::{display, hash_keys};
+use super::key_set::KeySet;
+use crate::plan::Plan;
+
+/// So many rows tell whether dropping pays.
+const SAMPLE_ROWS: usize = 100_000;
+/// It does when no more than this part of them pass.
+const PASSING_PERCENT: usize = 75;
+
+/// Passes on the rows of its input whose keys a digest may have.
+#[derive(Debug)]
+pub(crate) struct PrefilterExec {
+    digest: Plan,
+    input: Plan,
+    keys: Vec<Arc<dyn PhysicalExpr>>,
+    modulus: u32,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl PrefilterExec {
+    /// Of `input` the rows whose `keys` may be in `digest`, made with the same `modulus`.
+    pub(crate) fn new(digest: Plan, input: Plan, keys: Vec<Arc<dyn PhysicalExpr>>, modulus: u32) -> Self {
+        Self { digest, input, keys, modulus, metrics: ExecutionPlanMetricsSet::new() }
+    }
+
+    /// Where the rows come from.
+    pub(crate) fn input(&self) -> &Plan {
+        &self.input
+    }
+
+    /// What is looked for in the digest.
+    pub(crate) fn keys(&self) -> &[Arc<dyn PhysicalExpr>] {
+        &self.keys
+    }
+
+    /// Partitions of both sides of the join.
+    pub(crate) fn modulus(&self) -> u32 {
+        self.modulus
+    }
+}
+
+/// What may pass.
+enum Passing {
+    All,
+    /// Rows whose key is in one of the sets of their partition: the place is its number.
+    Keys {
+        sets: Vec<Vec<KeySet>>,
+        _memory: MemoryReservation,
+    },
+}
+
+impl Passing {
+    async fn read(mut digest: SendableRecordBatchStream, modulus: u32, memory: MemoryReservation) -> Result<Self> {
+        let mut sets: Vec<Vec<KeySet>> = vec![Vec::new(); modulus as usize];
+        while let Some(batch) = digest.next().await {
+            let batch = batch?;
+            let (partitions, bytes) = (batch.column(0), batch.column(1));
+            let (partitions, bytes) = (partitions.as_primitive_opt::<UInt32Type>(), bytes.as_binary_opt::<i32>());
+            let (partitions, bytes) = partitions.zip(bytes).ok_or_else(|| internal_datafusion_err!("not a digest"))?;
+            if partitions.null_count() > 0 {
+                return Ok(Self::All);
+            }
+            for (partition, bytes) in partitions.values().iter().zip(bytes.iter().flatten()) {
+                let set = KeySet::from_bytes(bytes).zip(sets.get_mut(*partition as usize));
+                let (set, place) = set.ok_or_else(|| internal_datafusion_err!("not a set of keys"))?;
+                if memory.try_grow(set.bytes()).is_err() {
+                    return Ok(Self::All);
+                }
+                place.push(set);
+            }
+        }
+        Ok(Self::Keys { sets, _memory: memory })
+    }
+}
+
+/// Goes through the rows of one partition.
+struct Prefilter {
+    passing: Passing,
+    keys: Vec<Arc<dyn PhysicalExpr>>,
+    hashes: Vec<u64>,
+    seen: usize,
+    passed: usize,
+}
+
+impl Prefilter {
+    fn apply(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
+        let Passing::Keys { sets, .. } = &self.passing else { return Ok(batch) };
+        hash_keys(&self.keys, &batch, &mut self.hashes)?;
+        let pass = BooleanBuffer::collect_bool(self.hashes.len(), |row| {
+            let hash = self.hashes[row];
+            sets[(hash % sets.len() as u64) as usize].iter().any(|set| set.may_contain(hash))
+        });
+        let passing = pass.count_set_bits();
+        self.seen += batch.num_rows();
+        self.passed += passing;
+        let all = passing == batch.num_rows();
+        if self.seen >= SAMPLE_ROWS && self.passed > self.seen / 100 * PASSING_PERCENT {
+            self.passing = Passing::All;
+        }
+        if all { Ok(batch) } else { Ok(filter_record_batch(&batch, &BooleanArray::new(pass, None))?) }
+    }
+}
+
+impl DisplayAs for PrefilterExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PrefilterExec: keys={}", display(&self.keys))
+    }
+}
+
+impl ExecutionPlan for PrefilterExec {
+    fn name(&self) -> &str {
+        "PrefilterExec"
+    }
+
+    /// Partitioning, order and equivalences are the input's: rows that pass stay what and where they are.
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.input.properties()
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![false, true]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false, false]
+    }
+
+    fn children(&self) -> Vec<&Plan> {
+        vec![&self.digest, &self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        self.keys.iter().try_fold(TreeNodeRecursion::Continue, |so_far, key| match so_far {
+            TreeNodeRecursion::Stop => Ok(so_far),
+            _ => visit(key),
+        })
+    }
+
+    fn replace_children(self: Arc<Self>, children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
+        let Ok([digest, input]) = <[Plan; 2]>::try_from(children) else {
+            return internal_err!("a prefilter has a digest and an input");
+        };
+        Ok(Arc::new(Self::new(digest, input, self.keys.clone(), self.modulus)))
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Plan>) -> Result<Plan> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let memory = MemoryConsumer::new("prefilter").register(context.memory_pool());
+        let digest = self.digest.execute(0, Arc::clone(&context))?;
+        let input = self.input.execute(partition, context)?;
+        let baseline = BaselineMetrics::new(&self.metrics, partition);
+        let (keys, modulus) = (self.keys.clone(), self.modulus);
+        let batches = async move {
+            let passing = Passing::read(digest, modulus, memory).await?;
+            let mut prefilter = Prefilter { passing, keys, hashes: Vec::new(), seen: 0, passed: 0 };
+            Ok::<_, DataFusionError>(input.map(move |batch| {
+                let timer = baseline.elapsed_compute().timer();
+                let batch = prefilter.apply(batch?)?;
+                timer.done();
+                baseline.record_output(batch.num_rows());
+                Ok(batch)
+            }))
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::once(batches).try_flatten())))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+}
