@@ -18,11 +18,12 @@ use crate::plan::{Plan, estimated_rows};
 pub(crate) type Keys = Vec<Arc<dyn PhysicalExpr>>;
 
 /// Rows that would be looked up if `plan`, one side of a join, put out only those with certain `keys`; none when they are not
-/// exchanged by hash, or nobody knows.
+/// exchanged by the hash of exactly these, or nobody knows.
 pub(crate) fn rows_to_look_up(plan: &Plan, keys: &Keys) -> Option<u64> {
     if let Some(exchange) = plan.downcast_ref::<RepartitionExec>() {
-        let by_hash = matches!(exchange.partitioning(), Partitioning::Hash(_, partitions) if *partitions > 1);
-        return by_hash.then(|| estimated_rows(&before_aggregation(exchange.input(), keys).0)).flatten();
+        let by_keys =
+            matches!(exchange.partitioning(), Partitioning::Hash(by, partitions) if by == keys && *partitions > 1);
+        return by_keys.then(|| estimated_rows(&before_aggregation(exchange.input(), keys).0)).flatten();
     }
     rows_to_look_up(plan.children().first()?, &mapped(plan, keys)?)
 }
