@@ -89,8 +89,8 @@ mod tests {
     /// Also where all keys are of one partition of many.
     #[test]
     fn few_other_keys_pass() {
-        for partitions in [1, 32] {
-            let of_partition = |number: &u64| hash(*number) % partitions == 0;
+        for partitions in [1_u64, 32] {
+            let of_partition = |number: &u64| hash(*number).is_multiple_of(partitions);
             let keys: Vec<u64> = (0..1_000_000).filter(of_partition).map(hash).collect();
             let set = KeySet::of(&keys);
             let others: Vec<u64> = (1_000_000..4_000_000).filter(of_partition).map(hash).collect();
