@@ -13,9 +13,9 @@ extensions_options! {
         pub divide_by_size: bool, default = true
         /// Of these two, the latter
         pub split_skew: bool, default = true
-        /// Rows of a join's probe side whose key the build side does not have are dropped before they are exchanged
+        /// Rows of the larger side of a join whose key the other side does not have are dropped before they are exchanged
         pub prefilter_joins: bool, default = true
-        /// … when it is expected to have at least so many
+        /// … when there are expected to be at least so many
         pub prefilter_min_rows: usize, default = 1_000_000
         /// A task that takes far longer than the others of its stage gets a second attempt elsewhere
         pub race_stragglers: bool, default = true

@@ -14,12 +14,14 @@
 //! stage plan has no exchange inside (but below a recursive query), and any subset of its partitions can be executed alone
 //! unless the stage says `share_plan`.
 
+mod joins;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use datafusion::common::internal_err;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{JoinSide, internal_err};
 use datafusion::error::Result;
 use datafusion::physical_expr::Partitioning;
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
@@ -35,6 +37,7 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::{ExecutionPlan, ReplaceChildrenOptions, displayable};
 use tandem_proto::StageId;
 
+use self::joins::UsefulKeys;
 use crate::adaptive::AdaptiveOptions;
 use crate::codec;
 use crate::divide;
@@ -44,12 +47,9 @@ use crate::plan::{
     Plan, any_expression, describe, estimated_rows, hash_outputs, is_broadcast, is_cheap, is_volatile, partitions,
     read_count, read_stages, shares_state, stage_body, takes_any_rows, unfiltered,
 };
-use crate::prefilter::{self, KeyDigestExec, KeySource, Keys, PrefilterExec};
 use crate::shuffle::{ReadMode, ShuffleReadExec};
 use crate::sink::SinkSpec;
 
-/// A side of a join is put out for its keys alone when it is expected to have so many times fewer rows than all that it reads.
-const FAR_FEWER: u64 = 4;
 /// Stages that one plan may take the place of, itself included.
 const MAX_FUSED: usize = 4;
 
@@ -76,27 +76,6 @@ struct StageSource {
     variants: Vec<Plan>,
     /// Rows it puts out, as estimated from what is known of the tables.
     rows: Option<u64>,
-}
-
-/// The side of a join of which rows may be dropped.
-#[derive(Debug)]
-struct LargeSide {
-    side: JoinSide,
-    /// Those that would be looked up, estimated.
-    rows: u64,
-    /// What they are looked up by.
-    keys: Keys,
-    /// The columns of the other side that have the same values.
-    known_by: Vec<usize>,
-}
-
-/// The keys of one side of a join that may find a partner.
-#[derive(Debug)]
-struct UsefulKeys {
-    /// The input that has them all.
-    source: KeySource,
-    /// What is compared with them, over the schema of the side that they are of.
-    keys: Keys,
 }
 
 /// The subqueries of one `ScalarSubqueryExec`, each already a stage.
@@ -192,93 +171,6 @@ impl GraphBuilder {
             children.insert(0, self.exchange(build, ReadMode::All)?);
         }
         if children.is_empty() { Ok(plan) } else { replace(plan, children) }
-    }
-
-    /// The larger side of a join, if it is exchanged and large enough for rows without a partner to be dropped first.
-    fn large_side(&self, join: &HashJoinExec) -> Option<LargeSide> {
-        let large = |side: JoinSide| {
-            let input = if side == JoinSide::Left { join.left() } else { join.right() };
-            let (known_by, keys) =
-                prefilter::needs_partner(join, side).then(|| prefilter::compared(join, side)).flatten()?;
-            let rows = prefilter::rows_to_look_up(input, &keys)?;
-            (rows >= self.options.prefilter_min_rows as u64).then_some(LargeSide { side, rows, keys, known_by })
-        };
-        let sides = [JoinSide::Left, JoinSide::Right].into_iter().filter_map(large);
-        sides.max_by_key(|large| large.rows).filter(|_| self.options.prefilter_joins)
-    }
-
-    /// Both inputs of a join, the one that knows which rows of the large one are useful first.
-    fn cut_join(&mut self, join: &HashJoinExec, large: LargeSide) -> Result<Vec<Plan>> {
-        let LargeSide { side, rows, keys, known_by } = large;
-        let (small, large) =
-            if side == JoinSide::Left { (join.right(), join.left()) } else { (join.left(), join.right()) };
-        let few = estimated_rows(small);
-        let mut small = self.cut(Arc::clone(small))?;
-        let source = self.key_source(&mut small, &known_by, few)?;
-        let source = source.filter(|source| self.expected_rows(source).is_some_and(|expected| expected <= rows));
-        let large = match source {
-            Some(source) => self.cut_large(Arc::clone(large), UsefulKeys { source, keys })?,
-            None => self.cut(Arc::clone(large))?,
-        };
-        Ok(if side == JoinSide::Left { vec![large, small] } else { vec![small, large] })
-    }
-
-    /// Cuts one side of a join, of which only rows with useful keys matter.
-    fn cut_large(&mut self, plan: Plan, useful: UsefulKeys) -> Result<Plan> {
-        if let Some(repartition) = plan.downcast_ref::<RepartitionExec>() {
-            return self.cut_repartition(repartition, &plan, Some(useful));
-        }
-        let Some(keys) = prefilter::mapped(&plan, &useful.keys) else {
-            return internal_err!("the large side of a join is not exchanged");
-        };
-        let input = self.cut_large(Arc::clone(plan.children()[0]), UsefulKeys { keys, ..useful })?;
-        replace(plan, vec![input])
-    }
-
-    /// Who knows the values of some columns of `plan`: one of the stages it reads or, when far fewer `rows` are expected of the plan itself
-    /// than of those, a stage that it becomes.
-    fn key_source(&mut self, plan: &mut Plan, columns: &[usize], rows: Option<u64>) -> Result<Option<KeySource>> {
-        let sources = prefilter::key_sources(plan, columns).into_iter();
-        let least = sources.min_by_key(|source| self.expected_rows(source).unwrap_or(u64::MAX));
-        let known = least.as_ref().and_then(|source| self.expected_rows(source)).unwrap_or(u64::MAX);
-        let far_fewer = rows.is_some_and(|rows| rows <= known / FAR_FEWER);
-        if !far_fewer || plan.output_ordering().is_some() || partitions(plan) < 2 {
-            return Ok(least);
-        }
-        let keys = columns.iter().map(|&index| prefilter::column_of(&plan.schema(), index)).collect();
-        let exchange = RepartitionExec::try_new(Arc::clone(plan), Partitioning::Hash(keys, partitions(plan)))?;
-        *plan = self.exchange(Arc::new(exchange), ReadMode::Hash)?;
-        let source = prefilter::key_sources(plan, columns).pop();
-        if let Some(source) = &source {
-            self.sources[source.stage.0 as usize - 1].rows = rows;
-        }
-        Ok(source)
-    }
-
-    /// Rows that a stage is expected to put out.
-    fn expected_rows(&self, source: &KeySource) -> Option<u64> {
-        self.sources[source.stage.0 as usize - 1].rows
-    }
-
-    /// Whether rows may be missing from what `exchange` puts out: not when others read the same stage, nor when what is made again
-    /// might have other keys.
-    fn may_prefilter(&self, exchange: &Plan) -> Result<bool> {
-        let repeatable = self.stages.iter().all(|stage| stage.deterministic);
-        if !repeatable || is_volatile(exchange)? || takes_any_rows(exchange)? {
-            return Ok(false);
-        }
-        let encoded = codec::encode_stage(&self.provide_subqueries(Arc::clone(exchange))?, None)?;
-        Ok(!self.known.contains_key(&encoded))
-    }
-
-    /// `input` without the rows that have no useful key.
-    fn prefilter(&mut self, input: Plan, useful: &UsefulKeys) -> Result<Plan> {
-        let UsefulKeys { source: KeySource { read, columns, .. }, keys } = useful;
-        let (schema, modulus) = (read.schema(), partitions(read) as u32);
-        let columns = columns.iter().map(|&index| prefilter::column_of(&schema, index)).collect();
-        let digest = KeyDigestExec::new(Arc::clone(read), columns, modulus);
-        let digest = self.exchange(Arc::new(digest), ReadMode::All)?;
-        prefilter::place(&input, keys, |rows, keys| Arc::new(PrefilterExec::new(digest, rows, keys, modulus)))
     }
 
     fn cut_repartition(

@@ -41,8 +41,8 @@ pub(crate) fn divisible(body: &Plan) -> Result<Divisible> {
     Ok(Divisible { sized_by, split_over, mergeable, paired })
 }
 
-/// Whether the partitions of a leaf may come one after the other as if they were one: not where their order counts, nor
-/// where that would only make each task's work on its partitions larger.
+/// Whether the partitions of a leaf may come one after the other as if they were one: not where their order counts, nor for a
+/// digest, which has room for the keys of one partition.
 fn is_mergeable(body: &Plan) -> Result<bool> {
     if body.is::<KeyDigestExec>() {
         return Ok(false);

@@ -38,6 +38,19 @@ pub(crate) fn any_expression(plan: &Plan, test: impl Fn(&Arc<dyn PhysicalExpr>) 
     })
 }
 
+/// Shows each of an operator's `expressions` to `visit`, until that has seen enough.
+pub(crate) fn visit_each<'a>(
+    expressions: impl IntoIterator<Item = &'a Arc<dyn PhysicalExpr>>,
+    visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+) -> Result<TreeNodeRecursion> {
+    for expression in expressions {
+        if visit(expression)? == TreeNodeRecursion::Stop {
+            return Ok(TreeNodeRecursion::Stop);
+        }
+    }
+    Ok(TreeNodeRecursion::Continue)
+}
+
 /// Whether `plan` takes some rows of more without an order that says which: rows of several producers arrive in no order.
 pub(crate) fn takes_any_rows(plan: &Plan) -> Result<bool> {
     plan.exists(|node| {

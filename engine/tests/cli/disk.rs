@@ -22,10 +22,7 @@ mode = "overwrite"
 
 #[test]
 fn a_full_disk_under_a_sink() {
-    let disk = match SmallDisk::mount(1024) {
-        Ok(disk) => disk,
-        Err(reason) => return eprintln!("skipped: {reason}"),
-    };
+    let Some(disk) = SmallDisk::mount(1024) else { return };
     let sandbox = Sandbox::with_cluster(2);
     sandbox.write("numbers.toml", NUMBERS);
     let output = format!("output={}", disk.path().join("out").display());
@@ -41,10 +38,7 @@ fn a_full_disk_under_a_sink() {
 
 #[test]
 fn a_full_disk_under_spilled_rows() {
-    let disk = match SmallDisk::mount(24 << 10) {
-        Ok(disk) => disk,
-        Err(reason) => return eprintln!("skipped: {reason}"),
-    };
+    let Some(disk) = SmallDisk::mount(24 << 10) else { return };
     let sandbox = Sandbox::inside(disk.path());
     sandbox.run(&["cluster", "up", "--workers", "1", "--memory", "96MiB"]).succeeded();
     let count = |rows: u32| {
@@ -60,10 +54,7 @@ fn a_full_disk_under_spilled_rows() {
 
 #[test]
 fn a_full_disk_under_the_logs() {
-    let disk = match SmallDisk::mount(24 << 10) {
-        Ok(disk) => disk,
-        Err(reason) => return eprintln!("skipped: {reason}"),
-    };
+    let Some(disk) = SmallDisk::mount(24 << 10) else { return };
     let sandbox = Sandbox::inside(disk.path());
     let mut up = sandbox.command(&["cluster", "up", "--workers", "1", "--memory", "96MiB"]);
     Finished::of(up.env("TANDEM_LOG", "debug")).succeeded();
@@ -77,10 +68,7 @@ fn a_full_disk_under_the_logs() {
 
 #[test]
 fn a_full_disk_under_the_journal() {
-    let disk = match SmallDisk::mount(24 << 10) {
-        Ok(disk) => disk,
-        Err(reason) => return eprintln!("skipped: {reason}"),
-    };
+    let Some(disk) = SmallDisk::mount(24 << 10) else { return };
     let sandbox = Sandbox::inside(disk.path());
     sandbox.run(&["cluster", "up", "--workers", "1", "--memory", "256MiB"]).succeeded();
     let outside = Sandbox::new();

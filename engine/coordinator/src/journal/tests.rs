@@ -1,14 +1,17 @@
 //! The journal against a plain model, against files cut or changed, and against a second owner.
 
+#[path = "../../../tests/support/small_disk.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod small_disk;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use small_disk::SmallDisk;
 use tandem_proto::{Term, WorkerId};
 use tempfile::TempDir;
 
@@ -253,51 +256,18 @@ fn a_file_that_is_no_journal_is_refused() {
     }
 }
 
-/// A file system of its own, so small that a test can fill it. Unmounted when dropped.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    /// None where this user may not mount.
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
-            .arg(folder.path())
-            .status()
-            .is_ok_and(|status| status.success());
-        mounted.then(|| Self(folder))
-    }
-
-    /// Fills it to the last byte; returns what fills it.
-    fn fill(&self) -> PathBuf {
-        let path = self.0.path().join("filler");
-        let mut file = fs::File::create(&path).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("-l").arg(self.0.path()).status();
-        assert!(unmounted.is_ok_and(|status| status.success()));
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_refuses_a_job_and_breaks_nothing() {
-    let Some(disk) = SmallDisk::mount() else {
-        return eprintln!("skipped: this user may not mount a small disk");
-    };
-    let folder = disk.0.path().join("data");
+    let Some(disk) = SmallDisk::mount(8 << 10) else { return };
+    let folder = disk.path().join("data");
     let (journal, _) = Journal::open(&folder).unwrap();
     journal.accept(accepted(1)).await.unwrap();
-    let filler = disk.fill();
+    disk.fill();
     let mut big = accepted(2);
     big.work.as_mut().unwrap().planned = Bytes::from(vec![2; 4 << 20]);
     let error = journal.accept(big.clone()).await.unwrap_err();
     assert!(matches!(error, JournalError::Full { .. }), "{error:?}");
-    fs::remove_file(filler).unwrap();
+    disk.make_room();
     journal.accept(accepted(3)).await.unwrap();
     drop(journal);
     let jobs: Vec<_> = restore(&folder).unwrap().jobs.into_iter().map(|job| job.accepted).collect();

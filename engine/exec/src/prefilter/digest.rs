@@ -12,23 +12,21 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{BinaryArray, UInt32Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use datafusion::common::hash_utils::create_hashes;
 use datafusion::common::internal_err;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
-use datafusion::physical_expr_common::utils::evaluate_expressions_to_arrays;
 use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
-use datafusion::physical_plan::repartition::REPARTITION_RANDOM_STATE;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::{StreamExt, stream};
 
 use super::key_set::KeySet;
-use crate::plan::{Plan, partitions};
+use super::keys::{Keys, display, hash_keys};
+use crate::plan::{Plan, partitions, visit_each};
 
 /// Keys of all partitions together, beyond which a digest would be too large to be read by every task.
 const MAX_KEYS: usize = 8 << 20;
@@ -39,20 +37,11 @@ pub(super) static DIGEST_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![partition, Field::new("keys", DataType::Binary, false)]))
 });
 
-/// Hashes of the keys of `batch`, the same ones by which DataFusion partitions rows.
-pub(super) fn hash_keys(keys: &[Arc<dyn PhysicalExpr>], batch: &RecordBatch, hashes: &mut Vec<u64>) -> Result<()> {
-    let columns = evaluate_expressions_to_arrays(keys, batch)?;
-    hashes.clear();
-    hashes.resize(batch.num_rows(), 0);
-    create_hashes(&columns, REPARTITION_RANDOM_STATE.random_state(), hashes)?;
-    Ok(())
-}
-
 /// Sums up the keys of its input, which is partitioned by them.
 #[derive(Debug)]
 pub(crate) struct KeyDigestExec {
     input: Plan,
-    keys: Vec<Arc<dyn PhysicalExpr>>,
+    keys: Keys,
     /// Partitions of both sides of the join.
     modulus: u32,
     properties: Arc<PlanProperties>,
@@ -61,7 +50,7 @@ pub(crate) struct KeyDigestExec {
 
 impl KeyDigestExec {
     /// A digest of `keys`, over the schema of `input`, which in the whole stage has `modulus` partitions.
-    pub(crate) fn new(input: Plan, keys: Vec<Arc<dyn PhysicalExpr>>, modulus: u32) -> Self {
+    pub(crate) fn new(input: Plan, keys: Keys, modulus: u32) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&DIGEST_SCHEMA)),
             Partitioning::UnknownPartitioning(partitions(&input)),
@@ -73,7 +62,7 @@ impl KeyDigestExec {
     }
 
     /// What is summed up.
-    pub(crate) fn keys(&self) -> &[Arc<dyn PhysicalExpr>] {
+    pub(crate) fn keys(&self) -> &Keys {
         &self.keys
     }
 
@@ -138,12 +127,6 @@ impl DisplayAs for KeyDigestExec {
     }
 }
 
-/// `keys` as they are shown in plans.
-pub(super) fn display(keys: &[Arc<dyn PhysicalExpr>]) -> String {
-    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
-    format!("[{}]", keys.join(", "))
-}
-
 impl ExecutionPlan for KeyDigestExec {
     fn name(&self) -> &str {
         "KeyDigestExec"
@@ -161,10 +144,7 @@ impl ExecutionPlan for KeyDigestExec {
         &self,
         visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        self.keys.iter().try_fold(TreeNodeRecursion::Continue, |so_far, key| match so_far {
-            TreeNodeRecursion::Stop => Ok(so_far),
-            _ => visit(key),
-        })
+        visit_each(&self.keys, visit)
     }
 
     fn replace_children(self: Arc<Self>, mut children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {

@@ -26,9 +26,9 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::digest::{display, hash_keys};
 use super::key_set::KeySet;
-use crate::plan::Plan;
+use super::keys::{Keys, display, hash_keys};
+use crate::plan::{Plan, visit_each};
 
 /// So many rows tell whether dropping pays.
 const SAMPLE_ROWS: usize = 100_000;
@@ -40,14 +40,14 @@ const PASSING_PERCENT: usize = 75;
 pub(crate) struct PrefilterExec {
     digest: Plan,
     input: Plan,
-    keys: Vec<Arc<dyn PhysicalExpr>>,
+    keys: Keys,
     modulus: u32,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl PrefilterExec {
     /// Of `input` the rows whose `keys` may be in `digest`, made with the same `modulus`.
-    pub(crate) fn new(digest: Plan, input: Plan, keys: Vec<Arc<dyn PhysicalExpr>>, modulus: u32) -> Self {
+    pub(crate) fn new(digest: Plan, input: Plan, keys: Keys, modulus: u32) -> Self {
         Self { digest, input, keys, modulus, metrics: ExecutionPlanMetricsSet::new() }
     }
 
@@ -57,7 +57,7 @@ impl PrefilterExec {
     }
 
     /// What is looked for in the digest.
-    pub(crate) fn keys(&self) -> &[Arc<dyn PhysicalExpr>] {
+    pub(crate) fn keys(&self) -> &Keys {
         &self.keys
     }
 
@@ -104,7 +104,7 @@ impl Passing {
 /// Goes through the rows of one partition.
 struct Prefilter {
     passing: Passing,
-    keys: Vec<Arc<dyn PhysicalExpr>>,
+    keys: Keys,
     hashes: Vec<u64>,
     seen: usize,
     passed: usize,
@@ -161,10 +161,7 @@ impl ExecutionPlan for PrefilterExec {
         &self,
         visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        self.keys.iter().try_fold(TreeNodeRecursion::Continue, |so_far, key| match so_far {
-            TreeNodeRecursion::Stop => Ok(so_far),
-            _ => visit(key),
-        })
+        visit_each(&self.keys, visit)
     }
 
     fn replace_children(self: Arc<Self>, children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {

@@ -17,10 +17,12 @@
 mod digest;
 mod exec;
 mod key_set;
+mod keys;
 mod place;
 mod sources;
 
 pub(crate) use digest::KeyDigestExec;
 pub(crate) use exec::PrefilterExec;
-pub(crate) use place::{Keys, column_of, mapped, place, rows_to_look_up};
+pub(crate) use keys::{Keys, column_of};
+pub(crate) use place::{mapped, place, rows_to_look_up};
 pub(crate) use sources::{KeySource, compared, key_sources, needs_partner};

@@ -1,10 +1,9 @@
-//! Finds out which rows of a join's probe side are of no use, and who knows the keys that are.
+//! Finds out which rows of a join's sides are of no use without a partner, and who knows the keys that have one.
 
 use std::sync::Arc;
 
 use datafusion::common::{JoinSide, JoinType};
-use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::{Partitioning, PhysicalExpr};
+use datafusion::physical_expr::Partitioning;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::filter::FilterExec;
@@ -14,6 +13,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use tandem_proto::StageId;
 
+use super::keys::{Keys, column};
 use crate::plan::Plan;
 use crate::probe::ProbeExec;
 use crate::shuffle::{ReadMode, ShuffleReadExec};
@@ -41,7 +41,7 @@ pub(crate) fn needs_partner(join: &HashJoinExec, side: JoinSide) -> bool {
 }
 
 /// What a join compares: columns of the side that knows the keys, and expressions of the `other` side.
-pub(crate) fn compared(join: &HashJoinExec, other: JoinSide) -> Option<(Vec<usize>, Vec<Arc<dyn PhysicalExpr>>)> {
+pub(crate) fn compared(join: &HashJoinExec, other: JoinSide) -> Option<(Vec<usize>, Keys)> {
     let (left, right) = (join.left().schema(), join.right().schema());
     let pairs = join.on().iter().map(|(on_left, on_right)| {
         // Equal values of different types may have different hashes.
@@ -122,9 +122,4 @@ fn projected(projection: Option<&[usize]>, keys: &[usize]) -> Option<Vec<usize>>
         Some(projection) => keys.iter().map(|&key| projection.get(key).copied()).collect(),
         None => Some(keys.to_vec()),
     }
-}
-
-/// The place of the column that `expression` is.
-pub(crate) fn column(expression: &Arc<dyn PhysicalExpr>) -> Option<usize> {
-    expression.downcast_ref::<Column>().map(Column::index)
 }

@@ -25,6 +25,7 @@ use futures::StreamExt;
 use tandem_proto::v1::RowCountKind;
 
 use crate::error::TaskError;
+use crate::plan::visit_each;
 use crate::scope::TaskScope;
 
 /// Characters of one value in the sample row of a broken check.
@@ -110,12 +111,7 @@ impl ExecutionPlan for ProbeExec {
         &self,
         visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        for check in self.checks.iter() {
-            if visit(&check.predicate)? == TreeNodeRecursion::Stop {
-                return Ok(TreeNodeRecursion::Stop);
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
+        visit_each(self.checks.iter().map(|check| &check.predicate), visit)
     }
 
     fn replace_children(
