@@ -186,10 +186,12 @@ impl Coordinator {
         let port = Port { handle: self.handle.clone(), clock: self.clock, token: self.security.token.clone() };
         let http = self.http.serve(http::router(port), stopping.clone().cancelled_owned());
         let cluster = ClusterRpc::new(self.handle.clone(), self.term, tracker.clone(), stopping.clone());
-        let submitter = Submitter::new(self.planner, (self.journal, self.clock), self.handle.clone(), self.term);
+        let submitter =
+            Submitter::new(self.planner, (self.journal.clone(), self.clock), self.handle.clone(), self.term);
         let jobs = JobRpc {
             handle: self.handle,
             submitter: Arc::new(submitter),
+            journal: self.journal,
             relay: Relay::new(self.workers),
             identity: Identity {
                 cluster_name: self.cluster_name,

@@ -105,6 +105,7 @@ impl Writer {
     fn write(&mut self, batch: Batch) {
         let entries = self.unwritten.iter().chain(batch.entries.iter().map(|(entry, _)| entry));
         let written = match &self.tables {
+            _ if self.unwritten.is_empty() && batch.entries.is_empty() => Ok(()),
             Some(tables) => tables.write(entries),
             None => Tables::reopen(&self.folder).and_then(|tables| {
                 let written = tables.write(entries);

@@ -16,6 +16,7 @@ use super::follow::{self, StatusStream};
 use super::message::{ClusterHandle, Seen};
 use super::relay::Relay;
 use super::submit::Submitter;
+use crate::journal::Journal;
 use crate::state::{Event, NodeState, NodeView, Timestamp};
 use crate::wire;
 
@@ -23,6 +24,8 @@ use crate::wire;
 pub(crate) struct JobRpc {
     pub(crate) handle: ClusterHandle,
     pub(crate) submitter: Arc<Submitter>,
+    /// Must have what clients are told.
+    pub(crate) journal: Arc<Journal>,
     pub(crate) relay: Relay,
     pub(crate) identity: Identity,
     /// Owns the tasks behind followers' streams; they end with `stopping`.
@@ -93,10 +96,17 @@ impl JobService for JobRpc {
         Ok(Response::new(v1::ListResponse { jobs }))
     }
 
+    /// What it says is finished is on disk, and so not run again by the next coordinator.
     async fn list_tasks(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::ListTasksResponse>, Status> {
         let job = JobId(request.into_inner().job);
-        let (view, tasks) =
-            self.of_job(job, move |seen| Some((seen.cluster.job(job)?, seen.cluster.tasks(job)?))).await?;
+        let (view, tasks, journaled) = self
+            .of_job(job, move |seen| {
+                Some((seen.cluster.job(job)?, seen.cluster.tasks(job)?, seen.jobs.get(job)?.journaled))
+            })
+            .await?;
+        if journaled && let Err(error) = self.journal.flush().await {
+            tracing::warn!(%job, %error, "what is shown as finished may be run again after a restart");
+        }
         let tasks = tasks.iter().map(|task| wire::task_status(&view, task)).collect();
         Ok(Response::new(v1::ListTasksResponse { tasks }))
     }
