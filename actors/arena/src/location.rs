@@ -1,12 +1,14 @@
 //! Places in an arena, as plain data that travels in messages.
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{ExtentId, LeaseId, ObjectId};
 
 /// Bytes that every object starts at a multiple of: what Arrow likes best, and a cache line.
 pub const ALIGNMENT: u64 = 64;
 
 /// Where an object is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Location {
     /// The extent it is in.
     pub extent: ExtentId,
@@ -26,7 +28,7 @@ pub struct Published {
 }
 
 /// Memory that its writer may build objects in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Lease {
     /// Which one.
     pub id: LeaseId,

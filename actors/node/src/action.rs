@@ -1,0 +1,181 @@
+//! What the shell must do, in this order.
+
+use std::collections::BTreeMap;
+
+use tandem_actor_protocol::call::ActorSpec;
+use tandem_actor_protocol::executor::ToExecutor;
+use tandem_actor_protocol::failure::Failure;
+use tandem_actor_protocol::node::SqlRequest;
+use tandem_actor_protocol::peer::PeerMessage;
+use tandem_actor_protocol::resources::Shape;
+use tandem_actor_protocol::value::Value;
+use tandem_actor_protocol::{ExecutorId, ExtentId, JobId, Location, ObjectId, SpaceLease, WorkerId};
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Start a process. Answered by [`Event::ExecutorStarted`](crate::Event::ExecutorStarted), and by
+    /// [`Event::ExecutorGone`](crate::Event::ExecutorGone) once it has ended.
+    StartExecutor {
+        /// Which; never used again.
+        executor: ExecutorId,
+        /// Of which job.
+        job: JobId,
+        /// What it needs beside what the job gives all.
+        needs: ExecutorNeeds,
+    },
+    /// Say this to an executor. With [`ToExecutor::Extent`] goes the extent's descriptor.
+    Send {
+        /// Which.
+        executor: ExecutorId,
+        /// What.
+        message: ToExecutor,
+    },
+    /// End a process and all it has started: in order within a grace, or at once.
+    StopExecutor {
+        /// Which.
+        executor: ExecutorId,
+        /// Kill it now.
+        at_once: bool,
+    },
+    /// Say this to the node of another worker.
+    SendPeer {
+        /// Which.
+        worker: WorkerId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// How to reach the node of a worker. Comes before the first message to it.
+    KnowPeer {
+        /// Which.
+        worker: WorkerId,
+        /// `host:port`.
+        address: String,
+    },
+    /// Make the memory of a new extent of a job's arena.
+    MakeExtent {
+        /// The job.
+        job: JobId,
+        /// Which.
+        extent: ExtentId,
+        /// Its size.
+        bytes: u64,
+    },
+    /// Answers [`Event::SpaceWanted`](crate::Event::SpaceWanted).
+    SpaceGiven {
+        /// As given.
+        ticket: u64,
+        /// Where, for writing by the shell; or why not.
+        outcome: Result<SpaceLease, Failure>,
+    },
+    /// Get the bytes of an object from another worker.
+    Fetch {
+        /// The job.
+        job: JobId,
+        /// Which.
+        object: ObjectId,
+        /// Who has it.
+        from: WorkerId,
+        /// Where to put it.
+        into: Location,
+    },
+    /// The whole demand of a job for leases of a shape has changed.
+    Demand {
+        /// The job.
+        job: JobId,
+        /// The shape.
+        shape: Shape,
+        /// Leases wanted in all.
+        wanted: u32,
+    },
+    /// As owner, this node needs a lease no more.
+    ReleaseLease {
+        /// Which.
+        lease: u64,
+    },
+    /// As host, this node runs nothing on a revoked lease any more.
+    ReturnLease {
+        /// Which.
+        lease: u64,
+    },
+    /// Ask the coordinator for the name of an actor.
+    ClaimName {
+        /// The job.
+        job: JobId,
+        /// The actor.
+        spec: Box<ActorSpec>,
+    },
+    /// Tell the coordinator that an actor is gone for good.
+    DropName {
+        /// The job.
+        job: JobId,
+        /// The actor.
+        actor: tandem_actor_protocol::ActorId,
+    },
+    /// Ask the coordinator who has a name.
+    FindName {
+        /// Who asks.
+        executor: ExecutorId,
+        /// As it asked.
+        request: u32,
+        /// The job.
+        job: JobId,
+        /// Empty for that of the job.
+        namespace: String,
+        /// The name.
+        name: String,
+    },
+    /// Run a statement as a query of the job.
+    RunSql {
+        /// Who asks.
+        executor: ExecutorId,
+        /// The job.
+        job: JobId,
+        /// What.
+        request: SqlRequest,
+        /// The values of the tables that are objects.
+        tables: Vec<(String, Vec<Value>)>,
+    },
+    /// The driver of a job has ended.
+    DriverEnded {
+        /// The job.
+        job: JobId,
+        /// Which attempt.
+        attempt: u32,
+        /// How.
+        outcome: Result<(), Failure>,
+    },
+    /// Answers [`Event::FunctionWanted`](crate::Event::FunctionWanted).
+    FunctionEnded {
+        /// As given.
+        ticket: u64,
+        /// Its values, pinned until the shell sends [`Event::SpaceDropped`](crate::Event::SpaceDropped) with the same
+        /// ticket; or why there are none.
+        outcome: Result<Vec<Value>, Failure>,
+    },
+    /// Something of a job ended or began that people may want to see.
+    Note {
+        /// The job.
+        job: JobId,
+        /// What.
+        text: String,
+    },
+    /// Nothing of the job is left: drop its memory and whatever else the shell has of it.
+    ForgetJob {
+        /// The job.
+        job: JobId,
+    },
+}
+
+/// What a process needs beside its job's package and variables.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExecutorNeeds {
+    /// Variables over those of the job.
+    pub environment: BTreeMap<String, String>,
+    /// Memory it may take; 0 is what the worker gives to one slot.
+    pub memory_bytes: u64,
+    /// Indices of GPUs that it may use.
+    pub gpus: Vec<u32>,
+    /// What it is for, for logs: `driver`, `tasks`, or the actor's class.
+    pub purpose: String,
+}

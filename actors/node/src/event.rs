@@ -1,0 +1,190 @@
+//! What can happen to a node. The shell turns frames, streams, timers and the ends of processes into these.
+
+use tandem_actor_protocol::node::ToNode;
+use tandem_actor_protocol::peer::PeerMessage;
+use tandem_actor_protocol::resources::Shape;
+use tandem_actor_protocol::value::Value;
+use tandem_actor_protocol::{ActorId, ExecutorId, ExtentId, JobId, ObjectId, WorkerId};
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The coordinator launched the driver of a job here. Answered by
+    /// [`Action::DriverEnded`](crate::Action::DriverEnded) in the end.
+    DriverLaunched {
+        /// The job.
+        job: JobId,
+        /// Which attempt of the driver's task.
+        attempt: u32,
+        /// The program's arguments.
+        args: Vec<String>,
+    },
+    /// The coordinator wants the driver ended.
+    DriverCancelled {
+        /// The job.
+        job: JobId,
+    },
+    /// A task of a stage, which has a slot of its own, wants a function run beside it.
+    FunctionWanted {
+        /// Chosen by the shell; in the answer, [`Action::FunctionEnded`](crate::Action::FunctionEnded).
+        ticket: u64,
+        /// The job.
+        job: JobId,
+        /// The function's name.
+        function: String,
+        /// Its arguments: inline, or built by the shell in [`Action::SpaceGiven`](crate::Action::SpaceGiven).
+        args: Vec<Value>,
+        /// How many values it returns.
+        returns: u32,
+    },
+    /// Nobody waits for this function any more.
+    FunctionCancelled {
+        /// As given.
+        ticket: u64,
+    },
+    /// The shell needs room in the arena of a job, to put in what comes from a stage.
+    SpaceWanted {
+        /// Chosen by the shell.
+        ticket: u64,
+        /// The job.
+        job: JobId,
+        /// How much.
+        bytes: u64,
+    },
+    /// The shell is done with an object or the room it was given.
+    SpaceDropped {
+        /// As given.
+        ticket: u64,
+    },
+    /// A process was started, as [`Action::StartExecutor`](crate::Action::StartExecutor) asked, or could not be.
+    ExecutorStarted {
+        /// Which.
+        executor: ExecutorId,
+        /// Its process id, or why there is none.
+        outcome: Result<u32, String>,
+    },
+    /// An executor said something.
+    FromExecutor {
+        /// Which.
+        executor: ExecutorId,
+        /// What.
+        message: ToNode,
+    },
+    /// An executor's process and all it had started are gone. Comes once, after all it said.
+    ExecutorGone {
+        /// Which.
+        executor: ExecutorId,
+        /// Why.
+        cause: ExitCause,
+    },
+    /// A lease of which this node is owner, host or both. May be repeated.
+    LeaseGranted(LeaseGrant),
+    /// No more is to be started on it.
+    LeaseRevoked {
+        /// Which.
+        lease: u64,
+    },
+    /// The coordinator came back: it is to be told the whole demand again.
+    CoordinatorBack,
+    /// A job has ended: everything of it ends.
+    JobGone {
+        /// Which.
+        job: JobId,
+    },
+    /// The node of another worker said something.
+    FromPeer {
+        /// Which.
+        worker: WorkerId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Another worker is lost, with all it held and ran. It is never heard of again under this id.
+    PeerLost {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The memory of an extent could not be had.
+    ExtentFailed {
+        /// The job.
+        job: JobId,
+        /// Which.
+        extent: ExtentId,
+        /// Why.
+        reason: String,
+    },
+    /// The answer to [`Action::Fetch`](crate::Action::Fetch).
+    Fetched {
+        /// The job.
+        job: JobId,
+        /// Which object.
+        object: ObjectId,
+        /// Whether its bytes are where they should be, else why not.
+        outcome: Result<(), String>,
+    },
+    /// The coordinator's answer to [`Action::ClaimName`](crate::Action::ClaimName).
+    NameClaimed {
+        /// For which actor.
+        actor: ActorId,
+        /// Taken by it, or by another.
+        outcome: Result<(), ActorId>,
+    },
+    /// The coordinator's answer to [`Action::FindName`](crate::Action::FindName).
+    NameFound {
+        /// Who asked.
+        executor: ExecutorId,
+        /// As it asked.
+        request: u32,
+        /// The actor and its class.
+        actor: Option<(ActorId, String)>,
+    },
+    /// The rows of a statement are there as objects of the shell, or there are none.
+    SqlDone {
+        /// Who asked.
+        executor: ExecutorId,
+        /// As it asked.
+        request: u32,
+        /// The rows, each built by the shell in room it was given under these tickets.
+        outcome: Result<Vec<(u64, Value)>, String>,
+    },
+    /// The time of the next deadline has come.
+    Tick,
+}
+
+/// Why a process is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExitCause {
+    /// It ended with this code.
+    Exited(i32),
+    /// A signal ended it.
+    Signalled(i32),
+    /// It took more memory than it may and was ended.
+    MemoryLimit {
+        /// What it may take.
+        limit_bytes: u64,
+        /// What it took.
+        peak_bytes: u64,
+    },
+    /// It broke the protocol and was ended.
+    Protocol(String),
+    /// It never said hello.
+    Silent,
+    /// As the node asked.
+    Asked,
+}
+
+/// A lease, as the coordinator gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseGrant {
+    /// Which.
+    pub lease: u64,
+    /// For tasks of which job.
+    pub job: JobId,
+    /// The worker that owns the tasks.
+    pub owner: WorkerId,
+    /// The worker that runs them.
+    pub host: WorkerId,
+    /// Where the host's node is reached by others.
+    pub host_address: String,
+    /// What it is one of.
+    pub shape: Shape,
+}

@@ -1,0 +1,34 @@
+//! What a worker says to its executors, they to it, and workers to each other about tasks, actors and objects.
+//! Plain data: no clock, no I/O. Both sides are of one version of the messages or of two neighbouring ones.
+//!
+//! ```text
+//!   executor ──ToNode──▶ node of its worker ──PeerMessage──▶ node of another worker
+//!            ◀──ToExecutor──                ◀──PeerMessage──
+//! ```
+//!
+//! Order: messages of one direction of one link arrive in the order they were sent. So whoever holds an object may pass it on and
+//! forget it at once: the message that passes it on comes before the one that releases it.
+//! Evolution: messages are encoded by position, so a new field goes to the end of a message of its own, and a new message to the
+//! end of its enum; [`PROTOCOL`] counts up with each change, and a worker serves this one and the one before.
+#![deny(unsafe_code)]
+
+pub mod call;
+mod codec;
+pub mod executor;
+pub mod failure;
+mod id;
+pub mod node;
+pub mod peer;
+pub mod resources;
+pub mod value;
+
+pub use codec::{DecodeError, MESSAGE_KIND, decode, encode};
+pub use id::{ActorId, CallId, ProcessNumber, object_owner};
+pub use tandem_arena::{ExecutorId, ExtentId, Lease as SpaceLease, LeaseId as SpaceLeaseId, Location, ObjectId};
+pub use tandem_proto::{JobId, WorkerId};
+
+/// Version of these messages, sent in [`node::Hello`].
+pub const PROTOCOL: u16 = 1;
+
+/// Values up to this many bytes travel in messages, larger ones through shared memory.
+pub const INLINE_BYTES: usize = 64 << 10;

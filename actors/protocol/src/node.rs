@@ -1,0 +1,130 @@
+//! Executor → node of its worker.
+
+use serde::{Deserialize, Serialize};
+use tandem_arena::{ExtentId, Lease as SpaceLease, ObjectId};
+
+use crate::call::{ActorCall, ActorSpec, TaskSpec};
+use crate::failure::Failure;
+use crate::id::{ActorId, CallId};
+use crate::value::Value;
+
+/// What an executor says. The first message is [`Hello`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToNode {
+    /// It has started.
+    Hello(Hello),
+    /// Run this task. The executor holds each of its objects once.
+    Submit(TaskSpec),
+    /// Start this actor. Its creation object, held once, is ready when its constructor has returned.
+    Spawn(ActorSpec),
+    /// Call this actor. The executor holds each of the call's objects once.
+    Call(ActorCall),
+    /// Keep this object, held once by the executor.
+    Put {
+        /// Its id.
+        object: ObjectId,
+        /// Its value.
+        value: Value,
+    },
+    /// Say when these objects, which it holds, are there: [`ToExecutor::Value`](crate::executor::ToExecutor::Value) once for each
+    /// if `fetch`, else [`ToExecutor::Ready`](crate::executor::ToExecutor::Ready).
+    Watch {
+        /// The objects.
+        objects: Vec<ObjectId>,
+        /// With their values.
+        fetch: bool,
+    },
+    /// It now holds these, once each, beside what it held: it found them inside of a value.
+    Retain(Vec<ObjectId>),
+    /// It holds these no more, not even once.
+    Release(Vec<ObjectId>),
+    /// What it read in place of these shared values is dropped: one [`Value`](crate::value::Body::Shared) each.
+    Unpin(Vec<ObjectId>),
+    /// A task or call waits for objects: its slot may be used by others meanwhile. What was queued behind a task that waits
+    /// comes back with [`Self::GaveBack`].
+    Blocked(CallId),
+    /// It has what it waited for and goes on when [`ToExecutor::Resume`](crate::executor::ToExecutor::Resume) comes.
+    Unblocked(CallId),
+    /// Has not begun these and will not.
+    GaveBack(Vec<CallId>),
+    /// A task began; until its end, what the executor prints is its.
+    Began(CallId),
+    /// A task or call ended.
+    Done {
+        /// Which.
+        call: CallId,
+        /// The attempt that was asked for.
+        attempt: u32,
+        /// One value per object, or why there are none.
+        outcome: Result<Vec<Value>, Failure>,
+    },
+    /// Cancels a call and what it has submitted, or with `force` ends its process if it does not end by itself.
+    Cancel {
+        /// Which.
+        call: CallId,
+        /// After a grace.
+        force: bool,
+    },
+    /// Ends an actor: gracefully, after the calls that are there, or at once.
+    Kill {
+        /// Which.
+        actor: ActorId,
+        /// Not waiting for anything.
+        at_once: bool,
+    },
+    /// The state of an actor after all calls up to now, so that a restart goes on from there.
+    Checkpoint {
+        /// Which.
+        actor: ActorId,
+        /// What its `restore` gets.
+        state: Value,
+    },
+    /// Find an actor by its name; [`ToExecutor::Found`](crate::executor::ToExecutor::Found) answers.
+    Find {
+        /// Chosen by the executor.
+        request: u32,
+        /// Empty for that of the job.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// Needs room for an object of this size in the arena; [`ToExecutor::Space`](crate::executor::ToExecutor::Space) answers.
+    NeedSpace {
+        /// Of the object.
+        bytes: u64,
+    },
+    /// These leases of room are used up.
+    SpaceUsed(Vec<SpaceLease>),
+    /// As asked by [`ToExecutor::GiveUp`](crate::executor::ToExecutor::GiveUp), it has forgotten the extent.
+    GaveUp(ExtentId),
+    /// Runs a statement; [`ToExecutor::SqlDone`](crate::executor::ToExecutor::SqlDone) answers.
+    Sql(SqlRequest),
+    /// The driver is done: the job ends so.
+    DriverDone(Result<(), Failure>),
+}
+
+/// How an executor introduces itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL`](crate::PROTOCOL) of its SDK.
+    pub protocol: u16,
+    /// Version of its SDK.
+    pub version: String,
+    /// Its process id, where it runs.
+    pub pid: u32,
+    /// Functions and classes it has.
+    pub functions: Vec<String>,
+}
+
+/// A statement over tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SqlRequest {
+    /// Chosen by the executor.
+    pub request: u32,
+    /// The statement.
+    pub sql: String,
+    /// Name and path of each table; the format is told by the path.
+    pub tables: Vec<(String, String)>,
+    /// Name and objects of each table that is a set of Arrow objects.
+    pub object_tables: Vec<(String, Vec<ObjectId>)>,
+}

@@ -1,0 +1,161 @@
+//! Node of one worker ↔ node of another. The link delivers in order and once, as long as both workers live.
+//!
+//! The owner is the worker whose process submitted a call; the host runs it on a lease that the owner has been granted there.
+
+use serde::{Deserialize, Serialize};
+use tandem_arena::ObjectId;
+use tandem_proto::{JobId, WorkerId};
+
+use crate::call::{ActorCall, ActorSpec, TaskSpec};
+use crate::failure::Failure;
+use crate::id::{ActorId, CallId};
+use crate::value::Format;
+
+/// A message between nodes about one job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerMessage {
+    /// The job.
+    pub job: JobId,
+    /// What about it.
+    pub body: PeerBody,
+}
+
+/// A value that may be on any worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RemoteValue {
+    /// Here.
+    Inline {
+        /// How to read it.
+        format: Format,
+        /// Its bytes.
+        bytes: bytes::Bytes,
+        /// Objects it names.
+        refs: Vec<ObjectId>,
+    },
+    /// In the store of a worker, which keeps it until the owner releases it.
+    Held {
+        /// How to read it.
+        format: Format,
+        /// Where.
+        worker: WorkerId,
+        /// Its size.
+        length: u64,
+        /// Objects it names.
+        refs: Vec<ObjectId>,
+    },
+}
+
+/// What nodes tell each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerBody {
+    /// Owner → host: run this on that lease. Object arguments come with their values.
+    Run {
+        /// Which lease of the owner.
+        lease: u64,
+        /// The task; its object arguments are in `resolved`, in their order.
+        task: TaskSpec,
+        /// Which attempt, counted from 0.
+        attempt: u32,
+        /// Values of its object arguments.
+        resolved: Vec<(ObjectId, RemoteValue)>,
+    },
+    /// Owner → host: give back up to so many of its tasks that have not begun.
+    Recall {
+        /// How many.
+        count: u32,
+    },
+    /// Host → owner: these were not begun.
+    GaveBack(Vec<CallId>),
+    /// Host → owner: a task or actor call ended.
+    Done {
+        /// Which.
+        call: CallId,
+        /// Which attempt.
+        attempt: u32,
+        /// A value per object, or why there are none.
+        outcome: Result<Vec<RemoteValue>, Failure>,
+    },
+    /// Owner → host: end it.
+    Cancel {
+        /// Which.
+        call: CallId,
+        /// Its process too, after a grace.
+        force: bool,
+    },
+    /// Owner → host: start this actor on that lease.
+    Start {
+        /// Which lease of the owner.
+        lease: u64,
+        /// The actor; its object arguments are in `resolved`.
+        actor: ActorSpec,
+        /// Which start, counted from 0.
+        attempt: u32,
+        /// Values of its object arguments.
+        resolved: Vec<(ObjectId, RemoteValue)>,
+        /// Its last checkpoint.
+        checkpoint: Option<RemoteValue>,
+    },
+    /// Caller → host of the actor.
+    Call {
+        /// The call; its object arguments are in `resolved`.
+        call: ActorCall,
+        /// Which attempt of the call.
+        attempt: u32,
+        /// Values of its object arguments.
+        resolved: Vec<(ObjectId, RemoteValue)>,
+    },
+    /// Caller → owner of an actor: where is it? Answered now and at each change by [`Self::ActorAt`].
+    WatchActor(ActorId),
+    /// Owner → caller.
+    ActorAt {
+        /// Which.
+        actor: ActorId,
+        /// On which worker it is ready, none while it starts, or why it is gone for good.
+        place: Result<Option<WorkerId>, Failure>,
+    },
+    /// Host → owner: the process of the actor ended.
+    ActorLost {
+        /// Which.
+        actor: ActorId,
+        /// Which start of it.
+        attempt: u32,
+        /// Why.
+        why: Failure,
+    },
+    /// Anyone → owner of an actor: end it.
+    Kill {
+        /// Which.
+        actor: ActorId,
+        /// Not waiting for its calls.
+        at_once: bool,
+    },
+    /// Host → owner: the state of the actor.
+    Checkpoint {
+        /// Which.
+        actor: ActorId,
+        /// Its state.
+        state: RemoteValue,
+    },
+    /// Holder → owner: processes here hold these objects, and want to know their values when they are there.
+    Borrow(Vec<ObjectId>),
+    /// Owner → holder: a borrowed object has a value, or why it has none.
+    Resolved {
+        /// Which.
+        object: ObjectId,
+        /// Its value.
+        outcome: Result<RemoteValue, Failure>,
+    },
+    /// Owner → holder, in answer to each borrow: from now on the holder keeps the object alive by itself.
+    Lent(Vec<ObjectId>),
+    /// Holder → owner: nothing here holds these any more.
+    Return(Vec<ObjectId>),
+    /// Owner → whoever keeps the bytes: they are not needed any more.
+    Drop(Vec<ObjectId>),
+    /// Holder → owner: the bytes could not be read from where they were said to be.
+    Unreadable {
+        /// Which.
+        object: ObjectId,
+        /// Where they were said to be.
+        worker: WorkerId,
+    },
+}
