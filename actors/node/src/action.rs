@@ -24,7 +24,8 @@ pub enum Action {
         /// What it needs beside what the job gives all.
         needs: ExecutorNeeds,
     },
-    /// Say this to an executor. With [`ToExecutor::Extent`] goes the extent's descriptor.
+    /// Say this to an executor. With [`ToExecutor::Extent`] goes the extent's descriptor. The name of the job is put into its
+    /// welcome by the shell, which knows it.
     Send {
         /// Which.
         executor: ExecutorId,
@@ -61,12 +62,26 @@ pub enum Action {
         /// Its size.
         bytes: u64,
     },
+    /// Drop the memory of an extent: nothing is there, and no process uses it any more.
+    DropExtent {
+        /// The job.
+        job: JobId,
+        /// Which.
+        extent: ExtentId,
+    },
     /// Answers [`Event::SpaceWanted`](crate::Event::SpaceWanted).
     SpaceGiven {
         /// As given.
         ticket: u64,
         /// Where, for writing by the shell; or why not.
         outcome: Result<SpaceLease, Failure>,
+    },
+    /// Answers [`Event::ReadWanted`](crate::Event::ReadWanted).
+    ReadGiven {
+        /// As given.
+        ticket: u64,
+        /// Where it is; none if it is not here.
+        location: Option<Location>,
     },
     /// Get the bytes of an object from another worker.
     Fetch {

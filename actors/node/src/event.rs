@@ -51,6 +51,16 @@ pub enum Event {
         /// How much.
         bytes: u64,
     },
+    /// Another worker reads an object: it stays where it is until [`Self::SpaceDropped`]. Answered by
+    /// [`Action::ReadGiven`](crate::Action::ReadGiven).
+    ReadWanted {
+        /// Chosen by the shell, from the same numbers as all its tickets.
+        ticket: u64,
+        /// The job.
+        job: JobId,
+        /// Which.
+        object: ObjectId,
+    },
     /// The shell is done with an object or the room it was given.
     SpaceDropped {
         /// As given.
@@ -181,6 +191,8 @@ pub struct LeaseGrant {
     pub job: JobId,
     /// The worker that owns the tasks.
     pub owner: WorkerId,
+    /// Where the owner's node is reached by others.
+    pub owner_address: String,
     /// The worker that runs them.
     pub host: WorkerId,
     /// Where the host's node is reached by others.

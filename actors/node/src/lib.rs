@@ -3,7 +3,14 @@
 #![deny(unsafe_code)]
 
 mod action;
+mod config;
 mod event;
+mod node;
+mod timers;
+pub mod views;
 
 pub use action::{Action, ExecutorNeeds};
+pub use config::NodeConfig;
 pub use event::{Event, ExitCause, LeaseGrant};
+pub use node::Node;
+pub use timers::Timestamp;

@@ -76,7 +76,7 @@ pub struct Welcome {
     pub protocol: u16,
     /// Its job.
     pub job: JobId,
-    /// The job's name.
+    /// The name of its job, put in by whoever writes the message to the process.
     pub job_name: String,
     /// The worker.
     pub worker: WorkerId,

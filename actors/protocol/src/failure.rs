@@ -58,6 +58,8 @@ pub enum FailureKind {
     StoreFull,
     /// Tasks wait for each other in a circle, or for slots that their own callers hold.
     Deadlock,
+    /// Another actor has the name.
+    NameTaken,
 }
 
 impl Failure {
@@ -90,7 +92,8 @@ impl FailureKind {
             | Self::Unschedulable
             | Self::NotFound
             | Self::Mismatch
-            | Self::Deadlock => false,
+            | Self::Deadlock
+            | Self::NameTaken => false,
         }
     }
 }

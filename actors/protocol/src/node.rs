@@ -101,6 +101,9 @@ pub enum ToNode {
     Sql(SqlRequest),
     /// The driver is done: the job ends so.
     DriverDone(Result<(), Failure>),
+    /// A light actor has ended, as [`ToExecutor::EndActor`](crate::executor::ToExecutor::EndActor) asked. Another actor ends with
+    /// its process.
+    ActorEnded(ActorId),
 }
 
 /// How an executor introduces itself.

@@ -64,7 +64,7 @@ pub enum PeerBody {
         /// How many.
         count: u32,
     },
-    /// Host → owner: these were not begun.
+    /// Host → owner: these were not begun. Answers each [`Self::Recall`], if only with none; comes unasked when a lease is gone.
     GaveBack(Vec<CallId>),
     /// Host → owner: a task or actor call ended.
     Done {
@@ -75,7 +75,7 @@ pub enum PeerBody {
         /// A value per object, or why there are none.
         outcome: Result<Vec<RemoteValue>, Failure>,
     },
-    /// Owner → host: end it.
+    /// Anyone → owner, owner → host: end it.
     Cancel {
         /// Which.
         call: CallId,
@@ -92,8 +92,8 @@ pub enum PeerBody {
         attempt: u32,
         /// Values of its object arguments.
         resolved: Vec<(ObjectId, RemoteValue)>,
-        /// Its last checkpoint.
-        checkpoint: Option<RemoteValue>,
+        /// Its last checkpoint, with the object that names it where it is held.
+        checkpoint: Option<(ObjectId, RemoteValue)>,
     },
     /// Caller → host of the actor.
     Call {
@@ -112,6 +112,8 @@ pub enum PeerBody {
         actor: ActorId,
         /// On which worker it is ready, none while it starts, or why it is gone for good.
         place: Result<Option<WorkerId>, Failure>,
+        /// Calls that were under way when it was lost are made again.
+        retry_calls: bool,
     },
     /// Host → owner: the process of the actor ended.
     ActorLost {
@@ -133,6 +135,8 @@ pub enum PeerBody {
     Checkpoint {
         /// Which.
         actor: ActorId,
+        /// Names the state where it is held.
+        object: ObjectId,
         /// Its state.
         state: RemoteValue,
     },
@@ -157,5 +161,12 @@ pub enum PeerBody {
         object: ObjectId,
         /// Where they were said to be.
         worker: WorkerId,
+    },
+    /// How to reach the node of a third worker. Comes before anything that may lead to it.
+    Know {
+        /// Which.
+        worker: WorkerId,
+        /// `host:port`.
+        address: String,
     },
 }
