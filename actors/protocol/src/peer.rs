@@ -87,7 +87,7 @@ pub enum PeerBody {
         /// Which lease of the owner.
         lease: u64,
         /// The actor; its object arguments are in `resolved`.
-        actor: ActorSpec,
+        actor: Box<ActorSpec>,
         /// Which start, counted from 0.
         attempt: u32,
         /// Values of its object arguments.
