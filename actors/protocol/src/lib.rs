@@ -17,6 +17,7 @@ mod codec;
 pub mod executor;
 pub mod failure;
 mod id;
+mod link;
 pub mod node;
 pub mod peer;
 pub mod resources;
@@ -24,6 +25,7 @@ pub mod value;
 
 pub use codec::{DecodeError, MESSAGE_KIND, decode, encode};
 pub use id::{ActorId, CallId, ProcessNumber, object_owner};
+pub use link::{MAX_MESSAGE_BYTES, link_limits};
 pub use tandem_arena::{ExecutorId, ExtentId, Lease as SpaceLease, LeaseId as SpaceLeaseId, Location, ObjectId};
 pub use tandem_proto::{JobId, WorkerId};
 
