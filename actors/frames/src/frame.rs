@@ -31,6 +31,13 @@ impl Frame {
     }
 }
 
+/// The bytes before a payload of `payload_bytes` without descriptors, for who writes frames without a [`Link`](crate::Link);
+/// none if it is too long for any frame.
+pub fn frame_header(kind: u16, payload_bytes: usize) -> Option<[u8; HEADER_BYTES]> {
+    let payload_bytes = u32::try_from(payload_bytes).ok()?;
+    Some(Header { payload_bytes, kind, descriptors: 0 }.encode())
+}
+
 /// The first bytes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {

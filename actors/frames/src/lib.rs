@@ -12,17 +12,19 @@
 //! - A task on a runtime of one thread or of many makes no difference (5 %). One thread on each side that blocks in `read`
 //!   and batches by itself halves the round trip and triples the small frames a second, but takes a thread for each link
 //!   and direction. A worker has many links and does other things, so links are tasks; an executor that wants the other
-//!   way can have it over the same bytes, with [`Decoder`], where no files come along.
+//!   way has it over the same bytes, with [`BlockingReceiver`] and [`frame_header`].
 //! - Spinning makes a round trip a thousand times as long once the two sides share a core, which nobody can rule out.
 #![deny(unsafe_code)]
 
 mod attached;
 mod batch;
+mod blocking;
 mod decoder;
 mod error;
 mod frame;
 #[doc(hidden)]
 pub mod fuzz;
+mod incoming;
 mod limits;
 mod link;
 mod listener;
@@ -33,9 +35,10 @@ mod sender;
 mod socket;
 mod writer;
 
+pub use blocking::BlockingReceiver;
 pub use decoder::{Decoded, Decoder, Position};
 pub use error::{DecodeError, RecvError, SendError};
-pub use frame::{Frame, HEADER_BYTES};
+pub use frame::{Frame, HEADER_BYTES, frame_header};
 pub use limits::Limits;
 pub use link::Link;
 pub use listener::{BindError, Listener, Peer};

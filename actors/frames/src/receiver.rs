@@ -2,25 +2,22 @@
 
 use std::sync::Arc;
 
-use crate::attached::Attached;
-use crate::decoder::{Decoded, Decoder, Position};
 use crate::error::{DecodeError, RecvError};
 use crate::frame::Frame;
+use crate::incoming::Incoming;
 use crate::limits::Limits;
-use crate::socket::{Received, Socket};
+use crate::socket::Socket;
 
 /// Receives frames. What is not received stays in the socket, which holds the other side back.
 #[derive(Debug)]
 pub struct FrameReceiver {
     socket: Arc<Socket>,
-    limits: Limits,
-    decoder: Decoder,
-    attached: Attached,
+    incoming: Incoming,
 }
 
 impl FrameReceiver {
     pub(crate) fn new(socket: Arc<Socket>, limits: Limits) -> Self {
-        Self { socket, limits, decoder: Decoder::new(limits), attached: Attached::default() }
+        Self { socket, incoming: Incoming::new(limits) }
     }
 
     /// The next frame; none when the other side ended the stream. Dropped before it is ready, it has lost nothing.
@@ -35,11 +32,11 @@ impl FrameReceiver {
             if let Some(frame) = self.received()? {
                 return Ok(Some(frame));
             }
-            let received = self.socket.receive(self.decoder.space(), self.limits.descriptors).await?;
-            if received.bytes == 0 {
-                return Ok(self.end(&received).map(|()| None)?);
+            let (space, descriptors) = self.incoming.space();
+            let received = self.socket.receive(space, descriptors).await?;
+            if !self.incoming.take(received)? {
+                return Ok(None);
             }
-            self.take(received)?;
         }
     }
 
@@ -48,28 +45,6 @@ impl FrameReceiver {
     /// # Errors
     /// When the other side broke the format.
     pub fn received(&mut self) -> Result<Option<Frame>, DecodeError> {
-        let Some(Decoded { kind, descriptors, payload }) = self.decoder.decode()? else {
-            self.attached.check(self.decoder.position()?)?;
-            return Ok(None);
-        };
-        let descriptors = self.attached.take(descriptors)?;
-        Ok(Some(Frame { kind, payload, descriptors }))
-    }
-
-    fn take(&mut self, received: Received) -> Result<(), DecodeError> {
-        if received.lost {
-            return Err(DecodeError::DescriptorsLost);
-        }
-        self.attached.add(received.descriptors, self.limits.descriptors)?;
-        self.decoder.fill(received.bytes);
-        Ok(())
-    }
-
-    fn end(&self, received: &Received) -> Result<(), DecodeError> {
-        match self.decoder.position()? {
-            Position::Between if received.descriptors.is_empty() => Ok(()),
-            Position::Between => Err(DecodeError::Descriptors { came: received.descriptors.len(), named: 0 }),
-            Position::Header | Position::Frame { .. } => Err(DecodeError::Truncated),
-        }
+        self.incoming.next()
     }
 }

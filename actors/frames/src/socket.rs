@@ -1,4 +1,4 @@
-//! The two calls that move bytes and descriptors, without blocking.
+//! The two calls that move bytes and descriptors.
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -56,7 +56,10 @@ impl Socket {
     pub(crate) async fn receive(&self, space: &mut [u8], limit: u8) -> io::Result<Received> {
         loop {
             let mut ready = self.0.readable().await?;
-            let Ok(received) = ready.try_io(|stream| receive(stream.get_ref(), space, limit)) else { continue };
+            let Ok(received) = ready.try_io(|stream| receive(stream.get_ref(), space, limit, RecvFlags::DONTWAIT))
+            else {
+                continue;
+            };
             let received = received?;
             // A short read has emptied the socket, except where descriptors ended it: saves the read that would say so.
             if received.bytes < space.len() && received.bytes > 0 && received.descriptors.is_empty() && !received.lost {
@@ -81,12 +84,12 @@ fn send(stream: &UnixStream, write: &Write<'_>) -> io::Result<usize> {
     Ok(retry_on_intr(|| sendmsg(stream, write.slices(), &mut control, SendFlags::NOSIGNAL | SendFlags::DONTWAIT))?)
 }
 
-fn receive(stream: &UnixStream, space: &mut [u8], limit: u8) -> io::Result<Received> {
+pub(crate) fn receive(stream: &UnixStream, space: &mut [u8], limit: u8, flags: RecvFlags) -> io::Result<Received> {
     // Room for one more than may come, so that too many are noticed here and not only by the system.
     let room = rustix::cmsg_space!(ScmRights(usize::from(limit) + 1)).min(CONTROL_BYTES);
     let mut control_space = [MaybeUninit::uninit(); CONTROL_BYTES];
     let mut control = RecvAncillaryBuffer::new(&mut control_space[..room]);
-    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let flags = RecvFlags::CMSG_CLOEXEC | flags;
     let message = retry_on_intr(|| recvmsg(stream, &mut [IoSliceMut::new(space)], &mut control, flags))?;
     let rights = control.drain().filter_map(|message| match message {
         RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),

@@ -25,6 +25,14 @@ pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     postcard::to_extend(message, Vec::with_capacity(64)).expect("messages have known lengths")
 }
 
+/// The message as bytes behind those of `buffer`.
+///
+/// # Panics
+/// As [`encode`].
+pub fn encode_onto<T: Serialize>(message: &T, buffer: Vec<u8>) -> Vec<u8> {
+    postcard::to_extend(message, buffer).expect("messages have known lengths")
+}
+
 /// The message that `bytes` are.
 ///
 /// # Errors

@@ -25,7 +25,7 @@ pub enum ToExecutor {
     Value {
         /// Which.
         object: ObjectId,
-        /// Its value, pinned until it is unpinned if it is shared; or why there is none.
+        /// Its value, or why there is none.
         outcome: Result<Value, Failure>,
     },
     /// Watched objects that have a value, or will never have one.
@@ -115,8 +115,8 @@ pub struct Run {
     pub function: String,
     /// The actor, for a call of one.
     pub actor: Option<ActorId>,
-    /// Values of the arguments, pinned until the call has ended if they are shared. The executor holds what they name
-    /// until then.
+    /// Values of the arguments. The executor holds what they name until the call has ended; those that are shared are pinned
+    /// until it unpins them, which may be later: an actor keeps what it was given.
     pub args: Vec<Value>,
     /// How many objects it returns.
     pub returns: u32,

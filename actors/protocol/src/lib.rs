@@ -23,7 +23,7 @@ pub mod peer;
 pub mod resources;
 pub mod value;
 
-pub use codec::{DecodeError, MESSAGE_KIND, decode, encode};
+pub use codec::{DecodeError, MESSAGE_KIND, decode, encode, encode_onto};
 pub use id::{ActorId, CallId, ProcessNumber, object_owner};
 pub use link::{MAX_MESSAGE_BYTES, link_limits};
 pub use tandem_arena::{ExecutorId, ExtentId, Lease as SpaceLease, LeaseId as SpaceLeaseId, Location, ObjectId};

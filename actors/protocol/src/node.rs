@@ -38,7 +38,7 @@ pub enum ToNode {
     Retain(Vec<ObjectId>),
     /// It holds these no more, not even once.
     Release(Vec<ObjectId>),
-    /// What it read in place of these shared values is dropped: one [`Value`](crate::value::Body::Shared) each.
+    /// What it read in place of these is dropped: one [`Shared`](crate::value::Body::Shared) value that it got each.
     Unpin(Vec<ObjectId>),
     /// A task or call waits for objects: its slot may be used by others meanwhile. What was queued behind a task that waits
     /// comes back with [`Self::GaveBack`].

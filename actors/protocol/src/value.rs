@@ -27,6 +27,9 @@ pub enum Body {
     Shared {
         /// How to read them.
         format: Format,
+        /// The name under which they are kept there, chosen by who built them. What an executor gets is pinned for it once
+        /// until it unpins this name; what it sends is published under it.
+        object: ObjectId,
         /// Where.
         location: Location,
     },

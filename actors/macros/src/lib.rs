@@ -1,0 +1,1 @@
+//! The attributes `task`, `actor` and `main` of Tandem programs.

@@ -1,0 +1,1 @@
+//! What programs that run on Tandem are written with.
