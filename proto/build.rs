@@ -2,10 +2,18 @@
 
 use std::error::Error;
 
+#[cfg(feature = "rpc")]
 const FILES: [&str; 4] =
     ["tandem/v1/types.proto", "tandem/v1/cluster.proto", "tandem/v1/shuffle.proto", "tandem/v1/job.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
+    #[cfg(feature = "rpc")]
+    compile()?;
+    Ok(())
+}
+
+#[cfg(feature = "rpc")]
+fn compile() -> Result<(), Box<dyn Error>> {
     for file in FILES {
         println!("cargo::rerun-if-changed={file}");
     }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "rpc")]
 use crate::v1;
 
 /// A text that is not an id of the kind that was asked for.
@@ -117,6 +118,7 @@ pub struct TaskId {
     pub index: u32,
 }
 
+#[cfg(feature = "rpc")]
 impl TaskId {
     /// The wire form of one attempt of this task.
     pub fn attempt(self, attempt: Attempt) -> v1::TaskAttempt {
@@ -136,6 +138,7 @@ impl fmt::Debug for TaskId {
     }
 }
 
+#[cfg(feature = "rpc")]
 impl v1::TaskAttempt {
     /// The task and attempt this message names.
     pub fn ids(&self) -> (TaskId, Attempt) {

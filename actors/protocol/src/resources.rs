@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "rpc")]
 use tandem_proto::v1;
 
 /// The name of processors in [`Shape::milli`].
@@ -39,6 +40,7 @@ impl Default for Shape {
     }
 }
 
+#[cfg(feature = "rpc")]
 impl From<Shape> for v1::Shape {
     fn from(shape: Shape) -> Self {
         let Shape { milli, memory_bytes, labels } = shape;
@@ -47,6 +49,7 @@ impl From<Shape> for v1::Shape {
     }
 }
 
+#[cfg(feature = "rpc")]
 impl From<v1::Shape> for Shape {
     fn from(shape: v1::Shape) -> Self {
         let v1::Resources { milli, memory_bytes } = shape.resources.unwrap_or_default();
