@@ -1,0 +1,55 @@
+//! One call of an actor's method.
+
+use std::marker::PhantomData;
+
+use tandem_actor_protocol::call::ActorCall;
+use tandem_actor_protocol::failure::Failure;
+use tandem_actor_protocol::node::ToNode;
+use tandem_actor_protocol::{ActorId, CallId};
+
+use super::handle::ActorRef;
+use crate::calls;
+use crate::task::{Arguments, Handles, IntoArg, Returns};
+use crate::value::Data;
+
+/// A call that gets its arguments.
+pub struct MethodCall<'a, R> {
+    actor: ActorId,
+    method: &'static str,
+    /// None if the actor was never started.
+    arguments: Result<Arguments<'a>, Failure>,
+    types: PhantomData<fn() -> R>,
+}
+
+impl<'a, R: Returns> MethodCall<'a, R> {
+    pub(super) fn new(actor: &'a ActorRef, method: &'static str, count: usize) -> Self {
+        let arguments = actor.process().map(|process| Arguments::new(process, count));
+        Self { actor: actor.id(), method, arguments, types: PhantomData }
+    }
+
+    /// The next argument.
+    #[must_use]
+    pub fn arg<T: Data>(mut self, argument: impl IntoArg<T>) -> Self {
+        if let Ok(arguments) = &mut self.arguments {
+            arguments.push(argument);
+        }
+        self
+    }
+
+    /// Makes the call.
+    pub fn send(self) -> R::Refs {
+        let Self { actor, method, arguments, .. } = self;
+        let sent = arguments.and_then(|arguments| {
+            let process = arguments.process();
+            let (args, named) = arguments.end(method)?;
+            let call = CallId(process.new_ids(R::COUNT).0);
+            let handles = process.returned(call, R::COUNT);
+            let parent = calls::current().map(|call| call.id);
+            let method = method.to_owned();
+            process.send(ToNode::Call(ActorCall { call, actor, method, args, returns: R::COUNT, parent }));
+            drop(named);
+            Ok(Handles(handles))
+        });
+        R::refs(sent.unwrap_or_else(|failure| Handles::failed(R::COUNT, &failure)))
+    }
+}

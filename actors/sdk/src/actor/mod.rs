@@ -1,0 +1,13 @@
+//! Values that live in a process of their own and are called.
+
+mod call;
+mod class;
+mod handle;
+mod options;
+mod spawn;
+
+pub use call::MethodCall;
+pub use class::{Actor, Class, Create, Method};
+pub(crate) use class::{Instance, Starting};
+pub use handle::{ActorHandle, ActorRef, find};
+pub use spawn::Spawn;

@@ -1,0 +1,49 @@
+//! How calls end.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tandem_actor_protocol::CallId;
+use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::node::ToNode;
+
+use super::attempt::Ended;
+use crate::inputs::{CallOutcome, Outputs};
+use crate::process::Process;
+
+/// Tells the node how an attempt ended, without waiting for anything. `name` is the function or method, for people.
+pub(crate) fn finish(process: &Arc<Process>, call: CallId, attempt: u32, name: &str, outcome: CallOutcome) {
+    process.calls().end(call);
+    let (outcome, named) = match outcome {
+        Ok(Outputs { values, named }) => (Ok(values), named),
+        Err(failure) => (Err(placed(process, attempt, name, failure)), Vec::new()),
+    };
+    process.transport().post(ToNode::Done { call, attempt, outcome });
+    drop(named);
+}
+
+/// The failure with what its function does not know.
+fn placed(process: &Process, attempt: u32, name: &str, failure: Failure) -> Failure {
+    let task = if failure.task.is_empty() { name.to_owned() } else { failure.task };
+    Failure { task, worker: process.welcome().worker_name.clone(), attempts: attempt + 1, ..failure }
+}
+
+/// What a call that was ended is reported as.
+pub(crate) fn ended(ended: Ended, timeout: Option<Duration>) -> Failure {
+    match ended {
+        Ended::Cancelled => Failure::new(FailureKind::Cancelled, "", "cancelled"),
+        Ended::TimedOut => timed_out(timeout.unwrap_or_default()),
+        Ended::Panicked(message) => Failure::new(FailureKind::Panicked, "", message),
+    }
+}
+
+pub(crate) fn timed_out(timeout: Duration) -> Failure {
+    Failure::new(FailureKind::TimedOut, "", format!("it took longer than {timeout:?}"))
+}
+
+/// Makes sure that what was printed is not mixed up with what the next call prints.
+pub(crate) fn flush_output() {
+    // Nobody reads it if it cannot be written.
+    let _ = std::io::stdout().flush();
+}

@@ -1,0 +1,193 @@
+//! Runs actors: one whose calls come one by one and may block the thread, or many that wait together on it.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tandem_actor_protocol::ActorId;
+use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::node::ToNode;
+use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinSet, LocalSet, spawn_local};
+
+use super::ends::{finish, flush_output};
+use super::tasks::{counted, run_async, run_plain};
+use super::work::{Birth, Job, Work};
+use crate::actor::{Class, Instance, Starting};
+use crate::context::Context;
+use crate::inputs::{CallOutcome, Inputs, Outputs};
+use crate::process::Process;
+use crate::registry;
+
+/// Runs the one actor of this process.
+pub(crate) fn run_one(process: &Arc<Process>, runtime: &Runtime) {
+    let mut actor: Option<Rc<dyn Instance>> = None;
+    while let Some(work) = process.work().next() {
+        match work {
+            Work::Start(birth) if birth.concurrency > 1 => return run(process, runtime, Some(birth)),
+            Work::Start(birth) => actor = start_here(process, runtime, birth),
+            Work::Run(job) => call_here(process, runtime, actor.as_ref(), job),
+            Work::End(_) => break,
+        }
+        if process.work().is_empty() {
+            process.transport().flush();
+        }
+    }
+}
+
+/// Runs many actors.
+pub(crate) fn run_many(process: &Arc<Process>, runtime: &Runtime) {
+    run(process, runtime, None);
+}
+
+fn start_here(process: &Arc<Process>, runtime: &Runtime, birth: Birth) -> Option<Rc<dyn Instance>> {
+    let (call, attempt, name) = (Arc::clone(&birth.call), birth.attempt, birth.class.clone());
+    let started = match starting(process, birth) {
+        Err(failure) => Err(failure),
+        Ok(Starting::Plain(code)) => run_plain(&call, code),
+        Ok(Starting::Async(code)) => runtime.block_on(run_async(process, &call, None, code)),
+    };
+    born(process, &Context::new(Arc::clone(process), Some(call)), attempt, &name, started)
+}
+
+fn call_here(process: &Arc<Process>, runtime: &Runtime, actor: Option<&Rc<dyn Instance>>, job: Job) {
+    let Job { call, attempt, function: method, args, returns, .. } = job;
+    let inputs = Inputs::new(Arc::clone(process), args);
+    let ctx = Context::new(Arc::clone(process), Some(Arc::clone(&call)));
+    let outcome = match actor {
+        None => Err(not_here()),
+        Some(actor) if actor.is_plain(&method) == Some(true) => {
+            run_plain(&call, || actor.call_plain(&method, inputs, ctx))
+        }
+        Some(actor) => {
+            let code = Rc::clone(actor).call(method.clone(), inputs, ctx);
+            runtime.block_on(run_async(process, &call, None, code))
+        }
+    };
+    flush_output();
+    finish(process, call.id, attempt, &method, outcome.and_then(|outputs| counted(outputs, returns)));
+}
+
+fn starting(process: &Arc<Process>, birth: Birth) -> Result<Starting, Failure> {
+    let Birth { call, class: name, args, checkpoint, .. } = birth;
+    let class: &Class = registry::class(&name).ok_or_else(|| {
+        let message = format!("there is no actor `{name}` in this program; `--list` prints those that there are");
+        Failure::new(FailureKind::NotFound, &name, message)
+    })?;
+    let inputs = |values| Inputs::new(Arc::clone(process), values);
+    let checkpoint = checkpoint.map(|checkpoint| inputs(vec![checkpoint]));
+    Ok(class.start(inputs(args), Context::new(Arc::clone(process), Some(call)), checkpoint))
+}
+
+/// Tells the node whether an actor has started.
+fn born(
+    process: &Arc<Process>,
+    ctx: &Context,
+    attempt: u32,
+    name: &str,
+    started: Result<Rc<dyn Instance>, Failure>,
+) -> Option<Rc<dyn Instance>> {
+    let (outcome, actor): (CallOutcome, _) = match started {
+        Ok(actor) => (Outputs::one(ctx, &()), Some(actor)),
+        Err(failure) => (Err(failure), None),
+    };
+    if let Some(call) = ctx.parent() {
+        finish(process, call, attempt, name, outcome);
+    }
+    actor
+}
+
+fn not_here() -> Failure {
+    Failure::new(FailureKind::ActorGone, "", "the actor is not in this process")
+}
+
+/// What an actor of many gets to do.
+enum Letter {
+    Call(Job),
+    End,
+}
+
+fn run(process: &Arc<Process>, runtime: &Runtime, first: Option<Birth>) {
+    LocalSet::new().block_on(runtime, async {
+        let one = first.is_some();
+        let mut actors: HashMap<ActorId, mpsc::UnboundedSender<Letter>> = HashMap::new();
+        let mut living = JoinSet::new();
+        let mut next = first.map(Work::Start);
+        loop {
+            let work = match next.take() {
+                Some(work) => work,
+                None => match process.work().next_async().await {
+                    Some(work) => work,
+                    None => break,
+                },
+            };
+            match work {
+                Work::Start(birth) => {
+                    let (sender, letters) = mpsc::unbounded_channel();
+                    actors.insert(birth.actor, sender);
+                    living.spawn_local(live(Arc::clone(process), birth, letters));
+                }
+                Work::Run(job) => pass_on(process, &actors, job),
+                Work::End(actor) => {
+                    let ended = actors.remove(&actor).is_some_and(|actor| actor.send(Letter::End).is_ok());
+                    if !ended {
+                        process.transport().post(ToNode::ActorEnded(actor));
+                    }
+                    if one {
+                        break;
+                    }
+                }
+            }
+            while living.try_join_next().is_some() {}
+        }
+        drop(actors);
+        while living.join_next().await.is_some() {}
+    });
+}
+
+fn pass_on(process: &Arc<Process>, actors: &HashMap<ActorId, mpsc::UnboundedSender<Letter>>, job: Job) {
+    let (call, attempt, method) = (job.call.id, job.attempt, job.function.clone());
+    let actor = job.actor.and_then(|actor| actors.get(&actor));
+    if actor.is_none_or(|actor| actor.send(Letter::Call(job)).is_err()) {
+        finish(process, call, attempt, &method, Err(not_here()));
+    }
+}
+
+/// One actor of many, from its start to its end.
+async fn live(process: Arc<Process>, birth: Birth, mut letters: mpsc::UnboundedReceiver<Letter>) {
+    let (id, call, attempt, name) = (birth.actor, Arc::clone(&birth.call), birth.attempt, birth.class.clone());
+    let concurrency = birth.concurrency.max(1);
+    let started = match starting(&process, birth) {
+        Err(failure) => Err(failure),
+        Ok(Starting::Plain(code)) => run_plain(&call, code),
+        Ok(Starting::Async(code)) => run_async(&process, &call, None, code).await,
+    };
+    let ctx = Context::new(Arc::clone(&process), Some(call));
+    let Some(actor) = born(&process, &ctx, attempt, &name, started) else { return };
+    let slots = Arc::new(Semaphore::new(concurrency as usize));
+    while let Some(Letter::Call(job)) = letters.recv().await {
+        if concurrency == 1 {
+            call_there(&process, Rc::clone(&actor), job).await;
+        } else if let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+            let (process, actor) = (Arc::clone(&process), Rc::clone(&actor));
+            spawn_local(async move {
+                call_there(&process, actor, job).await;
+                drop(slot);
+            });
+        }
+    }
+    // All slots are free when all calls have ended.
+    drop(slots.acquire_many(concurrency).await);
+    drop(actor);
+    process.transport().post(ToNode::ActorEnded(id));
+}
+
+async fn call_there(process: &Arc<Process>, actor: Rc<dyn Instance>, job: Job) {
+    let Job { call, attempt, function: method, args, returns, .. } = job;
+    let inputs = Inputs::new(Arc::clone(process), args);
+    let ctx = Context::new(Arc::clone(process), Some(Arc::clone(&call)));
+    let outcome = run_async(process, &call, None, actor.call(method.clone(), inputs, ctx)).await;
+    flush_output();
+    finish(process, call.id, attempt, &method, outcome.and_then(|outputs| counted(outputs, returns)));
+}

@@ -1,0 +1,172 @@
+//! What the node says, on a thread of its own, so that no user's code holds it up. When the node is gone, so is this process.
+
+use std::os::fd::OwnedFd;
+use std::process::exit;
+use std::sync::Arc;
+
+use tandem_actor_protocol::executor::{Run, Start, ToExecutor};
+use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::node::ToNode;
+use tandem_actor_protocol::value::Value;
+use tandem_actor_protocol::{CallId, ObjectId, SpaceLease, decode};
+use tandem_arena::{Access, MapError, ReadError};
+use tandem_frames::{BlockingReceiver, Frame, RecvError};
+
+use super::ends::finish;
+use super::work::{Birth, Job, Work};
+use crate::process::Process;
+use crate::value::Fetched;
+
+/// How this process ends when the node has gone away, or has said what cannot be.
+const GONE: i32 = 3;
+
+/// Why the link is of no use any more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    /// It broke.
+    #[error(transparent)]
+    Receive(#[from] RecvError),
+    /// The node ended without saying so.
+    #[error("the worker is gone")]
+    Gone,
+    /// The node says what this version does not know.
+    #[error("cannot understand the worker: {0}")]
+    Message(#[from] tandem_actor_protocol::DecodeError),
+    /// It speaks of memory that is not here.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// It speaks of memory that is not here.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// An extent comes with its descriptor.
+    #[error("memory was announced that did not come")]
+    NoDescriptor,
+}
+
+/// Hears the node out; ends the process unless the node has said that it should end in order.
+pub(crate) fn listen(process: &Arc<Process>, receiver: BlockingReceiver) {
+    if let Err(error) = hear(process, receiver) {
+        if !matches!(error, LinkError::Gone) {
+            eprintln!("tandem: {error}");
+        }
+        exit(GONE);
+    }
+    process.work().close();
+}
+
+fn hear(process: &Arc<Process>, mut receiver: BlockingReceiver) -> Result<(), LinkError> {
+    loop {
+        let Frame { payload, mut descriptors, .. } = receiver.recv()?.ok_or(LinkError::Gone)?;
+        match decode(&payload)? {
+            ToExecutor::Shutdown => return Ok(()),
+            message => take(process, message, descriptors.pop())?,
+        }
+    }
+}
+
+fn take(process: &Arc<Process>, message: ToExecutor, descriptor: Option<OwnedFd>) -> Result<(), LinkError> {
+    match message {
+        ToExecutor::Run(run) | ToExecutor::Call(run) => process.work().push(Work::Run(job(process, run)?)),
+        ToExecutor::Start(start) => process.work().push(Work::Start(birth(process, start)?)),
+        ToExecutor::EndActor(actor) => process.work().push(Work::End(actor)),
+        ToExecutor::Value { object, outcome } => set_value(process, object, outcome)?,
+        ToExecutor::Ready(objects) => {
+            objects.iter().filter_map(|object| process.objects().get(*object)).for_each(|handle| handle.set_ready());
+        }
+        ToExecutor::Resume(call) => {
+            if let Some(call) = process.calls().get(call) {
+                call.resume();
+            }
+        }
+        ToExecutor::Recall(count) => process.give_back(count as usize),
+        ToExecutor::Cancel(call) => cancel(process, call),
+        ToExecutor::Found { request, actor } => process.found(request, actor),
+        ToExecutor::Space(room) => take_room(process, room)?,
+        ToExecutor::Extent { extent, bytes, writable } => {
+            let access = if writable { Access::Write } else { Access::Read };
+            process.space().arena().map(extent, descriptor.ok_or(LinkError::NoDescriptor)?, bytes, access)?;
+        }
+        ToExecutor::GiveUp(extent) => process.space().give_up(process.transport(), extent),
+        // Nothing here asks for the first, and the second was the first message.
+        ToExecutor::SqlDone { .. } | ToExecutor::Welcome(_) | ToExecutor::Shutdown => {}
+    }
+    Ok(())
+}
+
+fn job(process: &Process, run: Run) -> Result<Job, ReadError> {
+    let Run { call, attempt, function, actor, args, returns, timeout_ms, environment: _ } = run;
+    let args = read_all(process, args)?;
+    Ok(Job { call: process.calls().begin(call, actor), attempt, function, actor, args, returns, timeout_ms })
+}
+
+fn birth(process: &Process, start: Start) -> Result<Birth, ReadError> {
+    let Start { actor, attempt, class, args, checkpoint, concurrency } = start;
+    let checkpoint = checkpoint.map(|value| process.read(value)).transpose()?;
+    let args = read_all(process, args)?;
+    Ok(Birth {
+        actor,
+        call: process.calls().begin(actor.creation(), Some(actor)),
+        attempt,
+        class,
+        args,
+        checkpoint,
+        concurrency,
+    })
+}
+
+fn read_all(process: &Process, values: Vec<Value>) -> Result<Vec<Fetched>, ReadError> {
+    values.into_iter().map(|value| process.read(value)).collect()
+}
+
+fn set_value(process: &Process, object: ObjectId, outcome: Result<Value, Failure>) -> Result<(), ReadError> {
+    let outcome = match outcome {
+        Ok(value) => Ok(process.read(value)?),
+        Err(failure) => Err(Arc::new(failure)),
+    };
+    // Nobody may want it any more; then it is dropped, and so unpinned.
+    if let Some(handle) = process.objects().get(object) {
+        handle.set_value(outcome);
+    }
+    Ok(())
+}
+
+fn cancel(process: &Arc<Process>, call: CallId) {
+    match process.work().remove(call) {
+        Some(job) => {
+            let cancelled = Failure::new(FailureKind::Cancelled, &job.function, "cancelled before it began");
+            finish(process, call, job.attempt, &job.function, Err(cancelled));
+        }
+        None => {
+            if let Some(call) = process.calls().get(call) {
+                call.cancel();
+            }
+        }
+    }
+}
+
+fn take_room(process: &Process, room: Result<SpaceLease, Failure>) -> Result<(), MapError> {
+    let answer = match room {
+        Ok(lease) => Ok(process.space().arena().add_lease(lease)?),
+        Err(failure) => Err(failure),
+    };
+    process.space().answer(answer);
+    Ok(())
+}
+
+impl Process {
+    /// Gives back up to `count` tasks that have not begun.
+    pub(crate) fn give_back(&self, count: usize) {
+        let calls = self.work().take_back(count);
+        calls.iter().for_each(|call| self.calls().end(*call));
+        self.transport().post(ToNode::GaveBack(calls));
+    }
+
+    /// Says that a call waits, with all that is queued behind it.
+    pub(crate) fn block(&self, call: CallId) {
+        self.send(ToNode::Blocked(call));
+        if !self.work().is_empty() {
+            self.give_back(usize::MAX);
+        }
+        self.transport().flush();
+    }
+}

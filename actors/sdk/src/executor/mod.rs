@@ -1,0 +1,97 @@
+//! A process of a job: it says hello, learns what it is there for, and does that until its worker ends it or is gone.
+
+mod attempt;
+mod driver;
+mod ends;
+mod host;
+mod link;
+mod panics;
+mod start;
+mod tasks;
+mod watchdog;
+mod work;
+
+use std::future::Future;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use tandem_actor_protocol::executor::Role;
+use tandem_actor_protocol::failure::Failure;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::calls::Call;
+use crate::getting::Flushing;
+use crate::process::Process;
+use attempt::Attempt;
+
+pub use driver::Driver;
+pub(crate) use work::WorkQueue;
+
+/// What a program does in place of its main function.
+pub fn main(main: Driver) -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == "--list") {
+        crate::registry::names().iter().for_each(|name| println!("{name}"));
+        return ExitCode::SUCCESS;
+    }
+    match start::start() {
+        Ok(started) => run(main, &started),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(main: Driver, process: &Arc<Process>) -> ExitCode {
+    panics::note_places();
+    let role = process.welcome().role.clone();
+    let runtime = match role {
+        Role::Driver { .. } => Builder::new_multi_thread().enable_all().build(),
+        Role::Tasks | Role::Actor | Role::LightActors => Builder::new_current_thread().enable_all().build(),
+    };
+    let runtime = match runtime {
+        Ok(runtime) => RUNTIME.get_or_init(|| runtime),
+        Err(error) => {
+            eprintln!("error: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match role {
+        Role::Driver { args } => driver::run(process, runtime, main, args),
+        Role::Tasks => tasks::run(process, runtime),
+        Role::Actor => host::run_one(process, runtime),
+        Role::LightActors => host::run_many(process, runtime),
+    }
+    // The worker ends this process when it has read the last message; until then it must not.
+    while process.work().next().is_some() {}
+    ends::flush_output();
+    process.transport().flush();
+    ExitCode::SUCCESS
+}
+
+/// The runtime of this process.
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+
+/// Waits for a future on a thread that may block.
+pub(crate) fn block_on<T>(
+    process: &Arc<Process>,
+    call: Option<Arc<Call>>,
+    future: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let process = Arc::clone(process);
+    match call {
+        Some(call) => wait(async {
+            let attempt = Attempt::new(process, call, None, future).await;
+            attempt.unwrap_or_else(|why| Err(ends::ended(why, None)))
+        }),
+        None => wait(async { Flushing { process, future: Box::pin(future) }.await }),
+    }
+}
+
+/// A thread of a runtime may not enter it again, but then it has what timers need.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    match RUNTIME.get() {
+        Some(runtime) if Handle::try_current().is_err() => runtime.block_on(future),
+        _ => futures::executor::block_on(future),
+    }
+}

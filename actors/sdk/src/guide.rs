@@ -1,0 +1,17 @@
+//! Compiles the examples of the guide.
+
+/// docs/guide/tasks.md
+#[doc = include_str!("../../../docs/guide/tasks.md")]
+struct Tasks;
+
+/// docs/guide/objects.md
+#[doc = include_str!("../../../docs/guide/objects.md")]
+struct Objects;
+
+/// docs/guide/actors.md
+#[doc = include_str!("../../../docs/guide/actors.md")]
+struct Actors;
+
+/// docs/guide/failures.md
+#[doc = include_str!("../../../docs/guide/failures.md")]
+struct Failures;

@@ -1,0 +1,194 @@
+//! What this process says to its node, in order. Whoever has something to say queues it; who waits for an answer writes what
+//! is queued by itself, so that no other thread must wake up first, and a thread of its own writes the rest a moment later.
+//! Invariants: what names an object is written before what lets go of it; the queue's lock is held for no system call.
+//!
+//!   send, retain, watch, unpin, release ─► queue ─flush, or the writer's thread─► socket
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tandem_actor_protocol::node::ToNode;
+use tandem_actor_protocol::{MESSAGE_KIND, ObjectId, encode_onto};
+use tandem_frames::{HEADER_BYTES, frame_header};
+
+use crate::transport::Transport;
+
+/// With so much queued, who adds to it writes.
+const WRITE_BYTES: usize = 64 << 10;
+/// A larger buffer is given back when it was written.
+const KEPT_BYTES: usize = 1 << 20;
+/// How long the writer's thread lets messages gather: less than anyone notices, and hundreds of them.
+const GATHER: Duration = Duration::from_micros(50);
+
+/// The way to the node over a socket.
+pub(crate) struct Outbox {
+    stream: UnixStream,
+    queue: Mutex<Queue>,
+    /// Told when something comes into an empty queue.
+    filled: Condvar,
+    /// Held by who writes: an empty buffer to swap with the queue's.
+    writing: Mutex<Vec<u8>>,
+}
+
+/// Messages, and those that gather into one.
+#[derive(Default)]
+struct Queue {
+    /// Whole frames.
+    bytes: Vec<u8>,
+    /// Goes before the next message: a value that is sent on may name them.
+    retain: Vec<ObjectId>,
+    /// These go behind all messages.
+    fetch: Vec<ObjectId>,
+    watch: Vec<ObjectId>,
+    unpin: Vec<ObjectId>,
+    release: Vec<ObjectId>,
+    closed: bool,
+}
+
+impl Outbox {
+    /// Starts the thread that writes what nobody else does.
+    pub(crate) fn start(stream: UnixStream) -> io::Result<Arc<Self>> {
+        let outbox =
+            Arc::new(Self { stream, queue: Mutex::default(), filled: Condvar::new(), writing: Mutex::default() });
+        let writer = Arc::clone(&outbox);
+        thread::Builder::new().name("tandem-writer".to_owned()).spawn(move || writer.write_what_is_left())?;
+        Ok(outbox)
+    }
+
+    fn write_what_is_left(&self) {
+        loop {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            while queue.is_empty() && !queue.closed {
+                queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+            if queue.closed {
+                return;
+            }
+            drop(queue);
+            thread::sleep(GATHER);
+            self.flush();
+        }
+    }
+
+    /// Changes the queue, and wakes the writer if it was empty. Says how many bytes are in it.
+    fn change(&self, change: impl FnOnce(&mut Queue)) -> usize {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.closed {
+            return 0;
+        }
+        let was_empty = queue.is_empty();
+        change(&mut queue);
+        let bytes = queue.bytes.len();
+        drop(queue);
+        if was_empty {
+            self.filled.notify_one();
+        }
+        bytes
+    }
+
+    fn take(&self, into: &mut Vec<u8>) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.settle();
+        std::mem::swap(&mut queue.bytes, into);
+    }
+
+    fn close(&self) {
+        *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = Queue { closed: true, ..Queue::default() };
+        self.filled.notify_one();
+    }
+}
+
+impl Transport for Outbox {
+    fn send(&self, message: ToNode) {
+        if self.change(|queue| queue.push(&message)) >= WRITE_BYTES {
+            self.flush();
+        }
+    }
+
+    fn post(&self, message: ToNode) {
+        self.change(|queue| queue.push(&message));
+    }
+
+    fn retain(&self, object: ObjectId) {
+        self.change(|queue| queue.retain(object));
+    }
+
+    fn release(&self, object: ObjectId) {
+        self.change(|queue| queue.release.push(object));
+    }
+
+    fn unpin(&self, object: ObjectId) {
+        self.change(|queue| queue.unpin.push(object));
+    }
+
+    fn watch(&self, object: ObjectId, fetch: bool) {
+        self.change(|queue| if fetch { queue.fetch.push(object) } else { queue.watch.push(object) });
+    }
+
+    fn flush(&self) {
+        let mut buffer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.take(&mut buffer);
+        if buffer.is_empty() {
+            return;
+        }
+        // A node that is gone takes nothing more; the thread that reads ends this process.
+        if (&self.stream).write_all(&buffer).is_err() {
+            self.close();
+        }
+        buffer.clear();
+        buffer.shrink_to(KEPT_BYTES);
+    }
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        let lists = [&self.retain, &self.fetch, &self.watch, &self.unpin, &self.release];
+        self.bytes.is_empty() && lists.iter().all(|list| list.is_empty())
+    }
+
+    fn push(&mut self, message: &ToNode) {
+        self.say_retained();
+        self.encode(message);
+    }
+
+    fn retain(&mut self, object: ObjectId) {
+        if !self.release.is_empty() {
+            // It may be among those that were let go of a moment ago.
+            self.settle();
+        }
+        self.retain.push(object);
+    }
+
+    fn say_retained(&mut self) {
+        if !self.retain.is_empty() {
+            let objects = std::mem::take(&mut self.retain);
+            self.encode(&ToNode::Retain(objects));
+        }
+    }
+
+    /// Turns the lists into messages.
+    fn settle(&mut self) {
+        self.say_retained();
+        let Self { fetch, watch, unpin, release, .. } = self;
+        let [fetch, watch, unpin, release] = [fetch, watch, unpin, release].map(std::mem::take);
+        let messages = [
+            (!fetch.is_empty()).then_some(ToNode::Watch { objects: fetch, fetch: true }),
+            (!watch.is_empty()).then_some(ToNode::Watch { objects: watch, fetch: false }),
+            (!unpin.is_empty()).then_some(ToNode::Unpin(unpin)),
+            (!release.is_empty()).then_some(ToNode::Release(release)),
+        ];
+        messages.iter().flatten().for_each(|message| self.encode(message));
+    }
+
+    fn encode(&mut self, message: &ToNode) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; HEADER_BYTES]);
+        self.bytes = encode_onto(message, std::mem::take(&mut self.bytes));
+        let payload_bytes = self.bytes.len() - start - HEADER_BYTES;
+        let header = frame_header(MESSAGE_KIND, payload_bytes).expect("no message has 4 GiB");
+        self.bytes[start..start + HEADER_BYTES].copy_from_slice(&header);
+    }
+}

@@ -1,0 +1,8 @@
+//! What most programs need: `use tandem::prelude::*`.
+
+pub use serde::{Deserialize, Serialize};
+
+pub use crate::{
+    ActorHandle, Args, Batches, Bytes, Context, Failure, FailureKind, ObjectRef, Resources, Result, Retry, Waited,
+    cpus, gpus,
+};

@@ -1,0 +1,13 @@
+//! Calls of functions.
+
+mod argument;
+mod call;
+mod options;
+mod returns;
+
+pub(crate) use argument::Arguments;
+pub use argument::{Argument, IntoArg};
+pub use call::TaskCall;
+pub use options::Retry;
+pub(crate) use returns::Handles;
+pub use returns::{Many, One, Returns};

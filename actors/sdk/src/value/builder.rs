@@ -1,0 +1,177 @@
+//! Writes a value: into a message if it is small, else where all others read it, without a copy in between.
+
+use std::cell::Cell;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::value::{Body, Format, Value};
+use tandem_actor_protocol::{INLINE_BYTES, ObjectId};
+use tandem_arena::ObjectWriter;
+
+use super::{Data, ValueError, collect};
+use crate::objects::Handle;
+use crate::process::Process;
+
+thread_local! {
+    /// The buffer of the last small value, to save its allocation.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A value that outgrows a message gets this much room first.
+const FIRST_BYTES: u64 = 4 * INLINE_BYTES as u64;
+
+/// A value that was written, and handles of what it names, to be kept until it is sent.
+pub(crate) struct Built {
+    pub(crate) value: Value,
+    pub(crate) named: Vec<Arc<Handle>>,
+}
+
+/// Writes `value`. If it is large it is kept under a new name.
+pub(crate) fn build<T: Data>(process: &Process, value: &T) -> Result<Built, Failure> {
+    build_as(process, value, || process.new_ids(1))
+}
+
+/// Writes `value`. `name` gives the name under which it is kept if it is large.
+pub(crate) fn build_as<T: Data>(
+    process: &Process,
+    value: &T,
+    name: impl FnOnce() -> ObjectId,
+) -> Result<Built, Failure> {
+    let mut builder = ValueBuilder::new(process);
+    let (written, named) = collect(|| value.write(&mut builder));
+    let format = written.map_err(|error| builder.why(&error))?;
+    if let Some(failure) = named.iter().find_map(|handle| handle.never_sent()) {
+        let cause = Some(Box::new(Failure::clone(&failure)));
+        let message = "an object that the value names has no value";
+        return Err(Failure { cause, ..Failure::new(FailureKind::Dependency, "", message) });
+    }
+    let refs = named.iter().map(|handle| handle.id()).collect();
+    Ok(Built { value: Value { body: builder.finish(format, name), refs }, named })
+}
+
+/// Where a value is written to.
+pub struct ValueBuilder<'a> {
+    process: &'a Process,
+    target: Target,
+    /// Why there was no room.
+    failed: Option<Failure>,
+}
+
+enum Target {
+    Message(Vec<u8>),
+    Arena(ObjectWriter),
+}
+
+impl<'a> ValueBuilder<'a> {
+    fn new(process: &'a Process) -> Self {
+        Self { process, target: Target::Message(SPARE.take()), failed: None }
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// When there is no room for them.
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.reserve(bytes.len())?;
+        match &mut self.target {
+            Target::Message(message) => {
+                message.extend_from_slice(bytes);
+                Ok(())
+            }
+            Target::Arena(writer) => writer.append(bytes).map_err(|_| io::ErrorKind::StorageFull.into()),
+        }
+    }
+
+    /// Makes room for `bytes` more, and moves to shared memory if they are too many for a message.
+    ///
+    /// # Errors
+    /// When there is no room.
+    pub fn reserve(&mut self, bytes: usize) -> io::Result<()> {
+        match &self.target {
+            Target::Message(message) if message.len() + bytes <= INLINE_BYTES => Ok(()),
+            Target::Message(message) => {
+                let needed = (message.len() + bytes) as u64;
+                self.move_to(needed.max(FIRST_BYTES))
+            }
+            Target::Arena(writer) if writer.len() + bytes as u64 <= writer.capacity() => Ok(()),
+            Target::Arena(writer) => {
+                let needed = writer.len() + bytes as u64;
+                self.move_to(needed.max(writer.capacity() * 2))
+            }
+        }
+    }
+
+    /// Goes on in a place with room for `bytes` in all.
+    fn move_to(&mut self, bytes: u64) -> io::Result<()> {
+        let mut to = match self.process.space().create(self.process.transport(), bytes) {
+            Ok(writer) => writer,
+            Err(failure) => {
+                self.failed = Some(failure);
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        };
+        let copied = match &mut self.target {
+            Target::Message(message) => to.append(message),
+            Target::Arena(from) => to.append(from.as_mut_slice()),
+        };
+        copied.map_err(|_| io::ErrorKind::StorageFull)?;
+        self.target = Target::Arena(to);
+        Ok(())
+    }
+
+    fn finish(self, format: Format, name: impl FnOnce() -> ObjectId) -> Body {
+        match self.target {
+            Target::Message(mut message) => {
+                let bytes = Bytes::copy_from_slice(&message);
+                message.clear();
+                SPARE.set(message);
+                Body::Inline { format, bytes }
+            }
+            Target::Arena(writer) => {
+                let location = writer.finish();
+                self.process.space().settle(self.process.transport());
+                Body::Shared { format, object: name(), location }
+            }
+        }
+    }
+
+    /// What to tell of a value that could not be written.
+    fn why(&mut self, error: &ValueError) -> Failure {
+        self.failed.take().unwrap_or_else(|| Failure::new(FailureKind::Mismatch, "", error.to_string()))
+    }
+}
+
+impl io::Write for ValueBuilder<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.append(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// As postcard writes to it.
+impl postcard::ser_flavors::Flavor for &mut ValueBuilder<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        if let Target::Message(message) = &mut self.target
+            && message.len() < INLINE_BYTES
+        {
+            message.push(byte);
+            return Ok(());
+        }
+        self.try_extend(&[byte])
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.append(bytes).map_err(|_| postcard::Error::SerializeBufferFull)
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}

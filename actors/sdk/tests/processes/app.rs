@@ -1,0 +1,295 @@
+//! The program that the processes run.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tandem::arrow::RecordBatch;
+use tandem::arrow::array::{Int64Array, StringArray};
+use tandem::prelude::*;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Circle {
+    pub(crate) r: f64,
+}
+
+#[tandem::task(retries = 3)]
+pub(crate) async fn area(c: Circle) -> Result<f64> {
+    tandem::ensure!(c.r >= 0.0, "a circle has no radius of {}", c.r);
+    Ok(c.r * c.r * std::f64::consts::PI)
+}
+
+#[tandem::task]
+pub(crate) fn add(a: u64, b: u64) -> u64 {
+    a + b
+}
+
+#[tandem::task(returns = 2)]
+pub(crate) fn divide(a: u64, b: u64) -> Result<(u64, u64)> {
+    let quotient = a.checked_div(b).ok_or_else(|| tandem::anyhow::anyhow!("nothing to divide by"))?;
+    Ok((quotient, a - quotient * b))
+}
+
+#[tandem::task]
+pub(crate) fn fail_with_causes() -> Result<()> {
+    use tandem::anyhow::Context as _;
+    "x".parse::<u32>().context("the port is wrong").context("no server")?;
+    Ok(())
+}
+
+#[tandem::task]
+pub(crate) fn panics(text: String) {
+    panic!("{text}");
+}
+
+#[tandem::task]
+pub(crate) async fn wait_for_ever() {
+    std::future::pending::<()>().await;
+}
+
+#[tandem::task]
+pub(crate) fn spin_until_cancelled(ctx: Context) -> bool {
+    while !ctx.is_cancelled() {
+        std::thread::yield_now();
+    }
+    true
+}
+
+#[tandem::task]
+pub(crate) fn spin_for_ever() {
+    loop {
+        std::thread::yield_now();
+    }
+}
+
+#[tandem::task]
+pub(crate) async fn sum(ctx: &Context, numbers: Vec<ObjectRef<u64>>) -> Result<u64> {
+    Ok(ctx.get_all(&numbers).await?.iter().sum())
+}
+
+#[tandem::task]
+pub(crate) fn sum_plain(ctx: Context, numbers: Vec<ObjectRef<u64>>) -> Result<u64> {
+    Ok(ctx.block_on(ctx.get_all(&numbers))?.iter().sum())
+}
+
+#[tandem::task]
+pub(crate) async fn fibonacci(ctx: Context, n: u64) -> Result<u64> {
+    if n < 2 {
+        return Ok(n);
+    }
+    let (a, b) = (fibonacci::submit(&ctx, n - 1), fibonacci::submit(&ctx, n - 2));
+    Ok(a.await? + b.await?)
+}
+
+#[tandem::task]
+pub(crate) fn length(bytes: Bytes) -> usize {
+    bytes.len()
+}
+
+#[tandem::task]
+pub(crate) fn letters(count: usize) -> Vec<u8> {
+    vec![b'x'; count]
+}
+
+#[tandem::task]
+pub(crate) fn counts(words: Vec<String>) -> BTreeMap<String, u32> {
+    let mut counts = BTreeMap::new();
+    words.into_iter().for_each(|word| *counts.entry(word).or_default() += 1);
+    counts
+}
+
+#[tandem::task]
+pub(crate) fn table(rows: i64) -> Result<Batches> {
+    let numbers = Int64Array::from_iter_values(0..rows);
+    let texts = StringArray::from_iter_values((0..rows).map(|row| format!("row {row}")));
+    Ok(RecordBatch::try_from_iter([("n", std::sync::Arc::new(numbers) as _), ("t", std::sync::Arc::new(texts) as _)])?
+        .into())
+}
+
+/// The sum of the first column; makes sure that a large one is read where it was built, which is aligned.
+#[tandem::task]
+pub(crate) fn sum_column(table: Batches) -> Result<i64> {
+    let mut sum = 0;
+    for batch in &table {
+        let numbers = batch.column(0).as_any().downcast_ref::<Int64Array>();
+        let numbers = numbers.ok_or_else(|| tandem::anyhow::anyhow!("no numbers"))?;
+        // A small table comes in a message.
+        let aligned = numbers.values().as_ptr().addr().is_multiple_of(64);
+        tandem::ensure!(aligned || table.num_rows() < 1000, "it is not aligned");
+        sum += numbers.values().iter().sum::<i64>();
+    }
+    Ok(sum)
+}
+
+pub(crate) struct Counter {
+    count: u64,
+}
+
+#[tandem::actor(max_restarts = 2)]
+impl Counter {
+    fn new(start: u64) -> Result<Self> {
+        tandem::ensure!(start < 1000, "a counter starts below 1000");
+        Ok(Self { count: start })
+    }
+
+    /// Counts `n` more.
+    async fn add(&mut self, n: u64) -> u64 {
+        self.count += n;
+        self.count
+    }
+
+    fn get(&self) -> u64 {
+        self.count
+    }
+
+    fn fail(&mut self) -> Result<()> {
+        self.count += 100;
+        tandem::bail!("as asked")
+    }
+
+    fn leave(&self, ctx: &Context) {
+        ctx.end_actor();
+    }
+
+    fn checkpoint(&self) -> Vec<u8> {
+        self.count.to_le_bytes().to_vec()
+    }
+
+    fn restore(state: Vec<u8>) -> Result<Self> {
+        Ok(Self { count: u64::from_le_bytes(state.as_slice().try_into()?) })
+    }
+}
+
+/// Calls that wait for each other.
+pub(crate) struct Meeting {
+    there: tokio::sync::watch::Sender<u32>,
+}
+
+#[tandem::actor]
+impl Meeting {
+    async fn new() -> Self {
+        Self { there: tokio::sync::watch::Sender::new(0) }
+    }
+
+    async fn meet(&self, count: u32) -> Result<u32> {
+        self.there.send_modify(|there| *there += 1);
+        Ok(*self.there.subscribe().wait_for(|there| *there >= count).await?)
+    }
+}
+
+#[tandem::task]
+pub(crate) async fn count_there(counter: CounterHandle, n: u64) -> Result<u64> {
+    Ok(counter.add(n).await?)
+}
+
+#[tandem::main]
+pub(crate) async fn main(ctx: Context, args: Args) -> Result<()> {
+    match &*args.parse::<String>(0)? {
+        "areas" => areas(&ctx, args.parse(1)?).await,
+        "failures" => failures(&ctx).await,
+        "objects" => objects(&ctx).await,
+        "tables" => tables(&ctx).await,
+        "actors" => actors(&ctx).await,
+        "cancel" => cancel(&ctx).await,
+        "panic" => panic!("the driver panics"),
+        "error" => tandem::bail!("the driver fails"),
+        other => tandem::bail!("no scenario `{other}`"),
+    }
+}
+
+async fn areas(ctx: &Context, count: u32) -> Result<()> {
+    let circles = (0..count).map(|r| Circle { r: f64::from(r) });
+    let areas: Vec<ObjectRef<f64>> = circles.map(|c| area::submit(ctx, c)).collect();
+    let total: f64 = ctx.get_all(&areas).await?.iter().sum();
+    let expected: f64 = (0..count).map(|r| f64::from(r) * f64::from(r) * std::f64::consts::PI).sum();
+    tandem::ensure!((total - expected).abs() < 1e-6 * expected.max(1.0), "{total} is not {expected}");
+    tandem::ensure!(fibonacci::submit(ctx, 5).await? == 5, "nested tasks");
+    Ok(())
+}
+
+async fn failures(ctx: &Context) -> Result<()> {
+    let failed = area::with(ctx).name("bad").submit(Circle { r: -1.0 });
+    let failure = failed.clone().await.expect_err("it fails");
+    tandem::ensure!(failure.kind == FailureKind::Returned && failure.attempts == 1, "{failure}");
+    tandem::ensure!(failure.message == "a circle has no radius of -1", "{failure}");
+    let all = ctx.get_all(&[area::submit(ctx, Circle { r: 1.0 }), failed]).await;
+    tandem::ensure!(all.is_err(), "one of them fails");
+    let (quotient, rest) = divide::submit(ctx, 17, 5);
+    tandem::ensure!((quotient.await?, rest.await?) == (3, 2), "two values");
+    let (quotient, rest) = divide::submit(ctx, 17, 0);
+    tandem::ensure!(quotient.await.is_err() && rest.await.is_err(), "no values");
+    let failure = panics::submit(ctx, "oh no").await.expect_err("it panics");
+    tandem::ensure!(failure.kind == FailureKind::Panicked && failure.message.contains("oh no"), "{failure}");
+    Ok(())
+}
+
+async fn objects(ctx: &Context) -> Result<()> {
+    let one = ctx.put(&1_u64)?;
+    let two = add::submit(ctx, &one, 1);
+    let three = add::submit(ctx, one.clone(), &two);
+    let waited = ctx.wait(&[one.clone(), two.clone(), three.clone()], 3, None).await;
+    tandem::ensure!(waited.ready.len() == 3 && waited.pending.is_empty(), "{waited:?}");
+    let numbers = vec![one.clone(), two.clone(), three];
+    tandem::ensure!(sum::submit(ctx, numbers.clone()).await? == 6, "refs inside of values");
+    tandem::ensure!(sum_plain::submit(ctx, numbers.clone()).await? == 6, "refs inside of values");
+    let nested: ObjectRef<Vec<ObjectRef<u64>>> = ctx.put(&numbers)?;
+    drop(numbers);
+    let back = nested.await?;
+    tandem::ensure!((&back[2]).await? == 3, "refs that were found");
+    tandem::ensure!(length::submit(ctx, Bytes::from(vec![0; 1_000_000])).await? == 1_000_000, "many bytes");
+    let letters = letters::submit(ctx, 300_000);
+    tandem::ensure!((&letters).await?.len() == 300_000, "many bytes back");
+    tandem::ensure!(letters.await?.iter().all(|letter| *letter == b'x'), "the same again");
+    let slow = wait_for_ever::submit(ctx);
+    let waited = ctx.wait(&[slow], 1, Duration::from_millis(10)).await;
+    tandem::ensure!(waited.ready.is_empty() && waited.pending.len() == 1, "it never ends");
+    waited.pending[0].cancel(ctx);
+    tandem::ensure!(waited.pending[0].clone().await.is_err(), "it was cancelled");
+    Ok(())
+}
+
+async fn tables(ctx: &Context) -> Result<()> {
+    for rows in [0, 100, 100_000] {
+        let table = table::submit(ctx, rows);
+        let expected = rows * (rows - 1) / 2;
+        tandem::ensure!(sum_column::submit(ctx, &table).await? == expected, "a table of {rows} rows in a task");
+        let table = table.await?;
+        tandem::ensure!(table.num_rows() == rows as usize && table.schema().fields().len() == 2, "{rows} rows here");
+        tandem::ensure!(sum_column::submit(ctx, table).await? == expected, "{rows} rows passed on");
+    }
+    Ok(())
+}
+
+async fn actors(ctx: &Context) -> Result<()> {
+    let counter = Counter::spawn(ctx, 5).named("hits").resources(cpus(0.5)).await?;
+    counter.add(1);
+    tandem::ensure!(counter.add(2).await? == 8, "calls are in order");
+    tandem::ensure!(count_there::submit(ctx, counter.clone(), 2).await? == 10, "handles are passed on");
+    let found = Counter::find(ctx, "hits").await?.expect("it has a name");
+    tandem::ensure!(found.id() == counter.id() && found.get().await? == 10, "the same one");
+    let same = Counter::get_or_create(ctx, "hits", 0).await?;
+    tandem::ensure!(same.id() == counter.id(), "the same one");
+    tandem::ensure!(Counter::find(ctx, "misses").await?.is_none(), "there is none");
+    tandem::ensure!(Meeting::find(ctx, "hits").await.is_err(), "it is of another type");
+    let failure = counter.fail().await.expect_err("it fails");
+    tandem::ensure!(failure.message == "as asked" && failure.task == "fail", "{failure}");
+    tandem::ensure!(counter.get().await? == 110, "it goes on");
+    let failure = Counter::spawn(ctx, 1000).await.expect_err("it cannot start");
+    tandem::ensure!(failure.message == "a counter starts below 1000", "{failure}");
+    counter.end();
+    let meeting = Meeting::spawn(ctx).concurrency(3).await?;
+    let met = [meeting.meet(3), meeting.meet(3), meeting.meet(3)];
+    tandem::ensure!(ctx.get_all(&met).await? == [3, 3, 3], "they wait together");
+    Ok(())
+}
+
+async fn cancel(ctx: &Context) -> Result<()> {
+    let waits = wait_for_ever::submit(ctx);
+    let spins = spin_until_cancelled::submit(ctx);
+    waits.cancel(ctx);
+    spins.cancel(ctx);
+    let failure = waits.await.expect_err("it was cancelled");
+    tandem::ensure!(failure.kind == FailureKind::Cancelled, "{failure}");
+    // Either it saw that it should end, or it had not begun.
+    let _ = spins.await;
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! Processes for actors.
+
+use tandem::{ActorHandle, FailureKind};
+use tandem_actor_protocol::executor::{Role, Run, Start, ToExecutor};
+use tandem_actor_protocol::node::ToNode;
+use tandem_actor_protocol::value::{Format, Value};
+use tandem_actor_protocol::{ActorId, CallId};
+
+use super::app::{CounterHandle, MeetingHandle};
+use super::executor::{Executor, only, run, value};
+
+const ACTOR: ActorId = ActorId(100);
+
+fn start(actor: ActorId, class: &str, args: Vec<Value>) -> Start {
+    Start { actor, attempt: 0, class: class.to_owned(), args, checkpoint: None, concurrency: 1 }
+}
+
+fn call(call: u128, actor: ActorId, method: &str, args: Vec<Value>) -> ToExecutor {
+    ToExecutor::Call(Run { actor: Some(actor), ..run(call, method, args) })
+}
+
+#[tokio::test]
+async fn calls_happen_in_order_and_state_is_saved_before_it_is_seen() {
+    let mut executor = Executor::start(3, Role::Actor).await;
+    executor.say(ToExecutor::Start(start(ACTOR, CounterHandle::CLASS, vec![value(&5_u64)]))).await;
+    executor.say(call(1, ACTOR, "add", vec![value(&2_u64)])).await;
+    executor.say(call(2, ACTOR, "get", vec![])).await;
+    let (created, outcome) = executor.done().await;
+    assert_eq!(created, ACTOR.creation());
+    only::<()>(outcome);
+    let state = Value::inline(Format::Bytes, 7_u64.to_le_bytes().to_vec());
+    assert_eq!(executor.hear().await, Some(ToNode::Checkpoint { actor: ACTOR, state }));
+    assert_eq!(only::<u64>(executor.done().await.1), 7);
+    assert_eq!(only::<u64>(executor.done().await.1), 7);
+    executor.say(ToExecutor::EndActor(ACTOR)).await;
+    executor.say(ToExecutor::Shutdown).await;
+    assert!(executor.ended().await.success());
+}
+
+#[tokio::test]
+async fn goes_on_from_a_checkpoint() {
+    let mut executor = Executor::start(3, Role::Actor).await;
+    let checkpoint = Some(Value::inline(Format::Bytes, 70_u64.to_le_bytes().to_vec()));
+    let again = Start { attempt: 1, checkpoint, ..start(ACTOR, CounterHandle::CLASS, vec![value(&5_u64)]) };
+    executor.say(ToExecutor::Start(again)).await;
+    executor.say(call(1, ACTOR, "get", vec![])).await;
+    only::<()>(executor.done().await.1);
+    assert_eq!(only::<u64>(executor.done().await.1), 70);
+}
+
+#[tokio::test]
+async fn what_is_not_there_fails() {
+    let mut executor = Executor::start(3, Role::Actor).await;
+    executor.say(call(1, ACTOR, "get", vec![])).await;
+    assert_eq!(executor.done().await.1.expect_err("no actor").kind, FailureKind::ActorGone);
+    executor.say(ToExecutor::Start(start(ACTOR, "app::Nothing", vec![]))).await;
+    assert_eq!(executor.done().await.1.expect_err("no class").kind, FailureKind::NotFound);
+    executor.say(ToExecutor::Start(start(ACTOR, CounterHandle::CLASS, vec![value(&1000_u64)]))).await;
+    assert_eq!(executor.done().await.1.expect_err("a bad start").message, "a counter starts below 1000");
+    executor.say(ToExecutor::Start(start(ACTOR, CounterHandle::CLASS, vec![value(&1_u64)]))).await;
+    only::<()>(executor.done().await.1);
+    executor.say(call(1, ACTOR, "restore", vec![])).await;
+    assert_eq!(executor.done().await.1.expect_err("no method").kind, FailureKind::NotFound);
+    executor.say(call(2, ACTOR, "leave", vec![])).await;
+    assert_eq!(executor.hear().await, Some(ToNode::Kill { actor: ACTOR, at_once: false }));
+    only::<()>(executor.done().await.1);
+}
+
+#[tokio::test]
+async fn many_actors_live_in_one_process() {
+    let mut executor = Executor::start(3, Role::LightActors).await;
+    let actors = [100, 101, 102].map(ActorId);
+    for (index, actor) in actors.into_iter().enumerate() {
+        let number = index as u64;
+        executor.say(ToExecutor::Start(start(actor, CounterHandle::CLASS, vec![value(&number)]))).await;
+        only::<()>(executor.done().await.1);
+        executor.say(call(number as u128 + 1, actor, "add", vec![value(&10_u64)])).await;
+        assert_eq!(only::<u64>(executor.done().await.1), number + 10);
+    }
+    executor.say(ToExecutor::EndActor(actors[1])).await;
+    assert_eq!(executor.hear().await, Some(ToNode::ActorEnded(actors[1])));
+    executor.say(call(9, actors[1], "get", vec![])).await;
+    assert_eq!(executor.done().await.1.expect_err("it is gone").kind, FailureKind::ActorGone);
+    executor.say(call(10, actors[2], "get", vec![])).await;
+    assert_eq!(only::<u64>(executor.done().await.1), 12);
+}
+
+#[tokio::test]
+async fn concurrent_calls_wait_together() {
+    let mut executor = Executor::start(3, Role::Actor).await;
+    let together = Start { concurrency: 2, ..start(ACTOR, MeetingHandle::CLASS, vec![]) };
+    executor.say(ToExecutor::Start(together)).await;
+    only::<()>(executor.done().await.1);
+    executor.say(call(1, ACTOR, "meet", vec![value(&2_u32)])).await;
+    executor.say(call(2, ACTOR, "meet", vec![value(&2_u32)])).await;
+    let mut calls = Vec::new();
+    for _ in 0..2 {
+        let (call, outcome) = executor.done().await;
+        assert_eq!(only::<u32>(outcome), 2);
+        calls.push(call);
+    }
+    calls.sort();
+    assert_eq!(calls, [CallId(1), CallId(2)]);
+}

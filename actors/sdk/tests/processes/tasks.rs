@@ -1,0 +1,194 @@
+//! A process for tasks.
+
+use tandem::{Failure, FailureKind};
+use tandem_actor_protocol::executor::{Role, ToExecutor};
+use tandem_actor_protocol::node::ToNode;
+use tandem_actor_protocol::value::{Format, Value};
+use tandem_actor_protocol::{CallId, PROTOCOL};
+
+use super::app::{
+    Circle, add, area, counts, divide, fail_with_causes, length, panics, spin_for_ever, spin_until_cancelled, sum,
+    sum_plain, wait_for_ever,
+};
+use super::executor::{Executor, foreign_object, only, read, run, value};
+
+async fn start() -> Executor {
+    Executor::start(3, Role::Tasks).await
+}
+
+fn failure(outcome: Result<Vec<Value>, Failure>) -> Failure {
+    outcome.expect_err("it fails")
+}
+
+#[tokio::test]
+async fn says_who_it_is_and_ends_when_told() {
+    let mut executor = start().await;
+    assert_eq!((executor.hello.protocol, Some(executor.hello.pid)), (PROTOCOL, executor.child.id()));
+    assert!(executor.hello.functions.iter().any(|name| name == area::NAME), "{:?}", executor.hello.functions);
+    executor.say(ToExecutor::Shutdown).await;
+    assert!(executor.ended().await.success());
+}
+
+#[tokio::test]
+async fn ends_when_its_worker_is_gone_whatever_it_runs() {
+    let mut executor = start().await;
+    executor.say(ToExecutor::Run(run(1, spin_for_ever::NAME, vec![]))).await;
+    assert_eq!(executor.hear().await, Some(ToNode::Began(CallId(1))));
+    let (mut child, voice, receiver) = executor.into_parts();
+    drop((voice, receiver));
+    assert!(!child.wait().await.expect("our child").success());
+}
+
+#[tokio::test]
+async fn runs_functions_of_all_kinds() {
+    let mut executor = start().await;
+    assert_eq!(only::<f64>(executor.run(area::NAME, vec![value(&Circle { r: 1.0 })]).await), std::f64::consts::PI);
+    assert_eq!(only::<u64>(executor.run(add::NAME, vec![value(&1_u64), value(&2_u64)]).await), 3);
+    let json = Value::inline(Format::Json, r#"{"r": 2}"#);
+    assert_eq!(only::<f64>(executor.run(area::NAME, vec![json]).await), 4.0 * std::f64::consts::PI);
+    assert_eq!(only::<usize>(executor.run(length::NAME, vec![Value::inline(Format::Bytes, "abc")]).await), 3);
+    let mut two = run(1, divide::NAME, vec![value(&17_u64), value(&5_u64)]);
+    two.returns = 2;
+    executor.say(ToExecutor::Run(two)).await;
+    let values = executor.done().await.1.expect("two values");
+    assert_eq!(values.iter().map(read::<u64>).collect::<Vec<_>>(), [3, 2]);
+}
+
+#[tokio::test]
+async fn what_goes_wrong_is_told_as_what_it_is() {
+    let mut executor = start().await;
+    let error = failure(executor.run(area::NAME, vec![value(&Circle { r: -1.0 })]).await);
+    assert_eq!((error.kind, error.message.as_str()), (FailureKind::Returned, "a circle has no radius of -1"));
+    assert_eq!((error.task.as_str(), error.worker.as_str(), error.attempts), (area::NAME, "worker-7", 1));
+    let error = failure(executor.run(fail_with_causes::NAME, vec![]).await);
+    assert_eq!(error.message, "no server");
+    assert_eq!(error.chain, ["the port is wrong", "invalid digit found in string"]);
+    let panic = failure(executor.run(panics::NAME, vec![value(&"oh no")]).await);
+    assert_eq!(panic.kind, FailureKind::Panicked);
+    assert!(panic.message.contains("app.rs") && panic.message.ends_with("oh no"), "{panic}");
+    assert_eq!(failure(executor.run("app::nothing", vec![]).await).kind, FailureKind::NotFound);
+    for wrong in [
+        vec![],
+        vec![value(&1_u64)],
+        vec![value(&1_u64), value(&2_u64), value(&3_u64)],
+        vec![value(&1_u64), value(&"a text")],
+        vec![value(&1_u64), Value::inline(Format::Bytes, "x")],
+        vec![value(&1_u64), Value::inline(Format::Json, "{")],
+        vec![value(&1_u64), Value::inline(Format::Arrow, "")],
+    ] {
+        let error = failure(executor.run(add::NAME, wrong).await);
+        assert_eq!(error.kind, FailureKind::Mismatch, "{error}");
+    }
+    let mut two = run(1, add::NAME, vec![value(&1_u64), value(&2_u64)]);
+    two.returns = 2;
+    executor.say(ToExecutor::Run(two)).await;
+    assert_eq!(failure(executor.done().await.1).kind, FailureKind::Mismatch);
+    assert_eq!(only::<u64>(executor.run(add::NAME, vec![value(&1_u64), value(&2_u64)]).await), 3, "it goes on");
+}
+
+#[tokio::test]
+async fn cancelled_calls_end() {
+    let mut executor = start().await;
+    for function in [wait_for_ever::NAME, spin_until_cancelled::NAME] {
+        executor.say(ToExecutor::Run(run(1, function, vec![]))).await;
+        executor.say(ToExecutor::Run(run(2, add::NAME, vec![value(&1_u64), value(&2_u64)]))).await;
+        assert_eq!(executor.hear().await, Some(ToNode::Began(CallId(1))));
+        executor.say(ToExecutor::Cancel(CallId(2))).await;
+        let (call, outcome) = executor.done().await;
+        assert_eq!((call, failure(outcome).kind), (CallId(2), FailureKind::Cancelled), "it had not begun");
+        executor.say(ToExecutor::Cancel(CallId(1))).await;
+        let (call, outcome) = executor.done().await;
+        assert_eq!(call, CallId(1));
+        if function == wait_for_ever::NAME {
+            assert_eq!(failure(outcome).kind, FailureKind::Cancelled);
+        } else {
+            assert!(only::<bool>(outcome), "it saw that it should end");
+        }
+    }
+}
+
+#[tokio::test]
+async fn calls_that_take_too_long_end() {
+    let mut executor = start().await;
+    let mut waits = run(1, wait_for_ever::NAME, vec![]);
+    waits.timeout_ms = 1;
+    executor.say(ToExecutor::Run(waits)).await;
+    assert_eq!(failure(executor.done().await.1).kind, FailureKind::TimedOut);
+    let mut spins = run(2, spin_for_ever::NAME, vec![]);
+    spins.timeout_ms = 1;
+    executor.say(ToExecutor::Run(spins)).await;
+    let (call, outcome) = executor.done().await;
+    assert_eq!((call, failure(outcome).kind), (CallId(2), FailureKind::TimedOut));
+    assert!(!executor.ended().await.success(), "what cannot be stopped takes its process along");
+}
+
+#[tokio::test]
+async fn what_has_not_begun_is_given_back() {
+    let mut executor = start().await;
+    executor.say(ToExecutor::Run(run(1, wait_for_ever::NAME, vec![]))).await;
+    for call in 2..5 {
+        executor.say(ToExecutor::Run(run(call, add::NAME, vec![value(&1_u64), value(&2_u64)]))).await;
+    }
+    assert_eq!(executor.hear().await, Some(ToNode::Began(CallId(1))));
+    executor.say(ToExecutor::Recall(2)).await;
+    assert_eq!(executor.hear().await, Some(ToNode::GaveBack(vec![CallId(3), CallId(4)])));
+    executor.say(ToExecutor::Recall(9)).await;
+    assert_eq!(executor.hear().await, Some(ToNode::GaveBack(vec![CallId(2)])));
+    executor.say(ToExecutor::Recall(9)).await;
+    assert_eq!(executor.hear().await, Some(ToNode::GaveBack(vec![])));
+}
+
+/// A task that waits for an object whose value comes late.
+async fn waits_for_object(function: &str) {
+    let mut executor = start().await;
+    let object = foreign_object(1);
+    let mut numbers = value(&vec![object.0]);
+    numbers.refs = vec![object];
+    executor.say(ToExecutor::Run(run(1, function, vec![numbers]))).await;
+    executor.say(ToExecutor::Run(run(2, add::NAME, vec![value(&1_u64), value(&2_u64)]))).await;
+    assert_eq!(executor.hear().await, Some(ToNode::Began(CallId(1))));
+    assert_eq!(executor.hear().await, Some(ToNode::Retain(vec![object])));
+    assert_eq!(executor.hear().await, Some(ToNode::Watch { objects: vec![object], fetch: true }));
+    assert_eq!(executor.hear().await, Some(ToNode::Blocked(CallId(1))));
+    assert_eq!(executor.hear().await, Some(ToNode::GaveBack(vec![CallId(2)])));
+    executor.say(ToExecutor::Value { object, outcome: Ok(value(&5_u64)) }).await;
+    assert_eq!(executor.hear().await, Some(ToNode::Unblocked(CallId(1))));
+    executor.say(ToExecutor::Resume(CallId(1))).await;
+    // The function lets go of the object before it ends; which is heard first is a matter of luck.
+    let ends = [executor.hear().await, executor.hear().await].map(|heard| heard.expect("the process lives"));
+    assert!(ends.contains(&ToNode::Release(vec![object])), "{ends:?}");
+    let outcome = Ok(vec![value(&5_u64)]);
+    assert!(ends.contains(&ToNode::Done { call: CallId(1), attempt: 0, outcome }), "{ends:?}");
+}
+
+#[tokio::test]
+async fn async_tasks_lend_their_slot_while_they_wait() {
+    waits_for_object(sum::NAME).await;
+}
+
+#[tokio::test]
+async fn plain_tasks_lend_their_slot_while_they_wait() {
+    waits_for_object(sum_plain::NAME).await;
+}
+
+#[tokio::test]
+async fn a_task_that_waits_can_be_cancelled() {
+    for function in [sum::NAME, sum_plain::NAME] {
+        let mut executor = start().await;
+        let object = foreign_object(1);
+        executor.say(ToExecutor::Run(run(1, function, vec![value(&vec![object.0])]))).await;
+        while executor.hear().await != Some(ToNode::Blocked(CallId(1))) {}
+        executor.say(ToExecutor::Cancel(CallId(1))).await;
+        let error = failure(executor.done().await.1);
+        let kind = error.cause.as_deref().map_or(error.kind, |cause| cause.kind);
+        assert_eq!(kind, FailureKind::Cancelled, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn maps_are_values_too() {
+    let mut executor = start().await;
+    let words = vec!["a".to_owned(), "b".to_owned(), "a".to_owned()];
+    let counted: std::collections::BTreeMap<String, u32> = only(executor.run(counts::NAME, vec![value(&words)]).await);
+    assert_eq!(counted.into_iter().collect::<Vec<_>>(), [("a".to_owned(), 2), ("b".to_owned(), 1)]);
+}
