@@ -14,6 +14,7 @@ mod failure;
 mod job;
 mod job_spec;
 mod logging;
+mod new;
 mod node;
 mod run;
 mod session;
@@ -70,6 +71,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Check this machine and the local cluster
     Doctor,
+    /// Make a package with a task and an actor to start from
+    New(new::NewArgs),
     /// The settings of this command line
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -120,6 +123,7 @@ impl Cli {
             Command::Node(command) => block_on(session.in_time(node::execute(command, &session))),
             Command::Verify(args) => block_on(session.in_time(verify::execute(&args, &session))),
             Command::Doctor => block_on(doctor::execute(&session)),
+            Command::New(args) => new::execute(args),
             Command::Config(command) => config::execute(&command, &session),
             Command::Token(command) => token::execute(command),
             Command::Cert(command) => cert::execute(&command),

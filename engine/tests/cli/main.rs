@@ -10,6 +10,7 @@ mod errors;
 mod job;
 mod listeners;
 mod metrics;
+mod new;
 mod readme;
 mod remote;
 mod run;
