@@ -38,6 +38,22 @@ use proc_macro::TokenStream;
 ///
 /// assert_eq!(divide(9, 7).unwrap(), (1, 2));
 /// ```
+///
+/// Arguments come from another process, so they cannot be references, and a task has one type:
+///
+/// ```compile_fail
+/// #[tandem::task]
+/// fn shout(text: &str) -> String {
+///     text.to_uppercase()
+/// }
+/// ```
+///
+/// ```compile_fail
+/// #[tandem::task]
+/// fn first<T>(all: Vec<T>) -> Option<T> {
+///     all.into_iter().next()
+/// }
+/// ```
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
     written(task::expand(options.into(), item.into()))

@@ -74,7 +74,9 @@ impl<F: Future> Attempt<F> {
                     if let Poll::Ready(ended) = self.poll_own() {
                         return Poll::Ready(ended);
                     }
-                    let grace = self.call.is_waiting().then(|| Box::pin(sleep(GRACE)));
+                    // An actor keeps its place while it waits.
+                    let lends = self.call.actor.is_none() && self.call.is_waiting();
+                    let grace = lends.then(|| Box::pin(sleep(GRACE)));
                     self.place = Place::Running { grace };
                     self.process.transport().flush();
                 }

@@ -94,9 +94,18 @@ fn take(process: &Arc<Process>, message: ToExecutor, descriptor: Option<OwnedFd>
 }
 
 fn job(process: &Process, run: Run) -> Result<Job, ReadError> {
-    let Run { call, attempt, function, actor, args, returns, timeout_ms, environment: _ } = run;
+    let Run { call, attempt, function, actor, args, returns, timeout_ms, environment } = run;
     let args = read_all(process, args)?;
-    Ok(Job { call: process.calls().begin(call, actor), attempt, function, actor, args, returns, timeout_ms })
+    Ok(Job {
+        call: process.calls().begin(call, actor),
+        attempt,
+        function,
+        actor,
+        args,
+        returns,
+        timeout_ms,
+        environment,
+    })
 }
 
 fn birth(process: &Process, start: Start) -> Result<Birth, ReadError> {

@@ -3,6 +3,7 @@
 mod attempt;
 mod driver;
 mod ends;
+mod environment;
 mod host;
 mod link;
 mod panics;

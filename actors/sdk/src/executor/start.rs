@@ -6,7 +6,6 @@ use std::process;
 use std::sync::Arc;
 use std::thread;
 
-use rustix::process::{Signal, set_parent_process_death_signal};
 use tandem_actor_protocol::executor::{ToExecutor, Welcome};
 use tandem_actor_protocol::node::{Hello, ToNode};
 use tandem_actor_protocol::{PROTOCOL, decode, link_limits};
@@ -74,8 +73,8 @@ pub(crate) fn start() -> Result<Arc<Process>, StartError> {
 fn link_to_worker() -> Result<UnixStream, StartError> {
     let by_hand = || StartError::ByHand { program: std::env::args().next().unwrap_or_default() };
     std::env::var_os(EXECUTOR).ok_or_else(by_hand)?;
-    // If the worker is killed, the link ends and so does this process; and if that thread hangs, the system sees to it.
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from)?;
+    // No signal is asked for when the parent dies: it would come at the end of the thread that has started this process, which
+    // may be one of a pool. The link ends with the worker, and the thread that hears it runs no other code.
     inherited().map_err(|_| by_hand())
 }
 

@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 
 use super::attempt::{Attempt, Ended};
 use super::ends::{ended, finish, flush_output, timed_out};
+use super::environment::Variables;
 use super::panics;
 use super::watchdog::Watchdog;
 use super::work::{Job, Work};
@@ -44,7 +45,7 @@ pub(crate) fn run(process: &Arc<Process>, runtime: &Runtime) {
 }
 
 fn run_task(process: &Arc<Process>, runtime: &Runtime, watchdog: &Watchdog, job: Job) {
-    let Job { call, attempt, function: name, args, returns, timeout_ms, .. } = job;
+    let Job { call, attempt, function: name, args, returns, timeout_ms, environment, .. } = job;
     process.transport().post(ToNode::Began(call.id));
     let outcome = match registry::function(&name) {
         None => Err(unknown(&name)),
@@ -59,6 +60,7 @@ fn run_task(process: &Arc<Process>, runtime: &Runtime, watchdog: &Watchdog, job:
                     std::process::exit(STUCK_CODE);
                 })
             });
+            let _variables = Variables::set(environment);
             let inputs = Inputs::new(Arc::clone(process), args);
             let ctx = Context::new(Arc::clone(process), Some(Arc::clone(&call)));
             match function.code {

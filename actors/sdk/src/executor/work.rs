@@ -1,7 +1,7 @@
 //! What the node has sent to be run and has not begun.
 //! Invariant: a job is in the queue, or it was begun, or it was given back; never two of them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -23,6 +23,8 @@ pub(crate) struct Job {
     pub(crate) returns: u32,
     /// 0 is for ever.
     pub(crate) timeout_ms: u64,
+    /// Variables of this call alone.
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 /// An actor to start.

@@ -120,6 +120,11 @@ pub(crate) fn sum_column(table: Batches) -> Result<i64> {
     Ok(sum)
 }
 
+#[tandem::task]
+pub(crate) fn variable(name: String) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 pub(crate) struct Counter {
     count: u64,
 }

@@ -16,3 +16,10 @@ use std::process::ExitCode;
 fn executor_process() -> ExitCode {
     if std::env::var_os("TANDEM_EXECUTOR").is_some() { app::main() } else { ExitCode::SUCCESS }
 }
+
+#[test]
+fn started_by_hand_it_says_what_to_type() {
+    if std::env::var_os("TANDEM_EXECUTOR").is_none() {
+        assert_eq!(format!("{:?}", app::main()), format!("{:?}", ExitCode::from(2)));
+    }
+}

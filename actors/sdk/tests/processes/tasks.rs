@@ -8,7 +8,7 @@ use tandem_actor_protocol::{CallId, PROTOCOL};
 
 use super::app::{
     Circle, add, area, counts, divide, fail_with_causes, length, panics, spin_for_ever, spin_until_cancelled, sum,
-    sum_plain, wait_for_ever,
+    sum_plain, variable, wait_for_ever,
 };
 use super::executor::{Executor, foreign_object, only, read, run, value};
 
@@ -191,4 +191,16 @@ async fn maps_are_values_too() {
     let words = vec!["a".to_owned(), "b".to_owned(), "a".to_owned()];
     let counted: std::collections::BTreeMap<String, u32> = only(executor.run(counts::NAME, vec![value(&words)]).await);
     assert_eq!(counted.into_iter().collect::<Vec<_>>(), [("a".to_owned(), 2), ("b".to_owned(), 1)]);
+}
+
+#[tokio::test]
+async fn variables_of_a_task_are_not_those_of_the_next_one() {
+    let mut executor = start().await;
+    let mut with = run(1, variable::NAME, vec![value(&"TANDEM_TEST_COLOR")]);
+    with.environment.insert("TANDEM_TEST_COLOR".to_owned(), "blue".to_owned());
+    with.environment.insert("no=name".to_owned(), "x".to_owned());
+    executor.say(ToExecutor::Run(with)).await;
+    assert_eq!(only::<Option<String>>(executor.done().await.1).as_deref(), Some("blue"));
+    let without = executor.run(variable::NAME, vec![value(&"TANDEM_TEST_COLOR")]).await;
+    assert_eq!(only::<Option<String>>(without), None);
 }
