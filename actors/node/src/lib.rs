@@ -3,9 +3,17 @@
 #![deny(unsafe_code)]
 
 mod action;
+mod actors;
 mod config;
+mod context;
 mod event;
+mod executors;
+mod host;
+mod job;
 mod node;
+mod objects;
+mod peers;
+mod tasks;
 mod timers;
 pub mod views;
 

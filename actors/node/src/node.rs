@@ -1,30 +1,218 @@
 //! One worker's fine state: takes events, decides, says what to do.
 
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+use tandem_actor_protocol::peer::PeerBody;
+use tandem_actor_protocol::{ExecutorId, JobId};
+
 use crate::action::Action;
 use crate::config::NodeConfig;
-use crate::event::Event;
+use crate::context::{Context, Shared};
+use crate::event::{Event, LeaseGrant};
+use crate::host::Gpus;
+use crate::job::Job;
 use crate::timers::Timestamp;
 
 /// The fine state of one worker.
 #[derive(Debug)]
 pub struct Node {
     config: NodeConfig,
+    shared: Shared,
+    pub(crate) jobs: FxHashMap<JobId, Job>,
+    /// Jobs that are over, so that what comes late of them makes nothing anew.
+    over: VecDeque<JobId>,
 }
+
+/// Jobs that are remembered after their end.
+const REMEMBERED_JOBS: usize = 1024;
 
 impl Node {
     /// A node that knows of nothing.
     pub fn new(config: NodeConfig) -> Self {
-        Self { config }
+        let shared = Shared::new(Gpus::new(config.gpus));
+        Self { config, shared, jobs: FxHashMap::default(), over: VecDeque::new() }
     }
 
     /// Takes what has happened at `now`, and says what to do, in this order.
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
-        let _ = (now, event, &self.config);
-        Vec::new()
+        let Self { config, shared, jobs, over } = self;
+        let mut cx = Context { now, config, out: Vec::new(), shared };
+        let mut jobs = Jobs { jobs, over };
+        while let Some((job, timer)) = cx.shared.timers.due(now) {
+            jobs.with(&mut cx, job, |job, cx| job.timer(cx, timer));
+        }
+        jobs.handle(&mut cx, event);
+        cx.out
     }
 
     /// When [`Event::Tick`] is wanted at the latest, if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        None
+        self.shared.timers.next()
+    }
+}
+
+/// The jobs of a node, while it handles an event.
+struct Jobs<'a> {
+    jobs: &'a mut FxHashMap<JobId, Job>,
+    over: &'a mut VecDeque<JobId>,
+}
+
+impl Jobs<'_> {
+    fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
+        match event {
+            Event::FromExecutor { executor, message } => {
+                self.of_executor(cx, executor, |job, cx| job.executor_said(cx, executor, message));
+            }
+            Event::FromPeer { worker, message } => {
+                let make =
+                    matches!(message.body, PeerBody::Run { .. } | PeerBody::Start { .. } | PeerBody::Know { .. });
+                if make {
+                    self.make(cx, message.job);
+                }
+                self.with(cx, message.job, |job, cx| job.peer_said(cx, worker, message.body));
+            }
+            Event::ExecutorStarted { executor, outcome } => {
+                self.of_executor(cx, executor, |job, cx| job.executor_started(cx, executor, outcome));
+            }
+            Event::ExecutorGone { executor, cause } => {
+                self.of_executor(cx, executor, |job, cx| job.executor_gone(cx, executor, &cause));
+            }
+            Event::LeaseGranted(grant) => self.lease_granted(cx, grant),
+            Event::LeaseRevoked { lease } => self.each(cx, |job, cx| {
+                job.lease_here_revoked(cx, lease);
+                job.lease_elsewhere_revoked(lease);
+            }),
+            Event::CoordinatorBack => self.each(cx, |job, cx| job.tell_all_demand(cx)),
+            Event::JobGone { job } => {
+                self.remember(job);
+                self.with(cx, job, |job, cx| job.end(cx));
+            }
+            Event::PeerLost { worker } => {
+                if cx.shared.lost.insert(worker) {
+                    self.each(cx, |job, cx| job.peer_lost(cx, worker));
+                }
+            }
+            Event::Tick => {}
+            event => self.of_one_job(cx, event),
+        }
+    }
+
+    fn of_one_job(&mut self, cx: &mut Context<'_>, event: Event) {
+        match event {
+            Event::DriverLaunched { job, attempt, args } => {
+                self.make(cx, job);
+                self.with(cx, job, |job, cx| job.launch_driver(cx, attempt, args));
+            }
+            Event::DriverCancelled { job } => self.with(cx, job, |job, cx| job.cancel_driver(cx)),
+            Event::FunctionWanted { ticket, job, function, args, returns } => {
+                self.make(cx, job);
+                self.with(cx, job, |job, cx| job.run_function(cx, ticket, &function, args, returns));
+            }
+            Event::SpaceWanted { ticket, job, bytes } => {
+                self.make(cx, job);
+                self.with(cx, job, |job, cx| job.shell_wants_space(cx, ticket, bytes));
+            }
+            Event::ReadWanted { ticket, job, object } if self.jobs.contains_key(&job) => {
+                self.with(cx, job, |job, cx| job.shell_reads(cx, ticket, object));
+            }
+            Event::ReadWanted { ticket, .. } => cx.act(Action::ReadGiven { ticket, location: None }),
+            Event::FunctionCancelled { ticket } => {
+                self.of_ticket(cx, ticket, |job, cx| job.function_cancelled(cx, ticket));
+            }
+            Event::SpaceDropped { ticket } => self.of_ticket(cx, ticket, |job, cx| job.shell_dropped(cx, ticket)),
+            Event::ExtentFailed { job, extent, reason } => {
+                self.with(cx, job, |job, cx| job.extent_failed(cx, extent, &reason));
+            }
+            Event::Fetched { job, object, outcome } => self.with(cx, job, |job, cx| job.fetched(cx, object, outcome)),
+            Event::NameClaimed { actor, outcome } => self.each(cx, |job, cx| job.name_claimed(cx, actor, outcome)),
+            Event::NameFound { executor, request, actor } => {
+                self.of_executor(cx, executor, |job, cx| job.name_found(cx, executor, request, actor));
+            }
+            Event::SqlDone { executor, request, outcome } => {
+                self.of_executor(cx, executor, |job, cx| job.sql_done(cx, executor, request, outcome));
+            }
+            Event::ExecutorStarted { .. }
+            | Event::FromExecutor { .. }
+            | Event::ExecutorGone { .. }
+            | Event::LeaseGranted(_)
+            | Event::LeaseRevoked { .. }
+            | Event::CoordinatorBack
+            | Event::JobGone { .. }
+            | Event::FromPeer { .. }
+            | Event::PeerLost { .. }
+            | Event::Tick => {}
+        }
+    }
+
+    fn lease_granted(&mut self, cx: &mut Context<'_>, grant: LeaseGrant) {
+        let here = cx.config.worker;
+        if self.over.contains(&grant.job) {
+            // The job has ended here before the coordinator knew.
+            if grant.host == here && !self.jobs.contains_key(&grant.job) {
+                cx.act(Action::ReturnLease { lease: grant.lease });
+            }
+            return;
+        }
+        self.make(cx, grant.job);
+        self.with(cx, grant.job, |job, cx| {
+            job.know_peer(cx, grant.owner, grant.owner_address.clone());
+            job.know_peer(cx, grant.host, grant.host_address.clone());
+            if grant.host == here {
+                job.lease_here(cx, &grant);
+            } else if grant.owner == here {
+                job.lease_elsewhere(cx, &grant);
+            }
+        });
+    }
+
+    fn make(&mut self, cx: &Context<'_>, job: JobId) {
+        if !self.over.contains(&job) {
+            self.jobs.entry(job).or_insert_with(|| Job::new(job, cx.config));
+        }
+    }
+
+    fn remember(&mut self, job: JobId) {
+        if !self.over.contains(&job) {
+            self.over.truncate(REMEMBERED_JOBS - 1);
+            self.over.push_front(job);
+        }
+    }
+
+    fn of_executor<'a>(
+        &mut self,
+        cx: &mut Context<'a>,
+        executor: ExecutorId,
+        then: impl FnOnce(&mut Job, &mut Context<'a>),
+    ) {
+        if let Some(job) = cx.shared.executors.get(&executor).copied() {
+            self.with(cx, job, then);
+        }
+    }
+
+    fn of_ticket<'a>(&mut self, cx: &mut Context<'a>, ticket: u64, then: impl FnOnce(&mut Job, &mut Context<'a>)) {
+        if let Some(job) = cx.shared.tickets.get(&ticket).copied() {
+            self.with(cx, job, then);
+        }
+    }
+
+    fn each<'a>(&mut self, cx: &mut Context<'a>, mut then: impl FnMut(&mut Job, &mut Context<'a>)) {
+        let mut ids: Vec<JobId> = self.jobs.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            self.with(cx, id, &mut then);
+        }
+    }
+
+    /// Does something with a job, if it is there, and all that follows from it.
+    fn with<'a>(&mut self, cx: &mut Context<'a>, id: JobId, then: impl FnOnce(&mut Job, &mut Context<'a>)) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        then(job, cx);
+        if job.is_over() {
+            job.close(cx);
+            self.jobs.remove(&id);
+        } else {
+            job.settle(cx);
+        }
     }
 }

@@ -1,4 +1,12 @@
-//! What is to be looked at later.
+//! What is to be looked at later. A timer that is not needed any more is not taken out: whoever gets it looks whether it still matters.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use tandem_actor_protocol::{ActorId, CallId, ExecutorId, JobId};
+
+use crate::host::GroupId;
+use crate::tasks::ShapeId;
 
 /// Milliseconds since any start that the shell has chosen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -8,5 +16,83 @@ impl Timestamp {
     /// So much later.
     pub fn after(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))
+    }
+}
+
+/// Something of a job to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// A process may have been idle for long enough to be ended.
+    ExecutorIdle(ExecutorId),
+    /// An attempt may have taken longer than it may.
+    Attempt { executor: ExecutorId, call: CallId, attempt: u32 },
+    /// A call that was cancelled by force may still be there.
+    CancelKill(CallId),
+    /// An actor that was ended in order may still be there.
+    ActorKill(ActorId),
+    /// A lease on another worker may have been idle for long enough to be given back.
+    LeaseIdle(u64),
+    /// Places of this worker may have been free for long enough to be given back.
+    SpareLeases(GroupId),
+    /// The coordinator may not know what is wanted.
+    Demand(ShapeId),
+    /// The grant of a lease may not come any more.
+    UnknownLease(u64),
+    /// Something may have waited for room for too long.
+    Space,
+}
+
+/// All timers of a node, the next one first.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    heap: BinaryHeap<Reverse<Entry>>,
+    set: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: Timestamp,
+    /// Timers of the same time come in the order in which they were set.
+    set: u64,
+    job: JobId,
+    timer: Timer,
+}
+
+impl Timers {
+    pub(crate) fn set(&mut self, at: Timestamp, job: JobId, timer: Timer) {
+        self.heap.push(Reverse(Entry { at, set: self.set, job, timer }));
+        self.set += 1;
+    }
+
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        self.heap.peek().map(|Reverse(entry)| entry.at)
+    }
+
+    /// Takes the next one out if its time has come.
+    pub(crate) fn due(&mut self, now: Timestamp) -> Option<(JobId, Timer)> {
+        if self.next()? > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(entry)| (entry.job, entry.timer))
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.set).cmp(&(other.at, other.set))
     }
 }

@@ -2,6 +2,7 @@
 
 use tandem_actor_protocol::{ActorId, CallId, ExecutorId, JobId, ObjectId, WorkerId};
 
+use crate::job::Job;
 use crate::node::Node;
 
 /// A task or the call of an actor that this worker owns.
@@ -151,27 +152,27 @@ pub enum ExecutorStateView {
 }
 
 impl Node {
-    /// The tasks and actor calls of a job, or of all.
+    /// The tasks and actor calls that this worker owns, of a job or of all.
     pub fn tasks(&self, job: Option<JobId>) -> Vec<TaskView> {
-        let _ = job;
-        Vec::new()
+        self.seen(job).flat_map(|job| job.task_views().chain(job.call_views())).collect()
     }
 
-    /// The actors of a job, or of all.
+    /// The actors that this worker owns, of a job or of all; those that are gone included.
     pub fn actors(&self, job: Option<JobId>) -> Vec<ActorView> {
-        let _ = job;
-        Vec::new()
+        self.seen(job).flat_map(Job::actor_views).collect()
     }
 
-    /// The objects of a job, or of all.
+    /// The objects that this worker owns or holds, of a job or of all.
     pub fn objects(&self, job: Option<JobId>) -> Vec<ObjectView> {
-        let _ = job;
-        Vec::new()
+        self.seen(job).flat_map(Job::object_views).collect()
     }
 
     /// The processes of a job, or of all.
     pub fn executors(&self, job: Option<JobId>) -> Vec<ExecutorView> {
-        let _ = job;
-        Vec::new()
+        self.seen(job).flat_map(Job::executor_views).collect()
+    }
+
+    fn seen(&self, job: Option<JobId>) -> impl Iterator<Item = &Job> {
+        self.jobs.values().filter(move |known| job.is_none_or(|job| job == known.id))
     }
 }

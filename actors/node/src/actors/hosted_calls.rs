@@ -1,0 +1,299 @@
+//! The calls of actors that live here. Those of one calling process are made in their order, and each once.
+
+use tandem_actor_protocol::call::{ActorCall, Arg};
+use tandem_actor_protocol::executor::{Run, ToExecutor};
+use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::peer::{PeerBody, RemoteValue};
+use tandem_actor_protocol::value::Value;
+use tandem_actor_protocol::{ActorId, CallId, ExecutorId, ObjectId, WorkerId};
+use tandem_arena::Holder;
+
+use super::route::lane_of;
+use super::{HostedActor, HostedState};
+use crate::context::Context;
+use crate::job::Job;
+use crate::objects::FetchWaiter;
+use crate::tasks::cancelled;
+
+/// A call of an actor that lives here.
+#[derive(Debug)]
+pub(crate) struct HostedCall {
+    pub(crate) actor: ActorId,
+    /// The worker of the caller; none if that is lost.
+    pub(crate) from: Option<WorkerId>,
+    method: String,
+    args: Box<[Arg]>,
+    returns: u32,
+    attempt: u32,
+    /// Arguments that are on their way here.
+    missing: u32,
+    /// It is at the process of its actor.
+    pub(crate) sent: bool,
+}
+
+impl Job {
+    /// A process on another worker calls an actor that should live here.
+    pub(crate) fn call_from_peer(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: WorkerId,
+        mut call: ActorCall,
+        attempt: u32,
+        resolved: Vec<(ObjectId, RemoteValue)>,
+    ) {
+        let args = std::mem::take(&mut call.args);
+        let args = self.guest_args(args, resolved);
+        call.args = args.into_vec();
+        self.host_call(cx, from, call, attempt);
+    }
+
+    /// Takes a call of an actor. If it does not live here, the call goes back: it was not begun.
+    pub(crate) fn host_call(&mut self, cx: &mut Context<'_>, from: WorkerId, call: ActorCall, attempt: u32) {
+        let ActorCall { call: id, actor, method, args, returns, .. } = call;
+        if self.hosted_calls.contains_key(&id) {
+            return;
+        }
+        let args: Box<[Arg]> = args.into();
+        let takes = |hosted: &HostedActor| matches!(hosted.state, HostedState::Constructing | HostedState::Ready);
+        let Some(hosted) = self.hosted_actors.get_mut(&actor).filter(|hosted| takes(hosted)) else {
+            self.drop_call_args(from, &args);
+            return self.give_call_back(cx, from, id);
+        };
+        if hosted.calls.len() >= hosted.spec.options.max_pending_calls as usize {
+            let why = format!("{} calls wait for the actor already", hosted.calls.len());
+            self.drop_call_args(from, &args);
+            let failure = Failure::new(FailureKind::TooManyPending, method, why);
+            return self.answer_call(cx, from, id, attempt, Err(failure), Holder::Worker);
+        }
+        hosted.calls.insert(id);
+        hosted.lanes.entry(lane_of(id)).or_default().push_back(id);
+        let elsewhere = self.args_elsewhere(&args);
+        let missing = u32::try_from(elsewhere.len()).unwrap_or(u32::MAX);
+        let entry = HostedCall { actor, from: Some(from), method, args, returns, attempt, missing, sent: false };
+        self.hosted_calls.insert(id, entry);
+        for object in elsewhere {
+            self.fetch_for(cx, object, FetchWaiter::Call(id));
+        }
+        self.advance_hosted_lane(cx, actor, lane_of(id));
+    }
+
+    fn give_call_back(&mut self, cx: &mut Context<'_>, from: WorkerId, call: CallId) {
+        if from == self.worker {
+            self.calls_came_back(cx, from, &[call]);
+        } else {
+            self.send_peer(cx, from, PeerBody::GaveBack(vec![call]));
+        }
+    }
+
+    fn drop_call_args(&mut self, from: WorkerId, args: &[Arg]) {
+        if from == self.worker {
+            return;
+        }
+        for arg in args {
+            if let Arg::Object(object) = arg {
+                self.drop_guest(*object);
+            }
+        }
+    }
+
+    pub(crate) fn advance_all_lanes(&mut self, cx: &mut Context<'_>, actor: ActorId) {
+        let Some(hosted) = self.hosted_actors.get(&actor) else { return };
+        for lane in hosted.lanes.keys().copied().collect::<Vec<_>>() {
+            self.advance_hosted_lane(cx, actor, lane);
+        }
+    }
+
+    /// Sends the calls of one caller on that can go now.
+    fn advance_hosted_lane(&mut self, cx: &mut Context<'_>, actor: ActorId, lane: u128) {
+        while let Some(hosted) = self.hosted_actors.get_mut(&actor) {
+            let (HostedState::Constructing | HostedState::Ready | HostedState::Ending, Some(executor)) =
+                (hosted.state, hosted.executor)
+            else {
+                return;
+            };
+            let Some(queue) = hosted.lanes.get_mut(&lane) else { return };
+            let Some(call) = queue.front().copied() else {
+                hosted.lanes.remove(&lane);
+                return;
+            };
+            if self.hosted_calls.get(&call).is_some_and(|entry| entry.missing > 0) {
+                return;
+            }
+            queue.pop_front();
+            self.send_hosted_call(cx, executor, actor, call);
+        }
+    }
+
+    fn send_hosted_call(&mut self, cx: &mut Context<'_>, executor: ExecutorId, actor: ActorId, call: CallId) {
+        let Some(entry) = self.hosted_calls.get(&call) else { return };
+        let args = entry.args.to_vec();
+        let Some(args) = self.values_for(cx, executor, args) else {
+            let failure = Failure::new(FailureKind::ObjectLost, "", "an argument is gone from shared memory");
+            return self.hosted_call_failed(cx, call, failure);
+        };
+        let Some(entry) = self.hosted_calls.get_mut(&call) else { return };
+        entry.sent = true;
+        let run = Run {
+            call,
+            attempt: entry.attempt,
+            function: entry.method.clone(),
+            actor: Some(actor),
+            args,
+            returns: entry.returns,
+            timeout_ms: 0,
+            environment: Default::default(),
+        };
+        cx.send(executor, ToExecutor::Call(run));
+    }
+
+    pub(crate) fn hosted_call_argument_here(&mut self, cx: &mut Context<'_>, call: CallId) {
+        let Some(entry) = self.hosted_calls.get_mut(&call) else { return };
+        entry.missing = entry.missing.saturating_sub(1);
+        let actor = entry.actor;
+        self.advance_hosted_lane(cx, actor, lane_of(call));
+    }
+
+    /// An argument could not be read from where it was said to be: the caller's worker sends the call again, with what it knows then.
+    pub(crate) fn hosted_call_unreadable(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: CallId,
+        object: ObjectId,
+        from: WorkerId,
+    ) {
+        let Some(entry) = self.take_hosted_call(call) else { return };
+        let Some(caller) = entry.from else { return };
+        if caller != self.worker {
+            self.send_peer(cx, caller, PeerBody::Unreadable { object, worker: from });
+        }
+        // Later calls of the same caller would overtake it: they go back too.
+        let lane = self.hosted_actors.get_mut(&entry.actor).and_then(|hosted| hosted.lanes.remove(&lane_of(call)));
+        self.give_call_back(cx, caller, call);
+        for later in lane.unwrap_or_default() {
+            if later != call && self.take_hosted_call(later).is_some() {
+                self.give_call_back(cx, caller, later);
+            }
+        }
+    }
+
+    /// A process says that a call, or the start of its actor, has ended.
+    pub(crate) fn actor_call_ended(
+        &mut self,
+        cx: &mut Context<'_>,
+        executor: ExecutorId,
+        call: CallId,
+        attempt: u32,
+        outcome: Result<Vec<Value>, Failure>,
+    ) {
+        let actor = ActorId(call.0);
+        let starts = self.hosted_actors.get(&actor);
+        if starts.is_some_and(|hosted| hosted.executor == Some(executor) && hosted.attempt == attempt) {
+            return self.constructed(cx, executor, actor, outcome);
+        }
+        let current = self.hosted_calls.get(&call).is_some_and(|entry| {
+            let process = self.hosted_actors.get(&entry.actor).and_then(|hosted| hosted.executor);
+            entry.attempt == attempt && entry.sent && process == Some(executor)
+        });
+        if !current {
+            return;
+        }
+        let Some(entry) = self.take_hosted_call(call) else { return };
+        let Some(from) = entry.from else { return };
+        let outcome = self.checked(cx, entry.returns, outcome).map_err(|failure| named(failure, &entry.method));
+        self.answer_call(cx, from, call, attempt, outcome, Holder::Executor(executor));
+    }
+
+    /// Tells the caller's worker how a call ended.
+    fn answer_call(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: WorkerId,
+        call: CallId,
+        attempt: u32,
+        outcome: Result<Vec<Value>, Failure>,
+        writer: Holder,
+    ) {
+        if from == self.worker {
+            let outcome = outcome.and_then(|values| self.take_results(cx, call, values, writer));
+            self.call_ended(cx, call, from, outcome);
+        } else {
+            let outcome = outcome.and_then(|values| self.keep_results(cx, from, call, values, writer));
+            self.send_fenced(cx, from, PeerBody::Done { call, attempt, outcome });
+        }
+    }
+
+    pub(crate) fn hosted_call_failed(&mut self, cx: &mut Context<'_>, call: CallId, failure: Failure) {
+        let Some(entry) = self.take_hosted_call(call) else { return };
+        let actor = entry.actor;
+        if let Some(from) = entry.from {
+            let failure = named(Failure { worker: cx.config.worker_name.clone(), ..failure }, &entry.method);
+            self.answer_call(cx, from, call, entry.attempt, Err(failure), Holder::Worker);
+        }
+        self.advance_hosted_lane(cx, actor, lane_of(call));
+    }
+
+    /// A call is not here any more.
+    fn take_hosted_call(&mut self, call: CallId) -> Option<HostedCall> {
+        let entry = self.hosted_calls.remove(&call)?;
+        if let Some(hosted) = self.hosted_actors.get_mut(&entry.actor) {
+            hosted.calls.remove(&call);
+            if !entry.sent
+                && let Some(lane) = hosted.lanes.get_mut(&lane_of(call))
+            {
+                lane.retain(|other| *other != call);
+            }
+        }
+        self.drop_call_args(entry.from.unwrap_or(self.worker), &entry.args);
+        Some(entry)
+    }
+
+    /// A call that is here is to end. False: it is not.
+    pub(crate) fn cancel_hosted_call(&mut self, cx: &mut Context<'_>, call: CallId) -> bool {
+        let Some(entry) = self.hosted_calls.get(&call) else { return false };
+        if !entry.sent {
+            self.hosted_call_failed(cx, call, cancelled(""));
+            return true;
+        }
+        if let Some(executor) = self.hosted_actors.get(&entry.actor).and_then(|hosted| hosted.executor) {
+            cx.send(executor, ToExecutor::Cancel(call));
+        }
+        true
+    }
+
+    /// The actor of these calls does not live here any more: those that may have begun have failed, the others go back.
+    pub(crate) fn calls_of_gone(&mut self, cx: &mut Context<'_>, hosted: HostedActor, why: &Failure, again: bool) {
+        for call in hosted.calls {
+            let Some(entry) = self.take_hosted_call(call) else { continue };
+            let Some(from) = entry.from else { continue };
+            if !entry.sent {
+                self.give_call_back(cx, from, call);
+                continue;
+            }
+            let kind = if again { FailureKind::ProcessLost } else { FailureKind::ActorGone };
+            let message = format!("the actor was lost while it worked on this: {}", why.message);
+            let failure = Failure { kind, message, task: entry.method, ..why.clone() };
+            self.answer_call(cx, from, call, entry.attempt, Err(failure), Holder::Worker);
+        }
+    }
+
+    /// Nobody waits for the calls that a lost worker has made.
+    pub(crate) fn calls_from_lost(&mut self, lost: WorkerId) {
+        let mut calls: Vec<CallId> =
+            self.hosted_calls.iter().filter(|(_, entry)| entry.from == Some(lost)).map(|(call, _)| *call).collect();
+        calls.sort_unstable();
+        for call in calls {
+            let Some(entry) = self.hosted_calls.get_mut(&call) else { continue };
+            if entry.sent {
+                let args = std::mem::take(&mut entry.args);
+                entry.from = None;
+                self.drop_call_args(lost, &args);
+            } else {
+                self.take_hosted_call(call);
+            }
+        }
+    }
+}
+
+fn named(failure: Failure, method: &str) -> Failure {
+    if failure.task.is_empty() { Failure { task: method.to_owned(), ..failure } } else { failure }
+}

@@ -1,0 +1,123 @@
+//! What happens to actors when another worker, a driver, or their place is lost.
+
+use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::{ActorId, WorkerId};
+
+use super::{HostedActor, OwnedState, Place};
+use crate::context::Context;
+use crate::job::Job;
+
+impl Job {
+    /// Forgets an actor that lives here, and lets its arguments go.
+    pub(crate) fn drop_hosted_actor(&mut self, actor: ActorId) -> Option<HostedActor> {
+        let hosted = self.hosted_actors.remove(&actor)?;
+        if hosted.owner != self.worker {
+            for arg in &hosted.args {
+                if let tandem_actor_protocol::call::Arg::Object(object) = arg {
+                    self.drop_guest(*object);
+                }
+            }
+        }
+        Some(hosted)
+    }
+
+    /// Actors that a lost worker owned end here.
+    pub(crate) fn hosted_actors_of_lost(&mut self, cx: &mut Context<'_>, lost: WorkerId) {
+        let of_lost = self.hosted_actors.iter().filter(|(_, hosted)| hosted.owner == lost);
+        let actors: Vec<ActorId> = of_lost.map(|(actor, _)| *actor).collect();
+        for actor in actors {
+            self.end_hosted(cx, actor, true);
+        }
+        self.early_starts.retain(|_, starts| {
+            starts.retain(|start| start.from() != lost);
+            !starts.is_empty()
+        });
+        self.calls_from_lost(lost);
+    }
+
+    /// Actors of this worker that lived on a lost one, and those that it owned.
+    pub(crate) fn actors_of_lost(&mut self, cx: &mut Context<'_>, lost: WorkerId) {
+        for owned in self.owned_actors.values_mut() {
+            owned.watchers.remove(&lost);
+        }
+        let there = |state: &OwnedState| state.at().is_some_and(|(host, _)| host == lost);
+        let actors: Vec<(ActorId, u32)> = self
+            .owned_actors
+            .iter()
+            .filter(|(_, owned)| there(&owned.state))
+            .map(|(actor, owned)| (*actor, owned.attempt))
+            .collect();
+        for (actor, attempt) in actors {
+            let failure = Failure::new(FailureKind::WorkerLost, "", format!("{lost} was lost"));
+            self.actor_lost(cx, lost, actor, attempt, failure);
+        }
+        let routes: Vec<ActorId> = self.routes.keys().copied().collect();
+        for actor in routes {
+            if actor.owner() == lost {
+                let why = "the worker that owned the actor was lost";
+                let failure = Failure::new(FailureKind::WorkerLost, "", why);
+                self.actor_at(cx, actor, Err(failure), false);
+            } else if self.routes.get(&actor).is_some_and(|route| route.place == Place::At(lost)) {
+                self.ask_place(cx, actor);
+            }
+        }
+        self.calls_at_lost(cx, lost);
+    }
+
+    /// The actors that a driver has made end with it.
+    pub(crate) fn end_top_actors(&mut self, cx: &mut Context<'_>) {
+        let top =
+            |owned: &super::OwnedActor| owned.spec.parent.is_none() && !matches!(owned.state, OwnedState::Gone(_));
+        let actors: Vec<ActorId> =
+            self.owned_actors.iter().filter(|(_, owned)| top(owned)).map(|(actor, _)| *actor).collect();
+        for actor in actors {
+            self.kill(cx, actor, true);
+        }
+    }
+
+    /// A host sends an actor back: its lease was gone there.
+    pub(crate) fn start_came_back(&mut self, cx: &mut Context<'_>, from: WorkerId, actor: ActorId) {
+        let Some(owned) = self.owned_actors.get_mut(&actor) else { return };
+        let Some((host, lease)) = owned.state.at() else { return };
+        if host != from {
+            return;
+        }
+        if matches!(owned.state, OwnedState::Ending { .. }) {
+            let failure = super::end::killed(&owned.spec.class);
+            return self.actor_is_gone(cx, actor, failure);
+        }
+        debug_assert!(matches!(owned.state, OwnedState::Starting { .. }), "only what has not started comes back");
+        self.lease_of_actor_free(cx, lease);
+        self.actor_ready_or_wait(cx, actor);
+    }
+
+    /// A process has ended an actor that shares it with others, as it was asked to.
+    pub(crate) fn light_actor_ended(
+        &mut self,
+        cx: &mut Context<'_>,
+        executor: tandem_actor_protocol::ExecutorId,
+        actor: ActorId,
+    ) {
+        let here = self.hosted_actors.get(&actor).is_some_and(|hosted| hosted.executor == Some(executor));
+        if here && self.light.contains_key(&executor) {
+            self.light_leaves(cx, executor, actor);
+            self.hosted_is_gone(cx, actor, super::end::killed(""), true);
+        }
+    }
+
+    /// Whether an actor can still take calls, as its owner sees it.
+    pub(crate) fn place_of(&self, actor: ActorId) -> Place {
+        let Some(owned) = self.owned_actors.get(&actor) else {
+            let failure = Failure::new(FailureKind::NotFound, "", "there is no such actor");
+            return Place::Gone(failure.into());
+        };
+        match &owned.state {
+            OwnedState::Ready { host, .. } => Place::At(*host),
+            OwnedState::Gone(failure) => Place::Gone(failure.clone()),
+            OwnedState::Ending { .. } => Place::Gone(super::end::killed(&owned.spec.class).into()),
+            OwnedState::Naming | OwnedState::Waiting { .. } | OwnedState::Queued | OwnedState::Starting { .. } => {
+                Place::Unknown
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Actors: those that processes of this worker made, those that live here, and the calls that processes of this worker make.
+
+mod calls;
+mod checkpoint;
+mod end;
+mod host;
+mod hosted;
+mod hosted_calls;
+mod light;
+mod lost;
+mod names;
+mod owned;
+mod place;
+mod route;
+mod spawn;
+
+pub(crate) use calls::{Call, CallState};
+pub(crate) use host::EarlyStart;
+pub(crate) use hosted::{HostedActor, HostedState};
+pub(crate) use hosted_calls::HostedCall;
+pub(crate) use light::LightProcess;
+pub(crate) use owned::{OwnedActor, OwnedState};
+pub(crate) use route::{Place, Route};

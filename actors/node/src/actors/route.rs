@@ -1,0 +1,172 @@
+//! Where an actor is, as those who call it from here know it, and the calls that wait for it.
+//!
+//! Calls of one process go in the order in which it made them: one that waits for an argument holds back the later ones of that process
+//! to the same actor.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::peer::PeerBody;
+use tandem_actor_protocol::{ActorId, CallId, WorkerId};
+
+use crate::context::Context;
+use crate::job::Job;
+
+/// What callers here know of an actor.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) place: Place,
+    /// Calls that were under way when it was lost are made again.
+    pub(crate) retry_calls: bool,
+    /// Calls that have not been sent, by the process that made them.
+    pub(crate) lanes: BTreeMap<u128, VecDeque<CallId>>,
+    /// How many these are.
+    pub(crate) waiting: usize,
+    /// Calls that were sent and have not ended.
+    pub(crate) sent: BTreeSet<CallId>,
+}
+
+/// Where an actor is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Place {
+    /// Its owner will say.
+    Unknown,
+    At(WorkerId),
+    /// Gone for good, or about to.
+    Gone(Arc<Failure>),
+}
+
+/// Which process made a call: order matters only among its own.
+pub(crate) fn lane_of(call: CallId) -> u128 {
+    call.0 >> 40
+}
+
+impl Route {
+    fn new() -> Self {
+        Self { place: Place::Unknown, retry_calls: false, lanes: BTreeMap::new(), waiting: 0, sent: BTreeSet::new() }
+    }
+
+    /// Puts a call where it belongs in its lane: ids of one process grow.
+    pub(crate) fn add(&mut self, call: CallId) {
+        let lane = self.lanes.entry(lane_of(call)).or_default();
+        let at = lane.iter().rposition(|before| *before < call).map_or(0, |at| at + 1);
+        lane.insert(at, call);
+        self.waiting += 1;
+    }
+
+    pub(crate) fn take(&mut self, call: CallId) {
+        let Some(lane) = self.lanes.get_mut(&lane_of(call)) else { return };
+        let Some(at) = lane.iter().position(|known| *known == call) else { return };
+        lane.remove(at);
+        self.waiting -= 1;
+        if lane.is_empty() {
+            self.lanes.remove(&lane_of(call));
+        }
+    }
+}
+
+impl Job {
+    /// What callers here know of an actor, after asking its owner if that is the first call.
+    pub(crate) fn route_to(&mut self, cx: &mut Context<'_>, actor: ActorId) -> &mut Route {
+        let mut first = false;
+        self.routes.entry(actor).or_insert_with(|| {
+            first = true;
+            Route::new()
+        });
+        if first {
+            self.ask_place(cx, actor);
+        }
+        self.routes.entry(actor).or_insert_with(Route::new)
+    }
+
+    /// Asks the owner of an actor where it is now, which may be this worker.
+    pub(crate) fn ask_place(&mut self, cx: &mut Context<'_>, actor: ActorId) {
+        let owner = actor.owner();
+        let (place, retry_calls) = if owner == self.worker {
+            (self.place_of(actor), self.owned_actors.get(&actor).is_some_and(|owned| owned.spec.options.retry_calls))
+        } else if cx.shared.lost.contains(&owner) {
+            let why = "the worker that owned the actor was lost";
+            (Place::Gone(Failure::new(FailureKind::WorkerLost, "", why).into()), false)
+        } else {
+            self.send_peer(cx, owner, PeerBody::WatchActor(actor));
+            let known = self.routes.get(&actor).is_some_and(|route| route.retry_calls);
+            (Place::Unknown, known)
+        };
+        self.set_place(cx, actor, place, retry_calls);
+    }
+
+    /// The owner of an actor says where it is.
+    pub(crate) fn actor_at(
+        &mut self,
+        cx: &mut Context<'_>,
+        actor: ActorId,
+        place: Result<Option<WorkerId>, Failure>,
+        retry_calls: bool,
+    ) {
+        let place = match place {
+            Ok(Some(host)) if cx.shared.lost.contains(&host) => Place::Unknown,
+            Ok(Some(host)) => Place::At(host),
+            Ok(None) => Place::Unknown,
+            Err(failure) => Place::Gone(failure.into()),
+        };
+        self.set_place(cx, actor, place, retry_calls);
+    }
+
+    fn set_place(&mut self, cx: &mut Context<'_>, actor: ActorId, place: Place, retry_calls: bool) {
+        let Some(route) = self.routes.get_mut(&actor) else { return };
+        if matches!(route.place, Place::Gone(_)) {
+            return;
+        }
+        route.place = place.clone();
+        route.retry_calls = retry_calls;
+        match place {
+            Place::Unknown => {}
+            Place::At(_) => self.advance_route(cx, actor),
+            Place::Gone(failure) => {
+                let lanes = std::mem::take(&mut route.lanes);
+                route.waiting = 0;
+                for call in lanes.into_values().flatten() {
+                    self.call_failed(cx, call, &failure);
+                }
+            }
+        }
+    }
+
+    fn advance_route(&mut self, cx: &mut Context<'_>, actor: ActorId) {
+        let Some(route) = self.routes.get(&actor) else { return };
+        for lane in route.lanes.keys().copied().collect::<Vec<_>>() {
+            self.advance_lane(cx, actor, lane);
+        }
+    }
+
+    /// Another worker wants to know where an actor of this one is.
+    pub(crate) fn watch_actor(&mut self, cx: &mut Context<'_>, from: WorkerId, actor: ActorId) {
+        if let Some(owned) = self.owned_actors.get_mut(&actor) {
+            owned.watchers.insert(from);
+        }
+        self.tell_place(cx, from, actor);
+    }
+
+    fn tell_place(&mut self, cx: &mut Context<'_>, to: WorkerId, actor: ActorId) {
+        let place = match self.place_of(actor) {
+            Place::Unknown => Ok(None),
+            Place::At(host) => Ok(Some(host)),
+            Place::Gone(failure) => Err(Failure::clone(&failure)),
+        };
+        let retry_calls = self.owned_actors.get(&actor).is_some_and(|owned| owned.spec.options.retry_calls);
+        self.send_peer(cx, to, PeerBody::ActorAt { actor, place, retry_calls });
+    }
+
+    /// An actor of this worker is elsewhere now, or nowhere: those who call it are told.
+    pub(crate) fn actor_moved(&mut self, cx: &mut Context<'_>, actor: ActorId) {
+        let watchers =
+            self.owned_actors.get(&actor).map_or(Vec::new(), |owned| owned.watchers.iter().copied().collect());
+        for watcher in watchers {
+            self.tell_place(cx, watcher, actor);
+        }
+        if self.routes.contains_key(&actor) {
+            self.ask_place(cx, actor);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Takes actors that processes make, and has them wait for their name, their arguments, and a lease.
+
+use tandem_actor_protocol::call::{ActorSpec, Arg};
+use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::{ActorId, ExecutorId};
+
+use super::owned::OwnedEvent;
+use super::{OwnedActor, OwnedState};
+use crate::action::Action;
+use crate::context::Context;
+use crate::job::Job;
+use crate::objects::{ObjectState, Refused, Waiter};
+use crate::tasks::dependency;
+
+impl Job {
+    /// A process makes an actor.
+    pub(crate) fn spawn(&mut self, cx: &mut Context<'_>, executor: ExecutorId, mut spec: ActorSpec) {
+        let (actor, creation) = (spec.actor, spec.actor.creation());
+        if self.owned_actors.contains_key(&actor) || !self.may_make(executor, creation, 1) {
+            return self.broke_protocol(cx, executor, &format!("{actor} is not its to make"));
+        }
+        self.make_results(cx, executor, creation, 1);
+        let args = match self.take_args(cx, executor, std::mem::take(&mut spec.args)) {
+            Ok(args) => args,
+            Err(Refused::Broken(why)) => return self.broke_protocol(cx, executor, &why),
+            Err(Refused::Full(why)) => {
+                let failure = Failure::new(FailureKind::StoreFull, spec.class, why);
+                return self.break_object(creation.object(0), failure.into());
+            }
+        };
+        let shape = self.shape_id(&spec.options.shape);
+        let named = !spec.options.name.is_empty();
+        if named {
+            cx.act(Action::ClaimName { job: self.id, spec: Box::new(spec.clone()) });
+        }
+        self.queues[shape.0 as usize].actors += 1;
+        let owned = OwnedActor {
+            spec: Box::new(spec),
+            args,
+            shape,
+            state: OwnedState::Naming,
+            attempt: 0,
+            checkpoint: None,
+            watchers: Default::default(),
+        };
+        self.owned_actors.insert(actor, owned);
+        if !named {
+            self.actor_ready_or_wait(cx, actor);
+        }
+    }
+
+    /// The coordinator says whether an actor has its name.
+    pub(crate) fn name_claimed(&mut self, cx: &mut Context<'_>, actor: ActorId, outcome: Result<(), ActorId>) {
+        let Some(owned) = self.owned_actors.get(&actor) else { return };
+        if owned.state != OwnedState::Naming {
+            return;
+        }
+        match outcome {
+            Ok(()) => self.actor_ready_or_wait(cx, actor),
+            Err(other) => {
+                let why = format!("the name {} is that of {other}", owned.spec.options.name);
+                let failure = Failure::new(FailureKind::NameTaken, owned.spec.class.clone(), why);
+                self.actor_is_gone(cx, actor, failure);
+            }
+        }
+    }
+
+    /// Queues an actor for a lease, or has it wait for its arguments, or fails it if one of them has failed.
+    pub(crate) fn actor_ready_or_wait(&mut self, cx: &mut Context<'_>, actor: ActorId) {
+        let Some(owned) = self.owned_actors.get_mut(&actor) else { return };
+        let mut missing = 0;
+        let mut failed = None;
+        for arg in &owned.args {
+            let Arg::Object(object) = arg else { continue };
+            match self.objects.get(object).map(|record| &record.state) {
+                Some(ObjectState::Pending) => {
+                    missing += 1;
+                    self.waiters.entry(*object).or_default().push(Waiter::Actor(actor));
+                }
+                Some(ObjectState::Failed(failure)) => failed = Some(failure.clone()),
+                Some(ObjectState::Ready(_)) | None => {}
+            }
+        }
+        if owned.state.apply(OwnedEvent::Wait { missing }).is_err() {
+            return;
+        }
+        let class = owned.spec.class.clone();
+        match failed {
+            Some(failure) => self.actor_is_gone(cx, actor, dependency(&class, &failure)),
+            None if missing == 0 => self.queue_actor(cx, actor),
+            None => {}
+        }
+    }
+
+    /// An argument of an actor's constructor has a value now, or never will.
+    pub(crate) fn actor_argument_settled(&mut self, cx: &mut Context<'_>, actor: ActorId, failed: Option<&Failure>) {
+        let Some(owned) = self.owned_actors.get_mut(&actor) else { return };
+        if !matches!(owned.state, OwnedState::Waiting { .. }) {
+            return;
+        }
+        if let Some(failure) = failed {
+            let failure = dependency(&owned.spec.class, failure);
+            return self.actor_is_gone(cx, actor, failure);
+        }
+        let _ = owned.state.apply(OwnedEvent::ArgumentThere);
+        if owned.state == OwnedState::Queued {
+            self.queue_actor(cx, actor);
+        }
+    }
+
+    fn queue_actor(&mut self, cx: &mut Context<'_>, actor: ActorId) {
+        let Some(owned) = self.owned_actors.get(&actor) else { return };
+        if owned.spec.options.light && owned.spec.options.shape.milli.is_empty() {
+            // It takes nothing: no lease is needed for it.
+            return self.start_here(cx, actor, 0);
+        }
+        let shape = owned.shape;
+        self.queues[shape.0 as usize].starts.push_back(actor);
+        self.dirty.queue(shape);
+    }
+}

@@ -1,0 +1,82 @@
+//! What every decision may use: the time, the limits, what the jobs of a node share, and the list of what is to be done.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use tandem_actor_protocol::executor::ToExecutor;
+use tandem_actor_protocol::{CallId, ExecutorId, JobId, ObjectId, ProcessNumber, WorkerId};
+
+use crate::action::Action;
+use crate::config::NodeConfig;
+use crate::host::Gpus;
+use crate::timers::{Timer, Timers, Timestamp};
+
+/// What a handler works with.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) config: &'a NodeConfig,
+    pub(crate) out: Vec<Action>,
+    pub(crate) shared: &'a mut Shared,
+}
+
+/// What the jobs of a node share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) timers: Timers,
+    /// Of which job a process is.
+    pub(crate) executors: FxHashMap<ExecutorId, JobId>,
+    /// Of which job a lease is.
+    pub(crate) leases: FxHashMap<u64, JobId>,
+    /// Of which job a ticket of the shell is.
+    pub(crate) tickets: FxHashMap<u64, JobId>,
+    pub(crate) gpus: Gpus,
+    /// Workers that are lost for good.
+    pub(crate) lost: FxHashSet<WorkerId>,
+    next_executor: u64,
+    next_process: u32,
+    next_object: u64,
+}
+
+impl Shared {
+    pub(crate) fn new(gpus: Gpus) -> Self {
+        Self { gpus, ..Self::default() }
+    }
+}
+
+impl Context<'_> {
+    pub(crate) fn act(&mut self, action: Action) {
+        self.out.push(action);
+    }
+
+    pub(crate) fn send(&mut self, executor: ExecutorId, message: ToExecutor) {
+        self.out.push(Action::Send { executor, message });
+    }
+
+    pub(crate) fn timer(&mut self, after_ms: u64, job: JobId, timer: Timer) {
+        self.shared.timers.set(self.now.after(after_ms), job, timer);
+    }
+
+    pub(crate) fn new_executor(&mut self, job: JobId) -> ExecutorId {
+        self.shared.next_executor += 1;
+        let executor = ExecutorId(self.shared.next_executor);
+        self.shared.executors.insert(executor, job);
+        executor
+    }
+
+    /// The number of a process that has said hello; none when there are no more. Zero is the node itself.
+    pub(crate) fn new_process(&mut self) -> Option<ProcessNumber> {
+        let next = self.shared.next_process.checked_add(1).filter(|next| *next <= ProcessNumber::MAX.0)?;
+        self.shared.next_process = next;
+        Some(ProcessNumber(next))
+    }
+
+    /// Ids in a row for objects that the node itself makes.
+    pub(crate) fn new_objects(&mut self, count: u32) -> ObjectId {
+        let first = self.shared.next_object;
+        self.shared.next_object += u64::from(count.max(1));
+        ProcessNumber(0).object(self.config.worker, first)
+    }
+
+    /// The id of a call that the node itself makes.
+    pub(crate) fn new_call(&mut self, returns: u32) -> CallId {
+        CallId(self.new_objects(returns).0)
+    }
+}

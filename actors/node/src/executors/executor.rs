@@ -1,0 +1,233 @@
+//! One process of a job.
+//!
+//! ```text
+//!   Starting ─hello─► Idle ─given─► Busy ─blocked─► Blocked ─unblocked─► Resuming ─place─► Busy
+//!                      ▲              │                 │                    │
+//!                      └───drained────┴─────────────────┴────────────────────┘
+//! ```
+//!
+//! A process that is not there for tasks is idle all the time.
+
+use std::collections::VecDeque;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use tandem_actor_protocol::{ActorId, CallId, ExtentId, ObjectId, ProcessNumber};
+
+use super::ClassId;
+use crate::host::GroupId;
+use crate::timers::Timestamp;
+
+/// What is known of a process.
+#[derive(Debug)]
+pub(crate) struct Executor {
+    pub(crate) purpose: Purpose,
+    pub(crate) state: ExecutorState,
+    pub(crate) label: String,
+    pub(crate) pid: Option<u32>,
+    /// What its ids are made with, once it has said hello.
+    pub(crate) process: Option<ProcessNumber>,
+    /// Objects that it holds.
+    pub(crate) held: FxHashSet<ObjectId>,
+    /// Extents that it has mapped, and whether it may write them.
+    pub(crate) extents: FxHashMap<ExtentId, bool>,
+    /// Tasks that it has, the one that runs first.
+    pub(crate) calls: VecDeque<CallId>,
+    /// For which places it works.
+    pub(crate) group: Option<GroupId>,
+    /// What it runs is of this worker.
+    pub(crate) runs_own: bool,
+    /// It was asked for tasks and has not answered.
+    pub(crate) recalling: bool,
+    pub(crate) idle_since: Timestamp,
+    /// It is looked at again by a timer.
+    pub(crate) idle_timer: bool,
+    /// Why it was asked to end.
+    pub(crate) fate: Option<Fate>,
+}
+
+/// What a process is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Driver,
+    Tasks(ClassId),
+    Actor(ActorId),
+    /// Many light actors.
+    Light,
+}
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExecutorState {
+    Starting,
+    Idle,
+    Busy,
+    Blocked(CallId),
+    Resuming(CallId),
+}
+
+/// What can happen to a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExecutorEvent {
+    Hello,
+    Given,
+    Blocked(CallId),
+    Unblocked(CallId),
+    Resumed,
+    Drained,
+}
+
+/// What cannot happen in a state.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a process that is {state:?} cannot get {event:?}")]
+pub(crate) struct IllegalTransition {
+    state: ExecutorState,
+    event: ExecutorEvent,
+}
+
+/// Why this worker ends a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It has nothing to do.
+    Idle,
+    /// What it runs took too long.
+    TimedOut,
+    /// Someone wants what it runs ended.
+    Cancelled,
+    /// It lies.
+    Broken(String),
+    /// Its actor is to end.
+    ActorEnded,
+    /// Its job has ended, or its driver is to.
+    JobEnded,
+}
+
+/// What a process did when its first task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Was {
+    Busy,
+    Blocked,
+    Resuming,
+}
+
+impl ExecutorState {
+    /// The only place where the state of a process changes.
+    pub(crate) fn apply(&mut self, event: ExecutorEvent) -> Result<(), IllegalTransition> {
+        use ExecutorEvent::{Drained, Given, Hello, Resumed, Unblocked};
+        *self = match (*self, event) {
+            (Self::Starting, Hello) => Self::Idle,
+            (Self::Idle, Given) => Self::Busy,
+            (Self::Busy, ExecutorEvent::Blocked(call)) => Self::Blocked(call),
+            (Self::Blocked(call), Unblocked(other)) if call == other => Self::Resuming(call),
+            (Self::Resuming(_), Resumed) => Self::Busy,
+            (Self::Busy | Self::Blocked(_) | Self::Resuming(_), Drained) => Self::Idle,
+            (state, event) => return Err(IllegalTransition { state, event }),
+        };
+        Ok(())
+    }
+}
+
+impl Executor {
+    pub(crate) fn new(purpose: Purpose, label: String, now: Timestamp) -> Self {
+        Self {
+            purpose,
+            state: ExecutorState::Starting,
+            label,
+            pid: None,
+            process: None,
+            held: FxHashSet::default(),
+            extents: FxHashMap::default(),
+            calls: VecDeque::new(),
+            group: None,
+            runs_own: false,
+            recalling: false,
+            idle_since: now,
+            idle_timer: false,
+            fate: None,
+        }
+    }
+
+    pub(crate) fn said_hello(&mut self, process: ProcessNumber) -> bool {
+        self.process = Some(process);
+        self.state.apply(ExecutorEvent::Hello).is_ok()
+    }
+
+    /// It has its first task.
+    pub(crate) fn given(&mut self) {
+        let _ = self.state.apply(ExecutorEvent::Given);
+    }
+
+    /// False: that cannot be so.
+    pub(crate) fn block(&mut self, call: CallId) -> bool {
+        self.state.apply(ExecutorEvent::Blocked(call)).is_ok()
+    }
+
+    /// False: that cannot be so.
+    pub(crate) fn unblock(&mut self, call: CallId) -> bool {
+        self.state.apply(ExecutorEvent::Unblocked(call)).is_ok()
+    }
+
+    /// Returns what goes on.
+    pub(crate) fn resumed(&mut self) -> Option<CallId> {
+        let ExecutorState::Resuming(call) = self.state else { return None };
+        self.state.apply(ExecutorEvent::Resumed).ok().map(|()| call)
+    }
+
+    /// Its first task has ended.
+    pub(crate) fn drained(&mut self) -> Was {
+        let was = match self.state {
+            ExecutorState::Blocked(_) => Was::Blocked,
+            ExecutorState::Resuming(_) => Was::Resuming,
+            ExecutorState::Busy | ExecutorState::Idle | ExecutorState::Starting => Was::Busy,
+        };
+        let _ = self.state.apply(ExecutorEvent::Drained);
+        was
+    }
+
+    /// It begins what it has queued.
+    pub(crate) fn go_on(&mut self) {
+        self.given();
+    }
+
+    /// Whether it works and may get more.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.state == ExecutorState::Busy && self.fate.is_none()
+    }
+
+    /// Whether this task is the one that waits here.
+    pub(crate) fn waits_for(&self, call: CallId) -> bool {
+        matches!(self.state, ExecutorState::Blocked(other) | ExecutorState::Resuming(other) if other == call)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transitions() {
+        use ExecutorEvent::{Drained, Given, Hello, Resumed, Unblocked};
+        use ExecutorState::{Blocked, Busy, Idle, Resuming, Starting};
+        let (call, other) = (CallId(1), CallId(2));
+        let cases = [
+            (Starting, Hello, Some(Idle)),
+            (Starting, Given, None),
+            (Idle, Hello, None),
+            (Idle, Given, Some(Busy)),
+            (Idle, ExecutorEvent::Blocked(call), None),
+            (Busy, ExecutorEvent::Blocked(call), Some(Blocked(call))),
+            (Busy, Given, None),
+            (Busy, Drained, Some(Idle)),
+            (Blocked(call), Unblocked(call), Some(Resuming(call))),
+            (Blocked(call), Unblocked(other), None),
+            (Blocked(call), Drained, Some(Idle)),
+            (Resuming(call), Resumed, Some(Busy)),
+            (Resuming(call), Drained, Some(Idle)),
+            (Resuming(call), ExecutorEvent::Blocked(call), None),
+        ];
+        for (state, event, expected) in cases {
+            let mut after = state;
+            assert_eq!(after.apply(event).is_ok(), expected.is_some(), "{state:?} and {event:?}");
+            assert_eq!(after, expected.unwrap_or(state), "{state:?} and {event:?}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The places of one kind that a job has on this worker: one per lease, whoever owns it. What a task gives up while it waits may be used by
+//! any task of the job of that kind here, so that what it waits for can run.
+//!
+//! Invariant: no more run than there are places, those included that are to be given back.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use tandem_actor_protocol::{ActorId, CallId, ExecutorId};
+
+use crate::executors::ClassId;
+use crate::tasks::ShapeId;
+
+/// Places, and what waits for them.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// None: functions of stages, which bring their places along.
+    pub(crate) shape: Option<ShapeId>,
+    pub(crate) gpus: Vec<u32>,
+    pub(crate) class: ClassId,
+    /// Leases that this worker has for its own tasks.
+    pub(crate) own: u32,
+    /// Leases that other workers have here.
+    pub(crate) foreign: u32,
+    /// Leases that are to be given back as soon as they are free.
+    pub(crate) revoked: VecDeque<u64>,
+    /// Processes that run something and do not wait.
+    pub(crate) busy: u32,
+    /// Processes whose task waits for objects.
+    pub(crate) blocked: u32,
+    /// Processes whose task has what it waited for, and waits for a place.
+    pub(crate) resuming: VecDeque<ExecutorId>,
+    /// Actors that wait for a place, to keep it.
+    pub(crate) starts: VecDeque<ActorId>,
+    /// Tasks whose arguments are here, in order.
+    pub(crate) inbox: VecDeque<CallId>,
+    /// Processes that could take more tasks.
+    pub(crate) hungry: Vec<ExecutorId>,
+    /// Processes that work for this group.
+    pub(crate) working: BTreeSet<ExecutorId>,
+    /// Whose turn it is, when both this worker and others have tasks.
+    turn: u32,
+    /// The fewest places that were free since the last look.
+    pub(crate) spare: u32,
+    /// They are looked at again by a timer.
+    pub(crate) spare_timer: bool,
+}
+
+impl Group {
+    pub(crate) fn new(shape: Option<ShapeId>, gpus: Vec<u32>, class: ClassId) -> Self {
+        Self {
+            shape,
+            gpus,
+            class,
+            own: 0,
+            foreign: 0,
+            revoked: VecDeque::new(),
+            busy: 0,
+            blocked: 0,
+            resuming: VecDeque::new(),
+            starts: VecDeque::new(),
+            inbox: VecDeque::new(),
+            hungry: Vec::new(),
+            working: BTreeSet::new(),
+            turn: 0,
+            spare: 0,
+            spare_timer: false,
+        }
+    }
+
+    /// Leases on which something may be started.
+    pub(crate) fn places(&self) -> u32 {
+        self.own + self.foreign
+    }
+
+    /// All leases that are not given back yet.
+    pub(crate) fn all_places(&self) -> u32 {
+        self.places() + u32::try_from(self.revoked.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a task is here that waits, for objects or for its place. It goes on here or nowhere.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.blocked > 0 || !self.resuming.is_empty()
+    }
+
+    /// Places for new tasks. A task that waits keeps one place for what it waits for, even if the coordinator wants that back.
+    pub(crate) fn free(&self) -> u32 {
+        let places = if self.has_waiting() { self.places().max(1).min(self.all_places()) } else { self.places() };
+        places.saturating_sub(self.busy)
+    }
+
+    pub(crate) fn can_resume(&self) -> bool {
+        self.busy < self.all_places()
+    }
+
+    /// A lease that can be given back.
+    pub(crate) fn returnable(&mut self) -> Option<u64> {
+        let left = self.all_places().saturating_sub(1);
+        let needed = self.busy.max(u32::from(self.has_waiting()));
+        if left < needed {
+            return None;
+        }
+        self.revoked.pop_front()
+    }
+
+    /// Whether the next task is one of the inbox, if both there and in the queue of this worker are some.
+    pub(crate) fn inbox_first(&mut self) -> bool {
+        let places = self.places().max(1);
+        self.turn = (self.turn + 1) % places;
+        self.turn < self.foreign
+    }
+}

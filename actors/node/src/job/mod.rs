@@ -1,0 +1,145 @@
+//! Everything that this worker knows of one job. Owned by the node; what an event changes is first written down, then settled: freed,
+//! told, and put to work, until nothing is left to do.
+
+mod end;
+mod executor_messages;
+mod functions;
+mod peer_messages;
+mod seen;
+mod settle;
+mod timers;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use tandem_actor_protocol::resources::Shape;
+use tandem_actor_protocol::{ActorId, CallId, ExecutorId, ExtentId, JobId, ObjectId, WorkerId};
+use tandem_arena::Allocator;
+
+use crate::actors::{Call, EarlyStart, HostedActor, HostedCall, LightProcess, OwnedActor, Route};
+use crate::config::NodeConfig;
+use crate::executors::{Class, Driver, Executor};
+use crate::host::{EarlyRun, EndedLeases, Group, GroupId, HostLease, Hosted};
+use crate::objects::{Fetch, Object, Space, Sql, Ticket, Waiter};
+use crate::peers::Peers;
+use crate::tasks::{Queue, ShapeId, Shapes, Task};
+
+pub(crate) use settle::Dirty;
+
+/// One job on this worker.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) id: JobId,
+    pub(crate) worker: WorkerId,
+    pub(crate) life: Life,
+    pub(crate) driver: Option<Driver>,
+    pub(crate) peers: Peers,
+
+    pub(crate) objects: FxHashMap<ObjectId, Object>,
+    /// Who waits until an object is settled.
+    pub(crate) waiters: FxHashMap<ObjectId, Vec<Waiter>>,
+    pub(crate) fetches: FxHashMap<ObjectId, Fetch>,
+    pub(crate) arena: Allocator,
+    /// The sizes of the extents of the arena.
+    pub(crate) extents: FxHashMap<ExtentId, u64>,
+    pub(crate) space: Space,
+    pub(crate) tickets: BTreeMap<u64, Ticket>,
+    pub(crate) sql: BTreeMap<u64, Sql>,
+    pub(crate) next_sql: u64,
+
+    pub(crate) tasks: FxHashMap<CallId, Box<Task>>,
+    /// Calls that were submitted by another call, behind that one, as long as they have not ended.
+    pub(crate) children: BTreeSet<(CallId, CallId)>,
+    pub(crate) names: FxHashSet<Arc<str>>,
+    pub(crate) shapes: Shapes,
+    /// By [`ShapeId`].
+    pub(crate) queues: Vec<Queue>,
+    /// Leases that this worker has on others.
+    pub(crate) owned_leases: BTreeMap<u64, ShapeId>,
+
+    pub(crate) hosted: FxHashMap<CallId, Hosted>,
+    /// By [`GroupId`].
+    pub(crate) groups: Vec<Group>,
+    pub(crate) shape_groups: FxHashMap<ShapeId, Vec<GroupId>>,
+    pub(crate) host_leases: BTreeMap<u64, HostLease>,
+    pub(crate) ended_leases: EndedLeases,
+    /// Tasks that came before the grant of their lease.
+    pub(crate) early: BTreeMap<u64, Vec<EarlyRun>>,
+
+    pub(crate) executors: FxHashMap<ExecutorId, Executor>,
+    pub(crate) classes: Vec<Class>,
+    /// Processes for tasks that are there or start.
+    pub(crate) task_executors: usize,
+
+    pub(crate) owned_actors: BTreeMap<ActorId, OwnedActor>,
+    pub(crate) hosted_actors: BTreeMap<ActorId, HostedActor>,
+    pub(crate) early_starts: BTreeMap<u64, Vec<EarlyStart>>,
+    pub(crate) routes: BTreeMap<ActorId, Route>,
+    pub(crate) calls: FxHashMap<CallId, Call>,
+    pub(crate) hosted_calls: FxHashMap<CallId, HostedCall>,
+    pub(crate) light: BTreeMap<ExecutorId, LightProcess>,
+
+    /// Objects that may not be held any more.
+    pub(crate) freeing: Vec<ObjectId>,
+    /// Objects that have a value now, or never will.
+    pub(crate) settled: VecDeque<ObjectId>,
+    pub(crate) dirty: Dirty,
+}
+
+/// Whether the job still runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Running,
+    /// Its processes are being ended.
+    Ending,
+}
+
+impl Job {
+    pub(crate) fn new(id: JobId, config: &NodeConfig) -> Self {
+        let mut job = Self {
+            id,
+            worker: config.worker,
+            life: Life::Running,
+            driver: None,
+            peers: Peers::default(),
+            objects: FxHashMap::default(),
+            waiters: FxHashMap::default(),
+            fetches: FxHashMap::default(),
+            arena: Allocator::new(config.arena),
+            extents: FxHashMap::default(),
+            space: Space::default(),
+            tickets: BTreeMap::new(),
+            sql: BTreeMap::new(),
+            next_sql: 0,
+            tasks: FxHashMap::default(),
+            children: BTreeSet::new(),
+            names: FxHashSet::default(),
+            shapes: Shapes::default(),
+            queues: Vec::new(),
+            owned_leases: BTreeMap::new(),
+            hosted: FxHashMap::default(),
+            groups: Vec::new(),
+            shape_groups: FxHashMap::default(),
+            host_leases: BTreeMap::new(),
+            ended_leases: EndedLeases::default(),
+            early: BTreeMap::new(),
+            executors: FxHashMap::default(),
+            classes: Vec::new(),
+            task_executors: 0,
+            owned_actors: BTreeMap::new(),
+            hosted_actors: BTreeMap::new(),
+            early_starts: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            calls: FxHashMap::default(),
+            hosted_calls: FxHashMap::default(),
+            light: BTreeMap::new(),
+            freeing: Vec::new(),
+            settled: VecDeque::new(),
+            dirty: Dirty::default(),
+        };
+        // Number zero, what tasks take by default.
+        job.shape_id(&Shape::one_cpu());
+        job
+    }
+}

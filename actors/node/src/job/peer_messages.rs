@@ -1,0 +1,67 @@
+//! What the nodes of other workers say.
+
+use tandem_actor_protocol::WorkerId;
+use tandem_actor_protocol::peer::PeerBody;
+
+use super::{Job, Life};
+use crate::context::Context;
+
+impl Job {
+    pub(crate) fn peer_said(&mut self, cx: &mut Context<'_>, from: WorkerId, body: PeerBody) {
+        if self.life == Life::Ending {
+            return;
+        }
+        match body {
+            PeerBody::Run { lease, task, attempt, resolved } => {
+                self.run_for_peer(cx, from, lease, task, attempt, resolved);
+            }
+            PeerBody::Recall { count } => self.recalled(cx, from, count),
+            PeerBody::GaveBack(calls) => {
+                self.peers.recalling.remove(&from);
+                self.tasks_came_back(cx, from, &calls);
+                self.calls_came_back(cx, from, &calls);
+            }
+            PeerBody::Done { call, attempt, outcome } => {
+                if self.calls.contains_key(&call) {
+                    self.call_done_elsewhere(cx, from, call, attempt, outcome);
+                } else if self.owned_actors.contains_key(&tandem_actor_protocol::ActorId(call.0)) {
+                    self.actor_started_elsewhere(cx, from, call, attempt, outcome);
+                } else {
+                    self.task_done_elsewhere(cx, from, call, attempt, outcome);
+                }
+            }
+            PeerBody::Cancel { call, force } if call.owner() == from => self.cancel_for_owner(cx, from, call, force),
+            PeerBody::Cancel { call, force } => self.cancel(cx, call, force),
+            PeerBody::Start { lease, actor, attempt, resolved, checkpoint } => {
+                self.start_for_peer(cx, from, lease, *actor, attempt, resolved, checkpoint);
+            }
+            PeerBody::Call { call, attempt, resolved } => self.call_from_peer(cx, from, call, attempt, resolved),
+            PeerBody::WatchActor(actor) => self.watch_actor(cx, from, actor),
+            PeerBody::ActorAt { actor, place, retry_calls } => self.actor_at(cx, actor, place, retry_calls),
+            PeerBody::ActorLost { actor, attempt, why } => self.actor_lost(cx, from, actor, attempt, why),
+            PeerBody::Kill { actor, at_once } if actor.owner() == from => self.end_hosted(cx, actor, at_once),
+            PeerBody::Kill { actor, at_once } => self.kill(cx, actor, at_once),
+            PeerBody::Checkpoint { actor, object, state } => self.checkpoint_from_peer(cx, from, actor, object, state),
+            PeerBody::Borrow(objects) => self.lend(cx, from, objects),
+            PeerBody::Resolved { object, outcome } => self.resolved(object, outcome),
+            PeerBody::Lent(_) => self.peers.fence.lent(from),
+            PeerBody::Return(objects) => self.returned(from, objects),
+            PeerBody::Drop(objects) => self.drop_kept(objects),
+            PeerBody::Unreadable { object, worker } => self.unreadable_elsewhere(cx, from, object, worker),
+            PeerBody::Know { worker, address } => self.know_peer(cx, worker, address),
+        }
+    }
+
+    /// The node of another worker is lost with all it had.
+    pub(crate) fn peer_lost(&mut self, cx: &mut Context<'_>, lost: WorkerId) {
+        if self.life == Life::Ending {
+            return;
+        }
+        self.peers.lost(lost);
+        self.hosted_of_lost(cx, lost);
+        self.hosted_actors_of_lost(cx, lost);
+        self.objects_of_lost(cx, lost);
+        self.tasks_of_lost(cx, lost);
+        self.actors_of_lost(cx, lost);
+    }
+}

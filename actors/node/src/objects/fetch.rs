@@ -1,0 +1,182 @@
+//! Getting objects from other workers, once for all who wait.
+
+use std::sync::Arc;
+
+use tandem_actor_protocol::executor::ToExecutor;
+use tandem_actor_protocol::failure::Failure;
+use tandem_actor_protocol::{ActorId, CallId, ExecutorId, Location, ObjectId, SpaceLease, WorkerId};
+use tandem_arena::{Holder, Published};
+
+use super::{ObjectEvent, SpaceWaiter};
+use crate::action::Action;
+use crate::context::Context;
+use crate::job::Job;
+
+/// An object on its way here. Its place is in the books of the arena, but nobody may read it.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    from: WorkerId,
+    length: u64,
+    /// Its name in the arena: a new one each time, as a process may still read the last copy.
+    name: ObjectId,
+    /// It has its place, and the shell was told.
+    placed: bool,
+    waiters: Vec<FetchWaiter>,
+}
+
+/// Who waits until the bytes of an object are here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FetchWaiter {
+    /// A process that watches it.
+    Watch(ExecutorId),
+    /// A task that is to run here.
+    Task(CallId),
+    /// A call of an actor that is here.
+    Call(CallId),
+    /// An actor that is to start here.
+    Actor(ActorId),
+    /// A statement.
+    Sql(u64),
+    /// This worker wants to have it, whoever has it now.
+    Keep,
+}
+
+impl Job {
+    /// Gets an object that is known to be elsewhere.
+    pub(crate) fn fetch_for(&mut self, cx: &mut Context<'_>, object: ObjectId, waiter: FetchWaiter) {
+        if let Some(fetch) = self.fetches.get_mut(&object) {
+            fetch.waiters.push(waiter);
+            return;
+        }
+        let stored = self.objects.get(&object).and_then(super::Object::stored);
+        let Some((from, length)) = stored.and_then(|stored| Some((stored.remote()?, stored.bytes()))) else { return };
+        let name = cx.new_objects(1);
+        self.fetches.insert(object, Fetch { from, length, name, placed: false, waiters: vec![waiter] });
+        self.want_space(cx, length, SpaceWaiter::Fetch(object));
+    }
+
+    /// There is room for an object that is to come here, or none.
+    pub(crate) fn fetch_into(&mut self, cx: &mut Context<'_>, object: ObjectId, outcome: Result<SpaceLease, Failure>) {
+        let Some(fetch) = self.fetches.get_mut(&object) else { return };
+        let lease = match outcome {
+            Ok(lease) => lease,
+            Err(failure) => return self.fetch_failed(cx, object, failure),
+        };
+        let location = Location { extent: lease.extent, offset: lease.offset, length: fetch.length };
+        fetch.placed = true;
+        let (from, name) = (fetch.from, fetch.name);
+        // In the books at once, so that the rest of the lease is free for others.
+        let published = self.arena.publish(Holder::Worker, Published { object: name, location });
+        let _ = self.arena.give_back(Holder::Worker, lease);
+        match published {
+            Ok(_) => cx.act(Action::Fetch { job: self.id, object, from, into: location }),
+            Err(error) => {
+                let why = tandem_actor_protocol::failure::FailureKind::StoreFull;
+                self.fetch_failed(cx, object, Failure::new(why, "", error.to_string()));
+            }
+        }
+    }
+
+    /// The bytes are here, or could not be had.
+    pub(crate) fn fetched(&mut self, cx: &mut Context<'_>, object: ObjectId, outcome: Result<(), String>) {
+        let Some(fetch) = self.fetches.remove(&object) else { return };
+        let wanted = self.objects.get_mut(&object);
+        let taken =
+            wanted.is_some_and(|record| outcome.is_ok() && record.state.apply(ObjectEvent::Copied(fetch.name)).is_ok());
+        if !taken && fetch.placed {
+            self.unpin(Holder::Worker, fetch.name);
+        }
+        if taken {
+            fetch.waiters.into_iter().for_each(|waiter| self.fetch_ended(cx, object, waiter));
+        } else if self.objects.contains_key(&object) {
+            self.unreadable(cx, object, fetch.from, fetch.waiters);
+        }
+    }
+
+    /// An object that is wanted here could not be read from where it was said to be.
+    fn unreadable(&mut self, cx: &mut Context<'_>, object: ObjectId, from: WorkerId, waiters: Vec<FetchWaiter>) {
+        let elsewhere = self.objects.get(&object).and_then(super::Object::stored).and_then(super::Stored::remote);
+        if elsewhere.is_none_or(|now| now == from) {
+            self.lost_at(cx, object, from);
+        }
+        for waiter in waiters {
+            self.fetch_again(cx, object, from, waiter);
+        }
+    }
+
+    /// Waits until there is another copy, if this worker will hear of one.
+    fn fetch_again(&mut self, cx: &mut Context<'_>, object: ObjectId, from: WorkerId, waiter: FetchWaiter) {
+        match waiter {
+            FetchWaiter::Watch(executor) => self.give_value(cx, executor, object),
+            FetchWaiter::Task(call) => self.task_argument_unreadable(cx, call, object, from),
+            FetchWaiter::Call(call) => self.hosted_call_unreadable(cx, call, object, from),
+            FetchWaiter::Actor(actor) => self.hosted_actor_unreadable(cx, actor, object, from),
+            FetchWaiter::Sql(ticket) => self.table_again(cx, ticket, object),
+            FetchWaiter::Keep => {}
+        }
+    }
+
+    /// There is no room for it: what needs it fails.
+    fn fetch_failed(&mut self, cx: &mut Context<'_>, object: ObjectId, failure: Failure) {
+        let Some(fetch) = self.fetches.remove(&object) else { return };
+        for waiter in fetch.waiters {
+            match waiter {
+                FetchWaiter::Watch(executor) => {
+                    cx.send(executor, ToExecutor::Value { object, outcome: Err(failure.clone()) });
+                }
+                FetchWaiter::Task(call) => self.hosted_task_failed(cx, call, failure.clone()),
+                FetchWaiter::Call(call) => self.hosted_call_failed(cx, call, failure.clone()),
+                FetchWaiter::Actor(actor) => self.hosted_actor_failed(cx, actor, failure.clone()),
+                FetchWaiter::Sql(ticket) => self.sql_failed(cx, ticket, failure.clone()),
+                FetchWaiter::Keep => {}
+            }
+        }
+    }
+
+    fn fetch_ended(&mut self, cx: &mut Context<'_>, object: ObjectId, waiter: FetchWaiter) {
+        match waiter {
+            FetchWaiter::Watch(executor) if self.executors.contains_key(&executor) => {
+                self.give_value(cx, executor, object);
+            }
+            FetchWaiter::Watch(_) | FetchWaiter::Keep => {}
+            FetchWaiter::Task(call) => self.task_argument_here(cx, call),
+            FetchWaiter::Call(call) => self.hosted_call_argument_here(cx, call),
+            FetchWaiter::Actor(actor) => self.hosted_actor_argument_here(cx, actor),
+            FetchWaiter::Sql(ticket) => self.table_here(cx, ticket),
+        }
+    }
+
+    /// The memory of an extent could not be had: what was to be there is lost.
+    pub(crate) fn extent_failed(&mut self, cx: &mut Context<'_>, extent: tandem_actor_protocol::ExtentId, why: &str) {
+        let here = |name| self.arena.location(name).is_some_and(|location| location.extent == extent);
+        let mut lost = Vec::new();
+        for (object, record) in &self.objects {
+            if record.stored().and_then(super::Stored::name).is_some_and(here) {
+                lost.push(*object);
+            }
+        }
+        let coming = self.fetches.iter().filter(|(_, fetch)| here(fetch.name));
+        let mut coming: Vec<ObjectId> = coming.map(|(object, _)| *object).collect();
+        lost.sort_unstable();
+        coming.sort_unstable();
+        self.arena.extent_failed(extent);
+        self.extents.remove(&extent);
+        let failure = Failure::new(
+            tandem_actor_protocol::failure::FailureKind::StoreFull,
+            "",
+            format!("no memory for shared objects: {why}"),
+        );
+        for object in coming {
+            self.fetch_failed(cx, object, failure.clone());
+        }
+        for object in lost {
+            let Some(record) = self.objects.get_mut(&object) else { continue };
+            let refs = record.stored().map_or(Box::default(), |stored| stored.refs.clone());
+            let held = std::mem::take(&mut record.holds_refs);
+            let _ = record.state.apply(ObjectEvent::Gone(Arc::new(failure.clone())));
+            if held {
+                refs.iter().for_each(|inner| self.drop_use(*inner));
+            }
+        }
+    }
+}

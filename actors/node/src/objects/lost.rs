@@ -1,0 +1,87 @@
+//! Objects whose bytes are gone with another worker, or cannot be read there: made again from lineage, or lost.
+
+use std::sync::Arc;
+
+use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::peer::PeerBody;
+use tandem_actor_protocol::{CallId, ObjectId, WorkerId, object_owner};
+
+use super::hold::{NO_INDEX, owner_lost};
+use super::{ObjectEvent, ObjectState};
+use crate::context::Context;
+use crate::job::Job;
+
+impl Job {
+    /// Another worker does not have the bytes of an object any more.
+    pub(crate) fn lost_at(&mut self, cx: &mut Context<'_>, object: ObjectId, worker: WorkerId) {
+        let Some(record) = self.objects.get_mut(&object) else { return };
+        let Some(stored) = record.stored() else { return };
+        if stored.remote() != Some(worker) {
+            return;
+        }
+        let (keeper, refs) = (stored.keeper, stored.refs.clone());
+        if record.state.apply(ObjectEvent::Lost).is_err() || record.state != ObjectState::Pending {
+            return;
+        }
+        let (borrowed, held_refs) = (record.borrowed, std::mem::take(&mut record.holds_refs));
+        if held_refs {
+            refs.iter().for_each(|inner| self.drop_use(*inner));
+        }
+        if let Some(keeper) = keeper.filter(|keeper| !cx.shared.lost.contains(keeper)) {
+            self.peers.dropping.entry(keeper).or_default().push(object);
+        }
+        if object_owner(object) == self.worker {
+            self.make_again(cx, object);
+        } else if borrowed {
+            self.send_peer(cx, object_owner(object), PeerBody::Unreadable { object, worker });
+        }
+    }
+
+    /// Runs again what made an object, if that is known.
+    fn make_again(&mut self, cx: &mut Context<'_>, object: ObjectId) {
+        let index = self.objects.get(&object).map_or(NO_INDEX, |record| record.index);
+        if index != NO_INDEX && self.run_again(cx, CallId(object.0 - u128::from(index))) {
+            return;
+        }
+        let why = "the worker that held the object was lost, and it cannot be made again";
+        self.break_object(object, Arc::new(Failure::new(FailureKind::ObjectLost, "", why)));
+    }
+
+    /// What was at a lost worker, or owned by it, is looked after.
+    pub(crate) fn objects_of_lost(&mut self, cx: &mut Context<'_>, worker: WorkerId) {
+        let mut concerned: Vec<ObjectId> = self.objects.keys().copied().collect();
+        concerned.retain(|object| {
+            let Some(record) = self.objects.get(object) else { return false };
+            object_owner(*object) == worker
+                || record
+                    .stored()
+                    .is_some_and(|stored| stored.remote() == Some(worker) || stored.keeper == Some(worker))
+                || record.borrowers.iter().any(|(borrower, _)| *borrower == worker)
+        });
+        concerned.sort_unstable();
+        for object in concerned {
+            self.lost_at(cx, object, worker);
+            self.forget_lost(object, worker);
+        }
+    }
+
+    fn forget_lost(&mut self, object: ObjectId, worker: WorkerId) {
+        let Some(record) = self.objects.get_mut(&object) else { return };
+        record.borrowers.retain(|(borrower, _)| *borrower != worker);
+        if let ObjectState::Ready(stored) = &mut record.state
+            && stored.keeper == Some(worker)
+        {
+            stored.keeper = None;
+        }
+        if object_owner(object) == worker {
+            record.kept = false;
+            record.borrowed = false;
+            if record.stored().is_none_or(|stored| !stored.is_at_hand()) {
+                // Whoever has the bytes drops them now too.
+                let _ = record.state.apply(ObjectEvent::Gone(Arc::new(owner_lost())));
+                self.settled.push_back(object);
+            }
+        }
+        self.let_go(object);
+    }
+}

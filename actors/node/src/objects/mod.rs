@@ -1,0 +1,19 @@
+//! The objects of a job on this worker: where they are, who holds them, who waits for them.
+
+mod fetch;
+mod hold;
+mod lost;
+mod peers;
+mod record;
+mod shell;
+mod space;
+mod values;
+mod watch;
+
+pub(crate) use fetch::{Fetch, FetchWaiter};
+pub(crate) use hold::NO_INDEX;
+pub(crate) use record::{Object, ObjectEvent, ObjectState, Stored, StoredBody};
+pub(crate) use shell::{Sql, Ticket};
+pub(crate) use space::{Space, SpaceWaiter};
+pub(crate) use values::Refused;
+pub(crate) use watch::Waiter;

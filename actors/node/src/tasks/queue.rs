@@ -1,0 +1,162 @@
+//! The tasks of one shape that wait for a lease, and the leases on other workers that this worker has for them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use tandem_actor_protocol::resources::Shape;
+use tandem_actor_protocol::{ActorId, CallId, WorkerId};
+
+use super::ShapeId;
+use crate::timers::Timestamp;
+
+/// The shapes of a job by number.
+#[derive(Debug, Default)]
+pub(crate) struct Shapes {
+    ids: BTreeMap<Shape, ShapeId>,
+}
+
+/// What waits for leases of one shape.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) shape: Shape,
+    /// In order. Some may not be queued any more.
+    pub(crate) waiting: VecDeque<CallId>,
+    /// How many of them are.
+    pub(crate) queued: usize,
+    /// Leases on other workers.
+    pub(crate) leases: BTreeMap<u64, RemoteLease>,
+    /// Those that take tasks, by how many they have.
+    pub(crate) by_load: BTreeSet<(u32, u64)>,
+    /// Tasks that are at other workers.
+    pub(crate) sent: usize,
+    /// Tasks of this worker that are to run here, or run and do not wait.
+    pub(crate) here: usize,
+    /// Actors that have or want a lease.
+    pub(crate) actors: usize,
+    /// Actors that want one.
+    pub(crate) starts: VecDeque<ActorId>,
+    /// What the coordinator was told.
+    pub(crate) demanded: u32,
+    /// It is looked at again by a timer.
+    pub(crate) demand_timer: bool,
+}
+
+/// A lease that this worker has on another.
+#[derive(Debug)]
+pub(crate) struct RemoteLease {
+    pub(crate) host: WorkerId,
+    /// Tasks that were sent for it and have not come back.
+    pub(crate) sent: u32,
+    /// Since when it has none.
+    pub(crate) idle_since: Timestamp,
+    /// It is looked at again by a timer.
+    pub(crate) timer: bool,
+    pub(crate) use_: LeaseUse,
+}
+
+/// What a lease on another worker may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeaseUse {
+    Tasks,
+    Actor(ActorId),
+    /// Nothing more: the coordinator wants it back.
+    Revoked,
+}
+
+impl Shapes {
+    /// The number of a shape, and whether it is new.
+    pub(crate) fn id(&mut self, shape: &Shape) -> (ShapeId, bool) {
+        if let Some(id) = self.ids.get(shape) {
+            return (*id, false);
+        }
+        let id = ShapeId(u32::try_from(self.ids.len()).unwrap_or(u32::MAX));
+        self.ids.insert(shape.clone(), id);
+        (id, true)
+    }
+}
+
+impl Queue {
+    pub(crate) fn new(shape: Shape) -> Self {
+        Self {
+            shape,
+            waiting: VecDeque::new(),
+            queued: 0,
+            leases: BTreeMap::new(),
+            by_load: BTreeSet::new(),
+            sent: 0,
+            here: 0,
+            actors: 0,
+            starts: VecDeque::new(),
+            demanded: 0,
+            demand_timer: false,
+        }
+    }
+
+    pub(crate) fn push(&mut self, call: CallId, first: bool) {
+        self.queued += 1;
+        if first {
+            self.waiting.push_front(call);
+        } else {
+            self.waiting.push_back(call);
+        }
+    }
+
+    /// One that waits here is not queued any more, wherever it is.
+    pub(crate) fn forget_one(&mut self) {
+        self.queued = self.queued.saturating_sub(1);
+        if self.queued == 0 {
+            self.waiting.clear();
+        }
+    }
+
+    pub(crate) fn add_lease(&mut self, lease: u64, host: WorkerId, now: Timestamp) {
+        self.leases.insert(lease, RemoteLease { host, sent: 0, idle_since: now, timer: false, use_: LeaseUse::Tasks });
+        self.by_load.insert((0, lease));
+    }
+
+    /// A task was sent for a lease.
+    pub(crate) fn sent_to(&mut self, lease: u64) {
+        self.sent += 1;
+        if let Some(entry) = self.leases.get_mut(&lease) {
+            let loaded = self.by_load.remove(&(entry.sent, lease));
+            entry.sent += 1;
+            if loaded {
+                self.by_load.insert((entry.sent, lease));
+            }
+        }
+    }
+
+    /// A task that was sent for a lease is not there any more.
+    pub(crate) fn back_from(&mut self, lease: u64, now: Timestamp) {
+        self.sent = self.sent.saturating_sub(1);
+        let Some(entry) = self.leases.get_mut(&lease) else { return };
+        let loaded = self.by_load.remove(&(entry.sent, lease));
+        entry.sent = entry.sent.saturating_sub(1);
+        entry.idle_since = now;
+        if loaded {
+            self.by_load.insert((entry.sent, lease));
+        } else if entry.use_ == LeaseUse::Revoked && entry.sent == 0 {
+            self.leases.remove(&lease);
+        }
+    }
+
+    /// Nothing more is to be sent for a lease. Returns what it was used for.
+    pub(crate) fn revoke(&mut self, lease: u64) -> Option<LeaseUse> {
+        let entry = self.leases.get_mut(&lease)?;
+        self.by_load.remove(&(entry.sent, lease));
+        let before = entry.use_;
+        if entry.sent == 0 && !matches!(before, LeaseUse::Actor(_)) {
+            self.leases.remove(&lease);
+        } else if before == LeaseUse::Tasks {
+            entry.use_ = LeaseUse::Revoked;
+        }
+        Some(before)
+    }
+
+    /// A lease becomes that of an actor.
+    pub(crate) fn give_to_actor(&mut self, lease: u64, actor: ActorId) {
+        if let Some(entry) = self.leases.get_mut(&lease) {
+            self.by_load.remove(&(entry.sent, lease));
+            entry.use_ = LeaseUse::Actor(actor);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Thousands of small clusters, each in one thread from one seed: whatever order things come in, whatever dies, programs end with the right
+//! results, nothing is booked twice, and nothing is left over.
+//!
+//! `TANDEM_SIM_SEEDS` sets how many seeds each test takes, `TANDEM_SIM_SEED` runs one, `TANDEM_SIM_TRACE` prints every event.
+
+mod coordinator;
+mod plan;
+mod process;
+mod random;
+mod world;
+
+use plan::Kinds;
+use random::Random;
+use world::{Faults, World};
+
+const PLAIN: Kinds = Kinds { nested: true, large: true, fails: true, actors: true, cancels: true };
+
+fn seeds() -> Vec<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
+    match number("TANDEM_SIM_SEED") {
+        Some(seed) => vec![seed],
+        None => (1..=number("TANDEM_SIM_SEEDS").unwrap_or(100)).collect(),
+    }
+}
+
+fn run_all(workers: u64, kinds: Kinds, faults: Faults) {
+    for seed in seeds() {
+        let seeded = std::panic::AssertUnwindSafe(|| {
+            let mut random = Random(seed);
+            let mut world = World::new(seed, 1 + random.below(workers), 1 + random.below(3), kinds, faults);
+            world.run();
+            world.check_empty();
+            world.end_job();
+        });
+        if std::panic::catch_unwind(seeded).is_err() {
+            panic!("seed {seed} failed");
+        }
+    }
+}
+
+#[test]
+fn one_worker() {
+    run_all(1, PLAIN, Faults::default());
+}
+
+#[test]
+fn several_workers() {
+    run_all(4, PLAIN, Faults { revoked: 200, until: 20_000, ..Faults::default() });
+}
+
+#[test]
+fn processes_die() {
+    let faults = Faults { process_dies: 400, revoked: 500, start_fails: 50, until: 20_000, ..Faults::default() };
+    run_all(4, Kinds { fails: false, ..PLAIN }, faults);
+}
+
+#[test]
+fn workers_die() {
+    let faults = Faults { process_dies: 600, worker_dies: 900, revoked: 500, until: 20_000, ..Faults::default() };
+    run_all(5, Kinds { nested: false, fails: false, ..PLAIN }, faults);
+}

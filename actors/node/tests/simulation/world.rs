@@ -1,0 +1,417 @@
+//! Some workers with their nodes and processes, and everything that is on its way between them. Whatever may come next is drawn by lot;
+//! only what goes over one link keeps its order.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tandem_actor_protocol::executor::ToExecutor;
+use tandem_actor_protocol::peer::PeerMessage;
+use tandem_actor_protocol::{ExecutorId, Location, ObjectId, WorkerId, object_owner};
+use tandem_arena::ArenaConfig;
+use tandem_node::{Action, Event, ExitCause, Node, NodeConfig, Timestamp};
+
+use crate::coordinator::{Coordinator, JOB};
+use crate::plan::Kinds;
+use crate::process::{Memory, Process};
+use crate::random::Random;
+
+/// Everything.
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    random: Random,
+    now: u64,
+    kinds: Kinds,
+    pub(crate) nodes: BTreeMap<WorkerId, Node>,
+    memory: BTreeMap<WorkerId, Memory>,
+    processes: BTreeMap<(WorkerId, ExecutorId), Process>,
+    to_process: BTreeMap<(WorkerId, ExecutorId), VecDeque<ToExecutor>>,
+    from_process: BTreeMap<(WorkerId, ExecutorId), VecDeque<Event>>,
+    links: BTreeMap<(WorkerId, WorkerId), VecDeque<PeerMessage>>,
+    known: BTreeMap<WorkerId, Vec<WorkerId>>,
+    fetches: Vec<(WorkerId, ObjectId, WorkerId, Location)>,
+    tickets: u64,
+    pub(crate) coordinator: Coordinator,
+    driver_at: WorkerId,
+    driver_attempt: u32,
+    pub(crate) steps: u64,
+    pub(crate) faults: Faults,
+    trace: bool,
+}
+
+/// What goes wrong, as one in so many steps; 0 is never.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Faults {
+    pub(crate) process_dies: u64,
+    pub(crate) worker_dies: u64,
+    pub(crate) revoked: u64,
+    pub(crate) start_fails: u64,
+    /// Nothing goes wrong after so many steps.
+    pub(crate) until: u64,
+}
+
+enum Choice {
+    ToProcess((WorkerId, ExecutorId)),
+    FromProcess((WorkerId, ExecutorId)),
+    Flush((WorkerId, ExecutorId)),
+    Step((WorkerId, ExecutorId)),
+    Link((WorkerId, WorkerId)),
+    Coordinator(WorkerId),
+    Fetch(usize),
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, workers: u64, slots: u64, kinds: Kinds, faults: Faults) -> Self {
+        let mut world = Self {
+            seed,
+            random: Random(seed),
+            now: 0,
+            kinds,
+            nodes: BTreeMap::new(),
+            memory: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            to_process: BTreeMap::new(),
+            from_process: BTreeMap::new(),
+            links: BTreeMap::new(),
+            known: BTreeMap::new(),
+            fetches: Vec::new(),
+            tickets: 0,
+            coordinator: Coordinator::default(),
+            driver_at: WorkerId(1),
+            driver_attempt: 0,
+            steps: 0,
+            faults,
+            trace: std::env::var_os("TANDEM_SIM_TRACE").is_some(),
+        };
+        for worker in 1..=workers {
+            world.add_worker(WorkerId(worker), slots);
+        }
+        let launched = Event::DriverLaunched { job: JOB, attempt: 0, args: Vec::new() };
+        world.coordinator.tell(WorkerId(1), launched);
+        world
+    }
+
+    fn add_worker(&mut self, worker: WorkerId, slots: u64) {
+        let mut config = NodeConfig::new(worker, format!("worker-{}", worker.0));
+        config.arena = ArenaConfig {
+            extent_bytes: 4 << 20,
+            quota_bytes: 256 << 20,
+            min_lease_bytes: 64 << 10,
+            max_lease_bytes: 1 << 20,
+            max_objects: 100_000,
+        };
+        self.nodes.insert(worker, Node::new(config));
+        self.memory.insert(worker, Memory::default());
+        self.coordinator.slots_milli.insert(worker, slots * 1000);
+        self.coordinator.outbox.insert(worker, VecDeque::new());
+    }
+
+    /// Runs until the driver is done and nothing is on its way.
+    pub(crate) fn run(&mut self) {
+        while self.coordinator.driver_ended.is_none_or(|(_, good)| !good) {
+            assert!(self.steps < 200_000, "seed {} does not end\n{}", self.seed, self.picture());
+            self.relaunch();
+            self.step();
+        }
+        self.faults = Faults::default();
+        self.settle();
+    }
+
+    /// Goes on until nothing happens any more.
+    pub(crate) fn settle(&mut self) {
+        let mut quiet = 0;
+        while quiet < 40 {
+            quiet = if self.step() { 0 } else { quiet + 1 };
+        }
+    }
+
+    fn relaunch(&mut self) {
+        if let Some((attempt, false)) = self.coordinator.driver_ended
+            && attempt == self.driver_attempt
+        {
+            self.launch_again();
+        }
+    }
+
+    fn launch_again(&mut self) {
+        self.driver_attempt += 1;
+        let workers: Vec<WorkerId> = self.nodes.keys().copied().collect();
+        self.driver_at = workers[self.random.below(workers.len() as u64) as usize];
+        let launched = Event::DriverLaunched { job: JOB, attempt: self.driver_attempt, args: Vec::new() };
+        self.coordinator.tell(self.driver_at, launched);
+    }
+
+    /// One thing that may happen next, drawn by lot. False: only time has gone on.
+    pub(crate) fn step(&mut self) -> bool {
+        self.steps += 1;
+        self.go_wrong();
+        self.coordinator.grant(&mut self.random);
+        let choices = self.choices();
+        let happened = !choices.is_empty();
+        if happened {
+            let at = self.random.below(choices.len() as u64) as usize;
+            let choice = choices.into_iter().nth(at).expect("it was drawn from these");
+            self.do_one(choice);
+            self.now += u64::from(self.random.chance(20));
+        } else {
+            self.pass_time();
+        }
+        self.check();
+        happened
+    }
+
+    fn choices(&self) -> Vec<Choice> {
+        let mut choices = Vec::new();
+        let waiting =
+            |(key, queue): (&(WorkerId, ExecutorId), &VecDeque<ToExecutor>)| (!queue.is_empty()).then_some(*key);
+        choices.extend(self.to_process.iter().filter_map(waiting).map(Choice::ToProcess));
+        let said = |(key, queue): (&(WorkerId, ExecutorId), &VecDeque<Event>)| (!queue.is_empty()).then_some(*key);
+        choices.extend(self.from_process.iter().filter_map(said).map(Choice::FromProcess));
+        for (key, process) in &self.processes {
+            if !process.unflushed.is_empty() {
+                choices.push(Choice::Flush(*key));
+            }
+            if process.role.is_some() && process.can_step() {
+                choices.push(Choice::Step(*key));
+            }
+        }
+        let sent = |(key, queue): (&(WorkerId, WorkerId), &VecDeque<PeerMessage>)| (!queue.is_empty()).then_some(*key);
+        choices.extend(self.links.iter().filter_map(sent).map(Choice::Link));
+        let told = self.coordinator.outbox.iter().filter(|(_, queue)| !queue.is_empty());
+        choices.extend(told.map(|(worker, _)| Choice::Coordinator(*worker)));
+        choices.extend((0..self.fetches.len()).map(Choice::Fetch));
+        choices
+    }
+
+    fn do_one(&mut self, choice: Choice) {
+        match choice {
+            Choice::ToProcess(key) => {
+                let message = self.to_process.get_mut(&key).and_then(VecDeque::pop_front).expect("drawn");
+                if let Some(process) = self.processes.get_mut(&key) {
+                    process.hear(&self.memory[&key.0], message);
+                }
+            }
+            Choice::FromProcess(key) => {
+                let event = self.from_process.get_mut(&key).and_then(VecDeque::pop_front).expect("drawn");
+                self.event(key.0, event);
+            }
+            Choice::Flush(key) => self.flush(key),
+            Choice::Step(key) => {
+                let memory = self.memory.get_mut(&key.0).expect("its worker lives");
+                self.processes.get_mut(&key).expect("drawn").step(memory);
+            }
+            Choice::Link((from, to)) => {
+                let message = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front).expect("drawn");
+                self.event(to, Event::FromPeer { worker: from, message });
+            }
+            Choice::Coordinator(worker) => {
+                let event = self.coordinator.outbox.get_mut(&worker).and_then(VecDeque::pop_front).expect("drawn");
+                self.event(worker, event);
+            }
+            Choice::Fetch(index) => self.fetch(index),
+        }
+    }
+
+    fn flush(&mut self, key: (WorkerId, ExecutorId)) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        let said = std::mem::take(&mut process.unflushed);
+        let queue = self.from_process.entry(key).or_default();
+        queue.extend(said.into_iter().map(|message| Event::FromExecutor { executor: key.1, message }));
+    }
+
+    fn fetch(&mut self, index: usize) {
+        let (to, object, from, into) = self.fetches.swap_remove(index);
+        let mut outcome = Err("it is not there".to_owned());
+        if self.nodes.contains_key(&from) {
+            self.tickets += 1;
+            let ticket = self.tickets;
+            let given = self
+                .nodes
+                .get_mut(&from)
+                .expect("it lives")
+                .handle(Timestamp(self.now), Event::ReadWanted { ticket, job: JOB, object });
+            for action in given {
+                if let Action::ReadGiven { location: Some(location), .. } = &action {
+                    let number = self.memory[&from].read(*location).expect("what is read is there");
+                    self.memory.get_mut(&to).expect("it lives").write(into, number);
+                    outcome = Ok(());
+                }
+                self.perform(from, action);
+            }
+            self.event(from, Event::SpaceDropped { ticket });
+        }
+        self.event(to, Event::Fetched { job: JOB, object, outcome });
+    }
+
+    fn pass_time(&mut self) {
+        let next = self.nodes.values().filter_map(Node::next_deadline).min();
+        self.now = next.map_or(self.now + 1000, |next| next.0.max(self.now));
+        for worker in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.event(worker, Event::Tick);
+        }
+    }
+
+    fn event(&mut self, worker: WorkerId, event: Event) {
+        if self.trace {
+            eprintln!("{:>6} {} <- {event:?}", self.now, worker.0);
+        }
+        let Some(node) = self.nodes.get_mut(&worker) else { return };
+        for action in node.handle(Timestamp(self.now), event) {
+            self.perform(worker, action);
+        }
+    }
+
+    fn perform(&mut self, worker: WorkerId, action: Action) {
+        if self.trace {
+            eprintln!("       {} -> {action:?}", worker.0);
+        }
+        match action {
+            Action::StartExecutor { executor, .. } => self.start(worker, executor),
+            Action::Send { executor, message } => {
+                if self.processes.contains_key(&(worker, executor)) {
+                    self.to_process.entry((worker, executor)).or_default().push_back(message);
+                }
+            }
+            Action::StopExecutor { executor, .. } => self.kill((worker, executor), ExitCause::Asked),
+            Action::SendPeer { worker: to, message } => {
+                assert!(self.known.get(&worker).is_some_and(|known| known.contains(&to)), "{worker} knows {to}");
+                if self.nodes.contains_key(&to) {
+                    self.links.entry((worker, to)).or_default().push_back(message);
+                }
+            }
+            Action::KnowPeer { worker: other, .. } => self.known.entry(worker).or_default().push(other),
+            Action::Fetch { object, from, into, .. } => self.fetches.push((worker, object, from, into)),
+            Action::MakeExtent { .. }
+            | Action::DropExtent { .. }
+            | Action::SpaceGiven { .. }
+            | Action::ReadGiven { .. }
+            | Action::FindName { .. }
+            | Action::RunSql { .. }
+            | Action::FunctionEnded { .. }
+            | Action::Note { .. }
+            | Action::ForgetJob { .. } => {}
+            other => self.coordinator.hear(worker, other),
+        }
+    }
+
+    fn start(&mut self, worker: WorkerId, executor: ExecutorId) {
+        let key = (worker, executor);
+        let queue = self.from_process.entry(key).or_default();
+        if self.faults.start_fails > 0 && self.random.chance(self.faults.start_fails) {
+            let outcome = Err("no memory".to_owned());
+            queue.push_back(Event::ExecutorStarted { executor, outcome });
+            return;
+        }
+        queue.push_back(Event::ExecutorStarted { executor, outcome: Ok(1) });
+        self.processes.insert(key, Process::new(worker, self.kinds, self.seed));
+    }
+
+    fn kill(&mut self, key: (WorkerId, ExecutorId), cause: ExitCause) {
+        let Some(mut process) = self.processes.remove(&key) else { return };
+        // Some of what it has said last is lost with it, if it was not asked.
+        if cause != ExitCause::Asked {
+            let keep = self.random.below(process.unflushed.len() as u64 + 1) as usize;
+            process.unflushed.truncate(keep);
+        }
+        self.to_process.remove(&key);
+        let queue = self.from_process.entry(key).or_default();
+        queue.extend(process.unflushed.into_iter().map(|message| Event::FromExecutor { executor: key.1, message }));
+        queue.push_back(Event::ExecutorGone { executor: key.1, cause });
+    }
+
+    fn go_wrong(&mut self) {
+        let stopping: Vec<(WorkerId, ExecutorId)> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| process.stopping && !process.can_step() && process.frame.is_none())
+            .map(|(key, _)| *key)
+            .collect();
+        for key in stopping {
+            self.kill(key, ExitCause::Exited(0));
+        }
+        if self.steps > self.faults.until {
+            self.faults = Faults::default();
+        }
+        let Faults { process_dies, worker_dies, revoked, .. } = self.faults;
+        if revoked > 0 && self.random.chance(revoked) {
+            self.coordinator.revoke_one(&mut self.random);
+        }
+        if process_dies > 0 && self.random.chance(process_dies) {
+            let keys: Vec<(WorkerId, ExecutorId)> = self.processes.keys().copied().collect();
+            if !keys.is_empty() {
+                let key = keys[self.random.below(keys.len() as u64) as usize];
+                self.kill(key, ExitCause::Signalled(9));
+            }
+        }
+        if worker_dies > 0 && self.nodes.len() > 1 && self.random.chance(worker_dies) {
+            let workers: Vec<WorkerId> = self.nodes.keys().copied().collect();
+            let worker = workers[self.random.below(workers.len() as u64) as usize];
+            self.lose(worker);
+        }
+    }
+
+    fn lose(&mut self, worker: WorkerId) {
+        if self.trace {
+            eprintln!("       worker {} is lost", worker.0);
+        }
+        self.nodes.remove(&worker);
+        self.processes.retain(|key, _| key.0 != worker);
+        self.to_process.retain(|key, _| key.0 != worker);
+        self.from_process.retain(|key, _| key.0 != worker);
+        self.links.retain(|(from, to), _| *from != worker && *to != worker);
+        self.fetches.retain(|(to, ..)| *to != worker);
+        self.coordinator.lost(worker);
+        if self.driver_at == worker && self.coordinator.driver_ended.is_none_or(|(_, good)| !good) {
+            self.launch_again();
+        }
+    }
+
+    /// What holds at every moment.
+    fn check(&self) {
+        for worker in self.nodes.keys() {
+            let works = self.processes.values().filter(|process| process.worker == *worker && process.works()).count();
+            let leases = self.coordinator.task_leases(*worker);
+            assert!(works <= leases, "seed {}: {works} tasks run on {leases} leases of {worker}", self.seed);
+        }
+    }
+
+    /// Nothing is left when nobody holds anything.
+    pub(crate) fn check_empty(&self) {
+        for (worker, node) in &self.nodes {
+            let tasks = node.tasks(None);
+            assert!(tasks.is_empty(), "seed {}: {worker} has {tasks:?}", self.seed);
+            let objects = node.objects(None);
+            assert!(objects.is_empty(), "seed {}: {worker} has {objects:?}", self.seed);
+        }
+    }
+
+    /// The job ends: every process and lease with it.
+    pub(crate) fn end_job(&mut self) {
+        for worker in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.coordinator.tell(worker, Event::JobGone { job: JOB });
+        }
+        self.settle();
+        for (worker, node) in &self.nodes {
+            assert!(node.executors(None).is_empty(), "seed {}: {worker}", self.seed);
+        }
+        assert!(self.processes.is_empty(), "seed {}: {:?}", self.seed, self.processes.keys());
+        assert!(self.coordinator.leases.is_empty(), "seed {}: {:?}", self.seed, self.coordinator.leases);
+    }
+
+    fn picture(&self) -> String {
+        let mut text = String::new();
+        for (worker, node) in &self.nodes {
+            text += &format!(
+                "{worker}: tasks {:#?}\nactors {:#?}\nexecutors {:#?}\n",
+                node.tasks(None),
+                node.actors(None),
+                node.executors(None)
+            );
+            let pending: Vec<_> = node.objects(None).into_iter().filter(|object| object.bytes == 0).collect();
+            text += &format!("objects {pending:?}\n");
+        }
+        for (key, process) in &self.processes {
+            text += &format!("{key:?}: {:?}\n", process.frame);
+        }
+        text += &format!("{:?}\n{}", self.coordinator, object_owner(ObjectId(0)));
+        text
+    }
+}
