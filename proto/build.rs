@@ -3,8 +3,14 @@
 use std::error::Error;
 
 #[cfg(feature = "rpc")]
-const FILES: [&str; 4] =
-    ["tandem/v1/types.proto", "tandem/v1/cluster.proto", "tandem/v1/shuffle.proto", "tandem/v1/job.proto"];
+const FILES: [&str; 6] = [
+    "tandem/v1/types.proto",
+    "tandem/v1/cluster.proto",
+    "tandem/v1/shuffle.proto",
+    "tandem/v1/job.proto",
+    "tandem/v1/package.proto",
+    "tandem/v1/peer.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     #[cfg(feature = "rpc")]
@@ -21,6 +27,7 @@ fn compile() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".tandem.v1.Chunk")
         .bytes(".tandem.v1.StageDefinition")
+        .bytes(".tandem.v1.PeerFrame")
         .compile_fds(descriptors)?;
     Ok(())
 }

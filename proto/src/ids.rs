@@ -107,6 +107,12 @@ number!(
     u64
 );
 
+number!(
+    /// The right to run the fine tasks of one owner on one worker. Chosen by the coordinator and never used again.
+    LeaseId,
+    u64
+);
+
 /// One task of a job: a stage plan and some of its partitions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskId {

@@ -14,7 +14,7 @@ pub mod transport;
 
 #[cfg(feature = "rpc")]
 pub use chunk::{CHUNK_BYTES, chunks};
-pub use ids::{Attempt, Epoch, JobId, ParseIdError, PartitionId, StageId, TaskId, Term, WorkerId};
+pub use ids::{Attempt, Epoch, JobId, LeaseId, ParseIdError, PartitionId, StageId, TaskId, Term, WorkerId};
 
 #[cfg(feature = "rpc")]
 /// Generated messages, clients and servers of the package `tandem.v1`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tandem_proto::transport::{self, AuthorizedChannel, ClientSecurity};
 use tandem_proto::v1::job_service_client::JobServiceClient;
+use tandem_proto::v1::package_service_client::PackageServiceClient;
 use tandem_proto::{JobId, v1};
 use tonic::{Response, Status, Streaming};
 
@@ -22,6 +23,7 @@ pub struct Client {
     address: Arc<str>,
     security: Arc<ClientSecurity>,
     jobs: JobServiceClient<AuthorizedChannel>,
+    packages: PackageServiceClient<AuthorizedChannel>,
 }
 
 /// What to run and how it is tied to its client.
@@ -39,13 +41,18 @@ impl Client {
     /// Connects to the coordinator at `address` (`host:port`).
     pub async fn connect(address: &str, security: ClientSecurity) -> Result<Self, ClientError> {
         let channel = transport::connect(address, &security).await.map_err(ClientError::from_connect)?;
+        let packages = PackageServiceClient::new(channel.clone());
         let jobs = JobServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        Ok(Self { address: address.into(), security: Arc::new(security), jobs })
+        Ok(Self { address: address.into(), security: Arc::new(security), jobs, packages })
     }
 
     /// Where the coordinator is.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    pub(crate) fn packages(&self) -> PackageServiceClient<AuthorizedChannel> {
+        self.packages.clone()
     }
 
     pub(crate) fn security(&self) -> &ClientSecurity {

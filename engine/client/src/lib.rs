@@ -6,6 +6,7 @@
 mod client;
 mod error;
 mod follow;
+mod packages;
 mod partition_rows;
 mod patience;
 mod results;

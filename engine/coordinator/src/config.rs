@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::packages::PackagesConfig;
 use crate::state::ClusterConfig;
 
 /// Where clients and workers find a coordinator unless it is told otherwise.
@@ -32,6 +33,8 @@ pub struct CoordinatorConfig {
     pub expected_slots: u32,
     /// Leases, graces and limits.
     pub cluster: ClusterConfig,
+    /// How much of the disk packages may take.
+    pub packages: PackagesConfig,
 }
 
 /// Files of a TLS identity, all in PEM form.
@@ -57,6 +60,7 @@ impl Default for CoordinatorConfig {
             cluster_name: "tandem".to_owned(),
             expected_slots: 0,
             cluster: ClusterConfig::default(),
+            packages: PackagesConfig::default(),
         }
     }
 }

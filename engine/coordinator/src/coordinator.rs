@@ -15,6 +15,7 @@ use tandem_proto::Term;
 use tandem_proto::transport::{self, ClientSecurity, HttpPort, RequireToken, ServerSecurity, TlsIdentity, Token};
 use tandem_proto::v1::cluster_service_server::ClusterServiceServer;
 use tandem_proto::v1::job_service_server::JobServiceServer;
+use tandem_proto::v1::package_service_server::PackageServiceServer;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -28,8 +29,9 @@ use crate::config::{CoordinatorConfig, TlsFiles};
 use crate::error::CoordinatorError;
 use crate::http::{self, Port};
 use crate::journal::{Commit, Journal, JournalError, JournaledJob, Restored};
+use crate::packages::PackageStore;
 use crate::server::{
-    ClusterHandle, ClusterRpc, Identity, JobEntry, JobRpc, JobTable, Owner, Planner, Relay, Submitter,
+    ClusterHandle, ClusterRpc, Identity, JobEntry, JobRpc, JobTable, Owner, PackageRpc, Planner, Relay, Submitter,
 };
 use crate::state::{Action, Cluster, RestoredCommit, RestoredJob};
 
@@ -48,6 +50,7 @@ pub struct Coordinator {
     server: Server,
     planner: Planner,
     journal: Arc<Journal>,
+    packages: Arc<PackageStore>,
     clock: Clock,
     term: Term,
     cluster_name: String,
@@ -113,6 +116,9 @@ impl Coordinator {
         let (journal, restored) = tokio::task::spawn_blocking(move || Journal::open(&data_dir))
             .await
             .map_err(|error| CoordinatorError::Owner(error.to_string()))??;
+        // After the journal, which has taken the folder.
+        let packages = PackageStore::open(config.data_dir.join("packages"), config.packages)
+            .map_err(|source| CoordinatorError::Folder { path: config.data_dir.clone(), source })?;
         let (journal, clock, term) = (Arc::new(journal), Clock::start(), restored.term);
         let (cluster, jobs, actions) = restore(&config, clock, restored)?;
         let (owner, handle) = Owner::new(cluster, jobs, (journal.clone(), clock), term, config.cluster_name.clone());
@@ -126,6 +132,7 @@ impl Coordinator {
             server,
             planner,
             journal,
+            packages: Arc::new(packages),
             clock,
             term,
             cluster_name,
@@ -186,8 +193,9 @@ impl Coordinator {
         let port = Port { handle: self.handle.clone(), clock: self.clock, token: self.security.token.clone() };
         let http = self.http.serve(http::router(port), stopping.clone().cancelled_owned());
         let cluster = ClusterRpc::new(self.handle.clone(), self.term, tracker.clone(), stopping.clone());
-        let submitter =
-            Submitter::new(self.planner, (self.journal.clone(), self.clock), self.handle.clone(), self.term);
+        let packages = PackageRpc { store: self.packages.clone(), handle: self.handle.clone() };
+        let planner = (self.planner, self.packages);
+        let submitter = Submitter::new(planner, (self.journal.clone(), self.clock), self.handle.clone(), self.term);
         let jobs = JobRpc {
             handle: self.handle,
             submitter: Arc::new(submitter),
@@ -209,6 +217,7 @@ impl Coordinator {
             .layer(InterceptorLayer::new(token))
             .add_service(cluster)
             .add_service(JobServiceServer::new(jobs))
+            .add_service(PackageServiceServer::new(packages))
             .serve_with_incoming_shutdown(transport::incoming(self.grpc), stopping.clone().cancelled_owned());
         let owner = self.owner.run(self.restored, stopping.clone());
         let mut parts = JoinSet::new();

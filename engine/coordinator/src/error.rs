@@ -36,6 +36,14 @@ pub enum CoordinatorError {
         /// What the system said.
         source: io::Error,
     },
+    /// A folder beside the journal cannot be used.
+    #[error("cannot use {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -71,6 +79,7 @@ impl CoordinatorError {
             | Self::Token(TokenError::Write { .. })
             | Self::Tls(_)
             | Self::Authority { .. }
+            | Self::Folder { .. }
             | Self::Threads(_)
             | Self::Serve { .. }
             | Self::Owner(_) => None,

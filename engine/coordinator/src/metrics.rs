@@ -79,6 +79,7 @@ impl Snapshot {
         make.gauge("tandem_coordinator_tasks_pending", "Tasks that wait for inputs or a slot", self.tasks_pending)?;
         make.gauge("tandem_coordinator_slots", "Slots of the workers that take tasks", self.cluster.slots.into())?;
         make.gauge("tandem_coordinator_slots_used", "Slots that are taken", self.cluster.slots_used.into())?;
+        make.gauge("tandem_coordinator_leases", "Leases of slots that are given", self.cluster.leases.into())?;
         make.gauge(
             "tandem_coordinator_queue_messages",
             "Messages that wait for the task that holds the cluster",
@@ -119,6 +120,12 @@ impl Snapshot {
         make.counter("tandem_coordinator_registrations_total", "Registrations of workers", counters.registrations)?;
         let gone = [("lost", counters.workers_lost), ("released", counters.workers_released)];
         make.counters("tandem_coordinator_workers_gone_total", "Workers that are gone, by cause", "cause", &gone)?;
+        let leases = [
+            ("granted", counters.leases_granted),
+            ("revoked", counters.leases_revoked),
+            ("refused", counters.leases_refused),
+        ];
+        make.counters("tandem_coordinator_leases_total", "Leases given, taken back and refused", "outcome", &leases)?;
         let shuffled = [("local", counters.shuffle_local_bytes), ("remote", counters.shuffle_remote_bytes)];
         make.counters(
             "tandem_coordinator_shuffle_bytes_total",

@@ -100,9 +100,29 @@ pub enum StageRole {
     Result,
     /// Its tasks wrote staged files of the sink with this name.
     Sink(String),
+    /// There is none. The stage has no plan: its one task is the job's main program, which takes no slot.
+    Driver,
 }
 
 impl Stage {
+    /// The only stage of a job that is a program.
+    pub fn driver() -> Self {
+        Self {
+            id: StageId(1),
+            name: "driver".to_owned(),
+            inputs: Vec::new(),
+            partitions: 1,
+            share_plan: false,
+            deterministic: true,
+            outputs: 1,
+            divisible: Divisible::default(),
+            role: StageRole::Driver,
+            plan: Bytes::new(),
+            display: String::new(),
+            fusion: None,
+        }
+    }
+
     /// The encoded plan that is fused with `depth` stages below it; 0 is its own.
     pub fn plan_at(&self, depth: u32) -> &Bytes {
         self.variant(depth).map_or(&self.plan, |variant| &variant.plan)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tandem_exec::graph::StageGraph;
 use tandem_exec::session::QuerySettings;
 use tandem_exec::sink::SinkSpec;
-use tandem_proto::StageId;
+use tandem_proto::{StageId, v1};
 
 use crate::job_file::Removes;
 
@@ -35,8 +35,35 @@ pub struct PlannedJob {
     pub race_stragglers: bool,
     /// How long it may take.
     pub timeout_ms: Option<u64>,
+    /// What executors run that work for the job; none when it needs no executors.
+    pub program: Option<PlannedProgram>,
     /// What a report needs to know besides the counts.
     pub report: ReportSpec,
+}
+
+/// The user's code, or what is built into the `tandem` binary.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedProgram {
+    /// The SHA-256 of the package's executable; empty for what is built in.
+    pub package: String,
+    /// What the driver gets as arguments.
+    pub args: Vec<String>,
+    /// Where the client had the executable.
+    pub path: String,
+}
+
+impl From<v1::Program> for PlannedProgram {
+    fn from(program: v1::Program) -> Self {
+        let v1::Program { package, args, path } = program;
+        Self { package, args, path }
+    }
+}
+
+impl From<PlannedProgram> for v1::Program {
+    fn from(program: PlannedProgram) -> Self {
+        let PlannedProgram { package, args, path } = program;
+        Self { package, args, path }
+    }
 }
 
 /// Where a query's rows are.

@@ -7,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot::Sender;
 
+use super::resources::ResourceArgs;
 use super::session::Session;
 use super::{Exit, Failure, block_on, logging};
 use crate::local::{
@@ -48,6 +49,8 @@ pub(super) struct UpArgs {
     /// Memory of each worker, such as 2GiB
     #[arg(long, value_parser = parse_bytes)]
     memory: Option<u64>,
+    #[command(flatten)]
+    resources: ResourceArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -58,11 +61,16 @@ pub(super) struct SuperviseArgs {
     cpus: u32,
     #[arg(long)]
     memory: u64,
+    #[command(flatten)]
+    resources: ResourceArgs,
 }
 
 pub(super) async fn execute(command: ClusterCommand, session: &Session) -> Result<(), Failure> {
     match command {
-        ClusterCommand::Up(args) => up(session, session.shape(args.workers, args.cpus, args.memory)),
+        ClusterCommand::Up(args) => {
+            let resources = args.resources.amounts()?;
+            up(session, &ClusterShape { resources, ..session.shape(args.workers, args.cpus, args.memory) })
+        }
         ClusterCommand::Down => down(&session.folder).await,
         ClusterCommand::Status => status(session).await,
         ClusterCommand::Scale { workers } => scale(&session.folder, workers).await,
@@ -72,7 +80,7 @@ pub(super) async fn execute(command: ClusterCommand, session: &Session) -> Resul
 }
 
 /// Starts the user's local cluster and returns when it is ready.
-pub(super) fn up(session: &Session, shape: ClusterShape) -> Result<(), Failure> {
+pub(super) fn up(session: &Session, shape: &ClusterShape) -> Result<(), Failure> {
     session.folder.create()?;
     if let Some(record) = session.folder.running()? {
         return Err(Failure::usage(format!("a local cluster is already running: {}", record.address))
@@ -136,11 +144,12 @@ async fn request(folder: &StateFolder, request: &ControlRequest) -> Result<Contr
 }
 
 /// Is the supervisor of the user's local cluster until it is told to stop.
-pub(super) fn supervise(args: &SuperviseArgs) -> Result<(), Failure> {
+pub(super) fn supervise(args: SuperviseArgs) -> Result<(), Failure> {
     logging::for_process();
     // A session of its own, so that closing the terminal does not end it.
     rustix::process::setsid().map_err(std::io::Error::from)?;
-    let shape = ClusterShape { workers: args.workers, cpus: args.cpus, memory_bytes: args.memory };
+    let SuperviseArgs { workers, cpus, memory: memory_bytes, resources } = args;
+    let shape = ClusterShape { workers, cpus, memory_bytes, resources: resources.amounts()? };
     block_on(async {
         let outcome = supervise_in(&StateFolder::of_user()?, shape).await;
         if let Err(Failure::Told { message, .. }) = &outcome {
@@ -154,8 +163,9 @@ async fn supervise_in(folder: &StateFolder, shape: ClusterShape) -> Result<(), F
     folder.create()?;
     let _lock = become_supervisor(folder).await?;
     folder.sweep()?;
+    let workers = shape.workers;
     let cluster = LocalCluster::start(folder, shape)?;
-    let outcome = serve(folder, &cluster, shape).await;
+    let outcome = serve(folder, &cluster, workers).await;
     cluster.stop().await;
     folder.sweep()?;
     if let Ok(Some(answer)) = outcome {
@@ -182,10 +192,10 @@ async fn become_supervisor(folder: &StateFolder) -> Result<FolderLock, Failure> 
 /// Who waits for the end of the cluster.
 type Farewell = Option<Sender<ControlAnswer>>;
 
-async fn serve(folder: &StateFolder, cluster: &LocalCluster, shape: ClusterShape) -> Result<Farewell, Failure> {
+async fn serve(folder: &StateFolder, cluster: &LocalCluster, workers: u32) -> Result<Farewell, Failure> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
-        ready = cluster.ready(shape.workers) => ready?,
+        ready = cluster.ready(workers) => ready?,
         _ = terminate.recv() => return Err(Failure::failed("told to stop before the cluster was ready")),
     }
     let address = cluster.address().to_owned();

@@ -85,6 +85,7 @@ impl From<CoordinatorError> for Failure {
             | CoordinatorError::Authority { .. } => Exit::Usage,
             CoordinatorError::Listen { .. }
             | CoordinatorError::Journal(_)
+            | CoordinatorError::Folder { .. }
             | CoordinatorError::Threads(_)
             | CoordinatorError::Serve { .. }
             | CoordinatorError::Owner(_) => Exit::Failed,

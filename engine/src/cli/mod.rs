@@ -16,6 +16,7 @@ mod job_spec;
 mod logging;
 mod new;
 mod node;
+mod resources;
 mod run;
 mod session;
 mod sql;
@@ -109,7 +110,7 @@ impl Cli {
         match command {
             Command::Coordinator(args) => return coordinator::execute(args, &settings),
             Command::Worker(args) => return worker::execute(args, &settings),
-            Command::Cluster(cluster::ClusterCommand::Supervise(args)) => return cluster::supervise(&args),
+            Command::Cluster(cluster::ClusterCommand::Supervise(args)) => return cluster::supervise(args),
             _ => logging::for_command(global.verbose, settings.color()),
         }
         let session = Session::new(settings)?;

@@ -41,7 +41,7 @@ pub(super) async fn execute(args: RunArgs, session: &Session) -> Result<(), Fail
     let mut interrupts = Interrupts::new()?;
     let shape = session.shape(args.workers, args.cpus, args.memory);
     if args.keep {
-        cluster::up(session, shape)?;
+        cluster::up(session, &shape)?;
         let client = session.connect().await?;
         session.in_time(run(&client, job, &mut interrupts, session.format())).await?;
         eprintln!("the cluster is still up at {}; `tandem cluster down` stops it", client.address());

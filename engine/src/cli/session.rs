@@ -1,5 +1,6 @@
 //! What every command of a client needs: the settings, the user's state folder, the way to the cluster.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
@@ -71,7 +72,12 @@ impl Session {
         let workers = workers.unwrap_or_else(|| self.settings.workers());
         let memory_bytes =
             memory_bytes.or_else(|| self.settings.memory_bytes()).unwrap_or_else(|| default_memory_bytes(workers));
-        ClusterShape { workers, cpus: cpus.unwrap_or_else(|| self.settings.cpus()), memory_bytes }
+        ClusterShape {
+            workers,
+            cpus: cpus.unwrap_or_else(|| self.settings.cpus()),
+            memory_bytes,
+            resources: BTreeMap::new(),
+        }
     }
 }
 

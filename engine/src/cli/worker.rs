@@ -10,6 +10,7 @@ use tandem_proto::transport::{ServerSecurity, TlsIdentity};
 use tandem_worker::{Worker, WorkerConfig, WorkerError};
 
 use super::coordinator::{process_runtime, shutdown_on_signals};
+use super::resources::ResourceArgs;
 use super::{Exit, Failure, logging};
 use crate::config::Settings;
 use crate::local::{StateFolder, default_memory_bytes, follow_supervisor};
@@ -41,6 +42,8 @@ pub(super) struct WorkerArgs {
     /// Folder for what does not fit in memory
     #[arg(long, value_name = "DIR")]
     spill_dir: Option<PathBuf>,
+    #[command(flatten)]
+    resources: ResourceArgs,
     /// Label; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
     label: Vec<(String, String)>,
@@ -102,6 +105,7 @@ fn config(args: WorkerArgs, settings: &Settings) -> Result<WorkerConfig, Failure
             None => StateFolder::of_user()?.spill(),
         },
         labels: args.label.into_iter().collect::<BTreeMap<_, _>>(),
+        resources: args.resources.amounts()?,
         drain_timeout: args.drain_timeout,
     })
 }

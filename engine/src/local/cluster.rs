@@ -55,10 +55,11 @@ impl LocalCluster {
         let security = ClientSecurity { token: Some(folder.token()?), ca_pem: None };
         let listeners = Listeners::open().map_err(ClusterFault::Ports)?;
         let address = listeners.grpc_address().map_err(ClusterFault::Ports)?.to_string();
+        let workers = shape.workers;
         let commands = Commands::new(folder.clone(), address.clone(), shape)
             .map_err(|source| ClusterFault::Spawn { process: "the cluster".to_owned(), source })?;
         let (requests, events) = mpsc::unbounded_channel();
-        let supervisor = Supervisor::start(commands, listeners, shape.workers, requests.clone())?;
+        let supervisor = Supervisor::start(commands, listeners, workers, requests.clone())?;
         let task = tokio::spawn(supervisor.run(events));
         Ok(Self { address, security, requests, task })
     }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use super::folder::StateFolder;
-use super::shape::ClusterShape;
+use super::shape::{ClusterShape, resource_flags};
 
 /// How a detached start went.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,13 +21,14 @@ pub(crate) enum Launched {
 }
 
 /// Starts a supervisor for a cluster of `shape` in `folder` and waits for its word.
-pub(crate) fn launch(folder: &StateFolder, shape: ClusterShape) -> io::Result<Launched> {
+pub(crate) fn launch(folder: &StateFolder, shape: &ClusterShape) -> io::Result<Launched> {
     let log = OpenOptions::new().create(true).append(true).open(folder.logs().join("supervisor.log"))?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(["cluster", "supervise"])
         .args(["--workers", &shape.workers.to_string()])
         .args(["--cpus", &shape.cpus.to_string()])
         .args(["--memory", &shape.memory_bytes.to_string()])
+        .args(resource_flags(&shape.resources))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

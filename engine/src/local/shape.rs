@@ -1,5 +1,7 @@
 //! How large a local cluster is.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// No worker of a local cluster gets more than this unless told.
@@ -8,7 +10,7 @@ const MOST_MEMORY_BYTES: u64 = 2 << 30;
 const LEAST_MEMORY_BYTES: u64 = 256 << 20;
 
 /// The size of a local cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClusterShape {
     /// Worker processes.
     pub(crate) workers: u32,
@@ -16,6 +18,8 @@ pub(crate) struct ClusterShape {
     pub(crate) cpus: u32,
     /// Memory of each.
     pub(crate) memory_bytes: u64,
+    /// What each has besides: thousandths by name.
+    pub(crate) resources: BTreeMap<String, u64>,
 }
 
 impl ClusterShape {
@@ -42,9 +46,20 @@ fn container_memory_bytes() -> Option<u64> {
     std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?.trim().parse().ok()
 }
 
+/// Thousandths by name as flags of a process.
+pub(super) fn resource_flags(amounts: &BTreeMap<String, u64>) -> impl Iterator<Item = String> {
+    amounts.iter().map(|(name, milli)| format!("--resource={name}={}", *milli as f64 / 1_000.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_are_written_as_people_do() {
+        let amounts = BTreeMap::from([("gpus".to_owned(), 1_500), ("license".to_owned(), 2_000)]);
+        assert_eq!(resource_flags(&amounts).collect::<Vec<_>>(), ["--resource=gpus=1.5", "--resource=license=2"]);
+    }
 
     #[test]
     fn a_share_has_bounds() {

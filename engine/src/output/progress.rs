@@ -37,7 +37,7 @@ impl Progress {
         match self {
             Self::Bars { bars, stages } => {
                 for stage in &status.stages {
-                    if stage.taken_over_by > 0 {
+                    if stage.taken_over_by > 0 || stage.driver {
                         if let Some(bar) = stages.remove(&stage.stage) {
                             bars.remove(&bar);
                         }
@@ -106,6 +106,9 @@ fn status_line(status: &JobStatus) -> String {
         .iter()
         .filter(|stage| stage.running > 0)
         .map(|stage| {
+            if stage.driver {
+                return "the driver runs".to_owned();
+            }
             let StageStatus { stage: id, name, finished, tasks, .. } = stage;
             format!("stage {id} {name} {finished}/{tasks} tasks, {}", stage_numbers(stage))
         })

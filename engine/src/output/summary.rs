@@ -38,9 +38,11 @@ fn count_cells(count: &RowCount) -> Vec<String> {
 }
 
 fn print_stages(out: &mut dyn Write, status: &JobStatus) -> std::io::Result<()> {
+    // A driver has neither rows nor parts.
     let rows: Vec<Vec<String>> = status
         .stages
         .iter()
+        .filter(|stage| !stage.driver)
         .map(|stage| {
             vec![
                 stage.stage.to_string(),
@@ -52,5 +54,8 @@ fn print_stages(out: &mut dyn Write, status: &JobStatus) -> std::io::Result<()> 
             ]
         })
         .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
     print_grid(out, &["STAGE", "NAME", "TASKS", "ROWS", "BYTES", "TIME"].map(String::from), &rows)
 }

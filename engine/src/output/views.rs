@@ -273,6 +273,10 @@ pub(crate) struct NodeView {
     version: String,
     joined_ms: i64,
     labels: BTreeMap<String, String>,
+    /// Thousandths of all it has by name, and of what tasks and leases take.
+    resources: BTreeMap<String, u64>,
+    resources_used: BTreeMap<String, u64>,
+    leases: u32,
 }
 
 impl From<v1::NodeStatus> for NodeView {
@@ -294,8 +298,15 @@ impl From<v1::NodeStatus> for NodeView {
             version: node.version,
             joined_ms: node.joined_ms,
             labels: node.labels.into_iter().collect(),
+            resources: amounts(node.resources),
+            resources_used: amounts(node.used),
+            leases: node.leases,
         }
     }
+}
+
+fn amounts(resources: Option<v1::Resources>) -> BTreeMap<String, u64> {
+    resources.unwrap_or_default().milli.into_iter().collect()
 }
 
 impl NodeView {

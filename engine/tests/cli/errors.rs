@@ -9,7 +9,10 @@ use tandem_proto::v1::cluster_service_client::ClusterServiceClient;
 use tandem_proto::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
 use tandem_proto::v1::coordinator_message::Message as ToWorker;
 use tandem_proto::v1::worker_message::Message as FromWorker;
-use tandem_proto::v1::{Chunk, CoordinatorMessage, GetStageRequest, Register, Rejected, WorkerMessage};
+use tandem_proto::v1::{
+    Chunk, ClaimNameRequest, CoordinatorMessage, DropNameRequest, DropNameResponse, FindNameRequest, GetProgramRequest,
+    GetStageRequest, JobProgram, LogAck, LogBatch, NamedActor, Register, Rejected, WorkerMessage,
+};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::support::moto::Moto;
@@ -158,6 +161,7 @@ struct OtherVersion;
 impl ClusterService for OtherVersion {
     type AttachStream = tokio_stream::Once<Result<CoordinatorMessage, Status>>;
     type GetStageStream = tokio_stream::Empty<Result<Chunk, Status>>;
+    type ShipLogsStream = tokio_stream::Empty<Result<LogAck, Status>>;
 
     async fn attach(&self, _: Request<Streaming<WorkerMessage>>) -> Result<Response<Self::AttachStream>, Status> {
         let reason = "the worker is version 1.0.0, the coordinator 2.0.0".to_owned();
@@ -167,6 +171,26 @@ impl ClusterService for OtherVersion {
 
     async fn get_stage(&self, _: Request<GetStageRequest>) -> Result<Response<Self::GetStageStream>, Status> {
         Err(Status::not_found("there is no stage"))
+    }
+
+    async fn get_program(&self, _: Request<GetProgramRequest>) -> Result<Response<JobProgram>, Status> {
+        Err(Status::not_found("there is no job"))
+    }
+
+    async fn ship_logs(&self, _: Request<Streaming<LogBatch>>) -> Result<Response<Self::ShipLogsStream>, Status> {
+        Err(Status::unimplemented("nothing is kept"))
+    }
+
+    async fn claim_name(&self, _: Request<ClaimNameRequest>) -> Result<Response<NamedActor>, Status> {
+        Err(Status::unimplemented("there are no names"))
+    }
+
+    async fn find_name(&self, _: Request<FindNameRequest>) -> Result<Response<NamedActor>, Status> {
+        Err(Status::unimplemented("there are no names"))
+    }
+
+    async fn drop_name(&self, _: Request<DropNameRequest>) -> Result<Response<DropNameResponse>, Status> {
+        Err(Status::unimplemented("there are no names"))
     }
 }
 

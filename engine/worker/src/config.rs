@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tandem_proto::transport::{ClientSecurity, ServerSecurity};
+use tandem_proto::v1;
 
 use crate::error::WorkerError;
 
@@ -38,6 +39,8 @@ pub struct WorkerConfig {
     pub spill_dir: PathBuf,
     /// For placement, and for people.
     pub labels: BTreeMap<String, String>,
+    /// What it has besides slots and memory, such as `gpus`: thousandths by name.
+    pub resources: BTreeMap<String, u64>,
     /// How long a draining worker goes on serving what it holds before it leaves anyway.
     pub drain_timeout: Duration,
 }
@@ -46,6 +49,13 @@ impl WorkerConfig {
     /// What queries and stored output may take together.
     pub(crate) fn pool_bytes(&self) -> u64 {
         self.memory_limit_bytes / 4 * 3
+    }
+
+    /// All that this worker has for tasks and leases.
+    pub(crate) fn all_resources(&self) -> v1::Resources {
+        let cpus = ("cpus".to_owned(), u64::from(self.slots) * 1_000);
+        let milli = self.resources.clone().into_iter().chain([cpus]).collect();
+        v1::Resources { milli, memory_bytes: self.memory_limit_bytes }
     }
 
     /// Refuses what can never work, before anything is opened.

@@ -257,6 +257,12 @@ impl WorkerState {
             }
             FromCoordinator::Drain(_) => self.drain(),
             FromCoordinator::Shutdown(_) => vec![Action::Exit(Exit::Shutdown)],
+            // About the fine tasks of jobs, of which this worker has none.
+            FromCoordinator::LeaseGranted(_)
+            | FromCoordinator::LeaseRevoked(_)
+            | FromCoordinator::LeaseRefused(_)
+            | FromCoordinator::JobGone(_)
+            | FromCoordinator::WorkerGone(_) => Vec::new(),
             // Handled before; a second one on the same stream changes nothing.
             FromCoordinator::Registered(_) | FromCoordinator::Rejected(_) => Vec::new(),
         }
@@ -367,6 +373,7 @@ impl WorkerState {
             progress: progress
                 .map(|(id, rows, bytes)| v1::TaskProgress { attempt: Some(id.into()), rows, bytes })
                 .collect(),
+            ..v1::Heartbeat::default()
         };
         let mut actions: Vec<_> = self.send(ToCoordinator::Heartbeat(heartbeat)).into_iter().collect();
         let overdue = self.reports.overdue();

@@ -164,6 +164,7 @@ impl Worker {
             slots: self.config.slots,
             memory_bytes: self.config.memory_limit_bytes,
             labels: self.config.labels.clone().into_iter().collect(),
+            resources: Some(self.config.all_resources()),
             ..v1::Register::default()
         }
     }

@@ -44,17 +44,18 @@ impl ClusterRpc {
         Self { handle, term, tracker, stopping }
     }
 
-    /// Lets a worker in: none when the owner does not want it.
+    /// Lets a worker in, or says why it is rejected.
     async fn arrive(
         &self,
         registration: Registration,
         cut: CancellationToken,
-    ) -> Result<Option<(Epoch, mpsc::Receiver<v1::CoordinatorMessage>)>, Status> {
+    ) -> Result<Result<(Epoch, mpsc::Receiver<v1::CoordinatorMessage>), String>, Status> {
         let (outbox, outgoing) = Outbox::new(cut);
         let (answer, answered) = oneshot::channel();
         let arrival = Arrival { registration, outbox, answer };
         self.handle.send(Message::Arrived(Box::new(arrival))).await?;
-        Ok(answered.await.ok().map(|epoch| (epoch, outgoing)))
+        let answer = answered.await.map_err(|_| Status::failed_precondition("the worker was not let in"))?;
+        Ok(answer.map(|epoch| (epoch, outgoing)))
     }
 }
 
@@ -62,14 +63,13 @@ impl ClusterRpc {
 impl ClusterService for ClusterRpc {
     type AttachStream = Outgoing;
     type GetStageStream = Chunks;
+    type ShipLogsStream = tokio_stream::Empty<Result<v1::LogAck, Status>>;
 
     async fn attach(&self, request: Request<Streaming<v1::WorkerMessage>>) -> Result<Response<Outgoing>, Status> {
         let mut incoming = request.into_inner();
         let register = first_message(&mut incoming).await?;
         if let Some(reason) = misfit(&register) {
-            warn!(worker = register.name, reason, "a worker was rejected");
-            let last = tokio_stream::once(Ok(wire::rejected(reason)));
-            return Ok(Response::new(Box::pin(last)));
+            return Ok(reject(&register.name, reason));
         }
         if register.term > self.term.0 {
             return Err(Status::failed_precondition(format!(
@@ -81,8 +81,9 @@ impl ClusterService for ClusterRpc {
         let name = register.name.clone();
         let registration = wire::registration(register).map_err(invalid)?;
         let cut = self.stopping.child_token();
-        let Some((epoch, outgoing)) = self.arrive(registration, cut.clone()).await? else {
-            return Err(Status::failed_precondition("the worker was not let in"));
+        let (epoch, outgoing) = match self.arrive(registration, cut.clone()).await? {
+            Ok(let_in) => let_in,
+            Err(reason) => return Ok(reject(&name, reason)),
         };
         info!(%worker, name, %epoch, "a worker registered");
         let handle = self.handle.clone();
@@ -124,6 +125,41 @@ impl ClusterService for ClusterRpc {
         let encoded = wire::stage_definition(&planned, plan, fused, inputs).encode_to_vec();
         Ok(Response::new(Box::pin(tokio_stream::iter(chunks(encoded.into()).map(Ok)))))
     }
+
+    async fn get_program(&self, request: Request<v1::GetProgramRequest>) -> Result<Response<v1::JobProgram>, Status> {
+        let job = JobId(request.into_inner().job);
+        let planned = self
+            .handle
+            .look(move |seen| {
+                let live = seen.cluster.is_live(job);
+                seen.jobs.get(job).filter(|_| live).and_then(|entry| entry.planned.clone())
+            })
+            .await?
+            .ok_or_else(|| no_inputs(InputsError::NoSuchJob(job)))?;
+        Ok(Response::new(wire::job_program(&planned)))
+    }
+
+    async fn ship_logs(&self, _: Request<Streaming<v1::LogBatch>>) -> Result<Response<Self::ShipLogsStream>, Status> {
+        Err(Status::unimplemented("logs are not kept yet"))
+    }
+
+    async fn claim_name(&self, _: Request<v1::ClaimNameRequest>) -> Result<Response<v1::NamedActor>, Status> {
+        Err(Status::unimplemented("actors have no names yet"))
+    }
+
+    async fn find_name(&self, _: Request<v1::FindNameRequest>) -> Result<Response<v1::NamedActor>, Status> {
+        Err(Status::unimplemented("actors have no names yet"))
+    }
+
+    async fn drop_name(&self, _: Request<v1::DropNameRequest>) -> Result<Response<v1::DropNameResponse>, Status> {
+        Err(Status::unimplemented("actors have no names yet"))
+    }
+}
+
+/// A stream that only says why.
+fn reject(name: &str, reason: String) -> Response<Outgoing> {
+    warn!(worker = name, reason, "a worker was rejected");
+    Response::new(Box::pin(tokio_stream::once(Ok(wire::rejected(reason)))))
 }
 
 async fn first_message(incoming: &mut Streaming<v1::WorkerMessage>) -> Result<v1::Register, Status> {

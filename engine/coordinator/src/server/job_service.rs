@@ -65,6 +65,7 @@ impl JobRpc {
 impl JobService for JobRpc {
     type FollowStream = StatusStream;
     type RelayFetchStream = Chunks;
+    type ReadLogsStream = tokio_stream::Empty<Result<v1::LogChunk, Status>>;
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
         let job = self.submitter.clone().submit(request.into_inner()).await?;
@@ -167,6 +168,10 @@ impl JobService for JobRpc {
             http_address: http.to_string(),
             ..wire::cluster_status(&view)
         }))
+    }
+
+    async fn read_logs(&self, _: Request<v1::ReadLogsRequest>) -> Result<Response<Self::ReadLogsStream>, Status> {
+        Err(Status::unimplemented("logs are not kept yet"))
     }
 }
 

@@ -123,6 +123,12 @@ impl JobTable {
         self.jobs.remove(&job)
     }
 
+    /// The packages of jobs that may still run.
+    pub(super) fn packages(&self) -> impl Iterator<Item = &str> {
+        let programs = self.jobs.values().filter_map(|entry| entry.planned.as_ref()?.program.as_ref());
+        programs.map(|program| program.package.as_str()).filter(|package| !package.is_empty())
+    }
+
     /// The job of a submission, unless that had no id.
     pub(super) fn submitted_as(&self, submission: &str) -> Option<JobId> {
         let named = !submission.is_empty();

@@ -40,8 +40,8 @@ pub(super) enum Message {
 pub(super) struct Arrival {
     pub(super) registration: Registration,
     pub(super) outbox: Outbox,
-    /// Gets the epoch that starts; dropped when the worker is not let in.
-    pub(super) answer: oneshot::Sender<Epoch>,
+    /// Gets the epoch that starts, or why the worker is rejected; dropped when it is not let in now.
+    pub(super) answer: oneshot::Sender<Result<Epoch, String>>,
 }
 
 /// A job to take in.

@@ -3,6 +3,7 @@
 //! ```text
 //!   workers ──Attach──▶ cluster_service ─┐                    ┌─▶ outboxes of the workers' streams
 //!   clients ──RPC─────▶ job_service ─────┼─Message─▶ owner ───┼─▶ journal
+//!                       package_service  │                    │
 //!   timers, chores ──────────────────────┘  (handle, perform) └─▶ chores: publish, clean up, report
 //! ```
 //! Invariant: the owner never waits, not for the journal, a worker or a file; what takes time is a chore that sends an
@@ -16,6 +17,7 @@ mod job_table;
 mod message;
 mod outbox;
 mod owner;
+mod package_service;
 mod planning;
 mod relay;
 mod submit;
@@ -28,6 +30,7 @@ pub(crate) use job_service::{Identity, JobRpc};
 pub(crate) use job_table::{JobEntry, JobTable};
 pub(crate) use message::{ClusterHandle, Seen};
 pub(crate) use owner::Owner;
+pub(crate) use package_service::PackageRpc;
 pub(crate) use planning::Planner;
 pub(crate) use relay::Relay;
 pub(crate) use submit::Submitter;

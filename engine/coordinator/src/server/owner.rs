@@ -45,7 +45,7 @@ pub(crate) struct Owner {
 struct Arriving {
     worker: WorkerId,
     outbox: Outbox,
-    answer: tokio::sync::oneshot::Sender<tandem_proto::Epoch>,
+    answer: tokio::sync::oneshot::Sender<Result<tandem_proto::Epoch, String>>,
 }
 
 /// What the owner works with and never changes.
@@ -179,6 +179,12 @@ impl Owner {
                     self.let_in(arriving, epoch);
                 }
             }
+            Action::Reject { worker, reason } => {
+                if let Some(arriving) = self.arriving.take_if(|arriving| arriving.worker == worker) {
+                    // Whoever asked may have gone.
+                    let _ = arriving.answer.send(Err(reason));
+                }
+            }
             Action::Disconnect { worker, epoch } => self.outboxes.cut(worker, epoch),
             Action::Record(fact) => self.record(fact),
             Action::Commit { job, files } => self.commit(job, files),
@@ -190,6 +196,11 @@ impl Owner {
             | Action::Launch { .. }
             | Action::Cancel { .. }
             | Action::DropOutput { .. }
+            | Action::JobGone { .. }
+            | Action::GrantLease { .. }
+            | Action::RevokeLease { .. }
+            | Action::RefuseLease { .. }
+            | Action::WorkerGone { .. }
             | Action::Drain { .. }
             | Action::Shutdown { .. } => unreachable!("a command is for a worker"),
         }
@@ -210,7 +221,7 @@ impl Owner {
         let interval_ms = self.cluster.config().heartbeat_interval_ms;
         self.outboxes.open(worker, epoch, outbox);
         self.outboxes.send(worker, epoch, wire::registered(epoch, *term, interval_ms, cluster_name));
-        if answer.send(epoch).is_err() {
+        if answer.send(Ok(epoch)).is_err() {
             // The stream broke meanwhile; nobody else would say so.
             self.outboxes.cut(worker, epoch);
             let left = self.surroundings.handle.clone();

@@ -18,11 +18,13 @@ use super::message::{Acceptance, ClusterHandle, Message, Stopping};
 use super::planning::{Planner, with_help};
 use crate::clock::Clock;
 use crate::journal::{AcceptedJob, JobWork, Journal, JournalError};
+use crate::packages::{PackageError, PackageStore, Present};
 use crate::state::{CountCheck, JobPlan};
 
 /// Takes jobs in.
 pub(crate) struct Submitter {
     planner: Planner,
+    packages: Arc<PackageStore>,
     journal: Arc<Journal>,
     handle: ClusterHandle,
     clock: Clock,
@@ -36,12 +38,12 @@ pub(crate) struct Submitter {
 impl Submitter {
     /// A submitter that tells `handle` of accepted jobs.
     pub(crate) fn new(
-        planner: Planner,
+        (planner, packages): (Planner, Arc<PackageStore>),
         (journal, clock): (Arc<Journal>, Clock),
         handle: ClusterHandle,
         term: Term,
     ) -> Self {
-        Self { planner, journal, handle, clock, term, pending: Mutex::default(), running: TaskTracker::new() }
+        Self { planner, packages, journal, handle, clock, term, pending: Mutex::default(), running: TaskTracker::new() }
     }
 
     /// The job of this submission, accepted now or before.
@@ -85,8 +87,9 @@ impl Submitter {
     async fn take_in(&self, request: SubmitRequest) -> Result<JobId, Status> {
         let SubmitRequest { spec, attached, submission_id } = request;
         let spec = spec.ok_or_else(|| Status::invalid_argument("the submission has no job"))?;
-        let journaled = matches!(spec.work, Some(Work::File(_)));
+        let journaled = matches!(spec.work, Some(Work::File(_) | Work::Program(_)));
         let planned = self.plan(spec).await?;
+        self.check_package(&planned)?;
         let shape = Arc::new(shape_of(&planned, attached, journaled));
         let job = draw_id();
         if journaled {
@@ -98,6 +101,19 @@ impl Submitter {
         self.handle.send(Message::Accepted(Box::new(acceptance))).await?;
         accepted.await.map_err(|_| Stopping)?;
         Ok(job)
+    }
+
+    /// What a job runs must be here before the job is accepted.
+    fn check_package(&self, planned: &PlannedJob) -> Result<(), Status> {
+        let Some(program) = planned.program.as_ref().filter(|program| !program.package.is_empty()) else {
+            return Ok(());
+        };
+        let invalid = |error| Status::from(PackageError::Name(program.package.clone(), error));
+        let hash = program.package.parse().map_err(invalid)?;
+        match self.packages.stat(hash)? {
+            Present::Whole(_) => Ok(()),
+            Present::Part(_) => Err(PackageError::Absent(hash).into()),
+        }
     }
 
     async fn journal_job(
@@ -155,6 +171,7 @@ fn shape_of(planned: &PlannedJob, attached: bool, journaled: bool) -> JobPlan {
         retries: planned.retries,
         race_stragglers: planned.race_stragglers,
         count_checks: count_checks.collect(),
+        executors: planned.program.is_some(),
         ..JobPlan::new(planned.name.clone(), &planned.graph)
     }
 }

@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use tandem_exec::task::TaskWork;
-use tandem_proto::{Attempt, Epoch, JobId, StageId, WorkerId};
+use tandem_proto::{Attempt, Epoch, JobId, LeaseId, StageId, WorkerId};
 
 use super::division::Division;
+use super::event::LeaseGrant;
 use super::reason::JobOutcome;
 use super::report::{AttemptId, OperatorMetrics, RowCount, StagedFile};
+use super::resources::Shape;
 use super::time::Timestamp;
 
 /// One thing to do. What goes to a worker carries the epoch of the stream it belongs on; when that stream is gone, so is the
@@ -68,6 +70,66 @@ pub enum Action {
         job: JobId,
         /// The stage; none for all of them.
         stage: Option<StageId>,
+    },
+    /// End every executor of a job and forget its objects; what comes of the job after this is new. May be repeated.
+    JobGone {
+        /// The worker.
+        worker: WorkerId,
+        /// Of the stream.
+        epoch: Epoch,
+        /// The job.
+        job: JobId,
+    },
+    /// Tell a host, then the owner, of a lease. May be repeated.
+    GrantLease {
+        /// The worker that is told.
+        worker: WorkerId,
+        /// Of the stream.
+        epoch: Epoch,
+        /// The lease.
+        grant: LeaseGrant,
+        /// `host:port` of the owner.
+        owner_address: String,
+        /// `host:port` of the host.
+        host_address: String,
+    },
+    /// Tell a host or an owner that no more is to be started on a lease. May be repeated.
+    RevokeLease {
+        /// The worker that is told.
+        worker: WorkerId,
+        /// Of the stream.
+        epoch: Epoch,
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// Tell an owner that no worker can ever satisfy what it wants.
+    RefuseLease {
+        /// The owner.
+        worker: WorkerId,
+        /// Of the stream.
+        epoch: Epoch,
+        /// For what job.
+        job: JobId,
+        /// Leases of which shape.
+        shape: Shape,
+        /// What is missing.
+        reason: String,
+    },
+    /// Tell a worker that another one is lost.
+    WorkerGone {
+        /// The worker that is told.
+        worker: WorkerId,
+        /// Of the stream.
+        epoch: Epoch,
+        /// The one that is lost.
+        gone: WorkerId,
+    },
+    /// Do not let a worker in that registered: its process is to end.
+    Reject {
+        /// The worker.
+        worker: WorkerId,
+        /// Why.
+        reason: String,
     },
     /// Tell the worker to take no more tasks.
     Drain {

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use tandem_proto::{JobId, StageId, WorkerId};
 
 use super::cluster::Cluster;
+use super::contact::Contact;
 use super::job::Job;
+use super::resources::{CPUS, Resources};
 use super::stage::{Demand, Keep};
 use super::task::TaskState;
-use super::workers::LeaseState;
+use super::worker::Standing;
 
 impl Cluster {
     /// Everything that does not agree, in words; empty when all is well. Looks at every task.
@@ -17,10 +19,9 @@ impl Cluster {
         let mut held: BTreeMap<(WorkerId, JobId, StageId), u32> = BTreeMap::new();
         for job in self.jobs.values() {
             audit_job(job, &mut faults);
-            self.audit_leases(job, &mut faults);
+            self.audit_placed(job, &mut faults);
             self.count_held(job, &mut held, &mut faults);
-            let waits = self.workers.any_expected();
-            let key = job.wants_slots(waits).then_some((job.slots, job.served));
+            let key = self.wanting_key(job, self.workers.any_expected());
             check(self.wanting_keys.get(&job.id) == key.as_ref(), &mut faults, || {
                 format!("job {} wants slots with {key:?}, indexed as {:?}", job.id, self.wanting_keys.get(&job.id))
             });
@@ -33,6 +34,8 @@ impl Cluster {
                 });
             }
         }
+        self.audit_bookings(&mut faults);
+        self.audit_claims(&mut faults);
         faults.extend(
             held.keys().map(|(worker, job, stage)| format!("{worker} is not noted for stage {stage} of {job}")),
         );
@@ -43,24 +46,75 @@ impl Cluster {
         faults
     }
 
-    /// Slots of a job are the leases of its attempts, and a task runs exactly where wanted leases say so.
-    fn audit_leases(&self, job: &Job, faults: &mut Vec<String>) {
-        let leases = || {
-            let all = self.workers.iter().flat_map(|worker| worker.leases.iter().map(|lease| (worker.id, *lease)));
-            all.filter(|(_, lease)| lease.attempt.task.job == job.id)
+    /// Slots of a job are those of its attempts, and a task runs exactly where a wanted attempt is placed.
+    fn audit_placed(&self, job: &Job, faults: &mut Vec<String>) {
+        let placed = || {
+            let all = self.workers.iter().flat_map(|worker| worker.placed.iter().map(|placed| (worker.id, *placed)));
+            all.filter(|(_, placed)| placed.attempt.task.job == job.id)
         };
-        check(leases().count() as u32 == job.slots, faults, || {
-            format!("job {} has {} leases, noted are {}", job.id, leases().count(), job.slots)
+        check(placed().count() as u32 == job.slots, faults, || {
+            format!("job {} has {} attempts placed, noted are {}", job.id, placed().count(), job.slots)
         });
-        let wanted = leases().filter(|(_, lease)| lease.state == LeaseState::Wanted);
-        for (worker, lease) in wanted {
-            check(job.run(worker, lease.attempt).is_some(), faults, || {
-                format!("{:?} has a slot of {worker} but does not run", lease.attempt)
+        let wanted = placed().filter(|(_, placed)| placed.standing == Standing::Wanted);
+        for (worker, placed) in wanted {
+            check(job.run(worker, placed.attempt).is_some(), faults, || {
+                format!("{:?} is placed on {worker} but does not run", placed.attempt)
             });
         }
         let running = job.stages.iter().flat_map(|stage| &stage.tasks).flat_map(|task| task.state.runs()).count();
-        let wanted = leases().filter(|(_, lease)| lease.state == LeaseState::Wanted).count();
+        let wanted = placed().filter(|(_, placed)| placed.standing == Standing::Wanted).count();
         check(running == wanted, faults, || format!("job {} runs {running} attempts with {wanted} slots", job.id));
+    }
+
+    /// What leases take is booked on their hosts, and no worker has given more than it has.
+    fn audit_bookings(&self, faults: &mut Vec<String>) {
+        for worker in self.workers.iter() {
+            let mut leased = Resources::default();
+            self.leases.hosted_by(worker.id).for_each(|lease| leased.add(&lease.shape.resources));
+            let hosted = self.leases.hosted_by(worker.id).count();
+            check(leased == worker.leased && hosted == worker.hosted as usize, faults, || {
+                format!(
+                    "{} hosts {hosted} leases of {leased:?}, noted are {} of {:?}",
+                    worker.id, worker.hosted, worker.leased
+                )
+            });
+            // One that is expected back has not said yet what it has. Attempts that a worker turned out to run are not looked at.
+            let total = &worker.info.resources;
+            let known = !matches!(worker.contact, Contact::Expected { .. });
+            let fits = leased.milli.iter().all(|(name, amount)| *amount <= total.amount(name));
+            check(!known || fits && leased.memory_bytes <= total.memory_bytes, faults, || {
+                format!("{} has {total:?}, and its leases take {leased:?}", worker.id)
+            });
+        }
+        let hosts = self.leases.iter().filter(|lease| self.workers.get(lease.host).is_none());
+        faults.extend(hosts.map(|lease| format!("{:?} is on {}, which is gone", lease.id, lease.host)));
+        let cpus: u64 = self.workers.iter().map(|worker| worker.free_cpus()).sum();
+        check(cpus == self.workers.free_cpus(), faults, || {
+            format!("{cpus} are free, noted are {}", self.workers.free_cpus())
+        });
+    }
+
+    /// What is granted and used is counted right, and only live jobs want anything.
+    fn audit_claims(&self, faults: &mut Vec<String>) {
+        for (claim, wanted) in self.leases.claims() {
+            let theirs =
+                self.leases.owned_by(claim.owner).filter(|lease| lease.job == claim.job && lease.shape == claim.shape);
+            let granted = theirs.filter(|lease| lease.is_granted()).count();
+            check(granted == wanted.granted as usize, faults, || {
+                format!("{granted} are granted of {claim:?}, noted {wanted:?}")
+            });
+            check(self.jobs.get(&claim.job).is_some_and(Job::is_active), faults, || {
+                format!("{claim:?} is of no live job")
+            });
+            check(self.workers.get(claim.owner).is_some(), faults, || format!("{claim:?} is of a worker that is gone"));
+        }
+        for job in self.jobs.keys() {
+            let leases = self.leases.iter().filter(|lease| lease.job == *job);
+            let used: u64 = leases.map(|lease| lease.shape.cpus()).sum();
+            check(used == self.leases.usage(*job, CPUS), faults, || {
+                format!("leases of {job} take {used} of processors")
+            });
+        }
     }
 
     fn count_held(&self, job: &Job, held: &mut BTreeMap<(WorkerId, JobId, StageId), u32>, faults: &mut Vec<String>) {

@@ -13,7 +13,9 @@ use super::action::{Action, Fact};
 use super::config::ClusterConfig;
 use super::event::Event;
 use super::job::{Context, Job, Outbox, Shelf};
+use super::leases::Leases;
 use super::plan::JobPlan;
+use super::resources::CPUS;
 use super::stage::Numbering;
 use super::time::Timestamp;
 use super::timers::{Timer, Timers};
@@ -37,13 +39,18 @@ pub struct Cluster {
     /// Jobs that are over, in the order they ended, and how many tasks they remember.
     pub(super) ended: VecDeque<JobId>,
     pub(super) ended_tasks: usize,
-    /// Jobs that want slots: fewest slots first, then longest not served.
-    pub(super) wanting: BTreeSet<(u32, u64, JobId)>,
+    pub(super) leases: Leases,
+    /// Jobs that want slots, or leases of processors: those that have the least of these first, then longest not served.
+    pub(super) wanting: BTreeSet<(u64, u64, JobId)>,
     /// The key of each job in `wanting`.
-    pub(super) wanting_keys: BTreeMap<JobId, (u32, u64)>,
+    pub(super) wanting_keys: BTreeMap<JobId, (u64, u64)>,
+    /// Jobs whose driver waits for a worker.
+    pub(super) driverless: BTreeSet<JobId>,
     pub(super) timers: Timers,
     /// It is time to look for stragglers, once all else of this event is settled.
     pub(super) stragglers_due: bool,
+    /// The same for jobs that have more than their share.
+    pub(super) sharing_due: bool,
     /// Since when no worker takes tasks, and the name of the last one that was lost.
     pub(super) workerless: Option<Timestamp>,
     pub(super) last_lost: Option<String>,
@@ -65,10 +72,13 @@ impl Cluster {
             order: Vec::new(),
             ended: VecDeque::new(),
             ended_tasks: 0,
+            leases: Leases::new(term),
             wanting: BTreeSet::new(),
             wanting_keys: BTreeMap::new(),
+            driverless: BTreeSet::new(),
             timers: Timers::default(),
             stragglers_due: false,
+            sharing_due: false,
             workerless: None,
             last_lost: None,
             served: 0,
@@ -102,7 +112,12 @@ impl Cluster {
         match event {
             Event::WorkerRegistered(registration) => self.register(*registration),
             Event::WorkerDisconnected { worker, epoch } => self.disconnected(worker, epoch),
-            Event::Heartbeat { worker, epoch, usage, progress } => self.heartbeat(worker, epoch, usage, &progress),
+            Event::Heartbeat { worker, epoch, usage, progress, leases } => {
+                self.heartbeat(worker, epoch, usage, &progress, leases);
+            }
+            Event::LeaseDemand { worker, epoch, demand } => self.lease_demand(worker, epoch, demand),
+            Event::LeaseReleased { worker, epoch, lease } => self.lease_released(worker, epoch, lease),
+            Event::LeaseReturned { worker, epoch, lease } => self.lease_returned(worker, epoch, lease),
             Event::TaskReported { worker, epoch, sequence, attempt, outcome } => {
                 self.task_reported(worker, epoch, sequence, attempt, outcome);
             }
@@ -150,6 +165,7 @@ impl Cluster {
             now: self.now,
             config: &self.config,
             workers: &mut self.workers,
+            leases: &mut self.leases,
             out: &mut self.out,
             counters: &mut self.counters,
         };
@@ -166,6 +182,7 @@ impl Cluster {
             now: self.now,
             config: &self.config,
             workers: &mut self.workers,
+            leases: &mut self.leases,
             out: &mut self.out,
             counters: &mut self.counters,
         }
@@ -179,6 +196,7 @@ impl Cluster {
             match timer {
                 Timer::Dispatch => {}
                 Timer::Stragglers => self.stragglers_due = true,
+                Timer::Sharing => self.sharing_due = true,
                 Timer::Worker(worker) => self.look_at_worker(worker),
                 Timer::Job(job) => self.look_at_job(job),
             }
@@ -196,9 +214,13 @@ impl Cluster {
         self.note_workers();
         let mut changed = BTreeSet::new();
         self.settle_jobs(&mut changed);
+        self.launch_drivers();
         self.dispatch();
         if std::mem::take(&mut self.stragglers_due) {
             self.race_stragglers();
+        }
+        if std::mem::take(&mut self.sharing_due) {
+            self.share_again();
         }
         self.settle_jobs(&mut changed);
         self.release_drained();
@@ -228,23 +250,34 @@ impl Cluster {
         }
     }
 
-    /// Keeps `wanting` right after a job changed.
+    /// Keeps `wanting` and `driverless` right after a job changed.
     pub(super) fn index_job(&mut self, id: JobId) {
-        let waits_for_workers = self.workers.any_expected();
-        let wants = self.jobs.get(&id).filter(|job| job.wants_slots(waits_for_workers));
-        let key = wants.map(|job| (job.slots, job.served));
+        let expected = self.workers.any_expected();
+        if self.jobs.get(&id).is_some_and(|job| job.wants_driver(expected)) {
+            self.driverless.insert(id);
+        } else {
+            self.driverless.remove(&id);
+        }
+        let key = self.jobs.get(&id).and_then(|job| self.wanting_key(job, expected));
         let known = self.wanting_keys.get(&id).copied();
         if key == known {
             return;
         }
-        if let Some((slots, served)) = known {
-            self.wanting.remove(&(slots, served, id));
+        if let Some((used, served)) = known {
+            self.wanting.remove(&(used, served, id));
             self.wanting_keys.remove(&id);
         }
-        if let Some((slots, served)) = key {
-            self.wanting.insert((slots, served, id));
-            self.wanting_keys.insert(id, (slots, served));
+        if let Some((used, served)) = key {
+            self.wanting.insert((used, served, id));
+            self.wanting_keys.insert(id, (used, served));
         }
+    }
+
+    /// What a job has of processors and when it was served, if it wants more.
+    pub(super) fn wanting_key(&self, job: &Job, workers_expected: bool) -> Option<(u64, u64)> {
+        let leases = || job.may_lease(workers_expected) && self.leases.pending_cpus(job.id).is_some();
+        let wants = job.wants_slots(workers_expected) || leases();
+        wants.then(|| (job.slot_cpus() + self.leases.usage(job.id, CPUS), job.served))
     }
 
     /// Moves a job that is over to those that are only remembered, and forgets the oldest of them. True when this job is

@@ -47,6 +47,10 @@ pub struct ClusterConfig {
     pub straggler_after_ms: u64,
     /// And for longer than so many percent of what half of the others took. Default 200.
     pub straggler_percent: u64,
+    /// How often to look whether a job has more than its fair share while another waits. Default 250 ms.
+    pub sharing_interval_ms: u64,
+    /// How long what no worker can run is waited with, since one that can may join. Default 1 min.
+    pub unschedulable_grace_ms: u64,
     /// Failures of a task's own code that fail the job. Default 3.
     pub task_failures: u32,
     /// Workers that may be lost while they run one task before it counts as poisonous. Default 3.
@@ -84,6 +88,8 @@ impl Default for ClusterConfig {
             straggler_interval_ms: 500,
             straggler_after_ms: 1_000,
             straggler_percent: 200,
+            sharing_interval_ms: 250,
+            unschedulable_grace_ms: 60_000,
             task_failures: 3,
             poison_workers: 3,
             fetch_failures: 30,

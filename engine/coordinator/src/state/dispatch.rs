@@ -9,55 +9,72 @@ use super::cluster::Cluster;
 use super::job::Job;
 use super::placement::{self, Demand, Offer, Problem, Wish};
 use super::queue::Taken;
+use super::report::AttemptId;
+use super::resources::SLOT_MILLI;
 use super::timers::Timer;
-use super::workers::{Lease, LeaseState, Workers};
+use super::worker::{Placed, Standing};
+use super::workers::Workers;
 
 impl Cluster {
-    /// Places tasks until slots, tasks or the batch run out.
+    /// Places tasks and leases until processors, work or the batch run out.
     pub(super) fn dispatch(&mut self) {
         let mut budget = self.config.launch_batch as u32;
+        self.grant_scarce(&mut budget);
         let mut unplaceable = BTreeSet::new();
         loop {
-            let slots = self.workers.free_slots().min(budget);
-            let demands = self.demands(slots, &unplaceable);
-            if slots == 0 || demands.is_empty() {
+            let demands = if budget > 0 { self.demands(budget, &unplaceable) } else { Vec::new() };
+            if demands.is_empty() {
                 break;
             }
-            let placed = self.place_round(slots, &demands, &mut unplaceable);
-            budget -= placed;
+            budget -= self.place_round(budget, &demands, &mut unplaceable);
         }
-        if budget == 0 && self.workers.free_slots() > 0 && !self.wanting.is_empty() {
+        if budget == 0 && self.workers.free_cpus() > 0 && !self.wanting.is_empty() {
             self.timers.arm(Timer::Dispatch, self.now);
         }
+        self.watch_sharing();
     }
 
     /// The jobs that come first, as many as could get a slot.
-    fn demands(&self, slots: u32, unplaceable: &BTreeSet<JobId>) -> Vec<(JobId, Demand)> {
-        let jobs = self.wanting.iter().filter(|(_, _, id)| !unplaceable.contains(id)).take(slots as usize);
-        let demand = |&(slots_used, _, id): &(u32, u64, JobId)| {
-            let pending = self.jobs.get(&id).map_or(0, |job| job.startable(slots));
-            (id, Demand { slots: slots_used, pending })
+    fn demands(&self, budget: u32, unplaceable: &BTreeSet<JobId>) -> Vec<(JobId, Demand)> {
+        let (slots, largest) = (self.workers.free_slots().min(budget), self.workers.largest_free());
+        if slots == 0 && (largest == 0 || !self.leases.has_claims()) {
+            return Vec::new();
+        }
+        let demand = |&(used, _, id): &(u64, u64, JobId)| {
+            let job = self.jobs.get(&id)?;
+            let demand = if job.plan.is_program() {
+                let (pending, unit) = self.leases.pending_cpus(id)?;
+                Demand { used, pending, unit }
+            } else {
+                Demand { used, pending: job.startable(slots), unit: SLOT_MILLI }
+            };
+            (demand.unit <= largest).then_some((id, demand))
         };
-        jobs.map(demand).collect()
+        let jobs = self.wanting.iter().filter(|(_, _, id)| !unplaceable.contains(id));
+        jobs.filter_map(demand).take(slots.max(1) as usize).collect()
     }
 
     /// One round of placement. Jobs that had a share and could place nothing are not asked again for this event, so that
     /// each round places something or asks fewer.
-    fn place_round(&mut self, slots: u32, demands: &[(JobId, Demand)], unplaceable: &mut BTreeSet<JobId>) -> u32 {
+    fn place_round(&mut self, budget: u32, demands: &[(JobId, Demand)], unplaceable: &mut BTreeSet<JobId>) -> u32 {
         let only: Vec<_> = demands.iter().map(|&(_, demand)| demand).collect();
+        let shares = placement::shares(self.workers.free_cpus(), budget, &only);
+        let shares: Vec<_> = demands.iter().map(|&(id, _)| id).zip(shares).filter(|(_, share)| *share > 0).collect();
+        unplaceable.extend(shares.iter().map(|(id, _)| *id));
+        let leased = self.grant_shares(&shares, budget, unplaceable);
+        let slots = self.workers.free_slots().min(budget - leased);
         let mut offers: BTreeMap<WorkerId, u32> = self.workers.with_free_slots().take(slots as usize).collect();
         let mut wishes = Vec::new();
-        for (&(id, _), share) in demands.iter().zip(placement::shares(slots, &only)) {
+        for (id, share) in shares {
             self.with_job(id, |job, cx| job.divide_runnable(cx));
-            if let Some(job) = self.jobs.get_mut(&id).filter(|_| share > 0) {
-                unplaceable.insert(id);
+            if let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.plan.is_program()) {
                 job.take_wishes(share as usize, &self.workers, &mut offers, &mut wishes);
             }
         }
         let offers = offers.into_iter().map(|(worker, free)| Offer { worker, free }).collect();
         let problem = Problem { offers, wishes };
         let choices = placement::place(&problem);
-        let mut placed = 0;
+        let mut placed = leased;
         for (wish, choice) in problem.wishes.into_iter().zip(choices) {
             match choice {
                 Some(worker) => {
@@ -89,11 +106,17 @@ impl Cluster {
         });
         if let Some(attempt) = launched {
             self.counters.attempts_launched += 1;
-            let lease = Lease { attempt, state: LeaseState::Wanted, seen: now };
-            self.workers.edit(id, |worker| worker.leases.push(lease));
+            let placed = Placed { attempt, standing: Standing::Wanted, seen: now, slots: self.slots_of(attempt) };
+            self.workers.edit(id, |worker| worker.placed.push(placed));
             self.index_job(task.job);
             self.watch_stragglers();
         }
+    }
+
+    /// How many slots an attempt takes of its worker.
+    pub(super) fn slots_of(&self, attempt: AttemptId) -> u32 {
+        let is_driver = self.jobs.get(&attempt.task.job).is_some_and(|job| job.plan.is_program());
+        if is_driver { 0 } else { 1 }
     }
 }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tandem_proto::{Epoch, JobId, WorkerId};
+use tandem_proto::{Epoch, JobId, LeaseId, WorkerId};
 
 use super::plan::JobPlan;
 use super::report::{AttemptId, TaskOutcome, TaskOutput};
+use super::resources::{CPUS, Resources, SLOT_MILLI, Shape};
 
 /// One thing that happened. Those of workers carry the epoch they were sent under; another than the current one is
 /// dropped.
@@ -31,6 +32,35 @@ pub enum Event {
         usage: WorkerUsage,
         /// Every attempt that runs there, also one without progress: an attempt that is missing is launched again.
         progress: Vec<Progress>,
+        /// The leases it knows of and wants.
+        leases: LeaseReport,
+    },
+    /// An owner wants so many leases of a shape in all.
+    LeaseDemand {
+        /// The worker.
+        worker: WorkerId,
+        /// Under which it was sent.
+        epoch: Epoch,
+        /// How many, for what.
+        demand: LeaseDemand,
+    },
+    /// An owner needs a lease no more.
+    LeaseReleased {
+        /// The worker.
+        worker: WorkerId,
+        /// Under which it was sent.
+        epoch: Epoch,
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// Nothing runs on a lease any more, says its host.
+    LeaseReturned {
+        /// The worker.
+        worker: WorkerId,
+        /// Under which it was sent.
+        epoch: Epoch,
+        /// The lease.
+        lease: LeaseId,
     },
     /// An attempt ended. May be repeated.
     TaskReported {
@@ -113,6 +143,49 @@ pub struct Registration {
     pub running: Vec<AttemptId>,
     /// The finished attempts whose output (or staged files) it still stands for.
     pub held: Vec<HeldOutput>,
+    /// The jobs of which it has executors or objects.
+    pub jobs: Vec<JobId>,
+    /// The leases that it hosts or owns.
+    pub leases: Vec<LeaseGrant>,
+}
+
+/// A lease, as its host and its owner know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseGrant {
+    /// Which.
+    pub lease: LeaseId,
+    /// For tasks of which job.
+    pub job: JobId,
+    /// The worker that owns the tasks.
+    pub owner: WorkerId,
+    /// The worker that runs them.
+    pub host: WorkerId,
+    /// What it is one of.
+    pub shape: Shape,
+}
+
+/// How many leases of a shape an owner wants for a job, those it has included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseDemand {
+    /// The job.
+    pub job: JobId,
+    /// The shape.
+    pub shape: Shape,
+    /// How many.
+    pub wanted: u32,
+}
+
+/// What a heartbeat says of executors and leases.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeaseReport {
+    /// Those it hosts.
+    pub hosted: Vec<LeaseId>,
+    /// Those it owns.
+    pub owned: Vec<LeaseId>,
+    /// All that it wants.
+    pub demand: Vec<LeaseDemand>,
+    /// The jobs of which it has executors or objects.
+    pub jobs: Vec<JobId>,
 }
 
 /// What a worker is.
@@ -134,6 +207,20 @@ pub struct WorkerInfo {
     pub memory_bytes: u64,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// All it has; what it does not say is told by its slots and its memory limit.
+    pub resources: Resources,
+}
+
+impl WorkerInfo {
+    /// With all its resources.
+    pub(super) fn completed(mut self) -> Self {
+        let slots = u64::from(self.slots) * SLOT_MILLI;
+        self.resources.milli.entry(CPUS.to_owned()).or_insert(slots);
+        if self.resources.memory_bytes == 0 {
+            self.resources.memory_bytes = self.memory_bytes;
+        }
+        self
+    }
 }
 
 /// A finished attempt that a worker still stands for.

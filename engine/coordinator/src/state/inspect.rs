@@ -59,7 +59,8 @@ impl Cluster {
     pub fn summary(&self) -> ClusterView {
         let mut sums = ClusterView::default();
         for worker in self.workers.iter() {
-            sums.slots_used += worker.leases.len() as u32;
+            sums.slots_used += worker.slots_taken();
+            sums.leases += worker.hosted;
             if worker.view_state() == super::views::NodeState::Ready {
                 sums.nodes_ready += 1;
                 sums.slots += worker.info.slots;
@@ -68,6 +69,11 @@ impl Cluster {
         let live = |job: &&Job| !job.has_answered() && !job.is_ended();
         sums.jobs_running = self.jobs.values().filter(live).count() as u32;
         sums
+    }
+
+    /// Whether a job is known and not over.
+    pub fn is_live(&self, job: JobId) -> bool {
+        self.jobs.get(&job).is_some_and(|job| !job.is_ended())
     }
 
     /// What happened since this coordinator started.
@@ -265,7 +271,7 @@ impl Cluster {
         }
         let pending = || stage.tasks.iter().filter(|task| task.state == task::TaskState::Pending);
         match self.why_startable_waits(job) {
-            PendingReason::Scheduling if !pending().any(|task| self.could_start(task)) => {
+            PendingReason::Scheduling if !pending().any(|task| self.could_start(job, task)) => {
                 PendingReason::AvoidsFreeWorkers
             }
             reason => reason,
@@ -277,7 +283,7 @@ impl Cluster {
             return self.why_stage_waits(job, stage);
         }
         match self.why_startable_waits(job) {
-            PendingReason::Scheduling if !self.could_start(task) => PendingReason::AvoidsFreeWorkers,
+            PendingReason::Scheduling if !self.could_start(job, task) => PendingReason::AvoidsFreeWorkers,
             reason => reason,
         }
     }
@@ -292,13 +298,23 @@ impl Cluster {
                 PendingReason::Reattaching
             }
             Phase::Active | Phase::Remaking if self.workers.ready() == 0 => PendingReason::NoWorkers,
+            Phase::Active | Phase::Remaking if job.plan.is_program() => self.why_driver_waits(),
             Phase::Active | Phase::Remaking if self.workers.free_slots() > 0 => PendingReason::Scheduling,
             Phase::Active | Phase::Remaking if self.workers.any_short() => PendingReason::NoMemory,
             Phase::Active | Phase::Remaking => PendingReason::NoFreeSlot,
         }
     }
 
-    fn could_start(&self, task: &Task) -> bool {
+    /// A driver needs no slot, only a worker.
+    fn why_driver_waits(&self) -> PendingReason {
+        let in_touch = self.workers.iter().any(|worker| worker.takes_work());
+        if in_touch { PendingReason::Scheduling } else { PendingReason::NoneInTouch }
+    }
+
+    fn could_start(&self, job: &Job, task: &Task) -> bool {
+        if job.plan.is_program() {
+            return self.host_for_driver(task.avoids()).is_some();
+        }
         let avoid = self.workers.to_avoid(task.avoids());
         self.workers.with_free_slots().any(|(worker, _)| !avoid.contains(&worker))
     }

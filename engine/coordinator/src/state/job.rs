@@ -16,9 +16,11 @@ use std::sync::Arc;
 use tandem_proto::{JobId, StageId, TaskId, WorkerId};
 
 use super::config::ClusterConfig;
+use super::leases::Leases;
 use super::plan::JobPlan;
 use super::reason::{JobFailure, JobOutcome};
 use super::report::{AttemptId, StagedFile};
+use super::resources::SLOT_MILLI;
 use super::stage::{Keep, Numbering, Stage};
 use super::time::Timestamp;
 use super::views::{Counters, TaskState};
@@ -159,7 +161,7 @@ pub(super) struct Job {
     pub(super) runnable: BTreeSet<StageId>,
     /// Stages nobody reads that are not finished: the job is done when there are none.
     pub(super) open_ends: u32,
-    /// Slots that its attempts have, cancelled ones included.
+    /// Attempts that are placed, cancelled ones included. All but drivers have a slot.
     pub(super) slots: u32,
     /// When it last got a slot, as a number that only grows: ties go to the one that waits longest.
     pub(super) served: u64,
@@ -169,6 +171,9 @@ pub(super) struct Job {
     pub(super) retries_used: u32,
     /// Workers that may hold output of it.
     pub(super) holders: BTreeSet<WorkerId>,
+    /// Workers that may have executors of it, and those that still are to be told that these are not wanted any more.
+    pub(super) members: BTreeSet<WorkerId>,
+    pub(super) untold: BTreeSet<WorkerId>,
     /// The last attempts that were not accepted.
     pub(super) past: VecDeque<PastAttempt>,
 }
@@ -178,6 +183,7 @@ pub(super) struct Context<'a> {
     pub(super) now: Timestamp,
     pub(super) config: &'a ClusterConfig,
     pub(super) workers: &'a mut Workers,
+    pub(super) leases: &'a mut Leases,
     pub(super) out: &'a mut Outbox,
     pub(super) counters: &'a mut Counters,
 }
@@ -220,6 +226,8 @@ impl Job {
             lease_until: accepted,
             retries_used: 0,
             holders: BTreeSet::new(),
+            members: BTreeSet::new(),
+            untold: BTreeSet::new(),
             past: VecDeque::new(),
             stages,
             plan,
@@ -264,8 +272,29 @@ impl Job {
         matches!(self.phase, Phase::Ended(_))
     }
 
-    /// Whether it could use slots. Of a restored job nothing starts while workers are expected back that may run it.
+    /// Whether it could use slots.
     pub(super) fn wants_slots(&self, workers_expected: bool) -> bool {
+        self.could_start(workers_expected) && !self.plan.is_program()
+    }
+
+    /// Whether its driver waits for a worker.
+    pub(super) fn wants_driver(&self, workers_expected: bool) -> bool {
+        self.could_start(workers_expected) && self.plan.is_program()
+    }
+
+    /// Whether executors of it may get leases.
+    pub(super) fn may_lease(&self, workers_expected: bool) -> bool {
+        let waits = self.origin == Origin::Restored && workers_expected;
+        self.plan.executors && self.is_active() && !waits
+    }
+
+    /// Thousandths of processors that the slots of its tasks are.
+    pub(super) fn slot_cpus(&self) -> u64 {
+        if self.plan.is_program() { 0 } else { u64::from(self.slots) * SLOT_MILLI }
+    }
+
+    /// Of a restored job nothing starts while workers are expected back that may run it.
+    fn could_start(&self, workers_expected: bool) -> bool {
         let waits = self.origin == Origin::Restored && workers_expected;
         self.is_active() && !self.runnable.is_empty() && !waits
     }

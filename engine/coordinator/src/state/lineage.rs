@@ -20,7 +20,7 @@ use super::stage::{Demand, Keep, Stage};
 use super::task::{Run, TaskState};
 use super::totals::Totals;
 use super::views;
-use super::workers::LeaseState;
+use super::worker::Standing;
 
 /// What other stages see of a stage.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,13 +37,14 @@ impl Face {
 }
 
 impl Job {
-    /// Leases a task of a runnable stage to a worker, or one more attempt of a task that runs elsewhere.
+    /// Places a task of a runnable stage to a worker, or one more attempt of a task that runs elsewhere.
     pub(super) fn launch(&mut self, cx: &mut Context<'_>, id: StageId, index: u32, worker: WorkerId) -> AttemptId {
         if self.started.is_none() {
             self.started = Some(cx.now);
             self.record(cx, Fact::JobStarted { job: self.id, at: cx.now });
         }
         self.slots += 1;
+        self.joined_by(cx, worker);
         let attempt = self.change(cx, id, |stage, cx| stage.launch(index, worker, cx.now));
         AttemptId { task: TaskId { job: self.id, stage: id, index }, attempt }
     }
@@ -52,6 +53,9 @@ impl Job {
     pub(super) fn adopt(&mut self, cx: &mut Context<'_>, attempt: AttemptId, worker: WorkerId) {
         self.started.get_or_insert(cx.now);
         self.slots += 1;
+        if self.plan.executors {
+            self.members.insert(worker);
+        }
         let TaskId { stage, index, .. } = attempt.task;
         self.change(cx, stage, |stage, cx| stage.adopt(index, worker, attempt.attempt, cx.now));
     }
@@ -115,10 +119,13 @@ impl Job {
         stage.sizes.set(attempt.task.index, tasks, &output.partition_sizes);
     }
 
-    /// A leased attempt ended without a result.
+    /// A placed attempt ended without a result.
     pub(super) fn leave(&mut self, cx: &mut Context<'_>, attempt: AttemptId) {
         let AttemptId { task: TaskId { stage, index, .. }, attempt } = attempt;
         self.change(cx, stage, |stage, _| stage.leave(index, attempt));
+        if self.plan.is_program() {
+            self.end_executors(cx);
+        }
     }
 
     /// Output is gone, if it was held by this worker. When it is wanted, its task is pending again. What read
@@ -290,6 +297,9 @@ impl Job {
             }
             self.change(cx, id, |stage, _| stage.requeue(index));
         }
+        if self.plan.is_program() {
+            self.end_executors(cx);
+        }
     }
 
     fn cancel(&mut self, cx: &mut Context<'_>, task: TaskId, run: Run) {
@@ -380,9 +390,9 @@ impl Context<'_> {
     /// Tells a worker to end an attempt, which keeps its slot until the worker says that it has ended.
     pub(super) fn cancel(&mut self, id: WorkerId, attempt: AttemptId) {
         let Some(worker) = self.workers.get_mut(id) else { return };
-        for lease in worker.leases.iter_mut().filter(|lease| lease.attempt == attempt) {
-            lease.state = LeaseState::Cancelled;
-            lease.seen = self.now;
+        for placed in worker.placed.iter_mut().filter(|placed| placed.attempt == attempt) {
+            placed.standing = Standing::Cancelled;
+            placed.seen = self.now;
         }
         if worker.contact.has_stream() {
             self.out.actions.push(Action::Cancel { worker: id, epoch: worker.epoch, attempt });

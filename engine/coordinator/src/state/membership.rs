@@ -2,87 +2,86 @@
 //! A worker that is gone and comes back registers as if it were new: its epoch is another, what it runs and holds is taken over
 //! where it still fits and ended where not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tandem_proto::{Epoch, JobId, StageId, TaskId, WorkerId};
 
 use super::action::{Action, Fact};
 use super::cluster::Cluster;
-use super::event::{HeldOutput, Progress, Registration, WorkerUsage};
+use super::contact::{Contact, ContactEvent, Duty, DutyEvent};
+use super::event::{HeldOutput, LeaseReport, Progress, Registration, WorkerUsage};
 use super::report::AttemptId;
 use super::stage::Demand;
 use super::task::TaskState;
 use super::timers::Timer;
-use super::workers::{Contact, ContactEvent, Duty, DutyEvent, Lease, LeaseState, Worker};
+use super::worker::{Placed, Standing, Worker};
 
 impl Cluster {
     /// A worker opened a stream and says what it runs and holds.
     pub(super) fn register(&mut self, registration: Registration) {
-        let Registration { worker: id, info, running, held } = registration;
+        let Registration { worker: id, info, running, held, jobs, leases } = registration;
+        let known = self.workers.get(id).is_some();
+        if !known && self.was_given_up(&jobs, &running) {
+            let reason = "it was out of touch for so long that its work was given to others".to_owned();
+            return self.out.actions.push(Action::Reject { worker: id, reason });
+        }
         self.epoch.0 += 1;
         self.counters.registrations += 1;
-        let (epoch, now) = (self.epoch, self.now);
-        if self.workers.get(id).is_none() {
-            self.record(Fact::WorkerJoined { worker: id, name: info.name.clone() });
-            self.workers.insert(Worker {
-                id,
-                info,
-                epoch,
-                duty: Duty::Ready,
-                contact: Contact::Attached,
-                joined: now,
-                heard: now,
-                usage: WorkerUsage::default(),
-                full: false,
-                leases: Vec::new(),
-                held: BTreeMap::new(),
-            });
-        } else {
+        let (epoch, now, info) = (self.epoch, self.now, info.completed());
+        if known {
             let expected_before = self.workers.any_expected();
             self.workers.edit(id, |worker| {
                 (worker.info, worker.epoch, worker.heard) = (info, epoch, now);
                 worker.contact.apply(ContactEvent::Registered);
             });
             self.note_return(expected_before);
+        } else {
+            self.record(Fact::WorkerJoined { worker: id, name: info.name.clone() });
+            self.workers.insert(Worker::new(id, info, epoch, Contact::Attached, now));
         }
         self.out.actions.push(Action::Registered { worker: id, epoch });
         let running: BTreeSet<_> = running.into_iter().collect();
-        self.compare_leases(id, &running, &held);
+        let gone = self.compare_jobs(id, jobs);
+        self.compare_placed(id, &running, &held);
+        self.compare_leases(id, leases, &gone);
         self.compare_outputs(id, held);
+        let joined = self.workers.get(id);
+        let hopeful = self.leases.worker_joined(id, |shape| joined.is_some_and(|worker| worker.could_ever_host(shape)));
+        self.out.touched.extend(hopeful);
         self.repeat_duty(id);
         self.arm_worker(id);
     }
 
-    /// Brings the leases of a worker in line with what it says it runs.
-    fn compare_leases(&mut self, id: WorkerId, running: &BTreeSet<AttemptId>, held: &[HeldOutput]) {
-        let known = self.workers.edit(id, |worker| std::mem::take(&mut worker.leases)).unwrap_or_default();
+    /// Brings the attempts that are placed on a worker in line with what it says it runs.
+    fn compare_placed(&mut self, id: WorkerId, running: &BTreeSet<AttemptId>, held: &[HeldOutput]) {
+        let known = self.workers.edit(id, |worker| std::mem::take(&mut worker.placed)).unwrap_or_default();
         let finished: BTreeSet<_> = held.iter().map(|output| output.attempt).collect();
-        let mut leases = Vec::with_capacity(running.len());
-        for lease in known {
-            if running.contains(&lease.attempt) {
-                leases.push(Lease { seen: self.now, ..lease });
+        let mut all = Vec::with_capacity(running.len());
+        for placed in known {
+            if running.contains(&placed.attempt) {
+                all.push(Placed { seen: self.now, ..placed });
             } else {
-                self.free_slot(lease.attempt.task.job);
-                if !finished.contains(&lease.attempt) {
-                    self.requeue_if_running(id, lease.attempt);
+                self.free_slot(placed.attempt.task.job);
+                if !finished.contains(&placed.attempt) {
+                    self.requeue_if_running(id, placed.attempt);
                 }
             }
         }
         for &attempt in running {
-            if !leases.iter().any(|lease| lease.attempt == attempt) {
-                leases.push(self.take_over_running(id, attempt));
+            if !all.iter().any(|placed| placed.attempt == attempt) {
+                all.push(self.take_over_running(id, attempt));
             }
         }
-        let cancelled = leases.iter().filter(|lease| lease.state == LeaseState::Cancelled);
-        let cancelled: Vec<_> = cancelled.map(|lease| lease.attempt).collect();
-        self.workers.edit(id, |worker| worker.leases = leases);
+        let cancelled = all.iter().filter(|placed| placed.standing == Standing::Cancelled);
+        let cancelled: Vec<_> = cancelled.map(|placed| placed.attempt).collect();
+        self.workers.edit(id, |worker| worker.placed = all);
         for attempt in cancelled {
             self.context().cancel(id, attempt);
         }
     }
 
-    /// An attempt that the worker runs and that is not leased to it: it is wanted if its task is pending.
-    fn take_over_running(&mut self, id: WorkerId, attempt: AttemptId) -> Lease {
+    /// An attempt that the worker runs and that is not placed on it: it is wanted if its task is pending.
+    fn take_over_running(&mut self, id: WorkerId, attempt: AttemptId) -> Placed {
         let job = attempt.task.job;
         let wanted = self.with_job(job, |job, cx| {
             let known = job.has(attempt.task);
@@ -95,8 +94,8 @@ impl Cluster {
             cx.out.touched.insert(job.id);
             wanted
         });
-        let state = if wanted { LeaseState::Wanted } else { LeaseState::Cancelled };
-        Lease { attempt, state, seen: self.now }
+        let standing = if wanted { Standing::Wanted } else { Standing::Cancelled };
+        Placed { attempt, standing, seen: self.now, slots: self.slots_of(attempt) }
     }
 
     /// Brings what is known of a worker's output in line with what it says it holds.
@@ -198,7 +197,14 @@ impl Cluster {
     }
 
     /// A worker says what it uses and every attempt it runs.
-    pub(super) fn heartbeat(&mut self, id: WorkerId, epoch: Epoch, usage: WorkerUsage, progress: &[Progress]) {
+    pub(super) fn heartbeat(
+        &mut self,
+        id: WorkerId,
+        epoch: Epoch,
+        usage: WorkerUsage,
+        progress: &[Progress],
+        leases: LeaseReport,
+    ) {
         if !self.heard(id, epoch) {
             return;
         }
@@ -208,9 +214,9 @@ impl Cluster {
         self.workers.note_usage(id, usage, self.config.admission_percent);
         if let Some(worker) = self.workers.get_mut(id) {
             for entry in progress {
-                match worker.leases.iter_mut().find(|lease| lease.attempt == entry.attempt) {
-                    Some(lease) if lease.state == LeaseState::Wanted => {
-                        lease.seen = now;
+                match worker.placed.iter_mut().find(|placed| placed.attempt == entry.attempt) {
+                    Some(placed) if placed.standing == Standing::Wanted => {
+                        placed.seen = now;
                         wanted.push(entry);
                     }
                     Some(_) | None => unknown.push(entry.attempt),
@@ -224,6 +230,7 @@ impl Cluster {
             self.context().cancel(id, attempt);
         }
         self.repeat_unseen(id);
+        self.compare_lease_report(id, leases);
         if self.workers.get(id).is_some_and(|worker| worker.duty == Duty::Leaving) {
             self.repeat_duty(id);
         }
@@ -244,14 +251,14 @@ impl Cluster {
     /// which. A cancelled attempt that is not mentioned has ended.
     fn repeat_unseen(&mut self, id: WorkerId) {
         let (now, patience_ms) = (self.now, self.config.launch_repeat_ms);
-        let overdue = |lease: &Lease| now.ms_since(lease.seen) >= patience_ms;
-        let Some(worker) = self.workers.get(id).filter(|worker| worker.leases.iter().any(overdue)) else { return };
-        let unseen: Vec<_> = worker.leases.iter().filter(|lease| overdue(lease)).copied().collect();
-        for Lease { attempt, state, .. } in unseen {
-            match state {
-                LeaseState::Wanted => self.launch_again(id, attempt),
-                LeaseState::Cancelled => {
-                    self.take_lease(id, attempt);
+        let overdue = |placed: &Placed| now.ms_since(placed.seen) >= patience_ms;
+        let Some(worker) = self.workers.get(id).filter(|worker| worker.placed.iter().any(overdue)) else { return };
+        let unseen: Vec<_> = worker.placed.iter().filter(|placed| overdue(placed)).copied().collect();
+        for Placed { attempt, standing, .. } in unseen {
+            match standing {
+                Standing::Wanted => self.launch_again(id, attempt),
+                Standing::Cancelled => {
+                    self.unplace(id, attempt);
                 }
             }
         }
@@ -260,8 +267,8 @@ impl Cluster {
     fn launch_again(&mut self, id: WorkerId, attempt: AttemptId) {
         let now = self.now;
         let Some(worker) = self.workers.get_mut(id) else { return };
-        for lease in worker.leases.iter_mut().filter(|lease| lease.attempt == attempt) {
-            lease.seen = now;
+        for placed in worker.placed.iter_mut().filter(|placed| placed.attempt == attempt) {
+            placed.seen = now;
         }
         let epoch = worker.epoch;
         let Some(job) = self.jobs.get(&attempt.task.job) else { return };
@@ -286,6 +293,7 @@ impl Cluster {
         let now = self.now;
         let Some(Duty::Ready) = self.workers.get(id).map(|worker| worker.duty) else { return };
         self.workers.edit(id, |worker| worker.duty.apply(DutyEvent::Drain(now)));
+        self.revoke_hosted(id);
         if self.workers.get(id).is_some_and(|worker| worker.contact.has_stream()) {
             self.repeat_duty(id);
         }
@@ -297,8 +305,10 @@ impl Cluster {
         let wanted = |&(job, stage): &(JobId, StageId)| {
             self.jobs.get(&job).is_some_and(|job| job.stage(stage).demand == Demand::Wanted)
         };
+        let lends = |id| self.leases.hosted_by(id).chain(self.leases.owned_by(id)).next().is_some();
         let idle = |worker: &&Worker| {
-            worker.contact.has_stream() && worker.leases.is_empty() && !worker.held.keys().any(wanted)
+            let works = !worker.placed.is_empty() || lends(worker.id);
+            worker.contact.has_stream() && !works && !worker.held.keys().any(wanted)
         };
         let draining = self.workers.draining().filter_map(|id| self.workers.get(id));
         let done: Vec<_> = draining.filter(idle).map(|worker| worker.id).collect();
@@ -333,7 +343,7 @@ impl Cluster {
         let Some(worker) = self.workers.get(id) else { return };
         let Duty::Draining { since } = worker.duty else { return };
         let due = since.after_ms(self.config.drain_patience_ms) <= self.now;
-        if due && worker.leases.is_empty() && self.workers.ready() > 0 {
+        if due && worker.placed.is_empty() && self.workers.ready() > 0 {
             let held: Vec<_> = worker.held.keys().copied().collect();
             self.lose_outputs(id, held, "its worker drains");
         }
@@ -356,11 +366,13 @@ impl Cluster {
         if worker.contact.has_stream() {
             self.out.actions.push(Action::Disconnect { worker: id, epoch: worker.epoch });
         }
+        self.lose_leases(id);
+        self.leave_jobs(id);
         self.lose_outputs(id, worker.held.into_keys().collect(), why);
-        for lease in worker.leases {
-            self.free_slot(lease.attempt.task.job);
-            if lease.state == LeaseState::Wanted {
-                self.attempt_lost(id, lease.attempt, why);
+        for placed in worker.placed {
+            self.free_slot(placed.attempt.task.job);
+            if placed.standing == Standing::Wanted {
+                self.attempt_lost(id, placed.attempt, why);
             }
         }
         self.note_return(expected_before);

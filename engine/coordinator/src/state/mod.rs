@@ -13,12 +13,16 @@ mod action;
 mod audit;
 mod cluster;
 mod config;
+mod contact;
 mod dispatch;
 mod division;
+mod drivers;
 mod event;
 mod fusion;
 mod inspect;
 mod job;
+mod leases;
+mod lending;
 mod lifecycle;
 mod lineage;
 mod membership;
@@ -28,7 +32,9 @@ mod queue;
 mod reason;
 mod report;
 mod reports;
+mod resources;
 mod restore;
+mod sharing;
 mod sizes;
 mod sizing;
 mod stage;
@@ -38,19 +44,23 @@ mod time;
 mod timers;
 mod totals;
 mod views;
+mod worker;
 mod workers;
 
 pub use action::{Action, Fact, FinishedTask};
 pub use cluster::Cluster;
 pub use config::ClusterConfig;
 pub use division::{Division, FittedTask, Share};
-pub use event::{Event, HeldOutput, Progress, Registration, WorkerInfo, WorkerUsage};
+pub use event::{
+    Event, HeldOutput, LeaseDemand, LeaseGrant, LeaseReport, Progress, Registration, WorkerInfo, WorkerUsage,
+};
 pub use plan::{CountCheck, FusionPlan, JobPlan, StagePlan, VariantPlan};
 pub use reason::{FailureReason, JobFailure, JobOutcome, PendingReason};
 pub use report::{
     AttemptId, CountKind, FailureKind, OperatorMetrics, RowCount, StagedFile, TaskFailure, TaskMetrics, TaskOutcome,
     TaskOutput,
 };
+pub use resources::{CPUS, Resources, Shape};
 pub use restore::{RestoredCommit, RestoredJob};
 pub use time::Timestamp;
 pub use views::{

@@ -1,6 +1,6 @@
 //! Which task goes to which slot: two pure functions over a snapshot.
 //!
-//! [`shares`] says how many of the free slots each job gets: one after the other to the job that has the fewest.
+//! [`shares`] says how much of what is free each job gets: one slot or lease after the other to the job that has the least.
 //! [`place`] gives each task a worker: the one that holds most of its input if it has a free slot, else the
 //! one with the most free slots, never one where the task failed before.
 
@@ -9,28 +9,50 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use tandem_proto::{TaskId, WorkerId};
 
-/// How much a job wants. Jobs come in the order in which ties are broken.
+/// How much a job wants. Jobs come in the order in which ties are broken. Amounts are thousandths of processors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Demand {
-    /// Slots it has.
-    pub(super) slots: u32,
-    /// Tasks that could start.
+    /// What it has.
+    pub(super) used: u64,
+    /// Tasks that could start, or leases that it wants.
     pub(super) pending: u32,
+    /// What each of them takes; never 0.
+    pub(super) unit: u64,
 }
 
-/// Divides `free` slots: each goes to the job with the fewest slots that wants one more.
-pub(super) fn shares(free: u32, demands: &[Demand]) -> Vec<u32> {
+/// Divides what is `free`, into `limit` parts at most: each goes to the job that has the least and wants one more.
+pub(super) fn shares(mut free: u64, limit: u32, demands: &[Demand]) -> Vec<u32> {
     let mut given = vec![0; demands.len()];
     let wanting = demands.iter().enumerate().filter(|(_, demand)| demand.pending > 0);
-    let mut queue: BinaryHeap<_> = wanting.map(|(job, demand)| Reverse((demand.slots, job))).collect();
-    for _ in 0..free {
-        let Some(Reverse((slots, job))) = queue.pop() else { break };
+    let mut queue: BinaryHeap<_> = wanting.map(|(job, demand)| Reverse((demand.used, job))).collect();
+    let mut left = limit;
+    while left > 0
+        && let Some(Reverse((used, job))) = queue.pop()
+    {
+        let Demand { pending, unit, .. } = demands[job];
+        // Too large for what is left; others may take less.
+        let Some(rest) = free.checked_sub(unit) else { continue };
+        (free, left) = (rest, left - 1);
         given[job] += 1;
-        if given[job] < demands[job].pending {
-            queue.push(Reverse((slots + 1, job)));
+        if given[job] < pending {
+            queue.push(Reverse((used + unit, job)));
         }
     }
     given
+}
+
+/// The most that everyone may have, of those who want it, when no more than `total` is there.
+pub(super) fn fair_level(total: u64, wants: &[u64]) -> u64 {
+    let mut wants = wants.to_vec();
+    wants.sort_unstable();
+    let (mut left, mut others) = (total, wants.len() as u64);
+    for want in wants {
+        if want > left / others {
+            return left / others;
+        }
+        (left, others) = (left - want, others - 1);
+    }
+    u64::MAX
 }
 
 /// Free slots of one worker.
@@ -94,7 +116,8 @@ mod tests {
     use super::*;
 
     fn demands() -> impl Strategy<Value = Vec<Demand>> {
-        prop::collection::vec((0u32..20, 0u32..20).prop_map(|(slots, pending)| Demand { slots, pending }), 0..12)
+        let demand = |(slots, pending)| Demand { used: slots * 1_000, pending, unit: 1_000 };
+        prop::collection::vec((0u64..20, 0u32..20).prop_map(demand), 0..12)
     }
 
     fn problems() -> impl Strategy<Value = Problem> {
@@ -116,7 +139,8 @@ mod tests {
     proptest! {
         #[test]
         fn shares_give_what_is_wanted_and_no_more(free in 0u32..100, demands in demands()) {
-            let given = shares(free, &demands);
+            let given = shares(u64::from(free) * 1_000, u32::MAX, &demands);
+            prop_assert_eq!(&given, &shares(u64::MAX, free, &demands));
             let wanted: u32 = demands.iter().map(|demand| demand.pending).sum();
             prop_assert_eq!(given.iter().sum::<u32>(), free.min(wanted));
             for (given, demand) in given.iter().zip(&demands) {
@@ -126,14 +150,36 @@ mod tests {
 
         #[test]
         fn shares_are_fair(free in 0u32..100, demands in demands()) {
-            let given = shares(free, &demands);
+            let given = shares(u64::from(free) * 1_000, u32::MAX, &demands);
             for (i, rich) in demands.iter().enumerate() {
                 for (j, poor) in demands.iter().enumerate() {
                     // Nobody got a slot while someone who wanted it had two fewer.
                     let unserved = given[j] < poor.pending;
-                    let unfair = given[i] > 0 && unserved && rich.slots + given[i] > poor.slots + given[j] + 1;
+                    let has = |demand: &Demand, given: u32| demand.used / 1_000 + u64::from(given);
+                    let unfair = given[i] > 0 && unserved && has(rich, given[i]) > has(poor, given[j]) + 1;
                     prop_assert!(!unfair, "{i} over {j}: {given:?}");
                 }
+            }
+        }
+
+        #[test]
+        fn a_level_gives_everyone_the_same_or_all_they_want(total in 0u64..1_000, wants in prop::collection::vec(0u64..500, 0..9)) {
+            let level = fair_level(total, &wants);
+            let given = |level: u64| wants.iter().map(|want| (*want).min(level)).sum::<u64>();
+            prop_assert!(given(level) <= total);
+            let more = level.saturating_add(1);
+            prop_assert!(given(more) > total || given(more) == given(level), "there is more to give");
+        }
+
+        #[test]
+        fn parts_of_any_size_fit(free in 0u64..20_000, units in prop::collection::vec((0u64..9_000, 1u64..5_000), 0..9)) {
+            let demand = |(used, unit)| Demand { used, pending: 3, unit };
+            let demands: Vec<_> = units.into_iter().map(demand).collect();
+            let given = shares(free, u32::MAX, &demands);
+            let taken: u64 = given.iter().zip(&demands).map(|(given, demand)| u64::from(*given) * demand.unit).sum();
+            prop_assert!(taken <= free);
+            for (given, demand) in given.iter().zip(&demands) {
+                prop_assert!(*given == demand.pending || free - taken < demand.unit, "some was left that fits");
             }
         }
 

@@ -24,6 +24,8 @@ pub struct JobPlan {
     pub race_stragglers: bool,
     /// What must hold over the rows of whole steps before the job may commit.
     pub count_checks: Vec<CountCheck>,
+    /// Workers may have executors of the job, and must be told when it has ended.
+    pub executors: bool,
 }
 
 /// The shape of one stage.
@@ -114,7 +116,13 @@ impl JobPlan {
             retries: 0,
             race_stragglers: true,
             count_checks: Vec::new(),
+            executors: false,
         }
+    }
+
+    /// Whether the job is a program: its only stage is the driver.
+    pub fn is_program(&self) -> bool {
+        self.stages.iter().any(|stage| stage.role == StageRole::Driver)
     }
 
     /// The ids of all stages, inputs first.

@@ -16,6 +16,8 @@ pub enum PendingReason {
     NoMemory,
     /// No worker takes tasks.
     NoWorkers,
+    /// The workers are out of touch.
+    NoneInTouch,
     /// The free slots are on workers where this task failed before.
     AvoidsFreeWorkers,
     /// The coordinator restarted and waits for its workers to come back.
@@ -38,6 +40,7 @@ impl PendingReason {
             Self::NoFreeSlot => "no-free-slot",
             Self::NoMemory => "no-memory",
             Self::NoWorkers => "no-workers",
+            Self::NoneInTouch => "none-in-touch",
             Self::AvoidsFreeWorkers => "avoids-free-workers",
             Self::Reattaching => "reattaching",
             Self::RetryDelay => "retry-delay",
@@ -57,6 +60,7 @@ impl fmt::Display for PendingReason {
             Self::NoFreeSlot => f.write_str("waits for a slot: all are taken"),
             Self::NoMemory => f.write_str("waits for memory: running tasks hold most of it"),
             Self::NoWorkers => f.write_str("waits for a worker: none takes tasks"),
+            Self::NoneInTouch => f.write_str("waits for a worker: none is in touch"),
             Self::AvoidsFreeWorkers => f.write_str("waits for another worker: it failed on those with free slots"),
             Self::Reattaching => f.write_str("waits for workers to come back to the restarted coordinator"),
             Self::RetryDelay => f.write_str("waits a moment before the failed job starts again"),

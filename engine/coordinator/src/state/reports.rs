@@ -1,5 +1,5 @@
 //! What the end of a task attempt means. Part of the [`Cluster`].
-//! Invariant: only a report of a leased attempt changes a task, except that a finished attempt may fill a task that is pending.
+//! Invariant: only a report of a placed attempt changes a task, except that a finished attempt may fill a task that is pending.
 //!
 //!   finished        accepted
 //!   failed: retry, resources    one of the task's failures; the third fails the job; other workers first
@@ -14,12 +14,13 @@ use tandem_proto::{Epoch, JobId, PartitionId, StageId, TaskId, WorkerId};
 
 use super::action::Action;
 use super::cluster::Cluster;
+use super::contact::Contact;
 use super::job::{Context, Job};
 use super::reason::{FailureReason, JobFailure};
 use super::report::{AttemptId, FailureKind, TaskFailure, TaskOutcome, TaskOutput};
 use super::task::{Run, TaskState};
 use super::views;
-use super::workers::{Contact, LeaseState};
+use super::worker::Standing;
 
 impl Cluster {
     /// An attempt ended, or a worker says so again.
@@ -35,7 +36,7 @@ impl Cluster {
             return;
         }
         self.out.actions.push(Action::Acknowledge { worker, epoch, sequence });
-        self.take_lease(worker, attempt);
+        self.unplace(worker, attempt);
         match outcome {
             TaskOutcome::Finished(output) => self.attempt_finished(worker, attempt, *output),
             TaskOutcome::Failed(failure) => self.attempt_failed(worker, attempt, failure),
@@ -43,11 +44,11 @@ impl Cluster {
     }
 
     /// Frees the slot of an attempt. False when it had none.
-    pub(super) fn take_lease(&mut self, worker: WorkerId, attempt: AttemptId) -> Option<LeaseState> {
-        let known = self.workers.get(worker)?.leases.iter().position(|lease| lease.attempt == attempt)?;
-        let lease = self.workers.edit(worker, |worker| worker.leases.swap_remove(known))?;
+    pub(super) fn unplace(&mut self, worker: WorkerId, attempt: AttemptId) -> Option<Standing> {
+        let known = self.workers.get(worker)?.placed.iter().position(|placed| placed.attempt == attempt)?;
+        let placed = self.workers.edit(worker, |worker| worker.placed.swap_remove(known))?;
         self.free_slot(attempt.task.job);
-        Some(lease.state)
+        Some(placed.standing)
     }
 
     /// A job has one slot less.
@@ -105,7 +106,7 @@ impl Cluster {
         }
     }
 
-    /// A leased attempt went down with its worker.
+    /// A placed attempt went down with its worker.
     pub(super) fn attempt_lost(&mut self, worker: WorkerId, attempt: AttemptId, why: &str) {
         self.counters.attempts_lost += 1;
         self.with_job(attempt.task.job, |job, cx| {
@@ -115,7 +116,7 @@ impl Cluster {
         });
     }
 
-    /// A leased attempt is not on its worker and has left no trace: it never got there, or its report is on the way.
+    /// A placed attempt is not on its worker and has left no trace: it never got there, or its report is on the way.
     pub(super) fn requeue_if_running(&mut self, worker: WorkerId, attempt: AttemptId) {
         self.with_job(attempt.task.job, |job, cx| {
             if job.run(worker, attempt).is_some() {
@@ -126,14 +127,14 @@ impl Cluster {
 }
 
 impl Job {
-    /// This very attempt, if it is leased to this worker.
+    /// This very attempt, if it is placed on this worker.
     pub(super) fn run(&self, worker: WorkerId, attempt: AttemptId) -> Option<Run> {
         let AttemptId { task, attempt } = attempt;
         let state = || self.stage(task.stage).tasks[task.index as usize].state;
         self.has(task).then(state)?.run(worker, attempt)
     }
 
-    /// A leased attempt failed. Answers with the worker whose output it could not read.
+    /// A placed attempt failed. Answers with the worker whose output it could not read.
     fn attempt_failed(
         &mut self,
         cx: &mut Context<'_>,
@@ -216,7 +217,7 @@ impl Job {
         Some(from)
     }
 
-    /// A leased attempt went down with its worker.
+    /// A placed attempt went down with its worker.
     fn worker_lost(&mut self, cx: &mut Context<'_>, worker: WorkerId, attempt: AttemptId, why: &str) {
         let TaskId { stage, index, .. } = attempt.task;
         self.remember(cx, attempt, views::TaskState::Lost, worker, why.to_owned());

@@ -12,8 +12,9 @@ use tandem_proto::{Epoch, JobId, StageId, Term, WorkerId};
 use super::action::{Action, Fact, FinishedTask};
 use super::cluster::Cluster;
 use super::config::ClusterConfig;
+use super::contact::Contact;
 use super::division::Division;
-use super::event::{WorkerInfo, WorkerUsage};
+use super::event::WorkerInfo;
 use super::job::{Cleaning, Job, Origin, Phase, PhaseEvent, Publication};
 use super::plan::JobPlan;
 use super::reason::JobOutcome;
@@ -22,7 +23,7 @@ use super::stage::Numbering;
 use super::time::Timestamp;
 use super::timers::Timer;
 use super::views::Counters;
-use super::workers::{Contact, Duty, Worker};
+use super::worker::Worker;
 
 /// Attempts that one reign of a coordinator may start of a task; the next reign counts on from the next multiple.
 const ATTEMPTS_PER_REIGN: u32 = 1_000;
@@ -129,19 +130,8 @@ impl Cluster {
 
     fn expect_worker(&mut self, id: WorkerId, name: String) {
         let until = self.now.after_ms(self.config.reattach_grace_ms);
-        self.workers.insert(Worker {
-            id,
-            info: WorkerInfo { name, ..WorkerInfo::default() },
-            epoch: Epoch(0),
-            duty: Duty::Ready,
-            contact: Contact::Expected { until },
-            joined: self.now,
-            heard: self.now,
-            usage: WorkerUsage::default(),
-            full: false,
-            leases: Vec::new(),
-            held: BTreeMap::new(),
-        });
+        let info = WorkerInfo { name, ..WorkerInfo::default() };
+        self.workers.insert(Worker::new(id, info, Epoch(0), Contact::Expected { until }, self.now));
         self.timers.arm(Timer::Worker(id), until);
     }
 

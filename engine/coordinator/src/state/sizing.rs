@@ -71,7 +71,7 @@ impl Job {
         Some(sizes)
     }
 
-    /// What makes a worker run an attempt that is leased to it.
+    /// What makes a worker run an attempt that is placed on it.
     pub(super) fn launch_action(&self, worker: WorkerId, epoch: Epoch, attempt: AttemptId) -> Action {
         let stage = self.stage(attempt.task.stage);
         let share = stage.division.share(attempt.task.index);

@@ -117,7 +117,7 @@ impl Stage {
         let keep = match plan.role {
             StageRole::Result => Keep::ForClient,
             StageRole::Exchange if !readers.is_empty() => Keep::ForReaders,
-            StageRole::Exchange | StageRole::Sink(_) => Keep::Nothing,
+            StageRole::Exchange | StageRole::Sink(_) | StageRole::Driver => Keep::Nothing,
         };
         Self {
             tasks: new_tasks(tasks, numbering.first_attempt, oldest_valid),
@@ -219,12 +219,12 @@ impl Stage {
         self.divided = Divided::Decided;
     }
 
-    /// Leases a pending task that was taken from the queue, or one more attempt of a task that runs elsewhere.
+    /// Places a pending task that was taken from the queue, or one more attempt of a task that runs elsewhere.
     pub(super) fn launch(&mut self, index: u32, worker: WorkerId, now: Timestamp) -> Attempt {
         let task = &mut self.tasks[index as usize];
         let attempt = Attempt(task.next_attempt);
         task.next_attempt += 1;
-        self.lease(index, worker, attempt, self.inputs_version, now);
+        self.place(index, worker, attempt, self.inputs_version, now);
         attempt
     }
 
@@ -233,10 +233,10 @@ impl Stage {
     pub(super) fn adopt(&mut self, index: u32, worker: WorkerId, attempt: Attempt, now: Timestamp) {
         let task = &mut self.tasks[index as usize];
         task.next_attempt = task.next_attempt.max(attempt.0.saturating_add(1));
-        self.lease(index, worker, attempt, u32::MAX, now);
+        self.place(index, worker, attempt, u32::MAX, now);
     }
 
-    fn lease(&mut self, index: u32, worker: WorkerId, attempt: Attempt, inputs_version: u32, now: Timestamp) {
+    fn place(&mut self, index: u32, worker: WorkerId, attempt: Attempt, inputs_version: u32, now: Timestamp) {
         let task = &mut self.tasks[index as usize];
         if !task.state.is_running() {
             (task.rows, task.bytes) = (0, 0);
@@ -308,14 +308,14 @@ impl Stage {
         self.held += 1;
     }
 
-    /// Gives up all leased attempts of a task, which is pending again.
+    /// Gives up all placed attempts of a task, which is pending again.
     pub(super) fn requeue(&mut self, index: u32) {
         self.stop_running(index);
         self.tasks[index as usize].apply(TaskEvent::Requeue);
         self.queue.push(index);
     }
 
-    /// A leased attempt ended without a result. Its task is pending again, unless another attempt of it runs.
+    /// A placed attempt ended without a result. Its task is pending again, unless another attempt of it runs.
     pub(super) fn leave(&mut self, index: u32, attempt: Attempt) {
         if self.tasks[index as usize].state.runs().count() == 1 {
             self.stop_running(index);

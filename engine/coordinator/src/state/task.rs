@@ -1,6 +1,6 @@
 //! One task of a stage: where it stands, and what its attempts have cost so far.
 //! Owned by its [`Stage`](super::stage::Stage).
-//! Invariant: at most two attempts are leased, to different workers, and at most one is accepted; an attempt number is never
+//! Invariant: at most two attempts are placed, on different workers, and at most one is accepted; an attempt number is never
 //! used twice.
 //!
 //!   Pending ──Launch──▶ Running ──Accept──▶ Held ──Release──▶ Spent
@@ -20,7 +20,7 @@ use tandem_proto::{Attempt, WorkerId};
 use super::time::Timestamp;
 use super::totals::Contribution;
 
-/// An attempt that is leased to a worker.
+/// An attempt that is placed on a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) worker: WorkerId,
@@ -35,7 +35,7 @@ pub(super) struct Run {
 pub(super) enum TaskState {
     /// Waits for its inputs, a slot, or for someone who needs it.
     Pending,
-    /// One attempt is leased.
+    /// One attempt is placed.
     Running(Run),
     /// The first attempt takes long, so there is a second one: whichever finishes first counts.
     Raced(Run, Run),
@@ -48,13 +48,13 @@ pub(super) enum TaskState {
 /// What can happen to a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TaskEvent {
-    /// An attempt is leased: the first, or one more.
+    /// An attempt is placed: the first, or one more.
     Launch(Run),
     /// An attempt finished and counts.
     Accept { worker: WorkerId, attempt: Attempt },
-    /// This leased attempt ended without a result.
+    /// This placed attempt ended without a result.
     Leave(Attempt),
-    /// What is leased is not wanted any more.
+    /// What is placed is not wanted any more.
     Requeue,
     /// The output is gone, or does not count any more.
     Lose,
@@ -99,7 +99,7 @@ impl TaskState {
         Ok(())
     }
 
-    /// What is leased, in the order it was started.
+    /// What is placed, in the order it was started.
     pub(super) fn runs(&self) -> impl Iterator<Item = Run> + use<> {
         let (first, second) = match *self {
             Self::Running(run) => (Some(run), None),
@@ -109,12 +109,12 @@ impl TaskState {
         first.into_iter().chain(second)
     }
 
-    /// This very attempt, if it is leased to this worker.
+    /// This very attempt, if it is placed on this worker.
     pub(super) fn run(&self, worker: WorkerId, attempt: Attempt) -> Option<Run> {
         self.runs().find(|run| run.worker == worker && run.attempt == attempt)
     }
 
-    /// Whether an attempt is leased.
+    /// Whether an attempt is placed.
     pub(super) fn is_running(&self) -> bool {
         matches!(self, Self::Running(_) | Self::Raced(..))
     }

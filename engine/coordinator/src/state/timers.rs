@@ -14,6 +14,8 @@ pub(super) enum Timer {
     Dispatch,
     /// Tasks that run may have become stragglers.
     Stragglers,
+    /// Some may have more than their share while others wait.
+    Sharing,
     /// A worker's lease, its grace to come back, the patience with its draining, or the time it is shown as lost.
     Worker(WorkerId),
     /// A job's timeout, its followers' lease, its delay, or its wait for workers.

@@ -8,6 +8,7 @@ use super::event::{WorkerInfo, WorkerUsage};
 use super::plan::JobPlan;
 use super::reason::{JobOutcome, PendingReason};
 use super::report::{AttemptId, OperatorMetrics, RowCount};
+use super::resources::Resources;
 use super::time::Timestamp;
 
 /// What `List`, `Get` and `Follow` show of a job.
@@ -149,8 +150,12 @@ pub struct NodeView {
     pub info: WorkerInfo,
     /// Where it stands.
     pub state: NodeState,
-    /// Slots taken.
+    /// Slots taken by tasks and leases, rounded up.
     pub slots_used: u32,
+    /// What tasks and leases take.
+    pub used: Resources,
+    /// Leases it hosts.
+    pub leases: u32,
     /// What it uses.
     pub usage: WorkerUsage,
     /// When it first registered.
@@ -179,6 +184,8 @@ pub struct ClusterView {
     pub slots: u32,
     /// Slots taken, on all workers.
     pub slots_used: u32,
+    /// Leases that are given.
+    pub leases: u32,
     /// Jobs that are pending or running.
     pub jobs_running: u32,
 }
@@ -254,6 +261,12 @@ pub struct Counters {
     pub workers_lost: u64,
     /// Workers drained and released.
     pub workers_released: u64,
+    /// Leases given.
+    pub leases_granted: u64,
+    /// Leases taken back, on their owner's wish or not.
+    pub leases_revoked: u64,
+    /// Wishes for leases that no worker can fulfil, as told to their owners.
+    pub leases_refused: u64,
     /// Shuffle bytes read from the same worker, accepted attempts only.
     pub shuffle_local_bytes: u64,
     /// Shuffle bytes read from other workers, accepted attempts only.

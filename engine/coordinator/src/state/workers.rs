@@ -1,199 +1,23 @@
-//! The workers: which are in touch, what is leased to each, whose output each holds, and who has free slots.
+//! The workers: which are in touch, what is placed on each, whose output each holds, and who has free slots.
 //! Owned by the [`Cluster`](super::Cluster).
-//! Invariant: a worker offers its slots minus its leases, and only while it is ready, attached and not short of memory. A
-//! cancelled attempt keeps its slot until the worker says that it ended.
-//!
-//!   duty:     Ready ──Drain──▶ Draining ──Release──▶ Leaving ──▶ gone
-//!   contact:  Expected ──▶ Attached ⇄ Silent ──▶ gone        (a worker that is gone registers as if it were new)
-//!                             ▲ └──▶ Broken ──▶ gone
-//!                             └────────┘
+//! Invariant: a worker offers its slots minus those of its attempts, and only while it is ready, attached and not short of
+//! memory. A cancelled attempt keeps its slot until the worker says that it ended.
+//! Leases are booked beside the attempts, so nothing that a worker has is taken twice.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tandem_proto::{Epoch, JobId, StageId, WorkerId};
+use tandem_proto::{JobId, StageId, WorkerId};
 
-use super::config::ClusterConfig;
-use super::event::{WorkerInfo, WorkerUsage};
-use super::report::AttemptId;
+use super::contact::{Contact, Duty};
+use super::event::WorkerUsage;
+use super::resources::{CPUS, Resources, Shape};
 use super::time::Timestamp;
 use super::views::{NodeState, NodeView};
+use super::worker::Worker;
 
 /// Workers that are gone and still known by name.
 const REMEMBERED: usize = 32;
-
-/// What a worker is there for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Duty {
-    /// Takes tasks.
-    Ready,
-    /// Takes no more tasks, finishes what it runs, and stays until nobody needs its output.
-    Draining { since: Timestamp },
-    /// Was told to exit.
-    Leaving,
-}
-
-/// What changes a worker's duty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum DutyEvent {
-    /// Someone wants it drained.
-    Drain(Timestamp),
-    /// Nothing needs it any more.
-    Release,
-}
-
-impl Duty {
-    /// The duty after `event`; what was already asked for changes nothing.
-    pub(super) fn apply(&mut self, event: DutyEvent) {
-        *self = match (*self, event) {
-            (Self::Ready, DutyEvent::Drain(since)) => Self::Draining { since },
-            (Self::Draining { .. }, DutyEvent::Release) => Self::Leaving,
-            (duty, DutyEvent::Drain(_) | DutyEvent::Release) => duty,
-        };
-    }
-}
-
-/// Whether a worker can be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Contact {
-    /// Its stream is open and it speaks.
-    Attached,
-    /// Its stream is open, but it has missed heartbeats.
-    Silent,
-    /// Its stream broke; it may come back until then.
-    Broken { until: Timestamp },
-    /// A restarted coordinator has not heard of it yet; it may come back until then.
-    Expected { until: Timestamp },
-}
-
-/// What changes the contact to a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ContactEvent {
-    /// It registered.
-    Registered,
-    /// It sent something on its stream.
-    Heard,
-    /// It missed heartbeats.
-    WentSilent,
-    /// Its stream broke.
-    StreamBroke { until: Timestamp },
-    /// Nobody could have heard it; it gets at least until then.
-    Excused { until: Timestamp },
-}
-
-impl Contact {
-    /// The contact after `event`. What comes from a stream that is already broken changes nothing.
-    pub(super) fn apply(&mut self, event: ContactEvent) {
-        *self = match (*self, event) {
-            (_, ContactEvent::Registered) => Self::Attached,
-            (Self::Attached | Self::Silent, ContactEvent::Heard) => Self::Attached,
-            (Self::Attached | Self::Silent, ContactEvent::WentSilent) => Self::Silent,
-            (Self::Attached | Self::Silent, ContactEvent::StreamBroke { until }) => Self::Broken { until },
-            (Self::Broken { until }, ContactEvent::Excused { until: new }) => Self::Broken { until: until.max(new) },
-            (Self::Expected { until }, ContactEvent::Excused { until: new }) => {
-                Self::Expected { until: until.max(new) }
-            }
-            (contact, ContactEvent::Excused { .. }) => contact,
-            (contact @ (Self::Broken { .. } | Self::Expected { .. }), _) => contact,
-        };
-    }
-
-    /// Whether messages reach it.
-    pub(super) fn has_stream(self) -> bool {
-        matches!(self, Self::Attached | Self::Silent)
-    }
-}
-
-/// An attempt that has a slot of a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lease {
-    pub(super) attempt: AttemptId,
-    pub(super) state: LeaseState,
-    /// When it was launched, cancelled, or last mentioned by the worker.
-    pub(super) seen: Timestamp,
-}
-
-/// Whether an attempt that has a slot is still wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LeaseState {
-    /// Its result counts.
-    Wanted,
-    /// The worker was told to end it.
-    Cancelled,
-}
-
-/// One worker.
-#[derive(Debug)]
-pub(super) struct Worker {
-    pub(super) id: WorkerId,
-    pub(super) info: WorkerInfo,
-    pub(super) epoch: Epoch,
-    pub(super) duty: Duty,
-    pub(super) contact: Contact,
-    pub(super) joined: Timestamp,
-    /// When it was last heard.
-    pub(super) heard: Timestamp,
-    pub(super) usage: WorkerUsage,
-    /// Its queries hold so much of its memory that it takes no more, as long as something runs.
-    pub(super) full: bool,
-    pub(super) leases: Vec<Lease>,
-    /// How many tasks of each stage have their output here.
-    pub(super) held: BTreeMap<(JobId, StageId), u32>,
-}
-
-impl Worker {
-    /// Slots it offers.
-    pub(super) fn free(&self) -> u32 {
-        match (self.duty, self.contact) {
-            (Duty::Ready, Contact::Attached) if !self.is_short() => {
-                self.info.slots.saturating_sub(self.leases.len() as u32)
-            }
-            _ => 0,
-        }
-    }
-
-    /// Whether memory is all that keeps it from taking more tasks. What runs will free some.
-    pub(super) fn is_short(&self) -> bool {
-        self.full && !self.leases.is_empty()
-    }
-
-    /// When its contact must be looked at again, and its drain.
-    pub(super) fn deadline(&self, config: &ClusterConfig, now: Timestamp) -> Timestamp {
-        let contact = match self.contact {
-            Contact::Attached => self.heard.after_ms(config.suspect_after_ms),
-            Contact::Silent => self.heard.after_ms(config.lost_after_ms),
-            Contact::Broken { until } | Contact::Expected { until } => until,
-        };
-        match self.duty {
-            Duty::Draining { since } => {
-                let impatient = since.after_ms(config.drain_patience_ms);
-                contact.min(impatient.max(now.after_ms(config.heartbeat_interval_ms)))
-            }
-            Duty::Ready | Duty::Leaving => contact,
-        }
-    }
-
-    /// What is shown of it.
-    pub(super) fn view(&self) -> NodeView {
-        NodeView {
-            worker: self.id,
-            info: self.info.clone(),
-            state: self.view_state(),
-            slots_used: self.leases.len() as u32,
-            usage: self.usage,
-            joined: self.joined,
-        }
-    }
-
-    /// Where it stands, for people.
-    pub(super) fn view_state(&self) -> NodeState {
-        match (self.contact, self.duty) {
-            (Contact::Attached, Duty::Ready) => NodeState::Ready,
-            (Contact::Attached, Duty::Draining { .. } | Duty::Leaving) => NodeState::Draining,
-            (Contact::Silent | Contact::Broken { .. } | Contact::Expected { .. }, _) => NodeState::Suspect,
-        }
-    }
-}
 
 /// A worker that is gone, remembered for the names of what it ran.
 #[derive(Debug)]
@@ -207,9 +31,15 @@ struct Departed {
 #[derive(Debug, Default)]
 pub(super) struct Workers {
     table: BTreeMap<WorkerId, Worker>,
-    /// Workers with free slots, most free first.
-    by_free: BTreeSet<(Reverse<u32>, WorkerId)>,
+    /// Workers with free processors, most free first.
+    by_free: BTreeSet<(Reverse<u64>, WorkerId)>,
+    /// Free slots of all workers, and thousandths of processors.
     free: u32,
+    free_cpus: u64,
+    /// What is free of everything else on all workers, in thousandths.
+    free_scarce: BTreeMap<String, u64>,
+    /// Workers that may be given work, those with the fewest leases first.
+    by_hosted: BTreeSet<(u32, WorkerId)>,
     /// Workers that take tasks, or will again when they are back in touch.
     ready: BTreeSet<WorkerId>,
     draining: BTreeSet<WorkerId>,
@@ -228,7 +58,7 @@ impl Workers {
         self.index(id);
     }
 
-    /// Takes a worker out, to be shown as lost until `shown_until` unless it was told to leave. What it was leased and held
+    /// Takes a worker out, to be shown as lost until `shown_until` unless it was told to leave. What was placed on it and what it held
     /// is for the caller to sort out.
     pub(super) fn remove(&mut self, id: WorkerId, shown_until: Timestamp) -> Option<Worker> {
         self.unindex(id);
@@ -237,7 +67,13 @@ impl Workers {
             self.departed.pop_front();
         }
         self.departed.push_back(Departed {
-            view: NodeView { state: NodeState::Lost, slots_used: 0, ..worker.view() },
+            view: NodeView {
+                state: NodeState::Lost,
+                slots_used: 0,
+                used: Resources::default(),
+                leases: 0,
+                ..worker.view()
+            },
             shown_until: (worker.duty != Duty::Leaving).then_some(shown_until),
         });
         Some(worker)
@@ -276,9 +112,59 @@ impl Workers {
         self.free
     }
 
+    /// Thousandths of processors that are free on all workers.
+    pub(super) fn free_cpus(&self) -> u64 {
+        self.free_cpus
+    }
+
+    /// Thousandths of processors that are free on the worker where most are.
+    pub(super) fn largest_free(&self) -> u64 {
+        self.by_free.first().map_or(0, |(Reverse(free), _)| *free)
+    }
+
     /// Workers with free slots, most free first.
     pub(super) fn with_free_slots(&self) -> impl Iterator<Item = (WorkerId, u32)> {
-        self.by_free.iter().map(|&(Reverse(free), id)| (id, free))
+        let workers = self.by_free.iter().filter_map(|(_, id)| self.table.get(id));
+        workers.map(|worker| (worker.id, worker.free())).filter(|(_, free)| *free > 0)
+    }
+
+    /// Where a lease goes: to its owner if that has room; else where most processors are free, or if it takes none, where the
+    /// fewest leases are.
+    pub(super) fn host_for(&self, shape: &Shape, owner: WorkerId) -> Option<WorkerId> {
+        let free = |name: &str| self.free_scarce.get(name).copied().unwrap_or_default();
+        if shape.resources.milli.iter().any(|(name, amount)| name != CPUS && *amount > free(name)) {
+            return None;
+        }
+        let room = |id: &WorkerId| self.table.get(id).is_some_and(|worker| worker.has_room_for(shape));
+        if shape.resources == Resources::default() {
+            let fewest = self.by_hosted.iter().find(|(_, id)| room(id)).map(|(hosted, _)| *hosted)?;
+            let near = self.table.get(&owner).filter(|owner| owner.hosted == fewest && room(&owner.id));
+            return near.map(|owner| owner.id).or_else(|| self.by_hosted.iter().map(|(_, id)| *id).find(room));
+        }
+        if room(&owner) {
+            return Some(owner);
+        }
+        if shape.cpus() > 0 {
+            let enough = self.by_free.iter().take_while(|(Reverse(free), _)| *free >= shape.cpus());
+            return enough.map(|(_, id)| *id).find(room);
+        }
+        self.by_hosted.iter().map(|(_, id)| *id).find(room)
+    }
+
+    /// Books a lease on a worker.
+    pub(super) fn book(&mut self, id: WorkerId, shape: &Shape) {
+        self.edit(id, |worker| {
+            worker.leased.add(&shape.resources);
+            worker.hosted += 1;
+        });
+    }
+
+    /// Frees the place of a lease.
+    pub(super) fn unbook(&mut self, id: WorkerId, shape: &Shape) {
+        self.edit(id, |worker| {
+            worker.leased.subtract(&shape.resources);
+            worker.hosted = worker.hosted.saturating_sub(1);
+        });
     }
 
     /// How many workers take tasks, or will again when they are back in touch.
@@ -354,9 +240,16 @@ impl Workers {
 
     fn unindex(&mut self, id: WorkerId) {
         let Some(worker) = self.table.get(&id) else { return };
-        if self.by_free.remove(&(Reverse(worker.free()), id)) {
+        if self.by_free.remove(&(Reverse(worker.free_cpus()), id)) {
             self.free -= worker.free();
+            self.free_cpus -= worker.free_cpus();
         }
+        for (name, amount) in worker.free_scarce() {
+            if let Some(free) = self.free_scarce.get_mut(name) {
+                *free -= amount;
+            }
+        }
+        self.by_hosted.remove(&(worker.hosted, id));
         self.ready.remove(&id);
         self.draining.remove(&id);
         self.expected.remove(&id);
@@ -365,9 +258,16 @@ impl Workers {
 
     fn index(&mut self, id: WorkerId) {
         let Some(worker) = self.table.get(&id) else { return };
-        if worker.free() > 0 {
-            self.by_free.insert((Reverse(worker.free()), id));
+        if worker.free_cpus() > 0 {
+            self.by_free.insert((Reverse(worker.free_cpus()), id));
             self.free += worker.free();
+            self.free_cpus += worker.free_cpus();
+        }
+        for (name, amount) in worker.free_scarce() {
+            *self.free_scarce.entry(name.clone()).or_default() += amount;
+        }
+        if worker.takes_work() {
+            self.by_hosted.insert((worker.hosted, id));
         }
         match worker.duty {
             Duty::Ready => self.ready.insert(id),
@@ -377,7 +277,7 @@ impl Workers {
         if matches!(worker.contact, Contact::Expected { .. }) {
             self.expected.insert(id);
         }
-        if worker.is_short() && (worker.leases.len() as u32) < worker.info.slots {
+        if worker.is_short() && worker.slots_used() < worker.info.slots {
             self.short.insert(id);
         }
     }
@@ -385,63 +285,19 @@ impl Workers {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use tandem_proto::{Attempt, Epoch, TaskId};
+
+    use super::super::contact::{ContactEvent, DutyEvent};
+    use super::super::event::WorkerInfo;
+    use super::super::report::AttemptId;
+    use super::super::resources::SLOT_MILLI;
+    use super::super::worker::{Placed, Standing};
     use super::*;
 
-    #[test]
-    fn contact_transitions() {
-        let broken = Contact::Broken { until: Timestamp(9) };
-        let expected = Contact::Expected { until: Timestamp(9) };
-        let broke = ContactEvent::StreamBroke { until: Timestamp(9) };
-        let excused = ContactEvent::Excused { until: Timestamp(8) };
-        let events = [ContactEvent::Registered, ContactEvent::Heard, ContactEvent::WentSilent, broke, excused];
-        let table = [
-            (Contact::Attached, [Contact::Attached, Contact::Attached, Contact::Silent, broken, Contact::Attached]),
-            (Contact::Silent, [Contact::Attached, Contact::Attached, Contact::Silent, broken, Contact::Silent]),
-            (broken, [Contact::Attached, broken, broken, broken, broken]),
-            (expected, [Contact::Attached, expected, expected, expected, expected]),
-        ];
-        for (before, after) in table {
-            for (event, after) in events.into_iter().zip(after) {
-                let mut contact = before;
-                contact.apply(event);
-                assert_eq!(contact, after, "{before:?} by {event:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn duty_transitions() {
-        let since = Timestamp(3);
-        let drain = DutyEvent::Drain(Timestamp(5));
-        let table = [
-            (Duty::Ready, drain, Duty::Draining { since: Timestamp(5) }),
-            (Duty::Ready, DutyEvent::Release, Duty::Ready),
-            (Duty::Draining { since }, drain, Duty::Draining { since }),
-            (Duty::Draining { since }, DutyEvent::Release, Duty::Leaving),
-            (Duty::Leaving, drain, Duty::Leaving),
-            (Duty::Leaving, DutyEvent::Release, Duty::Leaving),
-        ];
-        for (before, event, after) in table {
-            let mut duty = before;
-            duty.apply(event);
-            assert_eq!(duty, after, "{before:?} by {event:?}");
-        }
-    }
-
     fn worker(id: u64, slots: u32) -> Worker {
-        Worker {
-            id: WorkerId(id),
-            info: WorkerInfo { slots, ..WorkerInfo::default() },
-            epoch: Epoch(1),
-            duty: Duty::Ready,
-            contact: Contact::Attached,
-            joined: Timestamp(0),
-            heard: Timestamp(0),
-            usage: WorkerUsage::default(),
-            full: false,
-            leases: Vec::new(),
-            held: BTreeMap::new(),
-        }
+        let info = WorkerInfo { slots, ..WorkerInfo::default() };
+        Worker::new(WorkerId(id), info.completed(), Epoch(1), Contact::Attached, Timestamp(0))
     }
 
     #[test]
@@ -460,16 +316,16 @@ mod tests {
         let mut workers = Workers::default();
         workers.insert(worker(1, 2));
         workers.edit(WorkerId(1), |worker| worker.info.memory_bytes = 1_000);
-        let task = tandem_proto::TaskId { job: JobId(1), stage: StageId(1), index: 0 };
-        let attempt = AttemptId { task, attempt: tandem_proto::Attempt(0) };
-        let lease = Lease { attempt, state: LeaseState::Wanted, seen: Timestamp(0) };
-        workers.edit(WorkerId(1), |worker| worker.leases.push(lease));
+        let task = TaskId { job: JobId(1), stage: StageId(1), index: 0 };
+        let attempt = AttemptId { task, attempt: Attempt(0) };
+        let placed = Placed { attempt, standing: Standing::Wanted, seen: Timestamp(0), slots: 1 };
+        workers.edit(WorkerId(1), |worker| worker.placed.push(placed));
         for (used, stored, free) in [(600, 0, 1), (700, 0, 0), (700, 200, 1), (900, 0, 0)] {
             let usage = WorkerUsage { pool_used_bytes: used, stored_bytes: stored, ..WorkerUsage::default() };
             workers.note_usage(WorkerId(1), usage, 60);
             assert_eq!((workers.free_slots(), workers.any_short()), (free, free == 0), "{used} used, {stored} stored");
         }
-        workers.edit(WorkerId(1), |worker| worker.leases.clear());
+        workers.edit(WorkerId(1), |worker| worker.placed.clear());
         assert_eq!(workers.free_slots(), 2, "one that runs nothing would wait for itself");
     }
 
@@ -486,5 +342,87 @@ mod tests {
         workers.remove(WorkerId(1), Timestamp(0));
         workers.remove(WorkerId(2), Timestamp(0));
         assert_eq!((workers.free_slots(), workers.ready(), workers.draining().count()), (0, 0, 0));
+    }
+
+    /// One thing that takes or gives back room.
+    #[derive(Debug, Clone)]
+    enum Booking {
+        Lease { shape: Shape, owner: u64 },
+        Task,
+        Return(usize),
+    }
+
+    fn bookings() -> impl Strategy<Value = Vec<Booking>> {
+        let amounts =
+            (prop::sample::select(vec![0u64, 250, 500, 1_000, 3_000]), prop::sample::select(vec![0u64, 0, 500, 1_000]));
+        let shape = (amounts, 0u64..3, any::<bool>()).prop_map(|((cpus, gpus), memory_bytes, labelled)| {
+            let milli = [(CPUS, cpus), ("gpus", gpus)].into_iter().filter(|(_, amount)| *amount > 0);
+            let milli = milli.map(|(name, amount)| (name.to_owned(), amount)).collect();
+            let labels = labelled.then(|| ("zone".to_owned(), "a".to_owned())).into_iter().collect();
+            Shape { resources: Resources { milli, memory_bytes }, labels }
+        });
+        let lease = (shape, 0u64..5).prop_map(|(shape, owner)| Booking::Lease { shape, owner });
+        let booking = prop_oneof![4 => lease, 2 => Just(Booking::Task), 3 => (0usize..50).prop_map(Booking::Return)];
+        prop::collection::vec(booking, 0..120)
+    }
+
+    /// Three workers: with GPUs, with a label, and with both.
+    fn equipped() -> Workers {
+        let mut workers = Workers::default();
+        for id in 1..4u64 {
+            let mut worker = worker(id, id as u32 * 2);
+            worker.info.resources.memory_bytes = 4;
+            if id != 2 {
+                worker.info.resources.milli.insert("gpus".to_owned(), 2_000);
+            }
+            if id != 1 {
+                worker.info.labels.insert("zone".to_owned(), "a".to_owned());
+            }
+            workers.insert(worker);
+        }
+        workers
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_booked_twice_and_no_room_is_overlooked(bookings in bookings()) {
+            let mut workers = equipped();
+            let mut leases: Vec<(WorkerId, Shape)> = Vec::new();
+            for booking in bookings {
+                match booking {
+                    Booking::Lease { shape, owner } => match workers.host_for(&shape, WorkerId(owner)) {
+                        Some(host) => {
+                            workers.book(host, &shape);
+                            leases.push((host, shape));
+                        }
+                        None => prop_assert!(workers.iter().all(|worker| !worker.has_room_for(&shape)), "{shape}"),
+                    },
+                    Booking::Task => {
+                        let Some((host, _)) = workers.with_free_slots().next() else { continue };
+                        let task = TaskId { job: JobId(1), stage: StageId(1), index: 0 };
+                        let attempt = AttemptId { task, attempt: Attempt(0) };
+                        let placed = Placed { attempt, standing: Standing::Wanted, seen: Timestamp(0), slots: 1 };
+                        workers.edit(host, |worker| worker.placed.push(placed));
+                    }
+                    Booking::Return(place) => {
+                        if !leases.is_empty() {
+                            let (host, shape) = leases.swap_remove(place % leases.len());
+                            workers.unbook(host, &shape);
+                        }
+                    }
+                }
+                for worker in workers.iter() {
+                    let (all, taken) = (&worker.info.resources, worker.view().used);
+                    prop_assert!(taken.milli.iter().all(|(name, amount)| *amount <= all.amount(name)), "{taken:?}");
+                    prop_assert!(taken.memory_bytes <= all.memory_bytes);
+                    let theirs = leases.iter().filter(|(host, _)| *host == worker.id);
+                    prop_assert!(theirs.clone().all(|(_, shape)| shape.accepts(&worker.info.labels)));
+                    prop_assert_eq!(theirs.count(), worker.hosted as usize);
+                }
+                let free = workers.iter().map(|worker| worker.free()).sum::<u32>();
+                prop_assert_eq!(free, workers.free_slots());
+                prop_assert!(u64::from(free) * SLOT_MILLI <= workers.free_cpus());
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@ use tandem_exec::shuffle::InputSlice;
 use tandem_proto::v1::{self, coordinator_message::Message};
 use tandem_proto::{Epoch, Term, WorkerId};
 
+use super::leases::{wire_grant, wire_shape};
 use crate::state::{Action, AttemptId};
 
 /// The answer to a registration, the first message of a stream.
@@ -45,9 +46,24 @@ pub(crate) fn command(action: &Action) -> Option<(WorkerId, Epoch, v1::Coordinat
             let (stage, all_stages) = stage.map_or((0, true), |stage| (stage.0, false));
             (worker, epoch, Message::DropOutput(v1::DropOutput { job: job.0, stage, all_stages }))
         }
+        Action::JobGone { worker, epoch, job } => (worker, epoch, Message::JobGone(v1::JobGone { job: job.0 })),
+        Action::GrantLease { worker, epoch, grant, owner_address, host_address } => {
+            (worker, epoch, Message::LeaseGranted(wire_grant(grant, owner_address, host_address)))
+        }
+        Action::RevokeLease { worker, epoch, lease } => {
+            (worker, epoch, Message::LeaseRevoked(v1::LeaseEnded { lease: lease.0 }))
+        }
+        Action::RefuseLease { worker, epoch, job, shape, reason } => {
+            let refused = v1::LeaseRefused { job: job.0, shape: Some(wire_shape(shape)), reason: reason.clone() };
+            (worker, epoch, Message::LeaseRefused(refused))
+        }
+        Action::WorkerGone { worker, epoch, gone } => {
+            (worker, epoch, Message::WorkerGone(v1::WorkerGone { worker: gone.0 }))
+        }
         Action::Drain { worker, epoch } => (worker, epoch, Message::Drain(v1::Drain {})),
         Action::Shutdown { worker, epoch } => (worker, epoch, Message::Shutdown(v1::Shutdown {})),
         Action::Registered { .. }
+        | Action::Reject { .. }
         | Action::Disconnect { .. }
         | Action::Record(_)
         | Action::Commit { .. }

@@ -1,11 +1,12 @@
 //! Between the wire's messages and the state machine's types. Nothing else in this crate converts.
 
 mod commands;
+mod leases;
 mod reports;
 mod stages;
 mod status;
 
 pub(crate) use commands::{command, registered, rejected};
 pub(crate) use reports::{Malformed, registration, worker_event};
-pub(crate) use stages::{stage_definition, staged_file};
+pub(crate) use stages::{job_program, stage_definition, staged_file};
 pub(crate) use status::{JobFace, cluster_status, explained, job_status, node_status, task_status};

@@ -1,8 +1,9 @@
 //! What workers say, as events of the state machine. What makes no sense is refused with its reason.
 
 use tandem_proto::v1::{self, task_report, worker_message::Message};
-use tandem_proto::{Epoch, PartitionId, StageId, WorkerId};
+use tandem_proto::{Epoch, JobId, LeaseId, PartitionId, StageId, WorkerId};
 
+use super::leases;
 use crate::state::{
     AttemptId, CountKind, Event, FailureKind, HeldOutput, OperatorMetrics, Progress, Registration, RowCount,
     StagedFile, TaskFailure, TaskMetrics, TaskOutcome, TaskOutput, WorkerInfo, WorkerUsage,
@@ -11,7 +12,7 @@ use crate::state::{
 /// A message that a worker of this version never sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed message: {0}")]
-pub(crate) struct Malformed(&'static str);
+pub(crate) struct Malformed(pub(super) &'static str);
 
 /// How a worker introduces itself.
 pub(crate) fn registration(message: v1::Register) -> Result<Registration, Malformed> {
@@ -26,9 +27,12 @@ pub(crate) fn registration(message: v1::Register) -> Result<Registration, Malfor
             slots: message.slots,
             memory_bytes: message.memory_bytes,
             labels: message.labels.into_iter().collect(),
+            resources: leases::resources(message.resources.unwrap_or_default()),
         },
         running: message.running.into_iter().map(attempt_id).collect(),
         held: message.held.into_iter().map(held_output).collect::<Result<_, _>>()?,
+        jobs: message.jobs.into_iter().map(JobId).collect(),
+        leases: message.leases.into_iter().map(leases::grant).collect::<Result<_, _>>()?,
     })
 }
 
@@ -46,6 +50,7 @@ pub(crate) fn worker_event(worker: WorkerId, message: v1::WorkerMessage) -> Resu
                 stored_bytes: heartbeat.stored_bytes,
                 spilled_bytes: heartbeat.spilled_bytes,
             },
+            leases: leases::lease_report(&heartbeat)?,
             progress: heartbeat.progress.into_iter().map(progress).collect::<Result<_, _>>()?,
         }),
         Message::Report(report) => Ok(Event::TaskReported {
@@ -56,6 +61,9 @@ pub(crate) fn worker_event(worker: WorkerId, message: v1::WorkerMessage) -> Resu
             outcome: outcome(report.outcome)?,
         }),
         Message::Draining(_) => Ok(Event::WorkerDraining { worker, epoch }),
+        Message::Demand(demand) => Ok(Event::LeaseDemand { worker, epoch, demand: leases::demand(demand)? }),
+        Message::LeaseReleased(ended) => Ok(Event::LeaseReleased { worker, epoch, lease: LeaseId(ended.lease) }),
+        Message::LeaseReturned(ended) => Ok(Event::LeaseReturned { worker, epoch, lease: LeaseId(ended.lease) }),
     }
 }
 

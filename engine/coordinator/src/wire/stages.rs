@@ -1,6 +1,8 @@
 //! What a worker needs to run a stage, and what the sinks need to publish it.
 
-use tandem_exec::graph::Stage;
+use std::collections::HashMap;
+
+use tandem_exec::graph::{Stage, StageRole};
 use tandem_jobs::planned::PlannedJob;
 use tandem_proto::v1;
 
@@ -17,10 +19,25 @@ pub(crate) fn stage_definition(
         plan: stage.plan_at(fused).clone(),
         inputs: inputs.into_iter().map(stage_input).collect(),
         settings: job.settings.options.clone().into_iter().collect(),
-        environment: job.environment.iter().chain(&job.secrets).map(|(k, v)| (k.clone(), v.clone())).collect(),
+        environment: variables(job),
         share_plan: stage.share_plan,
         job_name: job.name.clone(),
+        driver: job.program.clone().filter(|_| stage.role == StageRole::Driver).map(v1::Program::from),
     }
+}
+
+/// What executors of a job run. Jobs that name no package have the functions that are built in.
+pub(crate) fn job_program(job: &PlannedJob) -> v1::JobProgram {
+    v1::JobProgram {
+        program: Some(job.program.clone().unwrap_or_default().into()),
+        environment: variables(job),
+        secret_names: job.secrets.keys().cloned().collect(),
+        job_name: job.name.clone(),
+    }
+}
+
+fn variables(job: &PlannedJob) -> HashMap<String, String> {
+    job.environment.iter().chain(&job.secrets).map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
 fn stage_input(input: StageInput) -> v1::StageInput {

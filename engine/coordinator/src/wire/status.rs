@@ -1,10 +1,12 @@
 //! What the outside sees of jobs, tasks and workers, as messages.
 
 use bytes::Bytes;
+use tandem_exec::graph::StageRole;
 use tandem_proto::StageId;
 use tandem_proto::v1;
 
 use super::commands::wire_attempt;
+use super::leases::wire_resources;
 use crate::state::{
     ClusterView, CountKind, JobFailure, JobOutcome, JobState, JobView, NodeState, NodeView, OperatorMetrics,
     PendingReason, RowCount, StageView, TaskState, TaskView, Timestamp,
@@ -102,6 +104,7 @@ fn stage_status(job: &JobView, stage: &StageView) -> v1::StageStatus {
         plan: String::new(),
         operators: stage.operators.iter().map(operator_metrics).collect(),
         taken_over_by: stage.taken_over_by.map_or(0, |stage| stage.0),
+        driver: plan.is_some_and(|plan| plan.role == StageRole::Driver),
     }
 }
 
@@ -113,6 +116,7 @@ pub(crate) fn explained(graph: &tandem_exec::graph::StageGraph) -> Vec<v1::Stage
         inputs: stage.inputs.iter().map(|input| input.0).collect(),
         tasks: if stage.share_plan { 1 } else { stage.partitions },
         plan: stage.display.clone(),
+        driver: stage.role == StageRole::Driver,
         ..Default::default()
     });
     stages.collect()
@@ -191,6 +195,9 @@ pub(crate) fn node_status(node: &NodeView) -> v1::NodeStatus {
         joined_ms: wire_ms(Some(node.joined)),
         version: node.info.version.clone(),
         spilled_bytes: node.usage.spilled_bytes,
+        resources: Some(wire_resources(&node.info.resources)),
+        used: Some(wire_resources(&node.used)),
+        leases: node.leases,
     }
 }
 

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use tandem_coordinator::state::{
-    Action, AttemptId, Cluster, ClusterConfig, CountKind, Event, JobOutcome, JobPlan, OperatorMetrics, Progress,
-    Registration, RowCount, StagePlan, TaskMetrics, TaskOutcome, TaskOutput, Timestamp, WorkerInfo, WorkerUsage,
+    Action, AttemptId, Cluster, ClusterConfig, CountKind, Event, JobOutcome, JobPlan, LeaseReport, OperatorMetrics,
+    Progress, Registration, RowCount, StagePlan, TaskMetrics, TaskOutcome, TaskOutput, Timestamp, WorkerInfo,
+    WorkerUsage,
 };
 use tandem_exec::graph::{Divisible, StageRole};
 use tandem_proto::{Epoch, JobId, StageId, Term, WorkerId};
@@ -156,7 +157,8 @@ impl Fleet {
         let worker = WorkerId(self.next_worker);
         self.next_worker += 1;
         let info = WorkerInfo { name: format!("worker-{}", worker.0), slots: self.size.slots, ..WorkerInfo::default() };
-        let registration = Registration { worker, info, running: Vec::new(), held: Vec::new() };
+        let registration =
+            Registration { worker, info, running: Vec::new(), held: Vec::new(), jobs: Vec::new(), leases: Vec::new() };
         self.feed(measure, Event::WorkerRegistered(Box::new(registration)));
     }
 
@@ -164,7 +166,13 @@ impl Fleet {
         let Some((epoch, running)) = self.workers.get(&worker) else { return };
         let progress =
             running.iter().map(|&attempt| Progress { attempt, rows: self.now, bytes: 8 * self.now }).collect();
-        let event = Event::Heartbeat { worker, epoch: *epoch, usage: WorkerUsage::default(), progress };
+        let event = Event::Heartbeat {
+            worker,
+            epoch: *epoch,
+            usage: WorkerUsage::default(),
+            progress,
+            leases: LeaseReport::default(),
+        };
         self.agenda.push(Reverse((self.now + 500, Due::Beat(worker))));
         self.feed(measure, event);
     }
@@ -218,6 +226,7 @@ fn wide_plan(size: Size) -> JobPlan {
         retries: 0,
         race_stragglers: true,
         count_checks: Vec::new(),
+        executors: false,
     }
 }
 

@@ -9,12 +9,18 @@ use tandem_coordinator::state::{
 use tandem_exec::graph::StageRole;
 use tandem_proto::{JobId, StageId, TaskId, WorkerId};
 
+use crate::worker::Link;
 use crate::world::{SimJob, World};
 
 impl World {
     pub(crate) fn check_actions(&mut self, actions: &[Action]) -> Result<(), String> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         for action in actions {
+            if let Action::GrantLease { grant, .. } = action
+                && self.granted.insert(grant.lease)
+            {
+                check_room(cluster, grant.host)?;
+            }
             let Action::Launch { worker, attempt, inputs_version, .. } = *action else { continue };
             if let Some(&first) = self.launched.get(&attempt)
                 && first != worker
@@ -154,6 +160,32 @@ impl World {
     }
 }
 
+impl World {
+    /// Some time after the last job has ended, no worker has anything of it but what it may hold for readers.
+    pub(crate) fn check_nothing_left(&self) -> Result<(), String> {
+        for worker in self.workers.values().filter(|worker| matches!(worker.link, Link::Attached { .. })) {
+            if let Some(job) = worker.node.executors.first() {
+                return Err(format!("{} still has executors of {job}", worker.id));
+            }
+            if let Some(lease) = worker.node.leases().first() {
+                return Err(format!("{} still has {lease:?}", worker.id));
+            }
+        }
+        let leases = self.cluster.as_ref().map_or(0, |cluster| cluster.summary().leases);
+        if leases == 0 { Ok(()) } else { Err(format!("{leases} leases are booked for jobs that are over")) }
+    }
+
+    /// What a worker has is never given twice.
+    pub(crate) fn check_not_overbooked(&self, id: WorkerId) -> Result<(), String> {
+        match self.workers.get(&id) {
+            Some(worker) if worker.is_overbooked() => {
+                Err(format!("{id} has {} slots and hosts {:?}", worker.slots, worker.node))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl SimJob {
     pub(crate) fn is_over(&self) -> bool {
         self.outcome.is_some() || self.vanished
@@ -180,6 +212,18 @@ impl SimJob {
             },
         };
         if explained { Ok(()) } else { Err("nothing explains its end") }
+    }
+}
+
+/// A worker that was given something has that much.
+fn check_room(cluster: &Cluster, worker: WorkerId) -> Result<(), String> {
+    let Some(node) = cluster.nodes().into_iter().find(|node| node.worker == worker) else {
+        return Err(format!("a lease on unknown {worker}"));
+    };
+    let (has, used) = (&node.info.resources, &node.used);
+    match used.milli.iter().find(|(name, amount)| **amount > has.amount(name)) {
+        Some((name, _)) => Err(format!("{worker} has not so much {name}: {has:?}, taken are {used:?}")),
+        None => Ok(()),
     }
 }
 

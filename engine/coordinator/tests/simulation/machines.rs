@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use tandem_coordinator::state::{
     Action, AttemptId, CountKind, Event, FailureKind, RowCount, StagePlan, StagedFile, TaskMetrics, TaskOutcome,
-    TaskOutput, WorkerUsage,
+    TaskOutput, WorkerInfo, WorkerUsage,
 };
 use tandem_exec::graph::StageRole;
 use tandem_proto::{Attempt, PartitionId, TaskId, WorkerId};
 
+use crate::node::random_extras;
 use crate::worker::{Link, ToRead, VirtualWorker, failed};
 use crate::world::{Happening, World};
 
@@ -18,7 +19,9 @@ impl World {
         self.next_worker += 1;
         let slowness = if self.rng.chance(15) { 8 } else { 1 };
         let slots = self.rng.range(1..5) as u32;
-        self.workers.insert(id, VirtualWorker::new(id, slots, slowness));
+        let mut extras = WorkerInfo::default();
+        random_extras(&mut self.rng, &mut extras);
+        self.workers.insert(id, VirtualWorker::new(id, slots, slowness, extras));
         let delay = self.rng.range(1..200);
         self.plan(delay, Happening::Connect { worker: id });
     }
@@ -78,7 +81,8 @@ impl World {
             Link::Attached { stream, epoch } if stream == of => {
                 let (progress, owed, draining) = (worker.progress(), worker.owed.clone(), worker.draining);
                 let usage = WorkerUsage::default();
-                self.send_to_coordinator(id, stream, Event::Heartbeat { worker: id, epoch, usage, progress });
+                let leases = worker.node.report();
+                self.send_to_coordinator(id, stream, Event::Heartbeat { worker: id, epoch, usage, progress, leases });
                 for (sequence, (attempt, outcome)) in owed {
                     let event = Event::TaskReported { worker: id, epoch, sequence, attempt, outcome };
                     self.send_to_coordinator(id, stream, event);
@@ -104,10 +108,21 @@ impl World {
                 worker.link = Link::Attached { stream, epoch };
                 self.plan(0, Happening::Beat { worker: id, stream });
             }
+            (Link::Registering { stream: mine }, Action::Reject { .. }) if mine == stream => {
+                self.tally.rejected += 1;
+                self.workers.remove(&id);
+                self.plan(300, Happening::Join);
+            }
+            (Link::Registering { stream: mine }, action @ (Action::JobGone { .. } | Action::WorkerGone { .. }))
+                if mine == stream =>
+            {
+                // It was sent behind the answer to the registration.
+                self.plan(2, Happening::ToWorker { stream, action });
+            }
             (Link::Attached { stream: mine, .. }, action) if mine == stream => self.obey(id, action),
             _ => {}
         }
-        Ok(())
+        self.check_not_overbooked(id)
     }
 
     pub(crate) fn obey(&mut self, id: WorkerId, action: Action) {
@@ -115,6 +130,12 @@ impl World {
         match action {
             Action::Launch { attempt, inputs_version, work, .. } => {
                 let started = worker.launch(attempt, inputs_version);
+                let job = self.jobs.get(&attempt.task.job);
+                if started && job.is_some_and(|job| job.script.plan.executors) {
+                    worker.node.executors.insert(attempt.task.job);
+                    let delay = self.rng.range(1..200);
+                    self.plan(delay, Happening::Want { worker: id, job: attempt.task.job });
+                }
                 self.works.entry(attempt).or_insert(work);
                 let delay = started.then(|| self.rng.range(1..50));
                 if let Some(delay) = delay {
@@ -127,6 +148,11 @@ impl World {
                 }
             }
             Action::DropOutput { job, stage, .. } => worker.drop_output(job, stage),
+            lending @ (Action::JobGone { .. }
+            | Action::GrantLease { .. }
+            | Action::RevokeLease { .. }
+            | Action::RefuseLease { .. }
+            | Action::WorkerGone { .. }) => self.obey_lending(id, lending),
             Action::Acknowledge { sequence, .. } => {
                 worker.owed.remove(&sequence);
             }
@@ -187,7 +213,8 @@ impl World {
         if let Some(run) = worker.running.get_mut(&attempt) {
             run.to_read = Some(to_read);
         }
-        let delay = self.rng.range(1..600) * pace;
+        let is_program = self.jobs.get(&job).is_some_and(|job| job.script.plan.is_program());
+        let delay = self.rng.range(1..if is_program { 8_000 } else { 600 }) * pace;
         self.plan(delay, Happening::Step { worker: id, attempt });
     }
 
@@ -254,6 +281,12 @@ fn addressee(action: &Action) -> Option<WorkerId> {
         | Action::Launch { worker, .. }
         | Action::Cancel { worker, .. }
         | Action::DropOutput { worker, .. }
+        | Action::JobGone { worker, .. }
+        | Action::GrantLease { worker, .. }
+        | Action::RevokeLease { worker, .. }
+        | Action::RefuseLease { worker, .. }
+        | Action::WorkerGone { worker, .. }
+        | Action::Reject { worker, .. }
         | Action::Drain { worker, .. }
         | Action::Shutdown { worker, .. } => Some(*worker),
         _ => None,

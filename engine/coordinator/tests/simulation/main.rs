@@ -8,6 +8,7 @@ mod clients;
 mod journal;
 mod machines;
 mod network;
+mod node;
 mod plans;
 mod rng;
 mod shell;
@@ -46,6 +47,8 @@ fn every_seed_ends_well() {
     println!("{seeds} seeds: {total:#?}");
     assert!(total.succeeded > seeds && total.failed > 0 && total.stopped > 0, "jobs end in every way: {total:?}");
     assert!(total.raced > 0, "stragglers get second attempts: {total:?}");
+    assert!(total.leases > seeds && total.revoked > 0 && total.refused > 0, "leases come and go: {total:?}");
+    assert!(total.rejected > 0, "workers that were given up start anew: {total:?}");
     assert!(total.workers_lost > 0 && total.outputs_lost > 0 && total.restarts > 0 && total.released > 0, "{total:?}");
 }
 
@@ -78,6 +81,10 @@ impl Tally {
             outputs_lost: self.outputs_lost + other.outputs_lost,
             raced: self.raced + other.raced,
             released: self.released + other.released,
+            rejected: self.rejected + other.rejected,
+            leases: self.leases + other.leases,
+            revoked: self.revoked + other.revoked,
+            refused: self.refused + other.refused,
         }
     }
 }

@@ -43,6 +43,13 @@ impl World {
             known.1 = Some(epoch);
         }
         let Some(stream) = self.route(worker, epoch) else { return };
+        // A stream loses nothing before it breaks. What most messages must bear, these need not.
+        let sure = matches!(action, Action::JobGone { .. } | Action::WorkerGone { .. });
+        if sure {
+            let cut_ms = self.workers.get(&worker).map_or(0, |worker| worker.cut_until.saturating_sub(self.now));
+            let delay = cut_ms + self.rng.range(1..8);
+            return self.plan(delay, Happening::ToWorker { stream, action });
+        }
         for delay in self.fate(worker) {
             self.plan(delay, Happening::ToWorker { stream, action: action.clone() });
         }

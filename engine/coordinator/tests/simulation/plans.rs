@@ -24,12 +24,13 @@ pub(crate) struct Script {
     pub(crate) client_dies_after_ms: Option<u64>,
 }
 
-/// A job of one to six stages.
+/// A job of one to six stages, or a program now and then.
 pub(crate) fn random_script(rng: &mut Rng) -> Script {
-    let stages = random_stages(rng);
+    let is_program = rng.chance(20);
+    let stages = if is_program { vec![driver()] } else { random_stages(rng) };
     let has_result = stages.iter().any(|stage| stage.role == StageRole::Result);
     let attached = rng.chance(40);
-    let check_breaks = rng.chance(4);
+    let check_breaks = rng.chance(4) && !is_program;
     let plan = JobPlan {
         name: "simulated".to_owned(),
         attached,
@@ -38,6 +39,7 @@ pub(crate) fn random_script(rng: &mut Rng) -> Script {
         retries: if rng.chance(30) { rng.range(1..3) as u32 } else { 0 },
         race_stragglers: rng.chance(80),
         count_checks: if check_breaks { vec![broken_check()] } else { Vec::new() },
+        executors: is_program,
         stages,
     };
     let fatal = rng.chance(6).then(|| {
@@ -52,6 +54,20 @@ pub(crate) fn random_script(rng: &mut Rng) -> Script {
         stop_after_ms: rng.chance(10).then(|| rng.range(0..15_000)),
         client_dies_after_ms: (attached && rng.chance(25)).then(|| rng.range(0..15_000)),
         plan: Arc::new(plan),
+    }
+}
+
+fn driver() -> StagePlan {
+    StagePlan {
+        name: "driver".to_owned(),
+        inputs: Vec::new(),
+        partitions: 1,
+        share_plan: false,
+        outputs: 1,
+        divisible: Divisible::default(),
+        role: StageRole::Driver,
+        deterministic: true,
+        fusion: None,
     }
 }
 

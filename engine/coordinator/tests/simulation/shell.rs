@@ -16,6 +16,8 @@ impl World {
         self.losses += (after.workers_lost - before.workers_lost) as u32;
         self.tally.workers_lost += after.workers_lost - before.workers_lost;
         self.tally.outputs_lost += after.outputs_lost - before.outputs_lost;
+        self.tally.leases += after.leases_granted - before.leases_granted;
+        self.tally.revoked += after.leases_revoked - before.leases_revoked;
         self.tally.raced += after.attempts_raced - before.attempts_raced;
         self.tally.released += after.workers_released - before.workers_released;
         self.perform(actions)
@@ -44,8 +46,18 @@ impl World {
             | Action::Launch { worker, epoch, .. }
             | Action::Cancel { worker, epoch, .. }
             | Action::DropOutput { worker, epoch, .. }
+            | Action::JobGone { worker, epoch, .. }
+            | Action::GrantLease { worker, epoch, .. }
+            | Action::RevokeLease { worker, epoch, .. }
+            | Action::RefuseLease { worker, epoch, .. }
+            | Action::WorkerGone { worker, epoch, .. }
             | Action::Drain { worker, epoch }
             | Action::Shutdown { worker, epoch } => self.send_to_worker(worker, epoch, action),
+            Action::Reject { worker, .. } => {
+                if let Some(stream) = self.routes.remove(&worker) {
+                    self.plan(1, Happening::ToWorker { stream, action });
+                }
+            }
             Action::Disconnect { worker, epoch } => {
                 if let Some(stream) = self.route(worker, epoch) {
                     self.streams.remove(&stream);

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tandem_coordinator::state::{
-    AttemptId, HeldOutput, Progress, Registration, TaskFailure, TaskOutcome, TaskOutput, WorkerInfo,
+    AttemptId, HeldOutput, Progress, Registration, Resources, TaskFailure, TaskOutcome, TaskOutput, WorkerInfo,
 };
 use tandem_proto::{Epoch, JobId, StageId, WorkerId};
+
+use crate::node::VirtualNode;
 
 /// The stream to the coordinator, as the worker sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +54,10 @@ pub(crate) struct VirtualWorker {
     pub(crate) draining: bool,
     pub(crate) running: BTreeMap<AttemptId, Run>,
     pub(crate) held: BTreeMap<AttemptId, TaskOutput>,
+    pub(crate) node: VirtualNode,
+    /// What it has besides slots and memory.
+    pub(crate) resources: Resources,
+    labels: BTreeMap<String, String>,
     ended: BTreeSet<AttemptId>,
     sequence: u64,
     /// Reports that were not acknowledged.
@@ -59,7 +65,8 @@ pub(crate) struct VirtualWorker {
 }
 
 impl VirtualWorker {
-    pub(crate) fn new(id: WorkerId, slots: u32, slowness: u64) -> Self {
+    /// `extras` says its labels and what it has besides slots.
+    pub(crate) fn new(id: WorkerId, slots: u32, slowness: u64, extras: WorkerInfo) -> Self {
         Self {
             id,
             slots,
@@ -70,6 +77,9 @@ impl VirtualWorker {
             draining: false,
             running: BTreeMap::new(),
             held: BTreeMap::new(),
+            node: VirtualNode::default(),
+            resources: extras.resources,
+            labels: extras.labels,
             ended: BTreeSet::new(),
             sequence: 0,
             owed: BTreeMap::new(),
@@ -85,10 +95,14 @@ impl VirtualWorker {
                 data_address: format!("10.0.0.{}:7000", self.id.0),
                 slots: self.slots,
                 memory_bytes: 64 << 30,
+                resources: self.resources.clone(),
+                labels: self.labels.clone(),
                 ..WorkerInfo::default()
             },
             running: self.running.keys().copied().collect(),
             held: held.collect(),
+            jobs: self.node.executors.iter().copied().collect(),
+            leases: self.node.leases(),
         }
     }
 

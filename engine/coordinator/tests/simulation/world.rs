@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use tandem_coordinator::state::{Action, AttemptId, Cluster, ClusterConfig, Event, JobOutcome, StagedFile};
 use tandem_exec::task::TaskWork;
-use tandem_proto::{Epoch, JobId, StageId, Term, WorkerId};
+use tandem_proto::{Epoch, JobId, LeaseId, StageId, Term, WorkerId};
 
 use crate::journal::Journal;
 use crate::plans::Script;
@@ -17,6 +17,8 @@ use crate::worker::VirtualWorker;
 pub(crate) const FAULTS_UNTIL_MS: u64 = 20_000;
 /// All jobs must have ended by then.
 const END_MS: u64 = 400_000;
+/// When all jobs have ended, this long is enough for everyone to hear of it.
+const QUIET_MS: u64 = 8_000;
 /// Where virtual time starts.
 const EPOCH_MS: u64 = 1_000_000;
 
@@ -66,6 +68,15 @@ pub(crate) enum Happening {
     Cleaned {
         term: Term,
         job: JobId,
+    },
+    /// An owner wants something else, or a host is done with a lease.
+    Want {
+        worker: WorkerId,
+        job: JobId,
+    },
+    Return {
+        worker: WorkerId,
+        lease: LeaseId,
     },
     CoordinatorStarts,
     /// Clients.
@@ -124,6 +135,10 @@ pub(crate) struct Tally {
     pub(crate) outputs_lost: u64,
     pub(crate) raced: u64,
     pub(crate) released: u64,
+    pub(crate) rejected: u64,
+    pub(crate) leases: u64,
+    pub(crate) revoked: u64,
+    pub(crate) refused: u64,
 }
 
 pub(crate) struct World {
@@ -147,6 +162,8 @@ pub(crate) struct World {
     /// Where each attempt was launched, and whether it finished.
     pub(crate) launched: BTreeMap<AttemptId, WorkerId>,
     pub(crate) finished: BTreeSet<AttemptId>,
+    /// Leases that were given.
+    pub(crate) granted: BTreeSet<LeaseId>,
     /// What each attempt was launched to run.
     pub(crate) works: BTreeMap<AttemptId, TaskWork>,
     pub(crate) lineages: BTreeMap<AttemptId, BTreeMap<(StageId, u32), u32>>,
@@ -160,7 +177,8 @@ impl World {
         let mut rng = Rng::new(seed);
         // A task puts out 10 bytes.
         let retained_bytes_per_worker = rng.pick(&[0, 25, 1 << 20]).unwrap_or_default();
-        let config = ClusterConfig { retained_bytes_per_worker, ..ClusterConfig::default() };
+        let config =
+            ClusterConfig { retained_bytes_per_worker, unschedulable_grace_ms: 2_000, ..ClusterConfig::default() };
         let mut world = Self {
             rng,
             config: config.clone(),
@@ -179,6 +197,7 @@ impl World {
             jobs: BTreeMap::new(),
             launched: BTreeMap::new(),
             finished: BTreeSet::new(),
+            granted: BTreeSet::new(),
             works: BTreeMap::new(),
             lineages: BTreeMap::new(),
             losses: 0,
@@ -198,6 +217,7 @@ impl World {
 
     /// Lives through the whole history.
     pub(crate) fn run(mut self) -> Result<Tally, String> {
+        let mut quiet_since = self.now;
         while let Some(Reverse((at, order))) = self.agenda.pop() {
             let Some(happening) = self.happenings.remove(&order) else { continue };
             self.now = self.now.max(at);
@@ -209,8 +229,10 @@ impl World {
                 println!("{:>9} {happening:?}", self.now - EPOCH_MS);
             }
             self.happen(happening)?;
-            if !self.faults_last() && self.all_ended() {
-                return Ok(self.tally);
+            if self.faults_last() || !self.all_ended() {
+                quiet_since = self.now;
+            } else if self.now > quiet_since + QUIET_MS {
+                return self.check_nothing_left().map(|()| self.tally);
             }
         }
         let open: Vec<_> = self.jobs.iter().filter(|(_, job)| !job.is_over()).map(|(id, _)| *id).collect();
@@ -260,6 +282,14 @@ impl World {
             }
             Happening::Cleaned { term, job } if term == self.term => self.feed(Event::CleanedUp { job }),
             Happening::Tick { .. } | Happening::Published { .. } | Happening::Cleaned { .. } => Ok(()),
+            Happening::Want { worker, job } => {
+                self.want(worker, job);
+                Ok(())
+            }
+            Happening::Return { worker, lease } => {
+                self.return_lease(worker, lease);
+                Ok(())
+            }
             Happening::CoordinatorStarts => self.start_coordinator(),
             Happening::Submit => self.submit(),
             Happening::Stop { job } => {

@@ -58,6 +58,7 @@ pub(super) async fn plan(
         secrets,
         retries: file.retries,
         timeout_ms: file.timeout.map(|time| time.as_millis().try_into().unwrap_or(u64::MAX)),
+        program: None,
     })
 }
 

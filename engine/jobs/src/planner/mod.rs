@@ -1,13 +1,15 @@
-//! Plans a job: SQL and job files in, a graph of stages out. Nothing runs here, but everything that can be wrong before
+//! Plans a job: SQL, job files and programs in, a graph of stages out. Nothing runs here, but everything that can be wrong before
 //! a job runs is found here: SQL, tables, columns, files that are missing or denied.
 //!
 //! ```text
 //!   Query    ─► statement ─► logical plan ─────────────► physical plan ─► stages, one of them the result
 //!   JobFile  ─► sources ─► steps (inlined, or a stage of their own when read twice) ─► one sink stage per sink
+//!   Program  ─► one stage of one task
 //! ```
 
 mod flow;
 mod job;
+mod program;
 mod query;
 mod session;
 mod sql_text;
@@ -52,7 +54,8 @@ pub async fn plan(spec: &JobSpec, cluster: &ClusterShape) -> Result<PlannedJob, 
     match &spec.work {
         Some(Work::Query(query)) => query::plan(spec, query, cluster).await,
         Some(Work::File(file)) => job::plan(spec, file, cluster).await,
-        None => Err(PlanError::invalid("the job has neither SQL nor a job file")),
+        Some(Work::Program(program)) => program::plan(spec, program),
+        None => Err(PlanError::invalid("the job has neither SQL nor a job file nor a program")),
     }
 }
 

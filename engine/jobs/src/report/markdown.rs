@@ -24,17 +24,14 @@ fn write_report(out: &mut String, summary: &Summary) -> std::fmt::Result {
         writeln!(out, "**Failed**: {}\n", escape(failure))?;
     }
     let rows = &summary.rows;
+    let counted = [rows.read, rows.rejected, rows.dropped, rows.deduplicated, rows.written];
+    // What a program reads and writes is its own business.
+    let has_tables = !summary.sources.is_empty() || !summary.sinks.is_empty();
     table(
         out,
         "Rows",
         &["read", "rejected", "dropped", "deduplicated", "written"],
-        [vec![
-            number(rows.read),
-            number(rows.rejected),
-            number(rows.dropped),
-            number(rows.deduplicated),
-            number(rows.written),
-        ]],
+        has_tables.then(|| counted.map(number).to_vec()),
     )?;
     table(
         out,

@@ -11,8 +11,9 @@ use tandem_proto::v1::cluster_service_server::{ClusterService, ClusterServiceSer
 use tandem_proto::v1::coordinator_message::Message as ToWorker;
 use tandem_proto::v1::worker_message::Message as FromWorker;
 use tandem_proto::v1::{
-    CancelTask, Chunk, CoordinatorMessage, GetStageRequest, LaunchTask, Register, Registered, ReportAck,
-    StageDefinition, TaskAttempt, TaskReport, WorkerMessage,
+    CancelTask, Chunk, ClaimNameRequest, CoordinatorMessage, DropNameRequest, DropNameResponse, FindNameRequest,
+    GetProgramRequest, GetStageRequest, JobProgram, LaunchTask, LogAck, LogBatch, NamedActor, Register, Registered,
+    ReportAck, StageDefinition, TaskAttempt, TaskReport, WorkerMessage,
 };
 use tandem_proto::{CHUNK_BYTES, chunks};
 use tokio::net::TcpListener;
@@ -96,6 +97,7 @@ struct Service {
 impl ClusterService for Service {
     type AttachStream = ReceiverStream<Result<CoordinatorMessage, Status>>;
     type GetStageStream = ReceiverStream<Result<Chunk, Status>>;
+    type ShipLogsStream = ReceiverStream<Result<LogAck, Status>>;
 
     async fn attach(&self, request: Request<Streaming<WorkerMessage>>) -> Result<Response<Self::AttachStream>, Status> {
         let (to_worker, outgoing) = mpsc::channel(64);
@@ -114,6 +116,26 @@ impl ClusterService for Service {
             sender.try_send(Ok(piece)).unwrap();
         }
         Ok(Response::new(ReceiverStream::new(pieces)))
+    }
+
+    async fn get_program(&self, _: Request<GetProgramRequest>) -> Result<Response<JobProgram>, Status> {
+        Err(Status::not_found("there is no job"))
+    }
+
+    async fn ship_logs(&self, _: Request<Streaming<LogBatch>>) -> Result<Response<Self::ShipLogsStream>, Status> {
+        Err(Status::unimplemented("nothing is kept"))
+    }
+
+    async fn claim_name(&self, _: Request<ClaimNameRequest>) -> Result<Response<NamedActor>, Status> {
+        Err(Status::unimplemented("there are no names"))
+    }
+
+    async fn find_name(&self, _: Request<FindNameRequest>) -> Result<Response<NamedActor>, Status> {
+        Err(Status::unimplemented("there are no names"))
+    }
+
+    async fn drop_name(&self, _: Request<DropNameRequest>) -> Result<Response<DropNameResponse>, Status> {
+        Err(Status::unimplemented("there are no names"))
     }
 }
 

@@ -134,6 +134,7 @@ pub(crate) fn config(coordinator: &FakeCoordinator, secrets: &Secrets, spill_dir
         memory_limit_bytes: 256 << 20,
         spill_dir: spill_dir.path().to_owned(),
         labels: [("zone".to_owned(), "a".to_owned())].into(),
+        resources: [("gpus".to_owned(), 1_000)].into(),
         drain_timeout: Duration::from_secs(60),
     }
 }

@@ -1,6 +1,7 @@
 //! A whole coordinator on loopback, against clients and workers that are only gRPC.
 
 mod jobs;
+mod programs;
 mod refusals;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -175,6 +176,16 @@ impl FakeWorker {
             encoded.extend_from_slice(&chunk.data);
         }
         v1::StageDefinition::decode(encoded.as_slice()).unwrap()
+    }
+
+    /// The job that is gone, as told next.
+    async fn next_gone(&mut self) -> u64 {
+        loop {
+            let told = tokio::time::timeout(LIMIT, self.told.message()).await.unwrap().unwrap().unwrap();
+            if let Some(Told::JobGone(gone)) = told.message {
+                return gone.job;
+            }
+        }
     }
 
     async fn say(&self, message: Said) {

@@ -42,6 +42,11 @@ async fn refusals(running: &Running, token: Option<Token>) -> Vec<Code> {
     vec![
         code!(cluster.attach(tokio_stream::once(register))),
         code!(cluster.get_stage(v1::GetStageRequest::default())),
+        code!(cluster.get_program(v1::GetProgramRequest::default())),
+        code!(cluster.ship_logs(tokio_stream::empty::<v1::LogBatch>())),
+        code!(cluster.claim_name(v1::ClaimNameRequest::default())),
+        code!(cluster.find_name(v1::FindNameRequest::default())),
+        code!(cluster.drop_name(v1::DropNameRequest::default())),
         code!(jobs.submit(v1::SubmitRequest::default())),
         code!(jobs.follow(v1::FollowRequest::default())),
         code!(jobs.stop(v1::StopRequest::default())),
@@ -54,6 +59,7 @@ async fn refusals(running: &Running, token: Option<Token>) -> Vec<Code> {
         code!(jobs.list_nodes(v1::ListNodesRequest::default())),
         code!(jobs.drain_node(v1::DrainNodeRequest::default())),
         code!(jobs.get_cluster(v1::GetClusterRequest::default())),
+        code!(jobs.read_logs(v1::ReadLogsRequest::default())),
     ]
 }
 

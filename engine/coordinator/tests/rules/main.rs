@@ -1,164 +1,20 @@
 //! The rules of the state machine one by one, through its public API: what costs an attempt, what is run again, who gets the slots,
 //! and how a job ends.
 
+mod bench;
+mod leases;
+mod programs;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bench::{A, B, Bench, JOB, Launched, launched, one_task, only, plan, stage};
 use tandem_coordinator::state::{
-    Action, AttemptId, Cluster, ClusterConfig, Event, Fact, FailureKind, FailureReason, HeldOutput, JobOutcome,
-    JobPlan, JobState, NodeState, PendingReason, Registration, RestoredCommit, RestoredJob, StagePlan, StagedFile,
-    TaskFailure, TaskOutcome, TaskOutput, TaskState, Timestamp, WorkerInfo,
+    Action, AttemptId, Cluster, ClusterConfig, Event, FailureKind, FailureReason, JobOutcome, JobPlan, JobState,
+    NodeState, PendingReason, RestoredCommit, RestoredJob, StagedFile, TaskOutcome, TaskOutput, TaskState, Timestamp,
 };
-use tandem_exec::graph::{Divisible, StageRole};
+use tandem_exec::graph::StageRole;
 use tandem_proto::{Epoch, JobId, PartitionId, StageId, Term, WorkerId};
-
-const JOB: JobId = JobId(1);
-const A: WorkerId = WorkerId(1);
-const B: WorkerId = WorkerId(2);
-
-/// A cluster with its clock, and what it did last.
-struct Bench {
-    cluster: Cluster,
-    now: u64,
-    facts: Vec<Fact>,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self { cluster: Cluster::new(ClusterConfig::default(), Term(1)), now: 1_000, facts: Vec::new() }
-    }
-
-    fn feed(&mut self, event: Event) -> Vec<Action> {
-        let actions = self.cluster.handle(Timestamp(self.now), event);
-        assert_eq!(self.cluster.audit(), Vec::<String>::new());
-        self.facts.extend(actions.iter().filter_map(|action| match action {
-            Action::Record(fact) => Some(fact.clone()),
-            _ => None,
-        }));
-        actions
-    }
-
-    fn join(&mut self, worker: WorkerId, slots: u32) -> Vec<Action> {
-        self.register(worker, slots, Vec::new(), Vec::new())
-    }
-
-    fn register(&mut self, worker: WorkerId, slots: u32, running: Vec<AttemptId>, held: Vec<AttemptId>) -> Vec<Action> {
-        let held = held.into_iter().map(|attempt| HeldOutput { attempt, output: TaskOutput::default() }).collect();
-        let info = WorkerInfo { name: format!("worker-{}", worker.0), slots, ..WorkerInfo::default() };
-        self.feed(Event::WorkerRegistered(Box::new(Registration { worker, info, running, held })))
-    }
-
-    fn accept(&mut self, job: JobId, plan: JobPlan) -> Vec<Action> {
-        self.feed(Event::JobAccepted { job, plan: Arc::new(plan) })
-    }
-
-    fn report(&mut self, (worker, epoch, attempt): Launched, outcome: TaskOutcome) -> Vec<Action> {
-        self.feed(Event::TaskReported { worker, epoch, sequence: 1, attempt, outcome })
-    }
-
-    fn finish(&mut self, launched: Launched) -> Vec<Action> {
-        self.report(launched, TaskOutcome::Finished(Box::default()))
-    }
-
-    fn fail(&mut self, launched: Launched, kind: FailureKind) -> Vec<Action> {
-        self.report(launched, TaskOutcome::Failed(TaskFailure { kind, message: "it broke".to_owned() }))
-    }
-
-    /// A worker's stream breaks and it does not come back.
-    fn lose(&mut self, worker: WorkerId, epoch: Epoch) -> Vec<Action> {
-        self.feed(Event::WorkerDisconnected { worker, epoch });
-        self.pass(1_000)
-    }
-
-    /// Time passes; workers in touch stay so.
-    fn pass(&mut self, ms: u64) -> Vec<Action> {
-        let until = self.now + ms;
-        let mut actions = Vec::new();
-        while self.now < until {
-            self.now = until.min(self.now + 500);
-            self.beat();
-            actions.extend(self.feed(Event::Tick));
-        }
-        actions
-    }
-
-    /// Time passes and no worker is heard.
-    fn pass_in_silence(&mut self, ms: u64) {
-        let until = self.now + ms;
-        while self.now < until {
-            self.now = until.min(self.now + 100);
-            self.feed(Event::Tick);
-        }
-    }
-
-    fn beat(&mut self) {
-        for (worker, epoch) in EPOCHS {
-            let usage = tandem_coordinator::state::WorkerUsage::default();
-            self.feed(Event::Heartbeat { worker, epoch: Epoch((1 << 32) + epoch), usage, progress: Vec::new() });
-        }
-    }
-
-    fn outcome(&self) -> Option<JobOutcome> {
-        self.cluster.job(JOB)?.outcome
-    }
-
-    fn failure(&self) -> (FailureReason, String) {
-        match self.outcome() {
-            Some(JobOutcome::Failed(failure)) => (failure.reason, format!("{failure:?}")),
-            other => panic!("the job has not failed: {other:?}"),
-        }
-    }
-}
-
-/// Workers register in the order of their ids in all tests that let time pass.
-const EPOCHS: [(WorkerId, u64); 4] = [(A, 1), (B, 2), (WorkerId(3), 3), (WorkerId(4), 4)];
-
-type Launched = (WorkerId, Epoch, AttemptId);
-
-fn launched(actions: &[Action]) -> Vec<Launched> {
-    let launch = |action: &Action| match *action {
-        Action::Launch { worker, epoch, attempt, .. } => Some((worker, epoch, attempt)),
-        _ => None,
-    };
-    actions.iter().filter_map(launch).collect()
-}
-
-fn only(actions: &[Action]) -> Launched {
-    match launched(actions)[..] {
-        [one] => one,
-        ref other => panic!("one launch was expected: {other:?}"),
-    }
-}
-
-fn stage(inputs: &[u32], partitions: u32, role: StageRole) -> StagePlan {
-    StagePlan {
-        name: "work".to_owned(),
-        inputs: inputs.iter().copied().map(StageId).collect(),
-        partitions,
-        share_plan: false,
-        outputs: 1,
-        divisible: Divisible::default(),
-        role,
-        deterministic: true,
-        fusion: None,
-    }
-}
-
-fn plan(stages: Vec<StagePlan>) -> JobPlan {
-    JobPlan {
-        name: "test".to_owned(),
-        stages,
-        attached: false,
-        journaled: true,
-        timeout_ms: None,
-        retries: 0,
-        race_stragglers: true,
-        count_checks: Vec::new(),
-    }
-}
-
-fn one_task() -> JobPlan {
-    plan(vec![stage(&[], 1, StageRole::Exchange)])
-}
 
 #[test]
 fn the_end_of_a_job_is_told_before_it_is_shown() {
@@ -474,7 +330,7 @@ fn a_restarted_coordinator_takes_over_what_runs() {
     };
     let (cluster, _) =
         Cluster::restore(ClusterConfig::default(), Term(2), Timestamp(5_000), vec![restored], before.facts);
-    let mut bench = Bench { cluster, now: 5_000, facts: Vec::new() };
+    let mut bench = Bench { cluster, now: 5_000, facts: Vec::new(), leases: BTreeMap::new() };
     assert_eq!(bench.cluster.job(JOB).map(|job| job.state), Some(JobState::Running));
     let actions = bench.register(A, 2, vec![sink.2], vec![map.2]);
     assert!(launched(&actions).is_empty(), "neither the finished stage nor the running task starts again");

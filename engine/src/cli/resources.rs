@@ -1,0 +1,73 @@
+//! What workers have besides processors and memory, as flags.
+
+use std::collections::BTreeMap;
+
+use super::Failure;
+
+/// Amounts in flags and messages are thousandths, so that halves can be given.
+const MILLI: f64 = 1_000.0;
+
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct ResourceArgs {
+    /// GPUs of each worker
+    #[arg(long, value_name = "N")]
+    gpus: Option<u32>,
+    /// How much each worker has of something that tasks may ask for; may be repeated
+    #[arg(long, value_name = "NAME=AMOUNT", value_parser = parse_resource)]
+    resource: Vec<(String, u64)>,
+}
+
+impl ResourceArgs {
+    /// Thousandths by name.
+    pub(super) fn amounts(self) -> Result<BTreeMap<String, u64>, Failure> {
+        let mut amounts = BTreeMap::new();
+        let gpus = self.gpus.filter(|gpus| *gpus > 0).map(|gpus| ("gpus".to_owned(), u64::from(gpus) * 1_000));
+        for (name, amount) in gpus.into_iter().chain(self.resource) {
+            if amounts.insert(name.clone(), amount).is_some() {
+                return Err(Failure::usage(format!("the resource `{name}` is given twice")));
+            }
+        }
+        Ok(amounts)
+    }
+}
+
+fn parse_resource(text: &str) -> Result<(String, u64), String> {
+    let (name, amount) = text.split_once('=').ok_or("it looks like license=2")?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || !name.chars().all(plain) {
+        return Err(format!("`{name}` is not a name of a resource"));
+    }
+    if name == "cpus" || name == "memory" {
+        return Err(format!("it is given with --{name}"));
+    }
+    let amount = amount.parse::<f64>().ok().map(|amount| (amount * MILLI).round());
+    match amount {
+        Some(milli) if (1.0..1e15).contains(&milli) => Ok((name.to_owned(), milli as u64)),
+        Some(_) | None => Err("the amount is a number above 0, such as 2 or 0.5".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_thousandths() {
+        for (text, milli) in [("a=2", 2_000), ("a=0.5", 500), ("a=0.001", 1)] {
+            assert_eq!(parse_resource(text), Ok(("a".to_owned(), milli)));
+        }
+        for text in ["a", "=1", "a=0", "a=-1", "a=many", "a=1e99", "a b=1", "cpus=2", "memory=1"] {
+            assert!(parse_resource(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_given_twice_is_refused() {
+        let args = |gpus, resource: &[(&str, u64)]| ResourceArgs {
+            gpus,
+            resource: resource.iter().map(|(name, amount)| ((*name).to_owned(), *amount)).collect(),
+        };
+        assert_eq!(args(Some(1), &[("b", 7)]).amounts().unwrap()["gpus"], 1_000);
+        assert!(args(Some(1), &[("gpus", 7)]).amounts().is_err());
+    }
+}
