@@ -77,11 +77,7 @@ struct Reader {
 
 impl Reader {
     /// Sends every piece from the offset on. Ends early when nobody takes them any more.
-    async fn send_to(
-        self,
-        pieces: mpsc::Sender<v1::UploadPackageRequest>,
-        progress: &impl Fn(u64),
-    ) -> io::Result<()> {
+    async fn send_to(self, pieces: mpsc::Sender<v1::UploadPackageRequest>, progress: &impl Fn(u64)) -> io::Result<()> {
         let mut file = File::open(&self.path).await?;
         file.seek(io::SeekFrom::Start(self.offset)).await?;
         let mut offset = self.offset;

@@ -65,6 +65,7 @@ impl JobArgs {
             work: Some(v1::job_spec::Work::File(source)),
             environment: self.env.iter().map(|given| variable(given)).collect::<Result<_, _>>()?,
             secrets: secrets(&self.secret)?,
+            ..v1::JobSpec::default()
         };
         Ok(CheckedJob { spec, file })
     }
@@ -117,6 +118,7 @@ impl QueryArgs {
             work: Some(v1::job_spec::Work::Query(query)),
             environment: HashMap::new(),
             secrets: secrets(&[])?,
+            ..v1::JobSpec::default()
         })
     }
 }

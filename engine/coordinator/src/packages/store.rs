@@ -11,9 +11,9 @@ use std::time::{Duration, SystemTime};
 use tandem_package::{Needs, PackageHash, Platform, Unfit};
 use tracing::{info, warn};
 
+use super::PackagesConfig;
 use super::error::PackageError;
 use super::upload::Upload;
-use super::PackagesConfig;
 
 /// How names of parts end.
 const PART: &str = "part";

@@ -34,11 +34,6 @@ impl Upload {
         Self { hash, file, part, whole, next, bytes, _turn: turn }
     }
 
-    /// Which package.
-    pub(crate) fn hash(&self) -> PackageHash {
-        self.hash
-    }
-
     /// Whether all of it has come.
     pub(crate) fn is_complete(&self) -> bool {
         self.next == self.bytes

@@ -127,7 +127,8 @@ fn send_from(mut file: File, offset: u64, sender: &mpsc::Sender<Result<v1::Chunk
     };
     let mut next = offset;
     loop {
-        let piece = read_piece(next).map_err(|error| Status::unavailable(format!("the package cannot be read: {error}")));
+        let piece =
+            read_piece(next).map_err(|error| Status::unavailable(format!("the package cannot be read: {error}")));
         let read = piece.as_ref().map_or(0, Vec::len);
         let failed = piece.is_err();
         if read == 0 && !failed {

@@ -59,6 +59,7 @@ pub(super) async fn plan(
         secrets,
         retries: 0,
         timeout_ms: None,
+        program: None,
         report: ReportSpec::default(),
     })
 }
