@@ -22,7 +22,7 @@ use super::stage::Numbering;
 use super::time::Timestamp;
 use super::timers::Timer;
 use super::views::Counters;
-use super::workers::{Contact, Duty, Worker};
+use super::workers::{Contact, Duty, DutyEvent, Worker};
 
 /// Attempts that one reign of a coordinator may start of a task; the next reign counts on from the next multiple.
 const ATTEMPTS_PER_REIGN: u32 = 1_000;
@@ -110,15 +110,20 @@ impl Cluster {
                 }
             }
         }
+        let mut gone = Vec::new();
         for (worker, name) in workers {
             cluster.expect_worker(worker, name);
+            if !cluster.config.expect_workers {
+                cluster.give_up_quietly(worker);
+                gone.push(Action::Record(Fact::WorkerGone { worker }));
+            }
         }
         for job in jobs {
             let history = histories.remove(&job.job).unwrap_or_default();
             cluster.restore_job(term, job, history);
         }
         // What the facts say is journaled and counted already.
-        cluster.out.actions.clear();
+        cluster.out.actions = gone;
         cluster.counters = Counters::default();
         cluster.settle_fusions();
         cluster.roll_forward();
@@ -143,6 +148,15 @@ impl Cluster {
             held: BTreeMap::new(),
         });
         self.timers.arm(Timer::Worker(id), until);
+    }
+
+    /// A worker that is known to be gone: it keeps its name, and nobody waits for it or is shown that it is lost.
+    fn give_up_quietly(&mut self, id: WorkerId) {
+        for event in [DutyEvent::Drain(self.now), DutyEvent::Release] {
+            self.workers.edit(id, |worker| worker.duty.apply(event));
+        }
+        self.workers.remove(id, self.now);
+        self.timers.disarm(Timer::Worker(id));
     }
 
     fn restore_job(&mut self, term: Term, restored: RestoredJob, history: History) {
