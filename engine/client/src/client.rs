@@ -12,6 +12,7 @@ use crate::error::{ClientError, is_broken_connection};
 use crate::follow::Follow;
 use crate::patience::Patience;
 use crate::results::Results;
+use crate::worker_reads::WorkerConnections;
 
 /// Largest answer that is accepted: the list of some hundred thousand tasks.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
@@ -22,6 +23,7 @@ pub struct Client {
     address: Arc<str>,
     security: Arc<ClientSecurity>,
     jobs: JobServiceClient<AuthorizedChannel>,
+    workers: Arc<WorkerConnections>,
 }
 
 /// What to run and how it is tied to its client.
@@ -40,7 +42,7 @@ impl Client {
     pub async fn connect(address: &str, security: ClientSecurity) -> Result<Self, ClientError> {
         let channel = transport::connect(address, &security).await.map_err(ClientError::from_connect)?;
         let jobs = JobServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        Ok(Self { address: address.into(), security: Arc::new(security), jobs })
+        Ok(Self { address: address.into(), security: Arc::new(security), jobs, workers: Arc::default() })
     }
 
     /// Where the coordinator is.
@@ -50,6 +52,10 @@ impl Client {
 
     pub(crate) fn security(&self) -> &ClientSecurity {
         &self.security
+    }
+
+    pub(crate) fn workers(&self) -> &WorkerConnections {
+        &self.workers
     }
 
     /// Has the job planned and accepted. Once this returns, a submitted job survives client and coordinator. A
