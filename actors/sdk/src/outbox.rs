@@ -23,6 +23,9 @@ const KEPT_BYTES: usize = 1 << 20;
 /// How long the writer's thread lets messages gather: less than anyone notices, and hundreds of them.
 const GATHER: Duration = Duration::from_micros(50);
 
+/// So many objects are named in one message; they take 19 bytes each at most, which no link refuses.
+const MESSAGE_OBJECTS: usize = 100_000;
+
 /// The way to the node over a socket.
 pub(crate) struct Outbox {
     stream: UnixStream,
@@ -165,7 +168,7 @@ impl Queue {
     fn say_retained(&mut self) {
         if !self.retain.is_empty() {
             let objects = std::mem::take(&mut self.retain);
-            self.encode(&ToNode::Retain(objects));
+            self.encode_all(&objects, ToNode::Retain);
         }
     }
 
@@ -174,13 +177,15 @@ impl Queue {
         self.say_retained();
         let Self { fetch, watch, unpin, release, .. } = self;
         let [fetch, watch, unpin, release] = [fetch, watch, unpin, release].map(std::mem::take);
-        let messages = [
-            (!fetch.is_empty()).then_some(ToNode::Watch { objects: fetch, fetch: true }),
-            (!watch.is_empty()).then_some(ToNode::Watch { objects: watch, fetch: false }),
-            (!unpin.is_empty()).then_some(ToNode::Unpin(unpin)),
-            (!release.is_empty()).then_some(ToNode::Release(release)),
-        ];
-        messages.iter().flatten().for_each(|message| self.encode(message));
+        self.encode_all(&fetch, |objects| ToNode::Watch { objects, fetch: true });
+        self.encode_all(&watch, |objects| ToNode::Watch { objects, fetch: false });
+        self.encode_all(&unpin, ToNode::Unpin);
+        self.encode_all(&release, ToNode::Release);
+    }
+
+    /// As few messages as they fit in.
+    fn encode_all(&mut self, objects: &[ObjectId], message: impl Fn(Vec<ObjectId>) -> ToNode) {
+        objects.chunks(MESSAGE_OBJECTS).for_each(|objects| self.encode(&message(objects.to_vec())));
     }
 
     fn encode(&mut self, message: &ToNode) {

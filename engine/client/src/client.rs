@@ -13,6 +13,7 @@ use crate::error::{ClientError, is_broken_connection};
 use crate::follow::Follow;
 use crate::patience::Patience;
 use crate::results::Results;
+use crate::worker_reads::WorkerConnections;
 
 /// Largest answer that is accepted: the list of some hundred thousand tasks.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
@@ -23,6 +24,7 @@ pub struct Client {
     address: Arc<str>,
     security: Arc<ClientSecurity>,
     jobs: JobServiceClient<AuthorizedChannel>,
+    workers: Arc<WorkerConnections>,
     packages: PackageServiceClient<AuthorizedChannel>,
 }
 
@@ -43,7 +45,7 @@ impl Client {
         let channel = transport::connect(address, &security).await.map_err(ClientError::from_connect)?;
         let packages = PackageServiceClient::new(channel.clone());
         let jobs = JobServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        Ok(Self { address: address.into(), security: Arc::new(security), jobs, packages })
+        Ok(Self { address: address.into(), security: Arc::new(security), jobs, packages, workers: Arc::default() })
     }
 
     /// Where the coordinator is.
@@ -57,6 +59,10 @@ impl Client {
 
     pub(crate) fn security(&self) -> &ClientSecurity {
         &self.security
+    }
+
+    pub(crate) fn workers(&self) -> &WorkerConnections {
+        &self.workers
     }
 
     /// Has the job planned and accepted. Once this returns, a submitted job survives client and coordinator. A

@@ -1,8 +1,8 @@
-//! Opening a partition of a result where it is. Owned by one [`crate::Results`].
+//! Opening a partition of a result where it is. Owned by one [`crate::Results`]; connections to workers are the [`Client`]'s.
 //! A worker that could not be reached once is read through the coordinator from then on.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tandem_proto::transport::{self, AuthorizedChannel};
@@ -16,6 +16,37 @@ use crate::error::{ClientError, is_broken_connection};
 /// How long a worker may take to accept a connection before its output is read through the coordinator.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Connections that a client keeps; one that reads from more workers connects to them again.
+const KEPT_CONNECTIONS: usize = 64;
+
+type Worker = ShuffleServiceClient<AuthorizedChannel>;
+
+/// Connections to workers by address, for all results of a client: a short query takes less time than to connect.
+#[derive(Default)]
+pub(crate) struct WorkerConnections(Mutex<HashMap<String, Worker>>);
+
+impl WorkerConnections {
+    fn get(&self, address: &str) -> Option<Worker> {
+        self.lock().get(address).cloned()
+    }
+
+    fn keep(&self, address: &str, worker: Worker) {
+        let mut kept = self.lock();
+        if kept.len() >= KEPT_CONNECTIONS {
+            kept.clear();
+        }
+        kept.insert(address.to_owned(), worker);
+    }
+
+    fn forget(&self, address: &str) {
+        self.lock().remove(address);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Worker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Why a partition could not be opened or read to its end.
 #[derive(Debug)]
 pub(crate) enum ReadFailure {
@@ -25,23 +56,17 @@ pub(crate) enum ReadFailure {
     Final(ClientError),
 }
 
-/// Where readers of one result keep their connections.
+/// How the partitions of one result are read.
 #[derive(Clone)]
 pub(crate) struct WorkerReads {
     client: Client,
     job: JobId,
-    known: Arc<Mutex<Known>>,
-}
-
-#[derive(Default)]
-struct Known {
-    direct: HashMap<String, ShuffleServiceClient<AuthorizedChannel>>,
-    unreachable: HashSet<String>,
+    unreachable: Arc<Mutex<HashSet<String>>>,
 }
 
 impl WorkerReads {
     pub(crate) fn new(client: Client, job: JobId) -> Self {
-        Self { client, job, known: Arc::default() }
+        Self { client, job, unreachable: Arc::default() }
     }
 
     /// The bytes of one result partition, from the worker or through the coordinator.
@@ -76,9 +101,8 @@ impl WorkerReads {
     /// knows whether the worker still lives.
     pub(crate) fn judge(&self, address: &str, status: &Status) -> ReadFailure {
         if is_broken_connection(status) {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.direct.remove(address);
-            known.unreachable.insert(address.to_owned());
+            self.client.workers().forget(address);
+            self.unreachable().insert(address.to_owned());
             return ReadFailure::Gone(status.message().to_owned());
         }
         match status.code() {
@@ -87,35 +111,31 @@ impl WorkerReads {
         }
     }
 
-    async fn worker(&self, address: &str) -> Option<ShuffleServiceClient<AuthorizedChannel>> {
-        {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(worker) = known.direct.get(address) {
-                return Some(worker.clone());
-            }
-            if known.unreachable.contains(address) {
-                return None;
-            }
+    /// A worker to read from directly.
+    async fn worker(&self, address: &str) -> Option<Worker> {
+        if self.unreachable().contains(address) {
+            return None;
         }
-        let connected =
-            tokio::time::timeout(CONNECT_TIMEOUT, transport::connect(address, self.client.security())).await;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match connected {
+        if let Some(worker) = self.client.workers().get(address) {
+            return Some(worker);
+        }
+        let connecting = transport::connect(address, self.client.security());
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(channel)) => {
-                let worker = ShuffleServiceClient::new(channel);
-                known.direct.insert(address.to_owned(), worker.clone());
-                Some(worker)
+                let worker = Worker::new(channel);
+                self.client.workers().keep(address, worker.clone());
+                return Some(worker);
             }
             Ok(Err(error)) => {
                 tracing::debug!(address, %error, "cannot reach the worker, reading through the coordinator");
-                known.unreachable.insert(address.to_owned());
-                None
             }
-            Err(_) => {
-                tracing::debug!(address, "the worker accepts no connection, reading through the coordinator");
-                known.unreachable.insert(address.to_owned());
-                None
-            }
+            Err(_) => tracing::debug!(address, "the worker accepts no connection, reading through the coordinator"),
         }
+        self.unreachable().insert(address.to_owned());
+        None
+    }
+
+    fn unreachable(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.unreachable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

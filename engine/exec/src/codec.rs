@@ -1,7 +1,7 @@
 //! Stage plans on the wire. The only file that calls `datafusion-proto`, whose version is pinned: its API and its
 //! messages change with every major version of DataFusion.
 //!
-//! A stage travels as the protobuf form of its plan. A hash exchange at the top (or under the subqueries at the top) says
+//! A stage travels as the protobuf form of its plan. An exchange at the top (or under the subqueries at the top) says
 //! how its output is partitioned and is taken off again when it is decoded; it is never executed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,8 +28,9 @@ use datafusion_proto::protobuf;
 use prost::Message;
 use tandem_proto::StageId;
 
+use crate::function::{FunctionExec, InOrderExec, NumberBatchesExec, SpreadExec};
 use crate::prefilter::{KeyDigestExec, PrefilterExec};
-use crate::probe::{Check, ProbeExec};
+use crate::probe::{Check, OnBreach, ProbeExec};
 use crate::shuffle::{ReadMode, ShuffleReadExec};
 use crate::sink::SinkSpec;
 use crate::source::ScanExec;
@@ -58,6 +59,11 @@ pub enum StageOutput {
         /// At least 2.
         outputs: usize,
     },
+    /// Distributed over `outputs` output partitions by the number of the microbatch, which is in the last column.
+    Spread {
+        /// At least 2.
+        outputs: usize,
+    },
     /// Written to files.
     Sink(SinkSpec),
 }
@@ -73,7 +79,7 @@ struct StageMessage {
 
 #[derive(Clone, PartialEq, Message)]
 struct ExtensionMessage {
-    #[prost(oneof = "Extension", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "Extension", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     node: Option<Extension>,
 }
 
@@ -93,6 +99,17 @@ enum Extension {
     KeyDigest(KeysMessage),
     #[prost(message, tag = "7")]
     Prefilter(KeysMessage),
+    #[prost(bytes, tag = "8")]
+    Function(Vec<u8>),
+    /// Rows of one microbatch.
+    #[prost(uint64, tag = "9")]
+    NumberBatches(u64),
+    /// Partitions.
+    #[prost(uint32, tag = "10")]
+    Spread(u32),
+    /// Nothing but the node's input.
+    #[prost(bool, tag = "11")]
+    InOrder(bool),
 }
 
 /// The keys of a digest or a prefilter, over the schema of the node's last input.
@@ -119,6 +136,8 @@ struct CheckMessage {
     text: String,
     #[prost(message, optional, tag = "2")]
     predicate: Option<protobuf::PhysicalExprNode>,
+    #[prost(bool, tag = "3")]
+    warns: bool,
 }
 
 /// A recursive query; its two terms are the node's inputs.
@@ -222,7 +241,7 @@ fn decode_message(bytes: &[u8], context: &TaskContext) -> Result<StagePlan> {
     Ok(StagePlan { plan, output })
 }
 
-/// Takes the hash exchange off the top of a plan.
+/// Takes the exchange off the top of a plan.
 fn split_exchange(plan: Arc<dyn ExecutionPlan>) -> Result<(Arc<dyn ExecutionPlan>, StageOutput)> {
     if let Some(exchange) = plan.downcast_ref::<RepartitionExec>() {
         return match exchange.partitioning() {
@@ -231,6 +250,10 @@ fn split_exchange(plan: Arc<dyn ExecutionPlan>) -> Result<(Arc<dyn ExecutionPlan
             }
             other => internal_err!("a stage cannot be partitioned by {other}"),
         };
+    }
+    if let Some(spread) = plan.downcast_ref::<SpreadExec>() {
+        let outputs = spread.properties().partitioning.partition_count();
+        return Ok((Arc::clone(spread.input()), StageOutput::Spread { outputs }));
     }
     if let Some(subqueries) = plan.downcast_ref::<ScalarSubqueryExec>() {
         let (input, output) = split_exchange(Arc::clone(subqueries.input()))?;
@@ -261,6 +284,10 @@ impl PhysicalExtensionCodec for TandemCodec {
             Some(Extension::Scan(scan)) => Ok(Arc::new(ScanExec::from_bytes(&scan)?)),
             Some(Extension::KeyDigest(message)) => decode_digest(&message, inputs, context, converter),
             Some(Extension::Prefilter(message)) => decode_prefilter(&message, inputs, context, converter),
+            Some(Extension::Function(call)) => Ok(Arc::new(FunctionExec::from_bytes(&call, only(inputs)?)?)),
+            Some(Extension::NumberBatches(rows)) => Ok(Arc::new(NumberBatchesExec::try_new(only(inputs)?, rows)?)),
+            Some(Extension::Spread(partitions)) => decode_spread(partitions, inputs),
+            Some(Extension::InOrder(_)) => Ok(Arc::new(InOrderExec::new(only(inputs)?))),
             Some(Extension::WorkTable(table)) => {
                 Ok(Arc::new(WorkTableExec::new(table.name, decode_schema(table.schema.as_ref())?, None)?))
             }
@@ -293,6 +320,14 @@ impl PhysicalExtensionCodec for TandemCodec {
             Extension::KeyDigest(encode_keys(digest.keys(), digest.modulus(), converter)?)
         } else if let Some(prefilter) = node.downcast_ref::<PrefilterExec>() {
             Extension::Prefilter(encode_keys(prefilter.keys(), prefilter.modulus(), converter)?)
+        } else if let Some(function) = node.downcast_ref::<FunctionExec>() {
+            Extension::Function(function.to_bytes()?)
+        } else if let Some(numbering) = node.downcast_ref::<NumberBatchesExec>() {
+            Extension::NumberBatches(numbering.batch_rows())
+        } else if let Some(spread) = node.downcast_ref::<SpreadExec>() {
+            Extension::Spread(spread.properties().partitioning.partition_count() as u32)
+        } else if node.is::<InOrderExec>() {
+            Extension::InOrder(true)
         } else {
             return internal_err!("{} cannot be sent to workers", node.name());
         };
@@ -415,7 +450,8 @@ fn decode_keys(
 fn encode_probe(probe: &ProbeExec, converter: &dyn PhysicalProtoConverterExtension) -> Result<ProbeMessage> {
     let checks = probe.checks().iter().map(|check| {
         let predicate = converter.physical_expr_to_proto(&check.predicate, &TandemCodec)?;
-        Ok(CheckMessage { text: check.text.clone(), predicate: Some(predicate) })
+        let warns = check.on_breach == OnBreach::Warn;
+        Ok(CheckMessage { text: check.text.clone(), predicate: Some(predicate), warns })
     });
     Ok(ProbeMessage { step: probe.step().to_owned(), checks: checks.collect::<Result<_>>()? })
 }
@@ -432,9 +468,25 @@ fn decode_probe(
     let checks = message.checks.into_iter().map(|check| {
         let predicate = check.predicate.ok_or_else(|| internal_datafusion_err!("a check of nothing"))?;
         let predicate = converter.proto_to_physical_expr(&predicate, &schema, &context)?;
-        Ok(Check { text: check.text, predicate })
+        let on_breach = if check.warns { OnBreach::Warn } else { OnBreach::Fail };
+        Ok(Check { text: check.text, predicate, on_breach })
     });
     Ok(Arc::new(ProbeExec::new(Arc::clone(input), message.step, checks.collect::<Result<_>>()?)))
+}
+
+fn decode_spread(partitions: u32, inputs: &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn ExecutionPlan>> {
+    if partitions == 0 || partitions > MAX_MODULUS {
+        return internal_err!("microbatches dealt out to {partitions} partitions");
+    }
+    Ok(Arc::new(SpreadExec::new(only(inputs)?, partitions as usize)))
+}
+
+/// The input of an operator that has one.
+fn only(inputs: &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn ExecutionPlan>> {
+    match inputs {
+        [input] => Ok(Arc::clone(input)),
+        _ => internal_err!("an operator has one input, not {}", inputs.len()),
+    }
 }
 
 fn decode_schema(schema: Option<&protobuf::Schema>) -> Result<SchemaRef> {

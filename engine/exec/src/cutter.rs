@@ -41,6 +41,7 @@ use self::joins::UsefulKeys;
 use crate::adaptive::AdaptiveOptions;
 use crate::codec;
 use crate::divide;
+use crate::function::{InOrderExec, SealedExec, SpreadExec};
 use crate::fuse::{ExchangedJoin, exchanged_join, fuse};
 use crate::graph::{Divisible, Fusion, Stage, StageGraph, StageRole, Variant};
 use crate::plan::{
@@ -154,6 +155,21 @@ impl GraphBuilder {
             let input = self.cut(Arc::clone(merge.input()))?;
             let input = if partitions(&input) == 1 { input } else { self.exchange(input, ReadMode::Each)? };
             return replace(plan, vec![input]);
+        }
+        if let Some(sealed) = plan.downcast_ref::<SealedExec>() {
+            return self.cut(Arc::clone(sealed.plan()));
+        }
+        if let Some(spread) = plan.downcast_ref::<SpreadExec>() {
+            let input = self.cut(Arc::clone(spread.input()))?;
+            return self.exchange(replace(plan, vec![input])?, ReadMode::Hash);
+        }
+        if let Some(in_order) = plan.downcast_ref::<InOrderExec>() {
+            let input = self.cut(Arc::clone(in_order.input()))?;
+            return if partitions(&input) == 1 {
+                Ok(input)
+            } else {
+                replace(plan, vec![self.exchange(input, ReadMode::Each)?])
+            };
         }
         if let Some(subqueries) = plan.downcast_ref::<ScalarSubqueryExec>() {
             return self.cut_scalar_subqueries(subqueries);

@@ -20,7 +20,7 @@ use datafusion::physical_plan::union::UnionExec;
 use tandem_proto::StageId;
 
 use crate::graph::Divisible;
-use crate::plan::{Plan, emits_build_rows, partitions, shares_state};
+use crate::plan::{Plan, calls_function, emits_build_rows, partitions, shares_state};
 use crate::prefilter::{KeyDigestExec, PrefilterExec};
 use crate::probe::ProbeExec;
 use crate::shuffle::{ReadMode, ShuffleReadExec};
@@ -31,6 +31,10 @@ pub(crate) fn divisible(body: &Plan) -> Result<Divisible> {
         return Ok(Divisible::default());
     }
     let (paired, mergeable) = (paired(body)?, is_mergeable(body)?);
+    if calls_function(body)? {
+        // How much a function has to do is not told by the size of its rows.
+        return Ok(Divisible { paired, ..Divisible::default() });
+    }
     let Some(mut sized_by) = sized_by(body)? else {
         return Ok(Divisible { mergeable, paired, ..Divisible::default() });
     };

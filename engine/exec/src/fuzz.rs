@@ -23,7 +23,7 @@ pub fn stage_plan(bytes: &[u8]) {
     drop(displayable(stage.plan.as_ref()).indent(true).to_string());
     let sink = match &stage.output {
         StageOutput::Sink(sink) => Some(sink),
-        StageOutput::Whole | StageOutput::Hash { .. } => None,
+        StageOutput::Whole | StageOutput::Hash { .. } | StageOutput::Spread { .. } => None,
     };
     drop(encode_stage(&stage.plan, sink));
 }

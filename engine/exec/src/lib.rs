@@ -9,6 +9,7 @@ pub mod codec;
 pub mod cutter;
 mod divide;
 pub mod error;
+pub mod function;
 mod fuse;
 #[doc(hidden)]
 pub mod fuzz;

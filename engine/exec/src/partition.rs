@@ -32,6 +32,7 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use crate::function::FunctionExec;
 use crate::plan::{Plan, is_broadcast, partitions};
 use crate::shuffle::ShuffleReadExec;
 use crate::stop::is_added;
@@ -103,7 +104,11 @@ impl Selection {
                 self.narrow(child, selected)?
             });
         }
-        Arc::clone(plan).replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+        let narrowed = match (plan.downcast_ref::<FunctionExec>(), selected) {
+            (Some(function), &[partition]) => Arc::new(function.as_partition(partition)) as Plan,
+            _ => Arc::clone(plan),
+        };
+        narrowed.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     /// A union's partitions are those of its inputs, one input after the other.
@@ -155,7 +160,10 @@ fn is_pipelined(plan: &Plan) -> bool {
     plan.input_distribution_requirements()
         .per_child_distributions()
         .all(|distribution| !matches!(distribution, datafusion::physical_expr::Distribution::SinglePartition))
-        && !matches!(plan.name(), "SortPreservingMergeExec" | "CoalescePartitionsExec" | "RecursiveQueryExec")
+        && !matches!(
+            plan.name(),
+            "SortPreservingMergeExec" | "CoalescePartitionsExec" | "InOrderExec" | "RecursiveQueryExec"
+        )
 }
 
 /// Shows some partitions of a leaf, one after the other, as if they were its only one.

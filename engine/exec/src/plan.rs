@@ -16,6 +16,7 @@ use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use tandem_proto::StageId;
 
+use crate::function::{FunctionExec, SpreadExec};
 use crate::prefilter::PrefilterExec;
 use crate::shuffle::ShuffleReadExec;
 
@@ -23,7 +24,14 @@ pub(crate) type Plan = Arc<dyn ExecutionPlan>;
 
 /// Whether running `plan` again could give other rows.
 pub(crate) fn is_volatile(plan: &Plan) -> Result<bool> {
-    any_expression(plan, |root| Ok(datafusion::physical_expr_common::physical_expr::is_volatile(root)))
+    let volatile = |function: &FunctionExec| !function.spec().deterministic;
+    Ok(plan.exists(|node| Ok(node.downcast_ref::<FunctionExec>().is_some_and(volatile)))?
+        || any_expression(plan, |root| Ok(datafusion::physical_expr_common::physical_expr::is_volatile(root)))?)
+}
+
+/// Whether a part of `plan` calls a function.
+pub(crate) fn calls_function(plan: &Plan) -> Result<bool> {
+    plan.exists(|node| Ok(node.is::<FunctionExec>()))
 }
 
 /// Whether `test` holds for an expression of any operator of `plan`.
@@ -91,10 +99,13 @@ pub(crate) fn read_stages(plan: &Plan) -> Result<BTreeSet<StageId>> {
     Ok(stages)
 }
 
-/// The part of a stage plan whose partitions are run: without the hash exchange at its top.
+/// The part of a stage plan whose partitions are run: without the exchange at its top.
 pub(crate) fn stage_body(plan: &Plan) -> Plan {
     if let Some(exchange) = plan.downcast_ref::<RepartitionExec>() {
         return Arc::clone(exchange.input());
+    }
+    if let Some(spread) = plan.downcast_ref::<SpreadExec>() {
+        return Arc::clone(spread.input());
     }
     match plan.downcast_ref::<ScalarSubqueryExec>() {
         Some(subqueries) => stage_body(subqueries.input()),
@@ -109,8 +120,8 @@ pub(crate) fn unfiltered(plan: Plan) -> Plan {
 
 /// How many output partitions each partition of a stage plan writes.
 pub(crate) fn hash_outputs(plan: &Plan) -> usize {
-    if let Some(exchange) = plan.downcast_ref::<RepartitionExec>() {
-        return exchange.partitioning().partition_count();
+    if plan.is::<RepartitionExec>() || plan.is::<SpreadExec>() {
+        return partitions(plan);
     }
     plan.downcast_ref::<ScalarSubqueryExec>().map_or(1, |subqueries| hash_outputs(subqueries.input()))
 }
@@ -161,11 +172,13 @@ pub(crate) fn partitions(plan: &Plan) -> usize {
 
 /// A short name for people: the operators that say most, each once, from the leaves up.
 pub(crate) fn describe(plan: &Plan) -> String {
-    fn visit(plan: &Plan, words: &mut Vec<&'static str>) {
+    fn visit(plan: &Plan, words: &mut Vec<String>) {
         for child in plan.children() {
             visit(child, words);
         }
         let word = match plan.name() {
+            "FunctionExec" => plan.downcast_ref::<FunctionExec>().map_or("function", |call| &call.spec().function),
+            "SpreadExec" | "NumberBatchesExec" => "spread",
             "DataSourceExec" | "ScanExec" => "scan",
             "ShuffleReadExec" => "read",
             "AggregateExec" => "aggregate",
@@ -178,14 +191,14 @@ pub(crate) fn describe(plan: &Plan) -> String {
             "KeyDigestExec" => "keys",
             _ => return,
         };
-        if !words.contains(&word) {
-            words.push(word);
+        if !words.iter().any(|known| known == word) {
+            words.push(word.to_owned());
         }
     }
     let mut words = Vec::new();
     visit(plan, &mut words);
     if words.len() > 1 {
-        words.retain(|word| *word != "read");
+        words.retain(|word| word != "read");
     }
     if words.is_empty() { "values".to_owned() } else { words.join(", ") }
 }

@@ -11,14 +11,16 @@ mod s3;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use datafusion::error::DataFusionError;
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::multipart::MultipartStore;
+use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 use url::{Position, Url};
 
@@ -74,6 +76,17 @@ impl Storage {
             }
         };
         Ok(self.opened().entry(key).or_insert(store).clone())
+    }
+
+    /// All bytes of the file at `path`; a relative one starts in `base_dir`.
+    ///
+    /// # Errors
+    /// What storage said, with the path.
+    pub async fn read(&self, path: &str, base_dir: &Path) -> Result<Bytes, PlanError> {
+        let place = self.resolve(path, base_dir)?;
+        let store = self.store(place.root())?;
+        let read = async { store.get(place.path()).await?.bytes().await };
+        read.await.map_err(|error| PlanError::Storage(describe(&error, path)))
     }
 
     /// The same bucket as a store of uploads that stay invisible until they are completed by someone else.

@@ -3,6 +3,7 @@
 //! ```text
 //!  StageDefinition ─decode_stage─▶ plan ─execute(p)─▶ batches ─┬─ Whole ─▶ store, output 0
 //!        inputs ───TaskInputs──────────┘                       ├─ Hash ──▶ store, output hash(keys) mod n
+//!                                                              ├─ Spread ▶ store, output microbatch mod n
 //!                                                              └─ Sink ──▶ staged files
 //! ```
 //!
@@ -31,6 +32,7 @@ use tandem_store::{OutputKey, OutputSummary, OutputWriter, ShuffleStore, StoreEr
 
 use crate::codec::{StageOutput, StagePlan, decode_stage};
 use crate::error::{PlanError, TaskError};
+use crate::function::{FunctionRunner, Functions, batch_number};
 use crate::partition::{PartitionPlan, number_whole, select};
 use crate::scope::TaskScope;
 use crate::session::QuerySettings;
@@ -49,6 +51,8 @@ pub struct TaskEnvironment {
     pub store: Arc<ShuffleStore>,
     /// How other workers' output is read.
     pub remote: Arc<dyn FetchRemote>,
+    /// How functions are called.
+    pub functions: Arc<dyn FunctionRunner>,
 }
 
 /// What all stages of a job share on a worker. Its functions are made once: that takes longer than a small stage runs.
@@ -114,10 +118,16 @@ impl LoadedStage {
         })
     }
 
-    /// The context of one attempt: this stage's, plus what operators find through `scope` and `inputs`.
-    fn attempt_context(&self, scope: &Arc<TaskScope>, inputs: &Arc<TaskInputs>) -> Arc<TaskContext> {
+    /// The context of one attempt: this stage's, plus what operators find through `scope`, `inputs` and `functions`.
+    fn attempt_context(
+        &self,
+        scope: &Arc<TaskScope>,
+        inputs: &Arc<TaskInputs>,
+        functions: &Arc<dyn FunctionRunner>,
+    ) -> Arc<TaskContext> {
         let base = &self.session.context;
         let config = Arc::clone(scope).attach(base.session_config().clone()).with_extension(Arc::clone(inputs));
+        let config = config.with_extension(Arc::new(Functions(Arc::clone(functions))));
         Arc::new(TaskContext::new(
             Some(scope.unique_name()),
             base.session_id(),
@@ -305,7 +315,7 @@ impl<'a> Task<'a> {
             slice: work.slice.clone(),
             traffic: Default::default(),
         });
-        let context = stage.attempt_context(&scope, &inputs);
+        let context = stage.attempt_context(&scope, &inputs, &environment.functions);
         Self { environment, stage, attempt, progress, scope, inputs, context }
     }
 
@@ -336,11 +346,12 @@ impl<'a> Task<'a> {
                 sink::write_partition(spec, number, batches, &self.scope, &self.context).await?;
                 Ok(OutputSummary::default())
             }
-            StageOutput::Whole => self.keep(number, batches, None).await,
+            StageOutput::Whole => self.keep(number, batches, Dealing::Whole).await,
             StageOutput::Hash { keys, outputs } => {
                 let partitioner = BatchPartitioner::new_hash_partitioner(keys.clone(), *outputs, Time::default())?;
-                self.keep(number, batches, Some((partitioner, *outputs))).await
+                self.keep(number, batches, Dealing::Hash(partitioner, *outputs)).await
             }
+            StageOutput::Spread { outputs } => self.keep(number, batches, Dealing::Spread(*outputs)).await,
         }
     }
 
@@ -349,7 +360,7 @@ impl<'a> Task<'a> {
         &self,
         number: u32,
         mut batches: SendableRecordBatchStream,
-        mut partitioner: Option<(BatchPartitioner, usize)>,
+        mut dealing: Dealing,
     ) -> Result<OutputSummary, TaskError> {
         let v1::TaskAttempt { job, stage, attempt, .. } = self.attempt;
         let key = OutputKey {
@@ -358,28 +369,45 @@ impl<'a> Task<'a> {
             partition: PartitionId(number),
             attempt: Attempt(attempt),
         };
-        let outputs = partitioner.as_ref().map_or(1, |(_, outputs)| *outputs);
-        let mut writer = self.environment.store.writer(key, batches.schema(), outputs);
+        let mut writer = self.environment.store.writer(key, batches.schema(), dealing.outputs());
         while let Some(batch) = batches.next().await {
             let batch = batch?;
             self.progress.add(&batch);
-            push(&mut writer, partitioner.as_mut().map(|(partitioner, _)| partitioner), batch).await?;
+            push(&mut writer, &mut dealing, batch).await?;
         }
         writer.finish().await.map_err(from_store)
     }
 }
 
-async fn push(
-    writer: &mut OutputWriter,
-    partitioner: Option<&mut BatchPartitioner>,
-    batch: RecordBatch,
-) -> Result<(), TaskError> {
-    let Some(partitioner) = partitioner else { return writer.push(0, batch).await.map_err(from_store) };
-    for piece in partitioner.partition_iter(batch)? {
-        let (output, batch) = piece?;
-        writer.push(output, batch).await.map_err(from_store)?;
+/// Which output each row goes to.
+enum Dealing {
+    Whole,
+    Hash(BatchPartitioner, usize),
+    Spread(usize),
+}
+
+impl Dealing {
+    fn outputs(&self) -> usize {
+        match self {
+            Self::Whole => 1,
+            Self::Hash(_, outputs) | Self::Spread(outputs) => *outputs,
+        }
     }
-    Ok(())
+}
+
+async fn push(writer: &mut OutputWriter, dealing: &mut Dealing, batch: RecordBatch) -> Result<(), TaskError> {
+    let output = match dealing {
+        Dealing::Hash(partitioner, _) => {
+            for piece in partitioner.partition_iter(batch)? {
+                let (output, batch) = piece?;
+                writer.push(output, batch).await.map_err(from_store)?;
+            }
+            return Ok(());
+        }
+        Dealing::Whole => 0,
+        Dealing::Spread(outputs) => batch_number(&batch)?.map_or(0, |number| (number % *outputs as u64) as usize),
+    };
+    writer.push(output, batch).await.map_err(from_store)
 }
 
 fn from_store(error: StoreError) -> TaskError {

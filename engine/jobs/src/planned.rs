@@ -125,6 +125,9 @@ pub struct ReportStep {
     pub removes: Removes,
     /// Its checks, as they are written.
     pub checks: Vec<String>,
+    /// Conditions that only warn, as they are written.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// A sink in a report.

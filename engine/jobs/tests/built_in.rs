@@ -14,6 +14,7 @@ use tandem_jobs::report::Rows;
 use tempfile::TempDir;
 
 const GOLDEN_SALES: &str = include_str!("golden/sales.json");
+const GOLDEN_ANALYSIS: &str = include_str!("golden/ray_analysis.json");
 
 async fn make(folder: &Path, dataset: Dataset, rows: u64, out: &str, dirty: f64) {
     let spec = GenerateSpec {
@@ -38,6 +39,7 @@ async fn sales_gives_the_golden_values_from_its_own_rows_and_from_every_format()
     for slots in [1, 3] {
         run_built_in("sales", &[("output", "own")], folder, slots).await;
         assert_eq!(read(folder, "own/spark_output.json"), GOLDEN_SALES);
+        assert_eq!(read(folder, "own/ray_analysis.json"), GOLDEN_ANALYSIS);
     }
     for file in ["demo.csv", "demo.jsonl", "demo.parquet"] {
         make(folder, Dataset::SalesDemo, 9, file, 0.0).await;
@@ -45,7 +47,8 @@ async fn sales_gives_the_golden_values_from_its_own_rows_and_from_every_format()
         assert_eq!(read(folder, &format!("{}/spark_output.json", file.split_at(5).1)), GOLDEN_SALES, "{file}");
         assert_eq!(summary.read.rows, 9, "{file}");
         assert_eq!(summary.read.bytes, std::fs::metadata(folder.join(file)).expect("a file").len(), "{file}");
-        assert_eq!(summary.written.rows, 3, "{file}");
+        assert_eq!(summary.written.rows, 4, "{file}: three products, one analysis");
+        assert!(summary.warnings.is_empty(), "{file}");
     }
 }
 

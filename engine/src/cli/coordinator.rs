@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use tandem_coordinator::{Coordinator, CoordinatorConfig, CoordinatorError, TlsFiles};
+use tandem_coordinator::{ClusterConfig, Coordinator, CoordinatorConfig, CoordinatorError, TlsFiles};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,6 +39,9 @@ pub(super) struct CoordinatorArgs {
     /// The listening sockets are this process's standard input and output
     #[arg(long, hide = true)]
     inherit_listeners: bool,
+    /// No worker of an earlier coordinator over this folder is alive
+    #[arg(long, hide = true)]
+    workers_gone: bool,
     #[arg(long, hide = true)]
     supervisor_pid: Option<u32>,
 }
@@ -72,6 +75,7 @@ fn config(args: CoordinatorArgs, settings: &Settings) -> CoordinatorConfig {
         tls: args.tls_cert.zip(args.tls_key).map(|(cert, key)| TlsFiles { cert, key, ca }),
         cluster_name: args.cluster_name,
         expected_slots: args.expect_slots,
+        cluster: ClusterConfig { expect_workers: !args.workers_gone, ..ClusterConfig::default() },
         ..CoordinatorConfig::default()
     }
 }

@@ -16,7 +16,7 @@ const STORAGE_PREFIX: &str = "AWS_";
 /// Which job, and with what.
 #[derive(Debug, clap::Args)]
 pub(super) struct JobArgs {
-    /// Job file, or the name of a built-in job: sales, events
+    /// Job file, or the name of a built-in job: sales, sales-etl, sales-analysis, events
     #[arg(value_name = "JOB.toml|BUILT-IN")]
     job: String,
     /// Param of the job; may be repeated
@@ -60,6 +60,10 @@ impl JobArgs {
         let params: BTreeMap<String, String> = self.set.iter().cloned().collect();
         let source = self.job_file(&params)?;
         let file = JobFile::parse(&source.toml, &source.origin, &params)?;
+        if file.package.is_some() {
+            let message = format!("{}: a job file cannot bring a `package` to a cluster yet", source.origin);
+            return Err(Failure::usage(message).with_help("steps can run the functions that are built in"));
+        }
         let spec = v1::JobSpec {
             name: name.unwrap_or(&file.name).to_owned(),
             work: Some(v1::job_spec::Work::File(source)),

@@ -1,9 +1,12 @@
 //! `tandem run`: a whole cluster for one job, from start to report, and nothing left of it.
 
-use std::io::BufWriter;
+use std::collections::HashMap;
+use std::io::{BufWriter, Write};
 
+use serde_json::{Map, Value};
 use tandem_client::Client;
-use tandem_exec::sink::SinkFormat;
+use tandem_exec::sink::{JsonShape, SinkFormat};
+use tandem_exec::storage::Storage;
 use tandem_jobs::job_file::{JobFile, Sink};
 use tandem_proto::{JobId, v1};
 
@@ -13,7 +16,9 @@ use super::session::Session;
 use super::{Failure, cluster};
 use crate::local::PrivateCluster;
 use crate::output::units::parse_bytes;
-use crate::output::{OutputFormat, RowFormat, print_summary, row_writer};
+use crate::output::{
+    OutputFormat, RowFormat, WorkDone, print_object, print_summary, print_work_done, row_writer, work_done,
+};
 
 /// Rows of each sink that are shown.
 const SHOWN_ROWS: usize = 20;
@@ -79,19 +84,28 @@ async fn run(
     eprintln!("running {} as job {id} (coordinator: http://{page})", file.name);
     let status = attached::follow(client, id, interrupts, OnInterrupt::Stop).await?;
     print_summary(&status)?;
+    let workers = work_done(&client.tasks(id).await?, &client.nodes().await?);
+    print_work_done(&mut std::io::stderr().lock(), &workers)?;
     if format == OutputFormat::Json {
-        use std::io::Write;
         let report = client.report(id).await?;
-        return Ok(writeln!(std::io::stdout(), "{}", report.summary_json)?);
+        return Ok(writeln!(std::io::stdout(), "{}", with_workers(&report.summary_json, &workers)?)?);
     }
     interrupts.guard(show_sinks(client, &file, &secrets, format)).await
+}
+
+/// The report of the job, and which worker did what of it.
+fn with_workers(summary_json: &str, workers: &[WorkDone]) -> Result<String, Failure> {
+    let broken = |error| Failure::failed(format!("the report of the job cannot be read: {error}"));
+    let mut summary: Map<String, Value> = serde_json::from_str(summary_json).map_err(broken)?;
+    summary.insert("workers".to_owned(), serde_json::to_value(workers).map_err(broken)?);
+    serde_json::to_string_pretty(&summary).map_err(broken)
 }
 
 /// Prints the first rows of what the job wrote.
 async fn show_sinks(
     client: &Client,
     file: &JobFile,
-    secrets: &std::collections::HashMap<String, String>,
+    secrets: &HashMap<String, String>,
     format: OutputFormat,
 ) -> Result<(), Failure> {
     for sink in &file.sinks {
@@ -100,10 +114,28 @@ async fn show_sinks(
     // In the other forms a second table would not be told from the first.
     let shown = if format == OutputFormat::Table { file.sinks.len() } else { file.sinks.len().min(1) };
     for sink in &file.sinks[..shown] {
+        if sink.spec.shape == JsonShape::Object {
+            show_object(sink, secrets, format).await?;
+            continue;
+        }
         let spec = v1::JobSpec { secrets: secrets.clone(), ..head_of(sink)? };
         show_head(client, spec, format).await?;
     }
     Ok(())
+}
+
+/// Prints the object that a sink has written.
+async fn show_object(sink: &Sink, secrets: &HashMap<String, String>, format: OutputFormat) -> Result<(), Failure> {
+    let path = &sink.spec.path;
+    let storage = Storage::new(secrets.clone().into_iter().collect());
+    let bytes = storage.read(path, &std::env::current_dir()?).await?;
+    let mut out = std::io::stdout().lock();
+    if format != OutputFormat::Table {
+        return Ok(out.write_all(&bytes)?);
+    }
+    let object = serde_json::from_slice(&bytes);
+    let object = object.map_err(|error| Failure::failed(format!("cannot read what was written: {path}: {error}")))?;
+    Ok(print_object(&mut out, &object)?)
 }
 
 fn head_of(sink: &Sink) -> Result<v1::JobSpec, Failure> {

@@ -106,6 +106,7 @@ fn config(args: WorkerArgs, settings: &Settings) -> Result<WorkerConfig, Failure
         },
         labels: args.label.into_iter().collect::<BTreeMap<_, _>>(),
         resources: args.resources.amounts()?,
+        adopt_orphans: true,
         drain_timeout: args.drain_timeout,
     })
 }
@@ -139,6 +140,7 @@ impl From<WorkerError> for Failure {
             | WorkerError::Store(_)
             | WorkerError::QueryEngine(_)
             | WorkerError::Threads(_)
+            | WorkerError::Executors(_)
             | WorkerError::Rejected(_) => Exit::Failed,
         };
         let failure = Self::new(exit, error.to_string());

@@ -110,13 +110,17 @@ impl Commands {
         Ok(Self { program: std::env::current_exe()?, folder, address, shape })
     }
 
-    /// The command that starts the coordinator.
-    pub(super) fn coordinator(&self, listeners: &Listeners) -> io::Result<Command> {
+    /// The command that starts the coordinator. `first` tells that no worker is there yet: those of an earlier cluster died
+    /// with its supervisor.
+    pub(super) fn coordinator(&self, listeners: &Listeners, first: bool) -> io::Result<Command> {
         let mut command = self.process(Role::Coordinator)?;
         command.args(["coordinator", "--inherit-listeners"]);
         command.arg("--data-dir").arg(self.folder.journal());
         command.arg("--token-file").arg(self.folder.token_file());
         command.args(["--expect-slots", &self.shape.slots().to_string()]);
+        if first {
+            command.arg("--workers-gone");
+        }
         command.arg(SUPERVISOR_FLAG).arg(std::process::id().to_string());
         let (grpc, http) = listeners.for_child()?;
         command.stdin(grpc).stdout(http);

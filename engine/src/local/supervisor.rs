@@ -129,7 +129,7 @@ impl Supervisor {
 
     fn spawn(&self, role: Role) -> Result<Running, ClusterFault> {
         let command = match role {
-            Role::Coordinator => self.commands.coordinator(&self.listeners),
+            Role::Coordinator => self.commands.coordinator(&self.listeners, self.children.is_empty()),
             Role::Worker(number) => self.commands.worker(number),
         };
         let events = self.events.clone();

@@ -2,6 +2,7 @@
 
 mod format;
 mod grid;
+mod object;
 mod progress;
 mod records;
 mod rows;
@@ -9,11 +10,14 @@ mod summary;
 mod time;
 pub(crate) mod units;
 mod views;
+mod work_done;
 
 pub(crate) use format::OutputFormat;
+pub(crate) use object::print_object;
 pub(crate) use progress::Progress;
 pub(crate) use records::{Record, print_list, print_one};
 pub(crate) use rows::{RowFormat, RowWriter, row_writer};
 pub(crate) use summary::print_summary;
 pub(crate) use time::since_epoch_ms;
 pub(crate) use views::{ClusterView, JobView, NodeView, StageView, TaskView};
+pub(crate) use work_done::{WorkDone, print_work_done, work_done};

@@ -32,7 +32,7 @@ fn print_counts(out: &mut dyn Write, counts: &[RowCount]) -> std::io::Result<()>
 fn count_cells(count: &RowCount) -> Vec<String> {
     let bytes = match count.kind() {
         RowCountKind::Read | RowCountKind::Written => format_bytes(count.bytes),
-        RowCountKind::Rejected | RowCountKind::Step | RowCountKind::Unspecified => String::new(),
+        RowCountKind::Rejected | RowCountKind::Step | RowCountKind::Warned | RowCountKind::Unspecified => String::new(),
     };
     vec![count_kind(count.kind()).to_owned(), count.name.clone(), format_count(count.rows), bytes]
 }

@@ -443,5 +443,6 @@ pub(crate) fn count_kind(kind: RowCountKind) -> &'static str {
         RowCountKind::Rejected => "rejected",
         RowCountKind::Step => "step",
         RowCountKind::Written => "written",
+        RowCountKind::Warned => "warned",
     }
 }

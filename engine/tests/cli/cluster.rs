@@ -1,5 +1,7 @@
 //! The local cluster and its nodes.
 
+use serde_json::Value;
+
 use crate::support::{Finished, Sandbox, files_below, signal, wait_for};
 
 fn node_names(sandbox: &Sandbox) -> Vec<String> {
@@ -38,6 +40,19 @@ fn up_status_scale_down() {
         "{left:?}"
     );
     sandbox.run(&["cluster", "status"]).ended_with(4);
+}
+
+#[test]
+fn a_cluster_that_was_down_knows_nobody_of_before() {
+    let sandbox = Sandbox::with_cluster(2);
+    let before = sandbox.run(&["node", "list", "-o", "json"]).succeeded().json();
+    sandbox.run(&["cluster", "down"]).succeeded();
+    sandbox.run(&["cluster", "up", "--workers", "1", "--memory", "256MiB"]).succeeded();
+    let after = sandbox.run(&["node", "list", "-o", "json"]).succeeded().json();
+    let ids =
+        |nodes: &Value| -> Vec<Value> { nodes.as_array().unwrap().iter().map(|node| node["id"].clone()).collect() };
+    assert_eq!(ids(&after).len(), 1, "{after}");
+    assert!(!ids(&before).contains(&ids(&after)[0]));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The README's commands do what it says: they are run as they stand there, in order, in one folder.
+//! The commands of the README and of the guides do what they say: they are run as they stand there, in order, in one folder.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,16 +15,36 @@ fn blocks(readme: &str, language: &str) -> Vec<String> {
 fn its_commands_run() {
     let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
     let sandbox = Sandbox::new();
-    let job_file = &blocks(&readme, "toml")[0];
-    sandbox.write("totals.toml", job_file);
-    let commands: Vec<String> = blocks(&readme, "sh")
-        .iter()
-        .flat_map(|block| block.lines())
-        .filter(|line| line.starts_with("tandem "))
-        .map(ToOwned::to_owned)
-        .collect();
+    sandbox.write("totals.toml", &blocks(&readme, "toml")[0]);
+    let commands = commands(&readme);
     assert!(commands.len() > 8, "{commands:?}");
-    for line in &commands {
+    run_all(&sandbox, &commands);
+    assert!(sandbox.processes().is_empty(), "the last command takes the cluster down");
+}
+
+#[test]
+fn commands_of_the_guide_to_functions_run() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/job-functions.md");
+    let guide = std::fs::read_to_string(path).unwrap();
+    let sandbox = Sandbox::new();
+    for block in blocks(&guide, "toml") {
+        let name = block.lines().next().and_then(|line| line.strip_prefix("# "));
+        sandbox.write(name.expect("the name of the file"), &block);
+    }
+    let commands = commands(&guide);
+    assert!(commands.len() > 5, "{commands:?}");
+    run_all(&sandbox, &commands);
+}
+
+/// The commands in a page, in order.
+fn commands(page: &str) -> Vec<String> {
+    let blocks = blocks(page, "sh");
+    let lines = blocks.iter().flat_map(|block| block.lines());
+    lines.filter(|line| line.starts_with("tandem ")).map(ToOwned::to_owned).collect()
+}
+
+fn run_all(sandbox: &Sandbox, commands: &[String]) {
+    for line in commands {
         let script = format!("tandem() {{ '{TANDEM}' \"$@\"; }}; {line}");
         let mut command = Command::new("bash");
         command.args(["-c", &script]).env_clear().current_dir(sandbox.work());
@@ -34,7 +54,6 @@ fn its_commands_run() {
         let finished = Finished::of(&mut command);
         assert_eq!(finished.code, Some(0), "{line}\n{}{}", finished.stdout, finished.stderr);
     }
-    assert!(sandbox.processes().is_empty(), "the last command takes the cluster down");
 }
 
 #[test]

@@ -12,14 +12,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tandem_proto::PartitionId;
+use tandem_runtime::News;
 use tandem_store::OutputKey;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
+use crate::actors::{Actors, NameQuestion};
 use crate::attach::{LinkEvent, LinkTarget, OpenLink, keep_attached};
+use crate::coordinator::CoordinatorCalls;
 use crate::error::WorkerError;
 use crate::process;
 use crate::runner::{Runner, RunningTask};
@@ -39,6 +43,10 @@ pub(crate) struct Control {
     pub(crate) runner: Runner,
     /// The ends of attempts.
     pub(crate) ends: mpsc::Receiver<TaskEnd>,
+    /// The runtime of fine tasks.
+    pub(crate) actors: Actors,
+    /// Its calls to the coordinator.
+    pub(crate) coordinator: CoordinatorCalls,
     /// Cached stages.
     pub(crate) stages: Arc<StageCache>,
     /// Task output, and what heartbeats say.
@@ -58,13 +66,15 @@ impl Control {
             control: self,
             link: None,
             running: HashMap::new(),
+            errands: JoinSet::new(),
             beat: beat_every(DEFAULT_BEAT),
             drain_deadline: None,
             exit: None,
         };
         let outcome = desk.serve(link, events, shutdown).await;
-        let Desk { control, running, .. } = desk;
-        drop(running);
+        let Desk { control, running, errands, .. } = desk;
+        drop((running, errands));
+        control.actors.runtime.stop().await;
         control.runner.stop().await;
         outcome
     }
@@ -75,6 +85,8 @@ struct Desk {
     control: Control,
     link: Option<OpenLink>,
     running: HashMap<AttemptId, RunningTask>,
+    /// Questions to the coordinator on behalf of the node.
+    errands: JoinSet<()>,
     beat: Interval,
     drain_deadline: Option<Instant>,
     exit: Option<Exit>,
@@ -96,6 +108,11 @@ impl Desk {
                     self.running.remove(&end.id);
                     Event::Ended(end)
                 }
+                Some(news) = self.control.actors.news.recv() => match self.errand(news) {
+                    Some(news) => Event::News(news),
+                    None => continue,
+                },
+                Some(_) = self.errands.join_next() => continue,
                 () = shutdown.cancelled(), if !asked_to_drain => {
                     asked_to_drain = true;
                     Event::DrainRequested
@@ -116,6 +133,18 @@ impl Desk {
                 Some(Exit::Shutdown) => return Ok(()),
                 Some(Exit::Rejected(reason)) => return Err(WorkerError::Rejected(reason)),
             }
+        }
+    }
+
+    /// Asks about names; what is not about them comes back.
+    fn errand(&mut self, news: News) -> Option<News> {
+        match NameQuestion::of(news) {
+            Ok(question) => {
+                let Control { coordinator, actors, .. } = &self.control;
+                self.errands.spawn(question.ask(coordinator.clone(), actors.runtime.clone()));
+                None
+            }
+            Err(news) => Some(news),
         }
     }
 
@@ -160,6 +189,7 @@ impl Desk {
                 self.control.board.store.drop_job(job);
             }
             Action::KeepJobs(jobs) => self.control.stages.keep_jobs(&jobs),
+            Action::Node(event) => self.control.actors.runtime.tell(event),
             Action::CloseLink => {
                 warn!("a coordinator of an older term answered, leaving it");
                 self.link = None;

@@ -1,4 +1,4 @@
-//! The data port: stored output for other workers and for clients.
+//! The data port: stored output for other workers and for clients, and what nodes say to each other.
 //!
 //! The store is one step ahead of the connection and no more, so a slow reader costs this worker one step and one HTTP/2
 //! window.
@@ -12,6 +12,7 @@ use tandem_proto::transport::{RequireToken, ServerSecurity, incoming, server};
 use tandem_proto::v1::shuffle_service_server::{ShuffleService, ShuffleServiceServer};
 use tandem_proto::v1::{Chunk, FetchRequest};
 use tandem_proto::{Attempt, JobId, PartitionId, StageId};
+use tandem_runtime::PeerPort;
 use tandem_store::{BodyCompression, OutputKey, StoreError};
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
@@ -28,12 +29,14 @@ pub(crate) async fn serve(
     listener: TcpListener,
     security: ServerSecurity,
     board: Arc<StatusBoard>,
+    peers: PeerPort,
 ) -> Result<(), WorkerError> {
     let service = ShuffleServiceServer::new(DataPort { board });
     server(&security)?
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .layer(tonic::service::InterceptorLayer::new(RequireToken::new(security.token)))
         .add_service(service)
+        .add_service(peers.service())
         // Never told to stop; but when this is dropped, connections that it accepted take no further calls.
         .serve_with_incoming_shutdown(incoming(listener), std::future::pending())
         .await

@@ -57,6 +57,9 @@ pub enum WorkerError {
     /// No threads to run tasks on.
     #[error("cannot start the task threads: {0}")]
     Threads(io::Error),
+    /// No folder for executors.
+    #[error("cannot set up the folder of executors: {0}")]
+    Executors(io::Error),
     /// The coordinator's address or the certificates to trust are wrong; trying again cannot help.
     #[error(transparent)]
     Connect(#[from] ConnectError),

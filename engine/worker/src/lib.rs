@@ -7,6 +7,7 @@
 //!
 //! It knows nothing of jobs beyond what runs and what is held, and decides nothing that the coordinator could.
 
+mod actors;
 mod attach;
 mod config;
 mod control;

@@ -19,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, info, info_span, warn};
 
+use crate::actors::Drivers;
 use crate::error::WorkerError;
 use crate::metrics::Metrics;
-use crate::stages::StageCache;
-use crate::state::{Launch, TaskEnd, cancelled};
+use crate::stages::{StageCache, Work};
+use crate::state::{AttemptId, Launch, TaskEnd, cancelled};
 
 /// How long the process waits for its task threads when it ends.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -36,6 +37,7 @@ pub(crate) struct Runner {
 struct Shared {
     environment: TaskEnvironment,
     stages: Arc<StageCache>,
+    drivers: Drivers,
     metrics: Arc<Metrics>,
     ends: mpsc::Sender<TaskEnd>,
 }
@@ -72,11 +74,12 @@ impl Runner {
         slots: u32,
         environment: TaskEnvironment,
         stages: Arc<StageCache>,
+        drivers: Drivers,
         metrics: Arc<Metrics>,
         ends: mpsc::Sender<TaskEnd>,
     ) -> Result<Self, WorkerError> {
         let threads = TaskThreads::start(slots).map_err(WorkerError::Threads)?;
-        Ok(Self { threads, shared: Arc::new(Shared { environment, stages, metrics, ends }) })
+        Ok(Self { threads, shared: Arc::new(Shared { environment, stages, drivers, metrics, ends }) })
     }
 
     /// Starts one attempt.
@@ -120,8 +123,11 @@ async fn run_to_end(shared: Arc<Shared>, launch: Launch, cancel: CancellationTok
 }
 
 async fn run(shared: &Shared, launch: &Launch, progress: &Arc<TaskProgress>) -> Result<TaskFinished, TaskError> {
-    let stage = shared.stages.get(launch.id.task.job, launch.id.task.stage, launch.inputs_version).await?;
-    run_task(&shared.environment, &stage, launch.id.into(), &launch.work, progress).await
+    let AttemptId { task, attempt } = launch.id;
+    match shared.stages.get(task.job, task.stage, launch.inputs_version).await? {
+        Work::Plan(stage) => run_task(&shared.environment, &stage, launch.id.into(), &launch.work, progress).await,
+        Work::Driver(program) => shared.drivers.run(task.job, attempt.0, &program).await,
+    }
 }
 
 /// A panic is the task's own failure: its worker and other tasks go on.

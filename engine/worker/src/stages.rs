@@ -11,7 +11,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use tandem_exec::error::TaskError;
 use tandem_exec::storage::Storage;
 use tandem_exec::task::{JobSession, LoadedStage};
-use tandem_proto::v1::{GetStageRequest, StageDefinition};
+use tandem_proto::v1::{GetStageRequest, Program, StageDefinition};
 use tandem_proto::{JobId, StageId, WorkerId};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
@@ -21,7 +21,16 @@ use crate::coordinator::CoordinatorCalls;
 /// Versions kept of one stage: tasks of the version before the latest may still be on their way.
 const KEPT_VERSIONS: usize = 2;
 
-type Slot = Arc<OnceCell<Arc<LoadedStage>>>;
+/// What tasks of a stage run.
+#[derive(Clone)]
+pub(crate) enum Work {
+    /// Partitions of its plan.
+    Plan(Arc<LoadedStage>),
+    /// The job's main program.
+    Driver(Arc<Program>),
+}
+
+type Slot = Arc<OnceCell<Work>>;
 
 #[derive(Default)]
 struct Job {
@@ -45,10 +54,9 @@ impl StageCache {
     }
 
     /// The stage with the input locations of `version`, fetched when it is not there.
-    pub(crate) async fn get(&self, job: JobId, stage: StageId, version: u32) -> Result<Arc<LoadedStage>, TaskError> {
+    pub(crate) async fn get(&self, job: JobId, stage: StageId, version: u32) -> Result<Work, TaskError> {
         let slot = self.slot(job, stage, version);
-        let loaded = slot.get_or_try_init(|| self.load(job, stage, version)).await?;
-        Ok(Arc::clone(loaded))
+        slot.get_or_try_init(|| self.load(job, stage, version)).await.cloned()
     }
 
     /// Forgets all stages of `job`. Attempts that run keep theirs.
@@ -61,11 +69,14 @@ impl StageCache {
         self.lock().retain(|job, _| jobs.contains(job));
     }
 
-    async fn load(&self, job: JobId, stage: StageId, version: u32) -> Result<Arc<LoadedStage>, TaskError> {
+    async fn load(&self, job: JobId, stage: StageId, version: u32) -> Result<Work, TaskError> {
         let request = GetStageRequest { worker: self.worker.0, job: job.0, stage: stage.0, inputs_version: version };
         let mut definition = self.coordinator.stage(request).await?;
+        if let Some(program) = definition.driver.take() {
+            return Ok(Work::Driver(Arc::new(program)));
+        }
         let session = self.session(job, &mut definition)?;
-        LoadedStage::with_session(definition, session).map(Arc::new)
+        LoadedStage::with_session(definition, session).map(|stage| Work::Plan(Arc::new(stage)))
     }
 
     /// The job's session: all of its stages have the same environment and settings.

@@ -10,6 +10,7 @@
 //!   launch ─► running ─► reported ─► held ─► dropped
 //!                └─────► reported (failed or cancelled)
 
+mod leases;
 mod ledger;
 #[cfg(test)]
 mod tests;
@@ -19,11 +20,14 @@ use std::ops::Range;
 use std::time::Duration;
 
 use tandem_exec::task::TaskWork;
+use tandem_node::Event as NodeEvent;
 use tandem_proto::v1::coordinator_message::Message as FromCoordinator;
 use tandem_proto::v1::worker_message::Message as ToCoordinator;
 use tandem_proto::v1::{self, CoordinatorMessage, FailureKind, TaskFailed, TaskFinished, WorkerMessage};
-use tandem_proto::{Attempt, Epoch, JobId, StageId, TaskId, Term};
+use tandem_proto::{Attempt, Epoch, JobId, StageId, TaskId, Term, WorkerId};
+use tandem_runtime::News;
 
+use leases::Leases;
 use ledger::Reports;
 
 /// One attempt to run one task.
@@ -98,6 +102,8 @@ pub(crate) enum Event {
     Ended(TaskEnd),
     /// A heartbeat is due.
     Beat(Sample),
+    /// The node wants others to know something.
+    News(News),
     /// This process was asked to leave.
     DrainRequested,
 }
@@ -121,6 +127,8 @@ pub(crate) enum Action {
     DropJob(JobId),
     /// Forget what is remembered of other jobs: nothing of them runs or is held.
     KeepJobs(BTreeSet<JobId>),
+    /// Tell the node.
+    Node(NodeEvent),
     /// Close the stream to the coordinator; another is opened.
     CloseLink,
     /// Finish what runs, and leave when told or when the time for it is over.
@@ -174,12 +182,14 @@ pub(crate) struct WorkerState {
     /// What has run, whatever came of it, so that a repeated launch does not run it again. Kept as long as its job.
     ended: BTreeSet<AttemptId>,
     reports: Reports,
+    leases: Leases,
 }
 
 impl WorkerState {
     /// A worker that just started. `identity` is what it says of itself whenever it registers.
     pub(crate) fn new(identity: v1::Register) -> Self {
         Self {
+            leases: Leases::new(WorkerId(identity.worker)),
             identity,
             link: Link::Away,
             term: Term(0),
@@ -220,6 +230,7 @@ impl WorkerState {
             Event::Received(message) => self.receive(message),
             Event::Ended(end) => self.ended(end),
             Event::Beat(sample) => self.beat(sample),
+            Event::News(news) => self.news(news).into_iter().collect(),
             Event::DrainRequested => self.drain(),
         };
         if self.is_done() {
@@ -230,7 +241,7 @@ impl WorkerState {
 
     /// Draining, with nothing to finish or to serve, and no coordinator to say that it may go.
     fn is_done(&self) -> bool {
-        let idle = self.running.is_empty() && self.held.is_empty();
+        let idle = self.running.is_empty() && self.held.is_empty() && self.leases.hosts_none();
         self.duty == Duty::Draining && self.link == Link::Away && idle
     }
 
@@ -257,12 +268,18 @@ impl WorkerState {
             }
             FromCoordinator::Drain(_) => self.drain(),
             FromCoordinator::Shutdown(_) => vec![Action::Exit(Exit::Shutdown)],
-            // About the fine tasks of jobs, of which this worker has none.
-            FromCoordinator::LeaseGranted(_)
-            | FromCoordinator::LeaseRevoked(_)
-            | FromCoordinator::LeaseRefused(_)
-            | FromCoordinator::JobGone(_)
-            | FromCoordinator::WorkerGone(_) => Vec::new(),
+            FromCoordinator::LeaseGranted(lease) => {
+                self.leases.grant(lease).map(|grant| Action::Node(NodeEvent::LeaseGranted(grant))).into_iter().collect()
+            }
+            FromCoordinator::LeaseRevoked(ended) => {
+                self.leases.revoke(ended.lease);
+                vec![Action::Node(NodeEvent::LeaseRevoked { lease: ended.lease })]
+            }
+            FromCoordinator::LeaseRefused(_) => Vec::new(),
+            FromCoordinator::JobGone(gone) => vec![Action::Node(NodeEvent::JobGone { job: JobId(gone.job) })],
+            FromCoordinator::WorkerGone(gone) => {
+                vec![Action::Node(NodeEvent::PeerLost { worker: WorkerId(gone.worker) })]
+            }
             // Handled before; a second one on the same stream changes nothing.
             FromCoordinator::Registered(_) | FromCoordinator::Rejected(_) => Vec::new(),
         }
@@ -270,12 +287,13 @@ impl WorkerState {
 
     fn register(&self) -> WorkerMessage {
         let running = self.running.iter().filter(|(_, fate)| **fate != Fate::Orphaned);
-        let register = v1::Register {
+        let mut register = v1::Register {
             term: self.term.0,
             running: running.map(|(id, _)| (*id).into()).collect(),
             held: self.held.iter().map(held_output).collect(),
             ..self.identity.clone()
         };
+        self.leases.register(&mut register);
         WorkerMessage { epoch: 0, message: Some(ToCoordinator::Register(register)) }
     }
 
@@ -365,7 +383,7 @@ impl WorkerState {
             return Vec::new();
         }
         let progress = sample.progress.into_iter();
-        let heartbeat = v1::Heartbeat {
+        let mut heartbeat = v1::Heartbeat {
             rss_bytes: sample.rss_bytes,
             pool_used_bytes: sample.pool_used_bytes,
             stored_bytes: sample.stored_bytes,
@@ -375,10 +393,34 @@ impl WorkerState {
                 .collect(),
             ..v1::Heartbeat::default()
         };
+        self.leases.beat(&mut heartbeat);
         let mut actions: Vec<_> = self.send(ToCoordinator::Heartbeat(heartbeat)).into_iter().collect();
         let overdue = self.reports.overdue();
         actions.extend(overdue.into_iter().filter_map(|report| self.send(ToCoordinator::Report(report))));
         actions
+    }
+
+    fn news(&mut self, news: News) -> Option<Action> {
+        match news {
+            News::Demand { job, shape, wanted } => {
+                let demand = self.leases.demand(job, shape, wanted);
+                self.send(ToCoordinator::Demand(demand))
+            }
+            News::ReleaseLease(lease) => {
+                self.leases.release(lease);
+                self.send(ToCoordinator::LeaseReleased(v1::LeaseEnded { lease }))
+            }
+            News::ReturnLease(lease) => {
+                self.leases.return_lease(lease);
+                self.send(ToCoordinator::LeaseReturned(v1::LeaseEnded { lease }))
+            }
+            News::Forgotten(job) => {
+                self.leases.forget(job);
+                None
+            }
+            // Not for the attach stream.
+            News::ClaimName { .. } | News::DropName { .. } | News::FindName { .. } | News::Note { .. } => None,
+        }
     }
 
     fn drain(&mut self) -> Vec<Action> {

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span};
 
+use crate::actors::Actors;
 use crate::attach::LinkTarget;
 use crate::config::WorkerConfig;
 use crate::control::Control;
@@ -58,7 +59,7 @@ struct Resources {
     store: Arc<ShuffleStore>,
     runtime: Arc<RuntimeEnv>,
     pool: Arc<dyn MemoryPool>,
-    _spill_dir: SpillDir,
+    spill_dir: SpillDir,
 }
 
 impl Worker {
@@ -102,11 +103,12 @@ impl Worker {
         info!(data = %self.addresses.data, http = %self.addresses.http, slots = self.config.slots, "worker started");
         let (channel, calls) = watch::channel(None);
         let control = self.control(CoordinatorCalls::new(calls))?;
+        let peers = control.actors.runtime.peer_port();
         let Self { config, data, http, resources, .. } = self;
         let board = Arc::clone(&control.board);
         let target = LinkTarget { coordinator: config.coordinator, security: config.client_security, channel };
         let security = config.server_security;
-        let serve_data = data_server::serve(data, security.clone(), Arc::clone(&board));
+        let serve_data = data_server::serve(data, security.clone(), Arc::clone(&board), peers);
         let serve_http = http::serve(http, security, board);
         let outcome = tokio::select! {
             outcome = control.run(target, shutdown) => outcome,
@@ -123,7 +125,9 @@ impl Worker {
         let Self { id, config, resources, .. } = self;
         let io = Handle::current();
         let metrics = Arc::new(Metrics::new(config.slots, config.pool_bytes()));
-        let stages = Arc::new(StageCache::new(*id, calls, Arc::clone(&resources.runtime), io.clone()));
+        let actors = Actors::start(*id, config, resources.spill_dir.path(), &calls)?;
+        let stages = StageCache::new(*id, calls.clone(), Arc::clone(&resources.runtime), io.clone());
+        let stages = Arc::new(stages);
         let environment = TaskEnvironment {
             worker: *id,
             store: Arc::clone(&resources.store),
@@ -132,9 +136,17 @@ impl Worker {
                 io,
                 &config.advertised(self.addresses.data),
             )),
+            functions: Arc::clone(&actors.functions) as _,
         };
         let (ends_sender, ends) = mpsc::channel(ENDS_CAPACITY);
-        let runner = Runner::new(config.slots, environment, Arc::clone(&stages), Arc::clone(&metrics), ends_sender)?;
+        let runner = Runner::new(
+            config.slots,
+            environment,
+            Arc::clone(&stages),
+            actors.drivers.clone(),
+            Arc::clone(&metrics),
+            ends_sender,
+        )?;
         let (duties, watched) = watch::channel(Duties::default());
         let board = StatusBoard {
             duties: watched,
@@ -145,6 +157,8 @@ impl Worker {
         Ok(Control {
             state: WorkerState::new(self.identity()),
             runner,
+            actors,
+            coordinator: calls,
             ends,
             stages,
             board: Arc::new(board),
@@ -178,7 +192,7 @@ impl Resources {
         // Half of the pool: a store that took it all would leave tasks nothing to read its output with.
         let store = StoreConfig::new(&config.spill_dir, config.pool_bytes() / 2);
         let store = ShuffleStore::new(store, Arc::clone(&pool))?;
-        Ok(Self { store, runtime, pool, _spill_dir: spill_dir })
+        Ok(Self { store, runtime, pool, spill_dir: spill_dir })
     }
 }
 

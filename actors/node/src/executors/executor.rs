@@ -32,6 +32,8 @@ pub(crate) struct Executor {
     pub(crate) extents: FxHashMap<ExtentId, bool>,
     /// Tasks that it has, the one that runs first.
     pub(crate) calls: VecDeque<CallId>,
+    /// The last task that it said it has begun.
+    pub(crate) began: Option<CallId>,
     /// For which places it works.
     pub(crate) group: Option<GroupId>,
     /// What it runs is of this worker.
@@ -137,6 +139,7 @@ impl Executor {
             held: FxHashSet::default(),
             extents: FxHashMap::default(),
             calls: VecDeque::new(),
+            began: None,
             group: None,
             runs_own: false,
             recalling: false,

@@ -71,8 +71,11 @@ impl Job {
         let Some(process) = self.executors.get_mut(&executor) else { return };
         let (state, group) = (process.state, process.group);
         let mut calls = std::mem::take(&mut process.calls);
+        let began = process.began;
         let first = calls.pop_front();
-        let hosted = first.and_then(|call| self.remove_hosted(call).map(|hosted| (call, hosted)));
+        let spared = first.filter(|call| began != Some(*call) && state == ExecutorState::Busy && self.spare(*call));
+        let hosted =
+            first.filter(|_| spared.is_none()).and_then(|call| self.remove_hosted(call).map(|hosted| (call, hosted)));
         if let Some(group) = group {
             let entry = &mut self.groups[group.0 as usize];
             match state {
@@ -84,7 +87,7 @@ impl Job {
             entry.working.remove(&executor);
             self.dirty.group(group);
         }
-        for call in calls.into_iter().rev() {
+        for call in spared.into_iter().chain(calls).collect::<Vec<_>>().into_iter().rev() {
             self.back_from_process(cx, call);
         }
         if let Some((call, hosted)) = hosted {
@@ -97,6 +100,15 @@ impl Job {
         if state == ExecutorState::Starting {
             entry.starting = entry.starting.saturating_sub(1);
         }
+    }
+
+    /// A task was first in a process that died, but had not begun as far as is known. Whether that is not counted.
+    fn spare(&mut self, call: tandem_actor_protocol::CallId) -> bool {
+        let spared = match self.hosted.get_mut(&call).and_then(|hosted| hosted.guest.as_deref_mut()) {
+            Some(guest) => Some(&mut guest.spared),
+            None => self.tasks.get_mut(&call).map(|task| &mut task.spared),
+        };
+        spared.is_some_and(|spared| !std::mem::replace(spared, true))
     }
 
     /// What it held and had mapped.

@@ -55,7 +55,7 @@ impl Job {
         }
         let TaskSpec { call, function, args, returns, options, .. } = task;
         let args = self.guest_args(args, resolved);
-        let guest = Guest { function: self.intern(&function), args, returns, options, cancelled: false };
+        let guest = Guest { function: self.intern(&function), args, returns, options, cancelled: false, spared: false };
         let source = Source::Peer { worker, lease };
         self.host_task(cx, call, Hosted { source, attempt, group, phase: Phase::Inbox, guest: Some(Box::new(guest)) });
     }

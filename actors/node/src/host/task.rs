@@ -78,6 +78,8 @@ pub(crate) struct Guest {
     pub(crate) options: Option<Box<TaskOptions>>,
     /// Its owner wants it ended.
     pub(crate) cancelled: bool,
+    /// As for a task of this worker.
+    pub(crate) spared: bool,
 }
 
 impl Phase {

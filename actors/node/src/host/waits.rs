@@ -9,18 +9,29 @@ use crate::job::Job;
 
 impl Job {
     /// A task waits for objects.
-    pub(crate) fn blocked(&mut self, _cx: &mut Context<'_>, executor: ExecutorId, call: CallId) {
+    pub(crate) fn blocked(&mut self, cx: &mut Context<'_>, executor: ExecutorId, call: CallId) {
         let Some(process) = self.executors.get_mut(&executor) else { return };
         let Some(group) = process.group else { return };
         if process.calls.front() != Some(&call) || !process.block(call) {
             return;
         }
         let own = process.runs_own;
+        if process.calls.len() > 1 {
+            // It gives back what it has by itself, but not what is on its way there.
+            self.recall(cx, executor, u32::MAX);
+        }
         let entry = &mut self.groups[group.0 as usize];
         entry.busy -= 1;
         entry.blocked += 1;
         self.count_here(group, own, -1);
         self.dirty.group(group);
+    }
+
+    /// A process has begun a task.
+    pub(crate) fn began(&mut self, executor: ExecutorId, call: CallId) {
+        if let Some(process) = self.executors.get_mut(&executor) {
+            process.began = Some(call);
+        }
     }
 
     /// A task has what it waited for. What is no task has kept its place.

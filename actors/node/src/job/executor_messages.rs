@@ -38,8 +38,7 @@ impl Job {
             ToNode::Blocked(call) => self.blocked(cx, executor, call),
             ToNode::Unblocked(call) => self.unblocked(cx, executor, call),
             ToNode::GaveBack(calls) => self.gave_back(cx, executor, &calls),
-            // The first one is known to run anyway; what it prints is the shell's business.
-            ToNode::Began(_) => {}
+            ToNode::Began(call) => self.began(executor, call),
             ToNode::Done { call, attempt, outcome } => self.done(cx, executor, call, attempt, outcome),
             ToNode::Cancel { call, force } => self.cancel(cx, call, force),
             ToNode::Kill { actor, at_once } => self.kill(cx, actor, at_once),

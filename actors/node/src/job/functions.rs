@@ -33,8 +33,14 @@ impl Job {
         self.tickets.insert(ticket, Ticket::Function { call, returns });
         let group = self.function_group();
         self.groups[group.0 as usize].own += 1;
-        let guest =
-            Guest { function: self.intern(function), args: args.into(), returns, options: None, cancelled: false };
+        let guest = Guest {
+            function: self.intern(function),
+            args: args.into(),
+            returns,
+            options: None,
+            cancelled: false,
+            spared: false,
+        };
         let source = Source::Shell { ticket };
         let hosted = Hosted { source, attempt: 0, group, phase: Phase::Inbox, guest: Some(Box::new(guest)) };
         self.host_task(cx, call, hosted);

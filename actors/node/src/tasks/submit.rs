@@ -49,6 +49,7 @@ impl Job {
             attempt: 0,
             failures: 0,
             live: returns,
+            spared: false,
         };
         self.tasks.insert(call, Box::new(task));
         self.ready_or_wait(cx, call, false);

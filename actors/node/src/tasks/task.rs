@@ -32,6 +32,9 @@ pub(crate) struct Task {
     pub(crate) failures: u32,
     /// Its objects that someone holds.
     pub(crate) live: u32,
+    /// It was first in a process that died, but had not said that it began, and that was not counted. Once is enough: what it says
+    /// last may be lost with the process.
+    pub(crate) spared: bool,
 }
 
 /// Where a task stands.
@@ -183,6 +186,7 @@ mod tests {
             attempt: 0,
             failures,
             live: 1,
+            spared: false,
         };
         assert!(!task(RetryOn::Never, 3, 0).retries(&returned) && task(RetryOn::Never, 3, 2).retries(&lost));
         assert!(!task(RetryOn::Never, 3, 3).retries(&lost) && task(RetryOn::Any, 1, 0).retries(&returned));

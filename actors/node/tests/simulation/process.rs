@@ -176,12 +176,7 @@ impl Process {
                 self.role = Some(welcome.role);
             }
             ToExecutor::Run(run) => {
-                if self.frame.as_ref().is_some_and(|frame| frame.blocked) {
-                    self.unpin_run(&run);
-                    self.say(ToNode::GaveBack(vec![run.call]));
-                } else {
-                    self.runs.push_back(run);
-                }
+                self.runs.push_back(run);
             }
             ToExecutor::Call(run) => {
                 assert_eq!(run.actor, self.actor);

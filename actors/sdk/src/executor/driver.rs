@@ -9,7 +9,7 @@ use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::node::ToNode;
 use tokio::runtime::Runtime;
 
-use super::ends::flush_output;
+use super::ends::{flush_output, placed};
 use super::panics;
 use crate::args::Args;
 use crate::context::Context;
@@ -26,12 +26,7 @@ pub(crate) fn run(process: &Arc<Process>, runtime: &Runtime, main: Driver, args:
     let outcome = runtime.block_on(Flushing { process: Arc::clone(process), future: Box::pin(future) });
     let outcome = outcome
         .unwrap_or_else(|payload| Err(Failure::new(FailureKind::Panicked, "", panics::message(&*payload))))
-        .map_err(|failure| Failure {
-            task: if failure.task.is_empty() { "the main program".to_owned() } else { failure.task },
-            worker: process.welcome().worker_name.clone(),
-            attempts: failure.attempts.max(1),
-            ..failure
-        });
+        .map_err(|failure| placed(process, 0, "the main program", failure));
     flush_output();
     process.send(ToNode::DriverDone(outcome));
     process.transport().flush();

@@ -23,10 +23,25 @@ pub(crate) fn finish(process: &Arc<Process>, call: CallId, attempt: u32, name: &
     drop(named);
 }
 
-/// The failure with what its function does not know.
-fn placed(process: &Process, attempt: u32, name: &str, failure: Failure) -> Failure {
+/// The most that a failure tells in one text, in bytes: it travels in a message.
+const MAX_TEXT_BYTES: usize = 16 << 10;
+
+/// The failure with what its function does not know, and no longer than it can be sent.
+pub(crate) fn placed(process: &Process, attempt: u32, name: &str, failure: Failure) -> Failure {
     let task = if failure.task.is_empty() { name.to_owned() } else { failure.task };
-    Failure { task, worker: process.welcome().worker_name.clone(), attempts: attempt + 1, ..failure }
+    let worker = process.welcome().worker_name.clone();
+    let message = clipped(failure.message);
+    let chain = failure.chain.into_iter().map(clipped).collect();
+    Failure { message, chain, task, worker, attempts: attempt + 1, ..failure }
+}
+
+fn clipped(mut text: String) -> String {
+    if text.len() > MAX_TEXT_BYTES {
+        let end = (0..=MAX_TEXT_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// What a call that was ended is reported as.

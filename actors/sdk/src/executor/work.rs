@@ -104,7 +104,9 @@ impl WorkQueue {
     /// Takes back up to `count` tasks, the last ones first.
     pub(crate) fn take_back(&self, count: usize) -> Vec<CallId> {
         let mut state = self.lock();
-        let kept = state.waiting.len().saturating_sub(count);
+        let is_task = |work: &&Work| matches!(work, Work::Run(job) if job.actor.is_none());
+        let count = state.waiting.iter().rev().take_while(is_task).take(count).count();
+        let kept = state.waiting.len() - count;
         // Their arguments are dropped once the lock is.
         let taken = state.waiting.split_off(kept);
         drop(state);

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use tandem_actor_protocol::INLINE_BYTES;
 use tandem_actor_protocol::call::Arg;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::value::Body;
 
 use crate::object_ref::ObjectRef;
 use crate::objects::Handle;
 use crate::process::Process;
-use crate::value::{Batches, Data, build};
+use crate::value::{Batches, Built, Data, build_within};
 
 /// An argument for a parameter of type `T`: a value, or a ref to one that is there or will be.
 pub enum Argument<T> {
@@ -59,12 +61,17 @@ pub(crate) struct Arguments<'a> {
     process: &'a Arc<Process>,
     args: Vec<Arg>,
     named: Vec<Arc<Handle>>,
+    /// What the message has of them so far.
+    inline_bytes: usize,
     failed: Option<Failure>,
 }
 
+/// With so many bytes of arguments in a message, the next ones go elsewhere.
+const MAX_INLINE_BYTES: usize = 8 << 20;
+
 impl<'a> Arguments<'a> {
     pub(crate) fn new(process: &'a Arc<Process>, count: usize) -> Self {
-        Self { process, args: Vec::with_capacity(count), named: Vec::new(), failed: None }
+        Self { process, args: Vec::with_capacity(count), named: Vec::new(), inline_bytes: 0, failed: None }
     }
 
     pub(crate) fn process(&self) -> &'a Arc<Process> {
@@ -73,8 +80,10 @@ impl<'a> Arguments<'a> {
 
     pub(crate) fn push<T: Data>(&mut self, argument: impl IntoArg<T>) {
         match argument.into_arg() {
-            Argument::Value(value) => match build(self.process, &value) {
+            Argument::Value(value) => match self.build(&value) {
                 Ok(built) => {
+                    self.inline_bytes +=
+                        if let Body::Inline { bytes, .. } = &built.value.body { bytes.len() } else { 0 };
                     self.named.extend(built.named);
                     self.args.push(Arg::Value(built.value));
                 }
@@ -92,6 +101,12 @@ impl<'a> Arguments<'a> {
                 }
             },
         }
+    }
+
+    /// Writes an argument. What is too much for one message goes into shared memory.
+    fn build<T: Data>(&self, value: &T) -> Result<Built, Failure> {
+        let inline_bytes = if self.inline_bytes < MAX_INLINE_BYTES { INLINE_BYTES } else { 0 };
+        build_within(self.process, value, inline_bytes, || self.process.new_ids(1))
     }
 
     /// The arguments and what they name, or why there are none; `function` is what they are for.

@@ -22,6 +22,9 @@ thread_local! {
 /// A value that outgrows a message gets this much room first.
 const FIRST_BYTES: u64 = 4 * INLINE_BYTES as u64;
 
+/// The most objects that one value can name: so many fit into a message.
+const MAX_NAMED: usize = 1 << 20;
+
 /// A value that was written, and handles of what it names, to be kept until it is sent.
 pub(crate) struct Built {
     pub(crate) value: Value,
@@ -30,22 +33,27 @@ pub(crate) struct Built {
 
 /// Writes `value`. If it is large it is kept under a new name.
 pub(crate) fn build<T: Data>(process: &Process, value: &T) -> Result<Built, Failure> {
-    build_as(process, value, || process.new_ids(1))
+    build_within(process, value, INLINE_BYTES, || process.new_ids(1))
 }
 
-/// Writes `value`. `name` gives the name under which it is kept if it is large.
-pub(crate) fn build_as<T: Data>(
+/// Writes `value`, and into shared memory if it has more than `inline_bytes`, where it is kept under what `name` gives.
+pub(crate) fn build_within<T: Data>(
     process: &Process,
     value: &T,
+    inline_bytes: usize,
     name: impl FnOnce() -> ObjectId,
 ) -> Result<Built, Failure> {
-    let mut builder = ValueBuilder::new(process);
+    let mut builder = ValueBuilder::new(process, inline_bytes);
     let (written, named) = collect(|| value.write(&mut builder));
     let format = written.map_err(|error| builder.why(&error))?;
     if let Some(failure) = named.iter().find_map(|handle| handle.never_sent()) {
         let cause = Some(Box::new(Failure::clone(&failure)));
         let message = "an object that the value names has no value";
         return Err(Failure { cause, ..Failure::new(FailureKind::Dependency, "", message) });
+    }
+    if named.len() > MAX_NAMED {
+        let message = format!("a value names {} objects, more than the {MAX_NAMED} that can be", named.len());
+        return Err(Failure::new(FailureKind::Mismatch, "", message));
     }
     let refs = named.iter().map(|handle| handle.id()).collect();
     Ok(Built { value: Value { body: builder.finish(format, name), refs }, named })
@@ -55,6 +63,8 @@ pub(crate) fn build_as<T: Data>(
 pub struct ValueBuilder<'a> {
     process: &'a Process,
     target: Target,
+    /// What a message takes of it.
+    inline_bytes: usize,
     /// Why there was no room.
     failed: Option<Failure>,
 }
@@ -65,8 +75,8 @@ enum Target {
 }
 
 impl<'a> ValueBuilder<'a> {
-    fn new(process: &'a Process) -> Self {
-        Self { process, target: Target::Message(SPARE.take()), failed: None }
+    fn new(process: &'a Process, inline_bytes: usize) -> Self {
+        Self { process, target: Target::Message(SPARE.take()), inline_bytes, failed: None }
     }
 
     /// Appends bytes.
@@ -90,7 +100,7 @@ impl<'a> ValueBuilder<'a> {
     /// When there is no room.
     pub fn reserve(&mut self, bytes: usize) -> io::Result<()> {
         match &self.target {
-            Target::Message(message) if message.len() + bytes <= INLINE_BYTES => Ok(()),
+            Target::Message(message) if message.len() + bytes <= self.inline_bytes => Ok(()),
             Target::Message(message) => {
                 let needed = (message.len() + bytes) as u64;
                 self.move_to(needed.max(FIRST_BYTES))
@@ -159,7 +169,7 @@ impl postcard::ser_flavors::Flavor for &mut ValueBuilder<'_> {
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
         if let Target::Message(message) = &mut self.target
-            && message.len() < INLINE_BYTES
+            && message.len() < self.inline_bytes
         {
             message.push(byte);
             return Ok(());

@@ -10,7 +10,7 @@ use tandem_actor_protocol::value::Format;
 
 pub use batches::Batches;
 pub use builder::ValueBuilder;
-pub(crate) use builder::{Built, build, build_as};
+pub(crate) use builder::{Built, build, build_within};
 pub use data::Data;
 pub(crate) use refs::{adopting, collect, found, name};
 

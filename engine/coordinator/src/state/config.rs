@@ -19,6 +19,9 @@ pub struct ClusterConfig {
     /// How long a restarted coordinator waits for the workers it knew before it starts anything of the jobs it
     /// restored. Default 3 s; it ends early when all are back.
     pub reattach_grace_ms: u64,
+    /// Whether workers that the journal knows may still live. Default true; false when whoever starts the coordinator
+    /// knows that they do not, so that nothing waits for them.
+    pub expect_workers: bool,
     /// How long a draining worker waits for readers of its output before that output is made again elsewhere.
     /// Default 10 s.
     pub drain_patience_ms: u64,
@@ -76,6 +79,7 @@ impl Default for ClusterConfig {
             lost_shown_ms: 60_000,
             reconnect_grace_ms: 1_000,
             reattach_grace_ms: 3_000,
+            expect_workers: true,
             drain_patience_ms: 10_000,
             no_workers_grace_ms: 15_000,
             follower_lease_ms: 1_000,

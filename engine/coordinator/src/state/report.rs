@@ -85,6 +85,8 @@ pub enum CountKind {
     Step,
     /// Rows and bytes a sink wrote.
     Written,
+    /// Rows of a step that do not meet a condition which only warns.
+    Warned,
 }
 
 /// What one operator of a stage plan did.

@@ -6,7 +6,7 @@ use std::fmt;
 /// The name of processors. A slot is a thousand of their thousandths.
 pub const CPUS: &str = "cpus";
 /// What a stage task takes of its worker's processors.
-pub const SLOT_MILLI: u64 = 1_000;
+pub(crate) const SLOT_MILLI: u64 = 1_000;
 
 /// Amounts of what has a name, and memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,7 +12,7 @@ use tandem_proto::{Epoch, JobId, StageId, Term, WorkerId};
 use super::action::{Action, Fact, FinishedTask};
 use super::cluster::Cluster;
 use super::config::ClusterConfig;
-use super::contact::Contact;
+use super::contact::{Contact, DutyEvent};
 use super::division::Division;
 use super::event::WorkerInfo;
 use super::job::{Cleaning, Job, Origin, Phase, PhaseEvent, Publication};
@@ -111,15 +111,20 @@ impl Cluster {
                 }
             }
         }
+        let mut gone = Vec::new();
         for (worker, name) in workers {
             cluster.expect_worker(worker, name);
+            if !cluster.config.expect_workers {
+                cluster.give_up_quietly(worker);
+                gone.push(Action::Record(Fact::WorkerGone { worker }));
+            }
         }
         for job in jobs {
             let history = histories.remove(&job.job).unwrap_or_default();
             cluster.restore_job(term, job, history);
         }
         // What the facts say is journaled and counted already.
-        cluster.out.actions.clear();
+        cluster.out.actions = gone;
         cluster.counters = Counters::default();
         cluster.settle_fusions();
         cluster.roll_forward();
@@ -133,6 +138,15 @@ impl Cluster {
         let info = WorkerInfo { name, ..WorkerInfo::default() };
         self.workers.insert(Worker::new(id, info, Epoch(0), Contact::Expected { until }, self.now));
         self.timers.arm(Timer::Worker(id), until);
+    }
+
+    /// A worker that is known to be gone: it keeps its name, and nobody waits for it or is shown that it is lost.
+    fn give_up_quietly(&mut self, id: WorkerId) {
+        for event in [DutyEvent::Drain(self.now), DutyEvent::Release] {
+            self.workers.edit(id, |worker| worker.duty.apply(event));
+        }
+        self.workers.remove(id, self.now);
+        self.timers.disarm(Timer::Worker(id));
     }
 
     fn restore_job(&mut self, term: Term, restored: RestoredJob, history: History) {

@@ -133,6 +133,7 @@ fn row_count(count: &RowCount) -> v1::RowCount {
         CountKind::Rejected => v1::RowCountKind::Rejected,
         CountKind::Step => v1::RowCountKind::Step,
         CountKind::Written => v1::RowCountKind::Written,
+        CountKind::Warned => v1::RowCountKind::Warned,
     };
     v1::RowCount { name: count.name.clone(), kind: kind.into(), rows: count.rows, bytes: count.bytes }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bench::{A, B, Bench, JOB, Launched, launched, one_task, only, plan, stage};
 use tandem_coordinator::state::{
-    Action, AttemptId, Cluster, ClusterConfig, Event, FailureKind, FailureReason, JobOutcome, JobPlan, JobState,
+    Action, AttemptId, Cluster, ClusterConfig, Event, Fact, FailureKind, FailureReason, JobOutcome, JobPlan, JobState,
     NodeState, PendingReason, RestoredCommit, RestoredJob, StagedFile, TaskOutcome, TaskOutput, TaskState, Timestamp,
 };
 use tandem_exec::graph::StageRole;
@@ -321,16 +321,7 @@ fn a_restarted_coordinator_takes_over_what_runs() {
     let shape = plan(vec![stage(&[], 1, StageRole::Exchange), stage(&[1], 1, StageRole::Sink("out".to_owned()))]);
     let map = only(&before.accept(JOB, shape.clone()));
     let sink = only(&before.finish(map));
-    let restored = RestoredJob {
-        job: JOB,
-        plan: Arc::new(shape),
-        accepted: Timestamp(1_000),
-        accepted_term: Term(1),
-        commit: RestoredCommit::None,
-    };
-    let (cluster, _) =
-        Cluster::restore(ClusterConfig::default(), Term(2), Timestamp(5_000), vec![restored], before.facts);
-    let mut bench = Bench { cluster, now: 5_000, facts: Vec::new(), leases: BTreeMap::new() };
+    let (mut bench, _) = before.restarted_with(shape, ClusterConfig::default());
     assert_eq!(bench.cluster.job(JOB).map(|job| job.state), Some(JobState::Running));
     let actions = bench.register(A, 2, vec![sink.2], vec![map.2]);
     assert!(launched(&actions).is_empty(), "neither the finished stage nor the running task starts again");
@@ -351,7 +342,35 @@ fn a_restarted_coordinator_takes_over_what_runs() {
     assert_eq!(bench.outcome(), Some(JobOutcome::Succeeded));
 }
 
+#[test]
+fn a_coordinator_that_knows_all_workers_gone_does_not_wait_for_them() {
+    let mut before = Bench::new();
+    before.join(A, 2);
+    let shape = plan(vec![stage(&[], 1, StageRole::Exchange), stage(&[1], 1, StageRole::Sink("out".to_owned()))]);
+    let map = only(&before.accept(JOB, shape.clone()));
+    before.finish(map);
+    let config = ClusterConfig { expect_workers: false, ..ClusterConfig::default() };
+    let (mut bench, actions) = before.restarted_with(shape, config);
+    assert!(actions.contains(&Action::Record(Fact::WorkerGone { worker: A })));
+    assert!(bench.cluster.nodes().is_empty(), "{:?}", bench.cluster.nodes());
+    let again = only(&bench.join(B, 2));
+    assert_eq!(again.2.task, map.2.task, "what the worker held is made again at once");
+}
+
 impl Bench {
+    /// The cluster after a restart of the coordinator with its one job, and what it does at once.
+    fn restarted_with(self, shape: JobPlan, config: ClusterConfig) -> (Self, Vec<Action>) {
+        let restored = RestoredJob {
+            job: JOB,
+            plan: Arc::new(shape),
+            accepted: Timestamp(1_000),
+            accepted_term: Term(1),
+            commit: RestoredCommit::None,
+        };
+        let (cluster, actions) = Cluster::restore(config, Term(2), Timestamp(5_000), vec![restored], self.facts);
+        (Self { cluster, now: 5_000, facts: Vec::new(), leases: BTreeMap::new() }, actions)
+    }
+
     fn cluster_epoch(&self, actions: &[Action]) -> Epoch {
         let epoch = |action: &Action| match action {
             Action::Registered { epoch, .. } => Some(*epoch),

@@ -1,6 +1,6 @@
 //! The simulated shell: feeds the state machine, performs its actions, keeps the journal, crashes and starts again.
 
-use tandem_coordinator::state::{Action, Cluster, Event, StagedFile, Timestamp};
+use tandem_coordinator::state::{Action, Cluster, ClusterConfig, Event, StagedFile, Timestamp};
 use tandem_proto::JobId;
 
 use crate::world::{Client, Happening, World};
@@ -152,7 +152,8 @@ impl World {
         }
         self.term.0 += 1;
         let (jobs, facts) = self.journal.crash(&mut self.rng);
-        let (cluster, actions) = Cluster::restore(self.config.clone(), self.term, Timestamp(self.now), jobs, facts);
+        let config = ClusterConfig { expect_workers: !std::mem::take(&mut self.down), ..self.config.clone() };
+        let (cluster, actions) = Cluster::restore(config, self.term, Timestamp(self.now), jobs, facts);
         self.cluster = Some(cluster);
         let clients: Vec<_> =
             self.jobs.iter().filter(|(_, job)| job.client == Client::Absent).map(|(&id, _)| id).collect();

@@ -22,7 +22,7 @@ impl World {
             self.join();
             return Ok(());
         };
-        match self.rng.range(0..10) {
+        match self.rng.range(0..11) {
             0..=2 => self.kill(id),
             3 => self.pause(id),
             4 => self.break_stream(id),
@@ -38,6 +38,7 @@ impl World {
                 }
             }
             8 => self.crash_coordinator(),
+            9 => self.go_down(),
             _ => self.join(),
         }
         Ok(())
@@ -51,6 +52,16 @@ impl World {
         self.workers.remove(&id);
         if self.rng.chance(80) {
             let delay = self.rng.range(100..3_000);
+            self.plan(delay, Happening::Join);
+        }
+    }
+
+    /// Everything ends, and what starts the cluster again knows that.
+    pub(crate) fn go_down(&mut self) {
+        self.crash_coordinator();
+        self.down = true;
+        for _ in 0..std::mem::take(&mut self.workers).len() {
+            let delay = self.rng.range(20..3_000);
             self.plan(delay, Happening::Join);
         }
     }

@@ -149,6 +149,8 @@ pub(crate) struct World {
     pub(crate) happenings: BTreeMap<u64, Happening>,
     pub(crate) config: ClusterConfig,
     pub(crate) cluster: Option<Cluster>,
+    /// No worker that the journal knows lives any more.
+    pub(crate) down: bool,
     pub(crate) term: Term,
     pub(crate) journal: Journal,
     pub(crate) workers: BTreeMap<WorkerId, VirtualWorker>,
@@ -187,6 +189,7 @@ impl World {
             agenda: BinaryHeap::new(),
             happenings: BTreeMap::new(),
             cluster: Some(Cluster::new(config, Term(1))),
+            down: false,
             term: Term(1),
             journal: Journal::default(),
             workers: BTreeMap::new(),

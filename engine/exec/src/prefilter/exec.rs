@@ -34,6 +34,10 @@ use crate::plan::{Plan, visit_each};
 const SAMPLE_ROWS: usize = 100_000;
 /// It does when no more than this part of them pass.
 const PASSING_PERCENT: usize = 75;
+/// The same for a digest of more than [`CACHED_BYTES`], in which a look takes several times as long.
+const PASSING_PERCENT_UNCACHED: usize = 40;
+/// About what one of several cores has of the caches.
+const CACHED_BYTES: usize = 4 << 20;
 
 /// Passes on the rows of its input whose keys a digest may have.
 #[derive(Debug)]
@@ -73,7 +77,8 @@ enum Passing {
     /// Rows whose key is in one of the sets of their partition: the place is its number.
     Keys {
         sets: Vec<Vec<KeySet>>,
-        _memory: MemoryReservation,
+        /// Of all sets.
+        memory: MemoryReservation,
     },
 }
 
@@ -97,7 +102,7 @@ impl Passing {
                 place.push(set);
             }
         }
-        Ok(Self::Keys { sets, _memory: memory })
+        Ok(Self::Keys { sets, memory })
     }
 }
 
@@ -112,7 +117,7 @@ struct Prefilter {
 
 impl Prefilter {
     fn apply(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
-        let Passing::Keys { sets, .. } = &self.passing else { return Ok(batch) };
+        let Passing::Keys { sets, memory } = &self.passing else { return Ok(batch) };
         hash_keys(&self.keys, &batch, &mut self.hashes)?;
         let pass = BooleanBuffer::collect_bool(self.hashes.len(), |row| {
             let hash = self.hashes[row];
@@ -122,11 +127,17 @@ impl Prefilter {
         self.seen += batch.num_rows();
         self.passed += passing;
         let all = passing == batch.num_rows();
-        if self.seen >= SAMPLE_ROWS && self.passed > self.seen / 100 * PASSING_PERCENT {
+        if !pays(self.seen, self.passed, memory.size()) {
             self.passing = Passing::All;
         }
         if all { Ok(batch) } else { Ok(filter_record_batch(&batch, &BooleanArray::new(pass, None))?) }
     }
+}
+
+/// Whether looking rows up in a digest of so many bytes is worth it, after so many of those seen have passed.
+fn pays(seen: usize, passed: usize, digest_bytes: usize) -> bool {
+    let percent = if digest_bytes > CACHED_BYTES { PASSING_PERCENT_UNCACHED } else { PASSING_PERCENT };
+    seen < SAMPLE_ROWS || passed <= seen / 100 * percent
 }
 
 impl DisplayAs for PrefilterExec {
@@ -197,5 +208,20 @@ impl ExecutionPlan for PrefilterExec {
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_digest_must_drop_more_to_pay() {
+        let half = |bytes| pays(2 * SAMPLE_ROWS, SAMPLE_ROWS, bytes);
+        assert!(half(CACHED_BYTES));
+        assert!(!half(CACHED_BYTES + 1));
+        assert!(pays(2 * SAMPLE_ROWS, SAMPLE_ROWS / 2, CACHED_BYTES + 1), "most are dropped");
+        assert!(!pays(2 * SAMPLE_ROWS, 2 * SAMPLE_ROWS, 0), "nothing is dropped");
+        assert!(pays(SAMPLE_ROWS - 1, SAMPLE_ROWS - 1, CACHED_BYTES + 1), "too early to tell");
     }
 }

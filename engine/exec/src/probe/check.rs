@@ -15,6 +15,23 @@ pub struct RowCheck {
     pub text: String,
     /// What it means; true or null for a row that is right.
     pub condition: Expr,
+    /// What a row that is wrong does.
+    pub on_breach: OnBreach,
+}
+
+/// What a row does that does not meet a condition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OnBreach {
+    /// It fails the job.
+    #[default]
+    Fail,
+    /// It is counted, under the name that [`warning_name`] gives.
+    Warn,
+}
+
+/// The name that rows of `step` which do not meet the condition `text` are counted by.
+pub fn warning_name(step: &str, text: &str) -> String {
+    format!("{step}: {text}")
 }
 
 /// What one check of a step asks for.
@@ -42,7 +59,9 @@ pub fn parse_check(text: &str, schema: &DFSchema, context: &SessionContext) -> R
         return Err(invalid(text, &format!("{part} is about more than one row")));
     }
     match condition.get_type(schema) {
-        Ok(DataType::Boolean) => Ok(CheckKind::Row(RowCheck { text: text.to_owned(), condition })),
+        Ok(DataType::Boolean) => {
+            Ok(CheckKind::Row(RowCheck { text: text.to_owned(), condition, on_breach: OnBreach::Fail }))
+        }
         Ok(other) => Err(invalid(text, &format!("it is not true or false but of type {other}"))),
         Err(error) => Err(invalid(text, &first_line(&error))),
     }

@@ -24,6 +24,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::StreamExt;
 use tandem_proto::v1::RowCountKind;
 
+use super::check::{OnBreach, warning_name};
 use crate::error::TaskError;
 use crate::plan::visit_each;
 use crate::scope::TaskScope;
@@ -40,6 +41,8 @@ pub struct Check {
     pub text: String,
     /// Over the input's schema; false for a row that breaks the check.
     pub predicate: Arc<dyn PhysicalExpr>,
+    /// What such a row does.
+    pub on_breach: OnBreach,
 }
 
 /// Passes batches on, counts their rows for the step and fails the job when a row breaks a check.
@@ -78,7 +81,8 @@ impl DisplayAs for ProbeExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ProbeExec: step={}", self.step)?;
         for check in self.checks.iter() {
-            write!(f, ", check: {}", check.text)?;
+            let word = if check.on_breach == OnBreach::Warn { "warn" } else { "check" };
+            write!(f, ", {word}: {}", check.text)?;
         }
         Ok(())
     }
@@ -145,7 +149,10 @@ impl ExecutionPlan for ProbeExec {
             let batch = batch?;
             let timer = baseline.elapsed_compute().timer();
             for check in checks.iter() {
-                hold(&step, check, &batch)?;
+                let broken = hold(&step, check, &batch)?;
+                if let (Some(scope), true) = (&scope, broken > 0) {
+                    scope.count(RowCountKind::Warned, &warning_name(&step, &check.text), broken as u64, 0);
+                }
             }
             timer.done();
             if let Some(scope) = &scope {
@@ -178,15 +185,15 @@ impl ExecutionPlan for ProbeExec {
     }
 }
 
-/// Fails when a row of `batch` breaks `check`.
-fn hold(step: &str, check: &Check, batch: &RecordBatch) -> Result<()> {
+/// How many rows of `batch` break `check`; fails when one does that may not.
+fn hold(step: &str, check: &Check, batch: &RecordBatch) -> Result<usize> {
     let outcome = check.predicate.evaluate(batch)?.into_array(batch.num_rows())?;
     let Some(outcome) = outcome.as_boolean_opt() else {
         return internal_err!("check `{}` of step `{step}` is of type {}", check.text, outcome.data_type());
     };
     let broken = outcome.len() - outcome.null_count() - outcome.true_count();
-    if broken == 0 {
-        return Ok(());
+    if broken == 0 || check.on_breach == OnBreach::Warn {
+        return Ok(broken);
     }
     let row = (0..outcome.len()).find(|&row| outcome.is_valid(row) && !outcome.value(row)).unwrap_or(0);
     let text = format!("check `{}` of step `{step}` does not hold for the row {}", check.text, sample(batch, row));

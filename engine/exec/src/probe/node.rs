@@ -59,7 +59,7 @@ impl UserDefinedLogicalNodeCore for ProbeNode {
             return internal_err!("a probe has one input and keeps its checks");
         };
         let checks = self.checks.iter().zip(conditions);
-        let checks = checks.map(|(check, condition)| RowCheck { text: check.text.clone(), condition }).collect();
+        let checks = checks.map(|(check, condition)| RowCheck { condition, ..check.clone() }).collect();
         Ok(Self { input, step: self.step.clone(), checks })
     }
 
@@ -89,7 +89,7 @@ impl ExtensionPlanner for ProbePlanner {
         let schema = node.input.schema();
         let checks = node.checks.iter().map(|check| {
             let predicate = planner.create_physical_expr(&check.condition, schema, session, planning_context)?;
-            Ok(Check { text: check.text.clone(), predicate })
+            Ok(Check { text: check.text.clone(), predicate, on_breach: check.on_breach })
         });
         let checks = checks.collect::<Result<Vec<_>>>()?;
         Ok(Some(Arc::new(ProbeExec::new(Arc::clone(input), node.step.clone(), checks))))

@@ -8,9 +8,9 @@ use arrow::record_batch::RecordBatch;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, collect, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use tandem_proto::v1::TaskAttempt;
+use tandem_proto::v1::{RowCount, RowCountKind, TaskAttempt};
 
-use super::{CheckKind, parse_check, probe, query_planner};
+use super::{CheckKind, OnBreach, RowCheck, parse_check, probe, query_planner};
 use crate::error::TaskError;
 use crate::scope::TaskScope;
 use crate::storage::Storage;
@@ -23,6 +23,11 @@ struct Bench {
 impl Bench {
     /// A session with table `t` of five rows and a step `s` over it, probed with `checks`.
     async fn new(step: &str, checks: &[&str]) -> Self {
+        Self::with(step, checks, OnBreach::Fail).await
+    }
+
+    /// The same, where a row that breaks a check does this.
+    async fn with(step: &str, checks: &[&str], on_breach: OnBreach) -> Self {
         let scope = Arc::new(TaskScope::new(TaskAttempt::default(), Arc::new(Storage::new(BTreeMap::new()))));
         let state = SessionStateBuilder::new()
             .with_config(scope.clone().attach(SessionConfig::new().with_target_partitions(3)))
@@ -37,7 +42,7 @@ impl Bench {
         context.register_batch("t", batch).unwrap();
         let input = context.sql(step).await.unwrap().into_optimized_plan().unwrap();
         let checks = checks.iter().map(|text| match parse_check(text, input.schema(), &context).unwrap() {
-            CheckKind::Row(check) => check,
+            CheckKind::Row(check) => RowCheck { on_breach, ..check },
             other => panic!("not a check of rows: {other:?}"),
         });
         let plan = probe(input.clone(), "s", checks.collect());
@@ -78,6 +83,16 @@ async fn a_broken_check_names_itself_and_a_row() {
     let error = bench.run("SELECT * FROM s").await.unwrap_err();
     assert!(matches!(error, TaskError::Fatal(_)), "{error:?}");
     assert_eq!(error.to_string(), "check `quantity > 0` of step `s` does not hold for the row quantity=0, name=b");
+}
+
+#[tokio::test]
+async fn a_row_that_only_warns_is_counted_and_stays() {
+    let checks = ["quantity > 0", "name <> 'zz'"];
+    let bench = Bench::with("SELECT * FROM t", &checks, OnBreach::Warn).await;
+    assert_eq!(bench.run("SELECT name FROM s").await.unwrap(), 5);
+    let warned = |count: &RowCount| (count.kind() == RowCountKind::Warned).then(|| (count.name.clone(), count.rows));
+    let warned: Vec<_> = bench.scope.counts().iter().filter_map(warned).collect();
+    assert_eq!(warned, [("s: quantity > 0".to_owned(), 1)], "what always holds is not mentioned");
 }
 
 #[tokio::test]

@@ -27,6 +27,6 @@ pub use self::error::SinkError;
 pub use self::manifest::{Manifest, ManifestFile};
 pub use self::publish::{Published, SinkCommit, abort, check as check_commit, publish};
 pub use self::rejects::{Reject, RejectWriter, rejects_sink};
-pub use self::spec::{Compression, DEFAULT_TARGET_FILE_BYTES, SinkFormat, SinkMode, SinkSpec};
+pub use self::spec::{Compression, DEFAULT_TARGET_FILE_BYTES, JsonShape, SinkFormat, SinkMode, SinkSpec};
 pub(crate) use self::staging::remove_staged_locally;
 pub use self::write::write_partition;

@@ -21,6 +21,9 @@ pub struct SinkSpec {
     /// How the files are compressed; none: by the path's extension, else the format's habit.
     #[serde(default)]
     pub compression: Option<Compression>,
+    /// What a JSON file is.
+    #[serde(default)]
+    pub shape: JsonShape,
     /// Columns that become folders `column=value` and are left out of the files.
     #[serde(default)]
     pub partition_by: Vec<String>,
@@ -44,12 +47,23 @@ pub enum SinkFormat {
     Parquet,
     /// Comma-separated values with a header line.
     Csv,
-    /// One array of objects, indented by two spaces. Always a single file.
+    /// One array of objects, or one object, indented by two spaces. Always a single file.
     Json,
     /// One object per line.
     Jsonl,
     /// Arrow IPC files.
     Arrow,
+}
+
+/// What a JSON file is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JsonShape {
+    /// An array with an object for each row.
+    #[default]
+    Array,
+    /// One object, of the only row.
+    Object,
 }
 
 /// What a sink does with data that its target holds already.
@@ -154,6 +168,7 @@ impl SinkSpec {
             path: path.into(),
             format,
             compression: None,
+            shape: JsonShape::default(),
             partition_by: Vec::new(),
             mode: SinkMode::default(),
             target_file_size_bytes: DEFAULT_TARGET_FILE_BYTES,
@@ -188,6 +203,10 @@ impl SinkSpec {
                     "leave compression out, or change the extension",
                 ));
             }
+        }
+        if self.shape == JsonShape::Object && self.format != SinkFormat::Json {
+            let what = format!("{} files are no objects", self.format.extension());
+            return Err(self.invalid(&what, "use format = \"json\", or leave shape out"));
         }
         let compression = self.effective_compression();
         if !self.format.supports(compression) {
@@ -273,5 +292,8 @@ mod tests {
         let mut arrow = SinkSpec::new("s", "/a", SinkFormat::Arrow);
         arrow.compression = Some(Compression::Gzip);
         assert!(message(&arrow).contains("cannot be compressed with gzip"));
+        let mut object = SinkSpec::new("s", "/a", SinkFormat::Jsonl);
+        object.shape = JsonShape::Object;
+        assert!(message(&object).contains("jsonl files are no objects"));
     }
 }

@@ -20,6 +20,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use tandem_exec::adaptive::AdaptiveOptions;
 use tandem_exec::cutter::GraphBuilder;
+use tandem_exec::function::{FunctionRunner, FunctionSpec, NoFunctions, function_plan};
 use tandem_exec::graph::{Stage, StageGraph, StageRole, Variant};
 use tandem_exec::session::QuerySettings;
 use tandem_exec::shuffle::{FetchError, FetchRemote, InputSlice};
@@ -82,6 +83,11 @@ pub(crate) struct Workers {
 impl Workers {
     /// `count` workers with empty stores.
     pub(crate) fn start(count: usize) -> Self {
+        Self::with_functions(count, Arc::new(NoFunctions))
+    }
+
+    /// The same, where functions are called by `functions`.
+    pub(crate) fn with_functions(count: usize, functions: Arc<dyn FunctionRunner>) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let stores: Vec<Arc<ShuffleStore>> = (0..count)
             .map(|worker| {
@@ -98,6 +104,7 @@ impl Workers {
                 worker: WorkerId(worker as u64),
                 store,
                 remote: Arc::clone(&remote) as Arc<dyn FetchRemote>,
+                functions: Arc::clone(&functions),
             })
             .collect();
         Self { environments, _folder: folder }
@@ -382,6 +389,26 @@ impl Comparison {
         let schema = plan.schema();
         let graph = cut_into_stages(plan, &self.planner.copied_config())?;
         Ok((schema, self.workers.run(&graph, &self.settings, &Arc::default()).await?.0))
+    }
+
+    /// The stages of a step that calls a function for the rows of a query, and what comes out of them.
+    #[allow(dead_code, reason = "each test binary uses a part of this")]
+    pub(crate) async fn called(
+        &self,
+        sql: &str,
+        spec: FunctionSpec,
+        output: SchemaRef,
+        functions: Arc<dyn FunctionRunner>,
+    ) -> Result<(StageGraph, Vec<RecordBatch>), String> {
+        let plan = async {
+            let input = self.planner.sql(sql).await?.create_physical_plan().await?;
+            function_plan(spec, output, input, self.partitions)
+        };
+        let plan = plan.await.map_err(|error| error.strip_backtrace())?;
+        let graph = cut_into_stages(plan, &self.planner.copied_config())?;
+        let workers = Workers::with_functions(self.workers.environments.len(), functions);
+        let (rows, _) = workers.run(&graph, &self.settings, &Arc::default()).await?;
+        Ok((graph, rows))
     }
 
     /// What the operators of a query measured when it ran over stages.

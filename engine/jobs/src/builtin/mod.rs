@@ -1,26 +1,29 @@
 //! Jobs that come with the binary, as the texts of ordinary job files. A client expands a name to its text and submits
 //! that, so that a cluster runs what the client meant, whatever its own version.
 
+mod sales;
+
 use std::collections::BTreeMap;
 
 use tandem_proto::v1;
 
-const SALES: &str = include_str!("sales.toml");
-const SALES_INPUT: &str = include_str!("sales_input.toml");
-const SALES_ROWS: &str = include_str!("sales_rows.toml");
 const EVENTS: &str = include_str!("events.toml");
 
 /// Names of the jobs there are, and what each does.
-pub const BUILT_INS: [(&str, &str); 2] = [
-    ("sales", "revenue and quantities per product, of nine rows or of your own file"),
+pub const BUILT_INS: [(&str, &str); 4] = [
+    ("sales", "revenue per product and what to do about it, of nine rows or of your own file"),
+    ("sales-etl", "the first half of sales: revenue and quantities per product"),
+    ("sales-analysis", "the second half: classes, advice and totals of products"),
     ("events", "cleans, deduplicates, enriches and aggregates shop events"),
 ];
 
 /// The job file of the built-in `name` for these params; none when there is no such job.
 pub fn job_file(name: &str, params: &BTreeMap<String, String>, base_dir: &str) -> Option<v1::JobFile> {
+    let own_input = params.get("input").is_some_and(|input| !input.is_empty());
     let toml = match name {
-        "sales" if params.get("input").is_some_and(|input| !input.is_empty()) => format!("{SALES_INPUT}{SALES}"),
-        "sales" => format!("{SALES_ROWS}{SALES}"),
+        "sales" => sales::both(own_input),
+        "sales-etl" => sales::etl(own_input),
+        "sales-analysis" => sales::analysis(),
         "events" => EVENTS.to_owned(),
         _ => return None,
     };
@@ -43,7 +46,7 @@ mod tests {
             for input in ["", "in.csv"] {
                 let params =
                     BTreeMap::from([("input".to_owned(), input.to_owned()), ("output".to_owned(), "o".to_owned())]);
-                if name == "events" && input.is_empty() {
+                if input.is_empty() && ["events", "sales-analysis"].contains(&name) {
                     continue;
                 }
                 let file = job_file(name, &params, "/").unwrap();

@@ -1,6 +1,8 @@
 //! The text of one job file: lines for byte offsets, and typed access to its tables.
 //! Invariant: every key of an open [`Section`] is one that its reader asks for.
 
+mod arguments;
+
 use std::ops::Range;
 
 use tandem_exec::error::PlanError;

@@ -7,6 +7,7 @@ mod document;
 mod error;
 mod params;
 mod quantity;
+mod run_step;
 mod sections;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,8 @@ use toml::de::{DeTable, DeValue};
 pub use error::JobFileError;
 pub use params::Params;
 pub use quantity::{parse_duration, parse_size};
-pub use sections::{Removes, RunStep, Sink, Source, SqlStep, Step, StepWork};
+pub use run_step::{Resources, RunStep};
+pub use sections::{Removes, Sink, Source, SqlStep, Step, StepWork};
 
 pub(crate) use document::suggestion;
 use document::{Document, Section};
@@ -42,6 +44,8 @@ pub struct JobFile {
     pub params: Params,
     /// `[env]`: variables of the job's tasks.
     pub environment: BTreeMap<String, String>,
+    /// The user's own executable, whose functions steps may run.
+    pub package: Option<String>,
     /// Tables it reads.
     pub sources: Vec<Source>,
     /// What it computes, in order.
@@ -65,15 +69,16 @@ impl JobFile {
             timeout: sections::duration(&root, "timeout")?,
             report: root.string("report")?.map(|path| path.value),
             environment: environment(&root, &document, &params)?,
+            package: package(&root)?,
             sources: read_all(&root, "source", &sections::SOURCE_KEYS, sections::source)?,
             steps: read_all(&root, "step", &sections::STEP_KEYS, sections::step)?,
             sinks: read_all(&root, "sink", &sections::SINK_KEYS, sections::sink)?,
             origin: origin.to_owned(),
             params: params.clone(),
         };
-        refuse_packages(&root)?;
         distinguish(&mut file.sinks);
         file.check_names()?;
+        file.check_functions()?;
         Ok(file)
     }
 
@@ -86,11 +91,14 @@ impl JobFile {
             }
         }
         for step in &self.steps {
-            if let Some(input) = step.input.as_deref().filter(|input| !names.contains(input)) {
-                let what = format!("step `{}` takes its input from `{input}`, which is not above it", step.name);
-                let help = suggestion(input, names.iter().copied(), "table");
-                return Err(self.error(step.line, what).with_help(help));
+            for (what, table) in step.tables() {
+                if !names.contains(table) {
+                    let what = format!("step `{}` takes its {what} from `{table}`, which is not above it", step.name);
+                    let help = suggestion(table, names.iter().copied(), "table");
+                    return Err(self.error(step.line, what).with_help(help));
+                }
             }
+            self.check_input(step, &names)?;
             if !names.insert(&step.name) {
                 return Err(self.error(step.line, format!("the name `{}` is used twice", step.name)));
             }
@@ -101,6 +109,33 @@ impl JobFile {
             return Err(self.error(sink.line, what).with_help(help));
         }
         self.check_sinks()
+    }
+
+    /// A function works on one table.
+    fn check_input(&self, step: &Step, above: &BTreeSet<&str>) -> Result<(), JobFileError> {
+        if step.input.is_some() || matches!(step.work, StepWork::Sql(_)) {
+            return Ok(());
+        }
+        let names: Vec<&str> = above.iter().copied().collect();
+        let error = self.error(step.line, format!("step `{}` runs a function and has no `input`", step.name));
+        Err(error.with_help(match names.as_slice() {
+            [] => "a table must stand above it".to_owned(),
+            names => format!("say whose rows it works on: {}", names.join(", ")),
+        }))
+    }
+
+    /// Whether a step is a function, so that the job needs executors.
+    pub fn runs_functions(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.work, StepWork::Run(_)))
+    }
+
+    /// Each function is built in, or the package has it, as far as can be known before it runs.
+    fn check_functions(&self) -> Result<(), JobFileError> {
+        self.steps.iter().try_for_each(|step| match &step.work {
+            StepWork::Run(run) => run_step::check(run, self.package.is_some())
+                .map_err(|(what, help)| self.error(step.line, format!("step `{}`: {what}", step.name)).with_help(help)),
+            StepWork::Sql(_) => Ok(()),
+        })
     }
 
     /// There is a sink, and no two write to the same place.
@@ -202,12 +237,10 @@ fn read_all<T>(
     items.iter().map(entry).collect()
 }
 
-fn refuse_packages(root: &Section<'_, '_>) -> Result<(), JobFileError> {
-    match root.raw("package") {
-        None => Ok(()),
-        Some(value) => Err(root
-            .error_at(&value.span(), "packages of user code are not available in this version")
-            .with_help("write the job's steps as `sql`")),
+fn package(root: &Section<'_, '_>) -> Result<Option<String>, JobFileError> {
+    match root.string("package")? {
+        Some(path) if path.value.trim().is_empty() => Err(root.error_at(&path.span, "`package` is empty")),
+        path => Ok(path.map(|path| path.value)),
     }
 }
 

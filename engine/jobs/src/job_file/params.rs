@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::document::{Document, suggestion};
@@ -10,7 +11,23 @@ use super::error::JobFileError;
 
 /// The values of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Params(BTreeMap<String, String>);
+pub struct Params(BTreeMap<String, Param>);
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Param {
+    text: String,
+    kind: Kind,
+}
+
+/// The type of a param's default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Whole,
+    Number,
+    Boolean,
+}
 
 /// What is wrong with a placeholder.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +76,7 @@ impl Params {
                     document.error_at(key.span().start, format!("param `{name}` must be {wanted}, not `{text}`"))
                 })?,
             };
-            values.insert(name.to_owned(), chosen);
+            values.insert(name.to_owned(), Param { text: chosen, kind: kind_of(value.get_ref()) });
         }
         let params = Self(values);
         match overrides.keys().find(|name| !params.0.contains_key(*name)) {
@@ -77,7 +94,18 @@ impl Params {
 
     /// Names and values, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.iter().map(|(name, param)| (name.as_str(), param.text.as_str()))
+    }
+
+    /// The value of a param that is no text, when `text` is that param and nothing else.
+    pub(crate) fn typed(&self, text: &str) -> Option<Value> {
+        let param = self.0.get(text.strip_prefix("${")?.strip_suffix('}')?)?;
+        match param.kind {
+            Kind::Text => None,
+            Kind::Whole => param.text.parse::<i64>().ok().map(Value::from),
+            Kind::Number => param.text.parse::<f64>().ok().map(Value::from),
+            Kind::Boolean => param.text.parse::<bool>().ok().map(Value::from),
+        }
     }
 
     /// `text` with each `${name}` replaced, once: a value that looks like a placeholder stays as it is. `$${` is a
@@ -95,8 +123,8 @@ impl Params {
             filled.push_str(&rest[..at]);
             let opened = &rest[at + 2..];
             let (name, after) = opened.split_once('}').ok_or_else(|| FillError::Unclosed(first_word(opened)))?;
-            let value = self.0.get(name).ok_or_else(|| FillError::Unknown(name.to_owned()))?;
-            filled.push_str(value);
+            let param = self.0.get(name).ok_or_else(|| FillError::Unknown(name.to_owned()))?;
+            filled.push_str(&param.text);
             rest = after;
         }
         filled.push_str(rest);
@@ -106,6 +134,15 @@ impl Params {
 
 fn first_word(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+fn kind_of(default: &DeValue<'_>) -> Kind {
+    match default {
+        DeValue::Integer(_) => Kind::Whole,
+        DeValue::Float(_) => Kind::Number,
+        DeValue::Boolean(_) => Kind::Boolean,
+        _ => Kind::Text,
+    }
 }
 
 fn scalar(value: &DeValue<'_>) -> Option<String> {

@@ -4,12 +4,13 @@ use std::ops::Range;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tandem_exec::sink::{self, SinkFormat, SinkMode, SinkSpec};
+use tandem_exec::sink::{self, JsonShape, SinkFormat, SinkMode, SinkSpec};
 use tandem_exec::source::{self, OnBadRow, Paths, SourceFormat, SourceSpec};
 
 use super::document::{Located, Section};
 use super::error::JobFileError;
 use super::quantity::{parse_duration, parse_size};
+use super::run_step::{self, RunStep};
 
 pub(crate) const SOURCE_FORMATS: [(&str, SourceFormat); 6] = [
     ("csv", SourceFormat::Csv),
@@ -35,15 +36,29 @@ const SINK_COMPRESSIONS: [(&str, sink::Compression); 5] = [
     ("gzip", sink::Compression::Gzip),
     ("lz4", sink::Compression::Lz4),
 ];
+const SINK_SHAPES: [(&str, JsonShape); 2] = [("array", JsonShape::Array), ("object", JsonShape::Object)];
 const SINK_MODES: [(&str, SinkMode); 3] =
     [("overwrite", SinkMode::Overwrite), ("append", SinkMode::Append), ("error", SinkMode::Error)];
 
 pub(super) const SOURCE_KEYS: [&str; 10] =
     ["name", "path", "format", "compression", "schema", "on_bad_row", "rejects", "header", "delimiter", "quote"];
-/// `resources` is for functions, which this version refuses.
-pub(super) const STEP_KEYS: [&str; 7] = ["name", "sql", "run", "input", "resources", "checks", "removes"];
-pub(super) const SINK_KEYS: [&str; 7] =
-    ["from", "path", "format", "compression", "partition_by", "mode", "target_file_size"];
+pub(super) const STEP_KEYS: [&str; 13] = [
+    "name",
+    "sql",
+    "run",
+    "input",
+    "checks",
+    "warn",
+    "removes",
+    "args",
+    "schema",
+    "like",
+    "batch_rows",
+    "whole",
+    "resources",
+];
+pub(super) const SINK_KEYS: [&str; 8] =
+    ["from", "path", "format", "compression", "shape", "partition_by", "mode", "target_file_size"];
 
 /// A table that the job reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,14 +76,28 @@ pub struct Step {
     pub name: String,
     /// How it is computed.
     pub work: StepWork,
-    /// The table whose rows flow through this step; none: the only table that its SQL reads.
+    /// The table whose rows flow through this step; none: the only table that its SQL reads. A function has one.
     pub input: Option<String>,
     /// What its rows must meet: `min_rows = N`, `max_rows = N`, or a condition on each row.
     pub checks: Vec<String>,
+    /// Conditions on rows that are counted in the report when they do not hold.
+    pub warnings: Vec<String>,
     /// What the rows of its input that do not come out are counted as.
     pub removes: Option<Removes>,
     /// Where it is in the file.
     pub line: usize,
+}
+
+impl Step {
+    /// The tables that it names outside of SQL, and as what.
+    pub(super) fn tables(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let like = match &self.work {
+            StepWork::Run(run) => run.like.as_deref(),
+            StepWork::Sql(_) => None,
+        };
+        let input = self.input.as_deref().map(|table| ("input", table));
+        input.into_iter().chain(like.map(|table| ("columns", table)))
+    }
 }
 
 /// How a step is computed.
@@ -87,13 +116,6 @@ pub struct SqlStep {
     pub text: String,
     /// The line of its first character in the job file.
     pub line: usize,
-}
-
-/// A function of a package over a step's rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunStep {
-    /// The function's name.
-    pub function: String,
 }
 
 /// What removed rows are counted as.
@@ -146,6 +168,7 @@ pub(super) fn step(section: &Section<'_, '_>) -> Result<Step, JobFileError> {
         work: work(section)?,
         input: section.string("input")?.map(|input| input.value),
         checks: section.strings("checks")?.into_iter().map(|check| check.value).collect(),
+        warnings: section.strings("warn")?.into_iter().map(|check| check.value).collect(),
         removes: section
             .choice("removes", &[("dropped", Removes::Dropped), ("deduplicated", Removes::Deduplicated)])?,
         line: section.line(),
@@ -163,6 +186,7 @@ pub(super) fn sink(section: &Section<'_, '_>) -> Result<Sink, JobFileError> {
     let mut spec = SinkSpec::new(last_name(&path.value), path.value, format);
     spec.compression = section.choice("compression", &SINK_COMPRESSIONS)?;
     spec.partition_by = section.strings("partition_by")?.into_iter().map(|column| column.value).collect();
+    spec.shape = section.choice("shape", &SINK_SHAPES)?.unwrap_or_default();
     spec.mode = section.choice("mode", &SINK_MODES)?.unwrap_or_default();
     spec.target_file_size_bytes = size(section, "target_file_size")?.unwrap_or(spec.target_file_size_bytes);
     spec.validate().map_err(|error| section.invalid(error))?;
@@ -242,10 +266,11 @@ fn delimiter(section: &Section<'_, '_>) -> Result<Option<char>, JobFileError> {
 fn work(section: &Section<'_, '_>) -> Result<StepWork, JobFileError> {
     match (section.string("sql")?, section.string("run")?) {
         (Some(sql), None) if !sql.value.trim().is_empty() => {
+            run_step::refuse(section)?;
             let line = first_line(section, &sql.span);
             Ok(StepWork::Sql(SqlStep { text: sql.value, line }))
         }
-        (None, Some(run)) if !run.value.trim().is_empty() => Ok(StepWork::Run(RunStep { function: run.value })),
+        (None, Some(run)) if !run.value.trim().is_empty() => Ok(StepWork::Run(run_step::read(section, run.value)?)),
         (Some(both), Some(_)) => Err(section.error_at(&both.span, "a [[step]] has either `sql` or `run`, not both")),
         (None, None) => Err(section.error("[[step]] has neither `sql` nor `run`")),
         (Some(empty), None) | (None, Some(empty)) => Err(section.error_at(&empty.span, "this step's text is empty")),

@@ -153,11 +153,13 @@ fn every_mistake_is_named_with_its_line() {
             "job.toml:20: step `clean` takes its input from `other`, which is not above it",
             "tables here are events",
         ),
+        ("retries = 2", "package = \" \"", "job.toml:3: `package` is empty", ""),
+        ("removes = \"dropped\"", "args = { a = 1 }", "job.toml:26: `args` is for a [[step]] with `run`", ""),
         (
-            "retries = 2",
-            "package = \"x\"",
-            "job.toml:3: packages of user code are not available in this version",
-            "write the job's steps as `sql`",
+            "mode = \"append\"",
+            "shape = \"list\"",
+            "job.toml:33: `shape` of [[sink]] cannot be `list`",
+            "it is one of array, object",
         ),
         (
             "[[sink]]",
@@ -177,6 +179,122 @@ fn every_mistake_is_named_with_its_line() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+const RUN: &str = r#"
+name = "labels"
+package = "./labels"
+[params]
+limit = 5
+share = 0.5
+strict = true
+label = "7"
+[[source]]
+name = "texts"
+path = "texts.parquet"
+[[step]]
+name = "labelled"
+run = "label"
+input = "texts"
+args = { n = "${limit}", of = ["${share}", "${strict}", "${label}", "at ${limit}"], more = { x = 1.5, y = -2 } }
+like = "texts"
+schema = "label string"
+batch_rows = 100
+whole = false
+resources = { cpus = 0.5, gpus = 1, memory = "1GiB", licence = 2 }
+[[sink]]
+from = "labelled"
+path = "out"
+format = "parquet"
+"#;
+
+fn run_step(job: &JobFile) -> &RunStep {
+    match &job.steps[0].work {
+        StepWork::Run(run) => run,
+        StepWork::Sql(_) => panic!("not a function"),
+    }
+}
+
+#[test]
+fn a_function_has_its_arguments_columns_and_resources() {
+    let job = parse(RUN).unwrap();
+    assert_eq!(job.package.as_deref(), Some("./labels"));
+    let run = run_step(&job);
+    assert_eq!((run.function.as_str(), run.batch_rows, run.whole), ("label", Some(100), Some(false)));
+    assert_eq!((run.like.as_deref(), run.schema.as_deref()), (Some("texts"), Some("label string")));
+    let args = r#"{"n":5,"of":[0.5,true,"7","at 5"],"more":{"x":1.5,"y":-2}}"#;
+    assert_eq!(serde_json::Value::from(run.args.clone()), serde_json::from_str::<serde_json::Value>(args).unwrap());
+    let milli = [("cpus", 500), ("gpus", 1000), ("licence", 2000)].map(|(name, milli)| (name.to_owned(), milli));
+    assert_eq!(run.resources, Resources { milli: milli.into(), memory_bytes: Some(1 << 30) });
+}
+
+#[test]
+fn every_mistake_about_a_function_is_named_with_its_line() {
+    let cases: &[(&str, &str, &str, &str)] = &[
+        (
+            "package = \"./labels\"",
+            "",
+            "job.toml:12: step `labelled`: there is no function `label`",
+            "built-in functions here are product-analysis, sales-summary (your own come with a `package`)",
+        ),
+        (
+            "run = \"label\"",
+            "run = \"product-analysis\"",
+            "job.toml:12: step `labelled`: `product-analysis` is built in and has its own columns",
+            "leave out schema and like",
+        ),
+        (
+            "like = \"texts\"\nschema = \"label string\"",
+            "",
+            "job.toml:12: step `labelled`: it does not say which columns `label` gives",
+            "write schema = \"name type, …\", or like = \"TABLE\" for the columns of a table",
+        ),
+        (
+            "like = \"texts\"",
+            "like = \"text\"",
+            "job.toml:12: step `labelled` takes its columns from `text`, which is not above it",
+            "did you mean `texts`?",
+        ),
+        (
+            "input = \"texts\"",
+            "",
+            "job.toml:12: step `labelled` runs a function and has no `input`",
+            "say whose rows it works on: texts",
+        ),
+        ("batch_rows = 100", "batch_rows = 0", "job.toml:19: `batch_rows` cannot be 0", ""),
+        (
+            "args = {",
+            "args = 5 # {",
+            "job.toml:16: `args` of [[step]] must be a table, written { name = value }, not this integer",
+            "",
+        ),
+        ("\"${limit}\"", "\"${limti}\"", "job.toml:16: `${limti}` names no param", "did you mean `limit`?"),
+        (
+            "gpus = 1",
+            "gpus = \"many\"",
+            "job.toml:21: `gpus` of `resources` cannot be \"many\"",
+            "write a number from 0, such as 1 or 0.5",
+        ),
+        (
+            "\"1GiB\"",
+            "\"much\"",
+            "job.toml:21: `memory` of `resources` cannot be \"much\"",
+            "write a size such as 512MiB or 2GiB",
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (from, to, message, help) in cases {
+        let text = RUN.replacen(from, to, 1);
+        assert_ne!(text, RUN, "{from} is not in the file");
+        let error = parse(&text).expect_err(message);
+        let found = (error.to_string(), error.help.unwrap_or_default());
+        if found != ((*message).to_owned(), (*help).to_owned()) {
+            wrong.push(format!("{to}: {}: {}", found.0, found.1));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let near = parse(&RUN.replace("package = \"./labels\"", "").replace("\"label\"", "\"sales-sumary\"")).unwrap_err();
+    assert!(near.help.unwrap().starts_with("did you mean `sales-summary`?"));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::sql_text::locate;
 use super::step::{self, PlannedStep};
 use super::tables::{Resolved, Uses, scan_of_stage};
 use crate::job_file::{JobFile, Sink};
-use crate::planned::{PlannedJob, ReportSink, ReportSource, ReportSpec, ReportStep};
+use crate::planned::{PlannedJob, PlannedProgram, ReportSink, ReportSource, ReportSpec, ReportStep};
 
 pub(super) async fn plan(
     spec: &v1::JobSpec,
@@ -58,7 +58,7 @@ pub(super) async fn plan(
         secrets,
         retries: file.retries,
         timeout_ms: file.timeout.map(|time| time.as_millis().try_into().unwrap_or(u64::MAX)),
-        program: None,
+        program: file.runs_functions().then(PlannedProgram::default),
     })
 }
 
@@ -93,8 +93,7 @@ async fn plan_steps<'f>(session: &mut PlanSession, file: &'f JobFile) -> Result<
     let mut steps = Vec::with_capacity(file.steps.len());
     for step in &file.steps {
         let planned = step::plan(session, file, step).await?;
-        let schema = Arc::new(planned.plan.schema().as_arrow().clone());
-        session.register(&step.name, Arc::new(EmptyTable::new(schema)))?;
+        session.register(&step.name, Arc::new(EmptyTable::new(planned.schema())))?;
         steps.push(planned);
     }
     Ok(steps)
@@ -156,10 +155,11 @@ async fn build_graph(
     }
     for planned in steps.iter().filter(|planned| uses.of(&planned.step.name) > 0) {
         let name = &planned.step.name;
-        let mut plan = planned.probed(resolved.fill(planned.plan.clone())?);
+        let rows = planned.rows(session, resolved.fill(planned.plan.clone())?).await;
+        let mut plan = rows.map_err(|error| planned.in_context(error))?;
         if uses.of(name) > 1 {
             let table = stage_table(session, &mut graph, name, &plan).await;
-            plan = table.map_err(|error| planned.sql.in_context(error))?;
+            plan = table.map_err(|error| planned.in_context(error))?;
         }
         resolved.insert(name, plan);
     }
@@ -234,6 +234,7 @@ fn report(
         input: planned.input.clone(),
         removes: planned.step.removes.unwrap_or_default(),
         checks: planned.step.checks.clone(),
+        warnings: planned.step.warnings.clone(),
     };
     let sink = |(sink, spec): (&Sink, &SinkSpec)| ReportSink {
         name: spec.name.clone(),

@@ -8,6 +8,7 @@
 //! ```
 
 mod flow;
+mod function_step;
 mod job;
 mod program;
 mod query;

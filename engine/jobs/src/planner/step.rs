@@ -1,33 +1,67 @@
-//! Plans one step of a job file: its query, its checks, and which table's rows flow through it.
+//! Plans one step of a job file: its query or function, its checks, and which table's rows flow through it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
+use datafusion::common::DFSchema;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
 use tandem_exec::error::PlanError;
-use tandem_exec::probe::{CheckKind, RowCheck, parse_check, probe};
+use tandem_exec::probe::{CheckKind, OnBreach, RowCheck, parse_check, probe};
 
 use super::flow;
+use super::function_step::{self, PlannedFunction};
 use super::session::PlanSession;
 use super::sql_text::{SqlText, locate};
 use super::statement;
-use crate::job_file::{JobFile, Step, StepWork};
+use crate::job_file::{JobFile, RunStep, SqlStep, Step, StepWork};
 use crate::planned::CountCheck;
 
-/// A step whose SQL is sound.
+/// A step that is sound.
 pub(super) struct PlannedStep<'f> {
     pub(super) step: &'f Step,
-    pub(super) sql: SqlText<'f>,
-    /// Reads other steps as empty tables of their schema.
+    /// Reads other steps as empty tables of their schema. Of a function, it is what it works on.
     pub(super) plan: LogicalPlan,
     /// The table whose rows flow through it.
     pub(super) input: Option<String>,
+    work: Work<'f>,
     checks: Vec<CheckKind>,
 }
 
+enum Work<'f> {
+    Sql(SqlText<'f>),
+    Function { function: PlannedFunction, place: String },
+}
+
 impl PlannedStep<'_> {
+    /// Its columns.
+    pub(super) fn schema(&self) -> SchemaRef {
+        match &self.work {
+            Work::Sql(_) => Arc::new(self.plan.schema().as_arrow().clone()),
+            Work::Function { function, .. } => Arc::clone(&function.output),
+        }
+    }
+
+    /// Its rows, counted and checked, where `plan` is its own with all tables in it filled in.
+    pub(super) async fn rows(&self, session: &PlanSession, plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
+        let plan = match &self.work {
+            Work::Sql(_) => plan,
+            Work::Function { function, .. } => function.over(session, &plan).await?,
+        };
+        Ok(self.probed(plan))
+    }
+
+    /// `error`, which planning its operators gave, as an error about it.
+    pub(super) fn in_context(&self, error: PlanError) -> PlanError {
+        match &self.work {
+            Work::Sql(sql) => sql.in_context(error),
+            Work::Function { place, .. } => locate(error, place),
+        }
+    }
+
     /// `plan`, counting its rows and checking each.
-    pub(super) fn probed(&self, plan: LogicalPlan) -> LogicalPlan {
+    fn probed(&self, plan: LogicalPlan) -> LogicalPlan {
         let conditions = self.checks.iter().filter_map(|check| match check {
             CheckKind::Row(condition) => Some(condition.clone()),
             CheckKind::MinRows(_) | CheckKind::MaxRows(_) => None,
@@ -56,10 +90,18 @@ pub(super) async fn plan<'f>(
     file: &'f JobFile,
     step: &'f Step,
 ) -> Result<PlannedStep<'f>, PlanError> {
-    let text = match &step.work {
-        StepWork::Sql(text) => text,
-        StepWork::Run(run) => return Err(no_functions(file, step, &run.function)),
-    };
+    match &step.work {
+        StepWork::Sql(text) => plan_sql(session, file, step, text).await,
+        StepWork::Run(run) => plan_function(session, file, step, run).await,
+    }
+}
+
+async fn plan_sql<'f>(
+    session: &PlanSession,
+    file: &'f JobFile,
+    step: &'f Step,
+    text: &'f SqlStep,
+) -> Result<PlannedStep<'f>, PlanError> {
     let sql = SqlText::in_file(&text.text, &file.origin, text.line, format!("step `{}`", step.name));
     let statement = statement::parse(&sql, &session.context)?;
     statement::only_query(&statement, &sql)?;
@@ -68,18 +110,29 @@ pub(super) async fn plan<'f>(
     let plan = session.logical_plan(statement, &sql).await?;
     check_names(&plan, &sql)?;
     let input = flow::input_of(step, &plan, &tables, &sql)?;
-    let checks = checks(session, file, step, &plan)?;
-    Ok(PlannedStep { step, sql, plan, input, checks })
+    let checks = checks(session, step, plan.schema()).map_err(|error| locate(error, place(file, step)))?;
+    Ok(PlannedStep { step, work: Work::Sql(sql), plan, input, checks })
 }
 
-fn no_functions(file: &JobFile, step: &Step, function: &str) -> PlanError {
-    PlanError::Invalid {
-        message: format!(
-            "step `{}` runs the function `{function}`: function steps are not available in this version ({}:{})",
-            step.name, file.origin, step.line
-        ),
-        help: Some("write the step as `sql`".to_owned()),
-    }
+async fn plan_function<'f>(
+    session: &PlanSession,
+    file: &'f JobFile,
+    step: &'f Step,
+    run: &RunStep,
+) -> Result<PlannedStep<'f>, PlanError> {
+    let place = place(file, step);
+    let located = |error| locate(error, &place);
+    let plan = session.scan(step.input.as_deref().unwrap_or_default()).await.map_err(located)?;
+    let function = function_step::plan(session, step, run, plan.schema().as_arrow()).await.map_err(located)?;
+    let columns = DFSchema::try_from(Arc::clone(&function.output))?;
+    let checks = checks(session, step, &columns).map_err(located)?;
+    // Only the job file can know that each row that comes out stands for one that went in.
+    let input = step.input.clone().filter(|_| step.removes.is_some());
+    Ok(PlannedStep { step, work: Work::Function { function, place: place.clone() }, plan, input, checks })
+}
+
+fn place(file: &JobFile, step: &Step) -> String {
+    format!("step `{}` ({})", step.name, file.place(step.line))
 }
 
 fn table_names(session: &PlanSession, statement: &Statement, sql: &SqlText<'_>) -> Result<Vec<String>, PlanError> {
@@ -99,9 +152,14 @@ fn check_names(plan: &LogicalPlan, sql: &SqlText<'_>) -> Result<(), PlanError> {
     }
 }
 
-/// The step's checks, planned over its columns.
-fn checks(session: &PlanSession, file: &JobFile, step: &Step, plan: &LogicalPlan) -> Result<Vec<CheckKind>, PlanError> {
-    let parse = |text: &String| parse_check(text, plan.schema(), &session.context);
-    let place = |error| locate(error, format!("step `{}` ({}:{})", step.name, file.origin, step.line));
-    step.checks.iter().map(|text| parse(text).map_err(place)).collect()
+/// The step's checks, and the conditions that only warn, planned over its columns.
+fn checks(session: &PlanSession, step: &Step, columns: &DFSchema) -> Result<Vec<CheckKind>, PlanError> {
+    let parse = |text: &String| parse_check(text, columns, &session.context);
+    let warn = |text: &String| match parse(text)? {
+        CheckKind::Row(check) => Ok(CheckKind::Row(RowCheck { on_breach: OnBreach::Warn, ..check })),
+        CheckKind::MinRows(_) | CheckKind::MaxRows(_) => {
+            Err(PlanError::invalid(format!("`{text}` is a check and cannot only warn")))
+        }
+    };
+    step.checks.iter().map(parse).chain(step.warnings.iter().map(warn)).collect()
 }

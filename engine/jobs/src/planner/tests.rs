@@ -231,9 +231,9 @@ async fn what_is_wrong_with_a_job_is_said_with_its_line() {
         ("removes = \"dropped\"", "input = \"totals\"", "step `good` takes its input from `totals`", ""),
         (
             "sql = \"SELECT product, quantity * price AS revenue FROM sales WHERE quantity > 1\"",
-            "run = \"f\"",
-            "function steps are not available in this version (job.toml:7)",
-            "`sql`",
+            "run = \"sales-summary\"\ninput = \"sales\"",
+            "`sales-summary`: its rows must be those that `product-analysis` gives: step `good` (job.toml:7)",
+            "",
         ),
         ("format = \"parquet\"", "format = \"parquet\"\npartition_by = [\"day\"]", "day", ""),
         ("path = \"out/good\"", "path = \".\"", "would replace", ""),
@@ -275,11 +275,15 @@ async fn built_in_jobs_can_be_planned() {
          e1,2026-01-01T00:00:00Z,u1,p1,books,1,2.50,de,completed\n",
     )
     .unwrap();
+    let product = r#"[{"product":"a","total_revenue":1,"total_quantity":1,"transaction_count":1,"avg_quantity":1}]"#;
+    std::fs::write(fixture.path("products.json"), product).unwrap();
     std::fs::write(fixture.path("products.csv"), "product_id,product_name,category,list_price\np1,one,books,3.00\n")
         .unwrap();
     for (name, params) in [
         ("sales", vec![]),
         ("sales", vec![("input", "sales.csv")]),
+        ("sales-etl", vec![]),
+        ("sales-analysis", vec![("input", "products.json")]),
         ("events", vec![("input", "events.csv"), ("products", "products.csv")]),
     ] {
         let params = params.iter().map(|(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -292,6 +296,38 @@ async fn built_in_jobs_can_be_planned() {
             assert_eq!(inputs[..4], [Some("events"), Some("cleaned"), None, Some("deduplicated")]);
         }
     }
+}
+
+#[tokio::test]
+async fn a_function_of_the_package_gives_the_columns_that_are_declared() {
+    let toml = r#"
+name = "job"
+package = "./labels"
+[[source]]
+name = "sales"
+path = "sales.csv"
+[[step]]
+name = "labelled"
+run = "label"
+input = "sales"
+like = "sales"
+schema = "label string"
+checks = ["label <> ''"]
+[[step]]
+name = "counted"
+sql = "SELECT label, count(*) AS n FROM labelled WHERE quantity > 0 GROUP BY label"
+[[sink]]
+from = "counted"
+path = "out/counted.csv"
+"#;
+    let planned = Fixture::new().job(toml).await.unwrap();
+    let calling: Vec<_> = planned.graph.stages.iter().filter(|stage| stage.name.contains("label")).collect();
+    assert_eq!(calling.len(), 1, "{:#?}", planned.graph.stages);
+    assert!(!calling[0].deterministic, "nobody knows what a user's function does");
+    let error = Fixture::new().job(&toml.replace("label string", "price string")).await.map(drop).unwrap_err();
+    assert_eq!(parts(error).0, "column `price` is declared twice: step `labelled` (job.toml:7)");
+    let error = Fixture::new().job(&toml.replace("label string", "label strng")).await.map(drop).unwrap_err();
+    assert!(parts(error).0.contains("unknown type `strng`: position 7: step `labelled` (job.toml:7)"));
 }
 
 #[tokio::test]

@@ -93,6 +93,15 @@ fn write_report(out: &mut String, summary: &Summary) -> std::fmt::Result {
     )?;
     table(
         out,
+        "Warnings",
+        &["step", "rows should meet", "rows that do not"],
+        summary
+            .warnings
+            .iter()
+            .map(|warning| vec![warning.step.clone(), escape(&warning.condition), number(warning.rows)]),
+    )?;
+    table(
+        out,
         "Stages",
         &["stage", "name", "tasks", "failed attempts", "rows", "bytes", "ms"],
         summary.stages.iter().map(|stage| {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
+use tandem_exec::probe::warning_name;
 use tandem_proto::JobId;
 use tandem_proto::v1::{JobState, JobStatus, RowCountKind, StageStatus};
 
@@ -48,6 +49,8 @@ pub struct Summary {
     pub sinks: Vec<SinkSummary>,
     /// Each check.
     pub checks: Vec<CheckSummary>,
+    /// Conditions that only warn and that rows did not meet.
+    pub warnings: Vec<WarningSummary>,
     /// Each stage.
     pub stages: Vec<StageSummary>,
 }
@@ -163,6 +166,17 @@ pub struct CheckSummary {
     pub passed: Option<bool>,
 }
 
+/// A condition that only warns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WarningSummary {
+    /// The step.
+    pub step: String,
+    /// The condition, as it is written.
+    pub condition: String,
+    /// Rows that do not meet it; more than 0.
+    pub rows: u64,
+}
+
 /// One stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StageSummary {
@@ -238,6 +252,7 @@ pub(super) fn summarize(status: &JobStatus, spec: &ReportSpec) -> Summary {
         written: total(sinks.iter().map(|sink| (sink.rows_written, sink.bytes_written))),
         params: spec.params.iter().cloned().collect(),
         checks: checks(status, spec),
+        warnings: warnings(spec, &counts),
         stages: status.stages.iter().filter(|stage| stage.taken_over_by == 0).map(summarize_stage).collect(),
         flows,
         sources,
@@ -339,6 +354,17 @@ fn checks(status: &JobStatus, spec: &ReportSpec) -> Vec<CheckSummary> {
         let summary =
             |check: &String| CheckSummary { step: step.name.clone(), check: check.clone(), passed: verdict(check) };
         step.checks.iter().map(summary).collect()
+    };
+    spec.steps.iter().flat_map(of_step).collect()
+}
+
+fn warnings(spec: &ReportSpec, counts: &Counts) -> Vec<WarningSummary> {
+    let of_step = |step: &ReportStep| -> Vec<WarningSummary> {
+        let warning = |condition: &String| {
+            let rows = counts.of(RowCountKind::Warned, &warning_name(&step.name, condition)).rows;
+            (rows > 0).then(|| WarningSummary { step: step.name.clone(), condition: condition.clone(), rows })
+        };
+        step.warnings.iter().filter_map(warning).collect()
     };
     spec.steps.iter().flat_map(of_step).collect()
 }

@@ -12,7 +12,8 @@ fn count(kind: RowCountKind, name: &str, rows: u64, bytes: u64) -> RowCount {
 
 fn step(name: &str, input: Option<&str>, removes: Removes) -> ReportStep {
     let checks = if name == "enriched" { vec!["revenue >= 0".to_owned()] } else { Vec::new() };
-    ReportStep { name: name.to_owned(), input: input.map(str::to_owned), removes, checks }
+    let warnings = if name == "daily" { vec!["sum > 0".to_owned(), "sum < 9".to_owned()] } else { Vec::new() };
+    ReportStep { name: name.to_owned(), input: input.map(str::to_owned), removes, checks, warnings }
 }
 
 fn spec() -> ReportSpec {
@@ -58,6 +59,7 @@ fn status() -> JobStatus {
             count(RowCountKind::Step, "deduplicated", 880, 0),
             count(RowCountKind::Step, "enriched", 880, 0),
             count(RowCountKind::Step, "daily", 30, 0),
+            count(RowCountKind::Warned, "daily: sum > 0", 2, 0),
             count(RowCountKind::Written, "curated", 880, 9_000),
             count(RowCountKind::Written, "aggregates", 30, 300),
         ],
@@ -88,6 +90,8 @@ fn every_row_read_is_accounted_for() {
         summary.checks,
         [CheckSummary { step: "enriched".into(), check: "revenue >= 0".into(), passed: Some(true) }]
     );
+    let warning = WarningSummary { step: "daily".into(), condition: "sum > 0".into(), rows: 2 };
+    assert_eq!(summary.warnings, [warning]);
     assert_eq!(summary.stages[0].duration_ms, 1000);
 }
 

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::stream::BoxStream;
+use tandem_exec::function::{FunctionCall, FunctionError, FunctionRunner};
 use tandem_exec::graph::Stage;
 use tandem_exec::shuffle::{FetchError, FetchRemote};
 use tandem_exec::sink::{SinkCommit, publish};
@@ -37,7 +39,8 @@ async fn run(planned: &PlannedJob) -> Summary {
     let spill = TempDir::new().expect("a folder");
     let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
     let store = ShuffleStore::new(StoreConfig::new(spill.path().join("spill"), 256 << 20), pool).expect("a store");
-    let environment = TaskEnvironment { store, remote: Arc::new(NoPeers), worker: WorkerId(1) };
+    let functions = Arc::new(BuiltIns);
+    let environment = TaskEnvironment { store, remote: Arc::new(NoPeers), worker: WorkerId(1), functions };
     let mut status = v1::JobStatus { job: JOB.0, name: planned.name.clone(), ..Default::default() };
     let mut files = Vec::new();
     for stage in &planned.graph.stages {
@@ -83,6 +86,19 @@ async fn run_stage(planned: &PlannedJob, stage: &Stage, environment: &TaskEnviro
         finished.push(done.unwrap_or_else(|error| panic!("stage {}: {error}\n{}", stage.id.0, stage.display)));
     }
     finished
+}
+
+/// Calls built-in functions here, where the product calls them in executors.
+#[derive(Debug)]
+struct BuiltIns;
+
+#[async_trait]
+impl FunctionRunner for BuiltIns {
+    async fn call(&self, call: FunctionCall) -> Result<Vec<RecordBatch>, FunctionError> {
+        let name = &call.spec.function;
+        let function = tandem_functions::find(name).ok_or_else(|| FunctionError::Unknown(name.clone()))?;
+        function.call(&call.spec.args, &call.batches).map_err(|error| FunctionError::Failed(error.to_string()))
+    }
 }
 
 /// There is one worker, so nothing is ever fetched.

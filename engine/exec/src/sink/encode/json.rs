@@ -1,4 +1,4 @@
-//! JSON: one object per line, or one indented array.
+//! JSON: one object per line, one indented array, or one indented object.
 //!
 //! Keys keep the order of columns and nulls are written. Floating-point numbers are the shortest text that reads back to
 //! the same number, as Python's `json` writes them: `7250.0`, `1e-05`, `1e+16`. What is not a number is null.
@@ -96,6 +96,52 @@ impl Encoder for ArrayEncoder {
     fn finish(mut self: Box<Self>) -> Result<(), TaskError> {
         let end: &[u8] = if self.rows == 0 { b"[]" } else { b"\n]" };
         self.packer.write_all(end).map_err(fatal)?;
+        self.packer.finish()
+    }
+}
+
+/// The only row as an object, indented by two spaces, without a newline at its end.
+pub(super) struct ObjectEncoder {
+    packer: Packer,
+    rows: usize,
+}
+
+impl ObjectEncoder {
+    pub(super) fn new(packer: Packer) -> Self {
+        Self { packer, rows: 0 }
+    }
+}
+
+impl Encoder for ObjectEncoder {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), TaskError> {
+        self.rows += batch.num_rows();
+        match (batch.num_rows(), self.rows) {
+            (0, _) => return Ok(()),
+            (_, 1) => {}
+            _ => return Err(fatal("a file with shape = \"object\" has one row, and there are more")),
+        }
+        let (mut row, mut text) = (Vec::new(), Vec::new());
+        lines(&mut row).write(batch).map_err(fatal)?;
+        indent(row.trim_ascii_end(), 0, &mut text);
+        self.packer.write_all(&text).map_err(fatal)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.packer.memory_bytes()
+    }
+
+    fn pending_bytes(&self) -> usize {
+        0
+    }
+
+    fn relieve(&mut self) -> Result<(), TaskError> {
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), TaskError> {
+        if self.rows == 0 {
+            return Err(fatal("a file with shape = \"object\" has one row, and there is none"));
+        }
         self.packer.finish()
     }
 }
@@ -236,6 +282,23 @@ mod tests {
         assert_eq!(array_text(&[batch.slice(0, 1), batch.slice(1, 1)]), expected);
         assert_eq!(array_text(&[]), "[]");
         assert_eq!(array_text(&[batch.slice(0, 0)]), "[]");
+    }
+
+    #[test]
+    fn an_object_is_the_only_row() {
+        let encode = |batches: &[RecordBatch]| {
+            let output = OutputBuffer::default();
+            let mut encoder = Box::new(ObjectEncoder::new(Packer::new(Compression::None, output.clone()).unwrap()));
+            batches.iter().try_for_each(|batch| encoder.write(batch))?;
+            encoder.finish()?;
+            Ok::<_, TaskError>(String::from_utf8(output.take().to_vec()).unwrap())
+        };
+        let values: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), None]));
+        let batch = RecordBatch::try_from_iter([("x", values)]).unwrap();
+        assert_eq!(encode(&[batch.slice(0, 0), batch.slice(0, 1)]).unwrap(), "{\n  \"x\": 1.0\n}");
+        assert!(encode(std::slice::from_ref(&batch)).unwrap_err().to_string().contains("there are more"));
+        assert!(encode(&[batch.slice(0, 1), batch.slice(1, 1)]).is_err());
+        assert!(encode(&[]).unwrap_err().to_string().contains("there is none"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 pub use self::parquet::parquet_writer;
 pub(super) use self::schema::{check_format, file_schema};
-use super::spec::{SinkFormat, SinkSpec};
+use super::spec::{JsonShape, SinkFormat, SinkSpec};
 use crate::error::TaskError;
 
 /// Turns batches into one file of one format.
@@ -44,7 +44,13 @@ pub(super) fn open(spec: &SinkSpec, schema: &SchemaRef, output: OutputBuffer) ->
         SinkFormat::Arrow => Box::new(arrow_ipc::IpcEncoder::new(schema, compression, output)?),
         SinkFormat::Csv => Box::new(text::CsvEncoder::new(schema, text::Packer::new(compression, output)?)?),
         SinkFormat::Jsonl => Box::new(json::LinesEncoder::new(text::Packer::new(compression, output)?)),
-        SinkFormat::Json => Box::new(json::ArrayEncoder::new(text::Packer::new(compression, output)?)),
+        SinkFormat::Json => {
+            let packer = text::Packer::new(compression, output)?;
+            match spec.shape {
+                JsonShape::Array => Box::new(json::ArrayEncoder::new(packer)),
+                JsonShape::Object => Box::new(json::ObjectEncoder::new(packer)),
+            }
+        }
     })
 }
 

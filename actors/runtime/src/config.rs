@@ -1,0 +1,57 @@
+//! What a runtime is started with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tandem_actor_protocol::WorkerId;
+use tandem_proto::transport::ClientSecurity;
+
+/// Everything that the runtime of one worker is told at start.
+#[derive(Debug, Clone)]
+pub struct RuntimeConfig {
+    /// The worker.
+    pub worker: WorkerId,
+    /// What people call it.
+    pub worker_name: String,
+    /// What is shown to other workers.
+    pub security: ClientSecurity,
+    /// A folder of its own, with one folder for each job in it.
+    pub work_dir: PathBuf,
+    /// Memory that the processes of one executor may take together where nothing else is asked for; 0 is no limit.
+    pub slot_memory_bytes: u64,
+    /// Processes that one executor may have at once, itself included. Default 512.
+    pub max_processes: usize,
+    /// How often memory and number of processes are looked at. Default 100 ms.
+    pub watch_interval: Duration,
+    /// How long a process may take to say hello. Default 30 s.
+    pub hello_timeout: Duration,
+    /// How long a process that was asked to end may take. Default 5 s.
+    pub stop_grace: Duration,
+    /// How long a process may not read what is sent to it. Default 30 s.
+    pub stuck_grace: Duration,
+    /// Bytes that may wait for a process that does not read. Default 256 MiB.
+    pub queue_bytes: u64,
+    /// Processes that lost their parent become children of this process, which ends and reaps those of its executors. Only for
+    /// a process that starts no others than executors.
+    pub adopt_orphans: bool,
+}
+
+impl RuntimeConfig {
+    /// Default sizes and times, for a worker with a folder of its own.
+    pub fn new(worker: WorkerId, worker_name: impl Into<String>, work_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            worker,
+            worker_name: worker_name.into(),
+            security: ClientSecurity::default(),
+            work_dir: work_dir.into(),
+            slot_memory_bytes: 0,
+            max_processes: 512,
+            watch_interval: Duration::from_millis(100),
+            hello_timeout: Duration::from_secs(30),
+            stop_grace: Duration::from_secs(5),
+            stuck_grace: Duration::from_secs(30),
+            queue_bytes: 256 << 20,
+            adopt_orphans: false,
+        }
+    }
+}

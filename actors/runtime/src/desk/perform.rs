@@ -1,0 +1,250 @@
+//! Does what the node says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tandem_actor_protocol::executor::ToExecutor;
+use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::node::SqlRequest;
+use tandem_actor_protocol::value::Value;
+use tandem_actor_protocol::{
+    ExecutorId, ExtentId, JobId, Location, MESSAGE_KIND, ObjectId, SpaceLease, WorkerId, encode, link_limits,
+};
+use tandem_frames::{Frame, Link, pair};
+use tandem_node::{Action, Event, ExecutorNeeds, ExitCause};
+use tracing::{info, warn};
+
+use super::{Desk, Executor};
+use crate::arenas::NoExtent;
+use crate::executor::{Orders, Speaker, Supervisor, outbox};
+use crate::function::Returned;
+use crate::outside::News;
+use crate::room::{Room, Stored, Ticket};
+use crate::sql;
+
+/// How long the end of a driver waits until what was printed before is taken.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Desk {
+    pub(super) fn perform(&mut self, action: Action) {
+        match action {
+            Action::StartExecutor { executor, job, needs } => self.start_executor(executor, job, needs),
+            Action::Send { executor, message } => self.send(executor, message),
+            Action::StopExecutor { executor, at_once } => self.stop_executor(executor, at_once),
+            Action::MakeExtent { job, extent, bytes } => self.make_extent(job, extent, bytes),
+            Action::DropExtent { job, extent } => self.arenas.drop_extent(job, extent),
+            Action::SpaceGiven { ticket, outcome } => self.space_given(ticket, outcome),
+            Action::RunSql { executor, job, request, tables } => self.run_sql(executor, job, request, tables),
+            Action::DriverEnded { job, attempt, outcome } => self.driver_ended(job, attempt, outcome),
+            Action::FunctionEnded { ticket, outcome } => self.function_ended(ticket, outcome),
+            Action::ForgetJob { job } => self.forget(job),
+            Action::ReadGiven { ticket, location } => self.read_given(ticket, location),
+            Action::SendPeer { worker, message } => self.peers.send(worker, &message),
+            Action::KnowPeer { worker, address } => self.peers.know(worker, address),
+            Action::Fetch { job, object, from, into } => self.fetch(job, object, from, into),
+            Action::Demand { job, shape, wanted } => self.tell(News::Demand { job, shape, wanted }),
+            Action::ReleaseLease { lease } => self.tell(News::ReleaseLease(lease)),
+            Action::ReturnLease { lease } => self.tell(News::ReturnLease(lease)),
+            Action::ClaimName { job, spec } => self.tell(News::ClaimName { job, spec }),
+            Action::DropName { job, actor } => self.tell(News::DropName { job, actor }),
+            Action::FindName { executor, request, job, namespace, name } => {
+                self.tell(News::FindName { executor, request, job, namespace, name });
+            }
+            Action::Note { job, text } => self.tell(News::Note { job, text }),
+        }
+    }
+
+    fn tell(&self, news: News) {
+        self.surroundings.outside.tell(news);
+    }
+
+    fn start_executor(&mut self, executor: ExecutorId, job: JobId, needs: ExecutorNeeds) {
+        let linked = pair().and_then(|(own, child_end)| Ok((Link::start(own, link_limits())?, child_end)));
+        let (link, child_end) = match linked {
+            Ok(linked) => linked,
+            Err(error) => {
+                let outcome = Err(format!("no link to a new process: {error}"));
+                return self.followups.push_back(Event::ExecutorStarted { executor, outcome });
+            }
+        };
+        let (orders, ordered) = Orders::channel();
+        let config = &self.surroundings.config;
+        let (outbox, pump) = outbox(link.sender, config.queue_bytes, config.stuck_grace, orders.clone());
+        let speaker = Arc::new(Speaker::default());
+        let job_name = Arc::default();
+        let known = Executor {
+            job,
+            outbox,
+            speaker: Arc::clone(&speaker),
+            orders: orders.clone(),
+            job_name: Arc::clone(&job_name),
+        };
+        self.executors.insert(executor, known);
+        let supervisor = Supervisor {
+            executor,
+            job,
+            needs,
+            surroundings: Arc::clone(&self.surroundings),
+            child_end: Some(child_end),
+            frames: link.receiver,
+            writer: link.writer,
+            pump,
+            speaker,
+            orders,
+            ordered,
+            job_name,
+        };
+        self.tasks.spawn(supervisor.run());
+    }
+
+    fn send(&mut self, executor: ExecutorId, mut message: ToExecutor) {
+        let Some(to) = self.executors.get(&executor) else { return };
+        match &mut message {
+            ToExecutor::Welcome(welcome) => {
+                welcome.job_name = to.job_name.get().cloned().unwrap_or_default();
+                to.tell(&message);
+            }
+            ToExecutor::Extent { extent, writable, .. } => {
+                let (extent, writable) = (*extent, *writable);
+                self.show(to, extent, writable, &message);
+            }
+            _ => to.tell(&message),
+        }
+    }
+
+    /// Sends an extent's descriptor along.
+    fn show(&self, to: &Executor, extent: ExtentId, writable: bool, message: &ToExecutor) {
+        match self.arenas.descriptor(to.job, extent, writable) {
+            Ok(descriptor) => to.push(message, Frame { descriptors: vec![descriptor], ..frame(message) }),
+            Err(error) => {
+                warn!(job = %to.job, %extent, %error, "an extent cannot be shown to an executor");
+                to.orders.kill(ExitCause::Protocol(format!("{extent} cannot be shown to it: {error}")));
+            }
+        }
+    }
+
+    fn stop_executor(&mut self, executor: ExecutorId, at_once: bool) {
+        let Some(to) = self.executors.get(&executor) else { return };
+        if at_once {
+            to.orders.kill(ExitCause::Asked);
+        } else {
+            to.tell(&ToExecutor::Shutdown);
+            to.orders.end();
+        }
+    }
+
+    fn make_extent(&mut self, job: JobId, extent: ExtentId, bytes: u64) {
+        if let Err(error) = self.arenas.make(job, extent, bytes) {
+            warn!(%job, %extent, bytes, %error, "no memory for an extent");
+            self.followups.push_back(Event::ExtentFailed { job, extent, reason: error.to_string() });
+        }
+    }
+
+    fn space_given(&mut self, ticket: u64, outcome: Result<SpaceLease, Failure>) {
+        let guard = Ticket::new(ticket, self.access.clone());
+        let Some((job, reply)) = self.tickets.room(ticket) else { return };
+        let outcome = outcome.and_then(|lease| {
+            let file = self.arenas.extent(job, lease.extent).map_err(|error| store_failure(&error))?;
+            Ok(Room::new(guard, Arc::clone(file), lease))
+        });
+        // Nobody may wait any more; the room is given back then.
+        let _ = reply.send(outcome);
+    }
+
+    fn read_given(&mut self, ticket: u64, location: Option<Location>) {
+        let Some((job, reply)) = self.tickets.read(ticket) else { return };
+        let stored = location.and_then(|location| {
+            let ticket = Ticket::new(ticket, self.access.clone());
+            let file = self.arenas.extent(job, location.extent).ok()?;
+            Some(Stored { file: Arc::clone(file), location, _ticket: ticket })
+        });
+        // As above.
+        let _ = reply.send(stored);
+    }
+
+    fn fetch(&mut self, job: JobId, object: ObjectId, from: WorkerId, into: Location) {
+        match self.arenas.extent(job, into.extent) {
+            Ok(file) => _ = self.tasks.spawn(self.peers.fetch(job, object, from, Arc::clone(file), into)),
+            Err(error) => {
+                self.followups.push_back(Event::Fetched { job, object, outcome: Err(error.to_string()) });
+            }
+        }
+    }
+
+    fn function_ended(&mut self, ticket: u64, outcome: Result<Vec<Value>, Failure>) {
+        let guard = Ticket::new(ticket, self.access.clone());
+        let Some((job, reply)) = self.tickets.call(ticket) else { return };
+        let outcome = outcome.and_then(|values| {
+            let sources = self.arenas.sources(job, values).map_err(|error| store_failure(&error))?;
+            Ok(Returned::new(sources, guard))
+        });
+        // As above.
+        let _ = reply.send(outcome);
+    }
+
+    fn driver_ended(&mut self, job: JobId, attempt: u32, outcome: Result<(), Failure>) {
+        if self.drivers.get(&job).is_some_and(|(known, _)| *known == attempt)
+            && let Some((_, reply)) = self.drivers.remove(&job)
+        {
+            let of_job = self.executors.values().filter(|executor| executor.job == job);
+            let speakers: Vec<Arc<Speaker>> = of_job.map(|executor| Arc::clone(&executor.speaker)).collect();
+            self.tasks.spawn(async move {
+                let flushed = async {
+                    for speaker in speakers {
+                        speaker.flushed().await
+                    }
+                };
+                if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
+                    info!(%job, "the driver has ended before all that was printed was taken");
+                }
+                // Whoever launched it may not want to know any more.
+                let _ = reply.send(outcome);
+            });
+        }
+    }
+
+    fn run_sql(&mut self, executor: ExecutorId, job: JobId, request: SqlRequest, tables: Vec<(String, Vec<Value>)>) {
+        let number = request.request;
+        let sources = tables.into_iter().map(|(name, values)| Ok((name, self.arenas.sources(job, values)?)));
+        match sources.collect::<Result<_, NoExtent>>() {
+            Ok(tables) => {
+                let outside = Arc::clone(&self.surroundings.outside);
+                let access = self.access.clone();
+                self.tasks.spawn(sql::run(outside, access, sql::Statement { executor, job, request, tables }));
+            }
+            Err(error) => {
+                let outcome = Err(error.to_string());
+                self.followups.push_back(Event::SqlDone { executor, request: number, outcome });
+            }
+        }
+    }
+
+    fn forget(&mut self, job: JobId) {
+        info!(%job, "nothing of the job is left here");
+        self.arenas.forget(job);
+        self.drivers.remove(&job);
+        let surroundings = Arc::clone(&self.surroundings);
+        self.tasks.spawn_blocking(move || surroundings.folders.remove(job));
+        self.tell(News::Forgotten(job));
+    }
+}
+
+impl Executor {
+    pub(super) fn tell(&self, message: &ToExecutor) {
+        self.push(message, frame(message));
+    }
+
+    fn push(&self, message: &ToExecutor, frame: Frame) {
+        self.speaker.sent(message);
+        self.outbox.push(frame);
+    }
+}
+
+fn frame(message: &ToExecutor) -> Frame {
+    Frame::new(MESSAGE_KIND, Bytes::from(encode(message)))
+}
+
+fn store_failure(error: &impl std::fmt::Display) -> Failure {
+    Failure::new(FailureKind::StoreFull, "", error.to_string())
+}

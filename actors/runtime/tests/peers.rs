@@ -1,0 +1,201 @@
+//! Two runtimes that talk over real connections.
+
+mod support;
+
+use std::net::SocketAddr;
+
+use support::{JOB, Stage};
+use tandem_actor_protocol::peer::{PeerBody, PeerMessage};
+use tandem_actor_protocol::value::Format;
+use tandem_actor_protocol::{ExtentId, Location, ObjectId, SpaceLease, SpaceLeaseId, WorkerId};
+use tandem_node::{Action, Event};
+use tandem_proto::transport::{ClientSecurity, RequireToken, ServerSecurity, Token, incoming, server};
+use tandem_runtime::PeerPort;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+/// A worker that is not there any more.
+const GONE: WorkerId = WorkerId(6);
+
+/// A runtime, with what it shows to others.
+fn stage(token: &Token) -> Stage {
+    Stage::with(|config| config.security = ClientSecurity { token: Some(token.clone()), ca_pem: None })
+}
+
+/// Serves a runtime to others until dropped.
+async fn serve(port: PeerPort, token: &Token, address: SocketAddr) -> (AbortOnDropHandle<()>, SocketAddr) {
+    // What served there before may not be gone yet.
+    let listener = loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => break listener,
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => tokio::task::yield_now().await,
+            Err(error) => panic!("no port: {error}"),
+        }
+    };
+    let address = listener.local_addr().expect("an address");
+    let security = ServerSecurity { token: token.clone(), tls: None };
+    let serving = server(&security)
+        .expect("no certificates")
+        .layer(tonic::service::InterceptorLayer::new(RequireToken::new(security.token)))
+        .add_service(port.service())
+        .serve_with_incoming(incoming(listener));
+    (AbortOnDropHandle::new(tokio::spawn(async { serving.await.expect("a server") })), address)
+}
+
+fn any_port() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+fn recall(count: u32) -> PeerMessage {
+    PeerMessage { job: JOB, body: PeerBody::Recall { count } }
+}
+
+async fn heard(stage: &mut Stage, from: WorkerId) -> u32 {
+    stage
+        .until(|event| match event {
+            Event::FromPeer { worker, message: PeerMessage { job: JOB, body: PeerBody::Recall { count } } }
+                if worker == from =>
+            {
+                Some(count)
+            }
+            _ => None,
+        })
+        .await
+}
+
+#[tokio::test]
+async fn messages_arrive_once_and_in_order_over_connections_that_break() {
+    let token = Token::generate();
+    let (mut here, mut there) = (stage(&token), stage(&token));
+    let (serving, address) = serve(there.runtime.peer_port(), &token, any_port()).await;
+    here.act(Action::KnowPeer { worker: there.worker, address: address.to_string() }).await;
+    let mut serving = Some(serving);
+    for round in 0..5 {
+        for i in 0..100 {
+            here.act(Action::SendPeer { worker: there.worker, message: recall(round * 100 + i) }).await;
+            if i == 50 {
+                // Connections that are open go on for as long as their streams do: it takes both.
+                drop(serving.take());
+                serving = Some(serve(there.runtime.peer_port(), &token, address).await.0);
+            }
+        }
+        for i in 0..100 {
+            assert_eq!(heard(&mut there, here.worker).await, round * 100 + i);
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_wait_for_a_peer_that_is_not_there_yet() {
+    let token = Token::generate();
+    let (mut here, mut there) = (stage(&token), stage(&token));
+    let (serving, address) = serve(there.runtime.peer_port(), &token, any_port()).await;
+    drop(serving);
+    here.act(Action::KnowPeer { worker: there.worker, address: address.to_string() }).await;
+    here.act(Action::SendPeer { worker: there.worker, message: recall(1) }).await;
+    let _serving = serve(there.runtime.peer_port(), &token, address).await;
+    assert_eq!(heard(&mut there, here.worker).await, 1);
+}
+
+#[tokio::test]
+async fn another_worker_in_place_of_a_peer_means_that_the_peer_is_lost() {
+    let token = Token::generate();
+    let (mut here, there) = (stage(&token), stage(&token));
+    let (_serving, address) = serve(there.runtime.peer_port(), &token, any_port()).await;
+    here.act(Action::KnowPeer { worker: GONE, address: address.to_string() }).await;
+    here.act(Action::SendPeer { worker: GONE, message: recall(1) }).await;
+    let lost = |event| if let Event::PeerLost { worker } = event { Some(worker) } else { None };
+    assert_eq!(here.until(lost).await, GONE);
+}
+
+/// Builds an object of the shell in the one extent of a runtime, and returns where.
+async fn build(stage: &mut Stage, extent: ExtentId, bytes: Vec<u8>) -> Location {
+    let length = bytes.len() as u64;
+    stage.act(Action::MakeExtent { job: JOB, extent, bytes: 64 << 20 }).await;
+    let runtime = stage.runtime.clone();
+    let building = tokio::spawn(async move {
+        let room = runtime.space(JOB, length).await.expect("room");
+        room.write(Format::Bytes, vec![bytes.into()]).await.expect("room");
+    });
+    let wanted = |event| if let Event::SpaceWanted { ticket, .. } = event { Some(ticket) } else { None };
+    let ticket = stage.until(wanted).await;
+    let lease = SpaceLease { id: SpaceLeaseId(0), extent, offset: 4096, bytes: length };
+    stage.act(Action::SpaceGiven { ticket, outcome: Ok(lease) }).await;
+    building.await.expect("no panic");
+    Location { extent, offset: 4096, length }
+}
+
+#[tokio::test]
+async fn objects_of_all_sizes_are_read_from_peers() {
+    let token = Token::generate();
+    let (mut here, mut there) = (stage(&token), stage(&token));
+    let (_serving, address) = serve(there.runtime.peer_port(), &token, any_port()).await;
+    here.act(Action::KnowPeer { worker: there.worker, address: address.to_string() }).await;
+    for (i, length) in [0, 1, 100_000, (1 << 20) + 1, 20 << 20].into_iter().enumerate() {
+        let extent = ExtentId(i as u32);
+        let content: Vec<u8> = (0..length).map(|at: u32| (at % 251) as u8).collect();
+        let location = build(&mut there, extent, content.clone()).await;
+        here.act(Action::MakeExtent { job: JOB, extent, bytes: 64 << 20 }).await;
+        let object = ObjectId(i as u128);
+        let into = Location { offset: 64, ..location };
+        here.act(Action::Fetch { job: JOB, object, from: there.worker, into }).await;
+        let outcome = fetched(&mut here, &mut there, location).await;
+        assert_eq!(outcome, Ok(()), "{length} bytes");
+        // Read back through a process that has it mapped for reading.
+        let executor = here.executor().await;
+        let shown = tandem_actor_protocol::executor::ToExecutor::Extent { extent, bytes: 64 << 20, writable: false };
+        here.send(executor, shown).await;
+        let value = tandem_actor_protocol::value::Value {
+            body: tandem_actor_protocol::value::Body::Shared { format: Format::Bytes, object, location: into },
+            refs: Vec::new(),
+        };
+        let expected = format!("{}", content.iter().map(|byte| u64::from(*byte)).sum::<u64>());
+        assert_eq!(here.call(executor, "sum", vec![value]).await, expected);
+    }
+}
+
+/// Lets the peer answer until the object is here.
+async fn fetched(here: &mut Stage, there: &mut Stage, location: Location) -> Result<(), String> {
+    let ended = here.until(|event| if let Event::Fetched { outcome, .. } = event { Some(outcome) } else { None });
+    tokio::pin!(ended);
+    loop {
+        let wanted = |event| if let Event::ReadWanted { ticket, .. } = event { Some(ticket) } else { None };
+        tokio::select! {
+            outcome = &mut ended => return outcome,
+            ticket = there.until(wanted) => {
+                there.act(Action::ReadGiven { ticket, location: Some(location) }).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_is_gone_is_told() {
+    let token = Token::generate();
+    let (mut here, mut there) = (stage(&token), stage(&token));
+    let (_serving, address) = serve(there.runtime.peer_port(), &token, any_port()).await;
+    here.act(Action::KnowPeer { worker: there.worker, address: address.to_string() }).await;
+    let into = Location { extent: ExtentId(0), offset: 0, length: 10 };
+    here.act(Action::MakeExtent { job: JOB, extent: ExtentId(0), bytes: 2 << 20 }).await;
+    here.act(Action::Fetch { job: JOB, object: ObjectId(9), from: there.worker, into }).await;
+    let wanted = |event| if let Event::ReadWanted { ticket, .. } = event { Some(ticket) } else { None };
+    let ticket = there.until(wanted).await;
+    there.act(Action::ReadGiven { ticket, location: None }).await;
+    let outcome =
+        here.until(|event| if let Event::Fetched { outcome, .. } = event { Some(outcome) } else { None }).await;
+    assert!(outcome.as_ref().is_err_and(|reason| reason.contains("is not here")), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn who_does_not_show_the_token_is_not_heard() {
+    let token = Token::generate();
+    let (mut here, there) = (stage(&Token::generate()), stage(&token));
+    let (_serving, address) = serve(there.runtime.peer_port(), &token, any_port()).await;
+    here.act(Action::KnowPeer { worker: there.worker, address: address.to_string() }).await;
+    here.act(Action::MakeExtent { job: JOB, extent: ExtentId(0), bytes: 2 << 20 }).await;
+    let into = Location { extent: ExtentId(0), offset: 0, length: 10 };
+    here.act(Action::Fetch { job: JOB, object: ObjectId(9), from: there.worker, into }).await;
+    let outcome =
+        here.until(|event| if let Event::Fetched { outcome, .. } = event { Some(outcome) } else { None }).await;
+    assert!(outcome.is_err_and(|reason| reason.contains("token")));
+}

@@ -1,0 +1,115 @@
+//! What a `[[step]]` says that runs a function.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::document::{Located, Section, suggestion};
+use super::error::JobFileError;
+use super::quantity::parse_size;
+
+/// Keys of a step that only one with `run` may have.
+pub(super) const RUN_KEYS: [&str; 6] = ["args", "schema", "like", "batch_rows", "whole", "resources"];
+
+/// A function over the rows of a step's input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunStep {
+    /// The function's name: a built-in one, or one of the job's package.
+    pub function: String,
+    /// Its arguments.
+    pub args: Map<String, Value>,
+    /// The columns that it gives, unless it is built in.
+    pub schema: Option<String>,
+    /// The table whose columns it gives too, before those of `schema`.
+    pub like: Option<String>,
+    /// Rows of one call.
+    pub batch_rows: Option<u64>,
+    /// It is called once, for all rows.
+    pub whole: Option<bool>,
+    /// What a call takes of its worker.
+    pub resources: Resources,
+}
+
+/// What a call takes of its worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Thousandths by name: `cpus`, `gpus`, and what workers are started with.
+    pub milli: BTreeMap<String, u64>,
+    /// Bytes of memory, if it is said.
+    pub memory_bytes: Option<u64>,
+}
+
+/// The function `name` with what `section` says of it.
+pub(super) fn read(section: &Section<'_, '_>, name: String) -> Result<RunStep, JobFileError> {
+    Ok(RunStep {
+        function: name.trim().to_owned(),
+        args: section.object("args")?.map(|args| args.value).unwrap_or_default(),
+        schema: section.string("schema")?.map(|schema| schema.value),
+        like: section.string("like")?.map(|table| table.value),
+        batch_rows: batch_rows(section)?,
+        whole: section.boolean("whole")?,
+        resources: resources(section)?,
+    })
+}
+
+/// Refuses what says nothing about a query.
+pub(super) fn refuse(section: &Section<'_, '_>) -> Result<(), JobFileError> {
+    match RUN_KEYS.iter().find_map(|key| section.raw(key).map(|value| (key, value))) {
+        None => Ok(()),
+        Some((key, value)) => Err(section.error_at(&value.span(), format!("`{key}` is for a [[step]] with `run`"))),
+    }
+}
+
+/// What is wrong with the function of a step, and what to do.
+pub(super) fn check(run: &RunStep, has_package: bool) -> Result<(), (String, String)> {
+    let RunStep { function, .. } = run;
+    let declares = run.schema.is_some() || run.like.is_some();
+    match tandem_functions::find(function) {
+        Some(_) if declares => {
+            Err((format!("`{function}` is built in and has its own columns"), "leave out schema and like".to_owned()))
+        }
+        Some(_) => Ok(()),
+        None if !has_package => {
+            let known = tandem_functions::all().iter().map(|function| function.name);
+            let help = suggestion(function, known, "built-in function");
+            Err((format!("there is no function `{function}`"), format!("{help} (your own come with a `package`)")))
+        }
+        None if !declares => {
+            let help = "write schema = \"name type, …\", or like = \"TABLE\" for the columns of a table";
+            Err((format!("it does not say which columns `{function}` gives"), help.to_owned()))
+        }
+        None => Ok(()),
+    }
+}
+
+fn batch_rows(section: &Section<'_, '_>) -> Result<Option<u64>, JobFileError> {
+    match section.count("batch_rows")? {
+        Some(Located { value: 0, span }) => Err(section.error_at(&span, "`batch_rows` cannot be 0")),
+        rows => Ok(rows.map(|rows| rows.value)),
+    }
+}
+
+fn resources(section: &Section<'_, '_>) -> Result<Resources, JobFileError> {
+    let mut resources = Resources::default();
+    let Some(table) = section.object("resources")? else { return Ok(resources) };
+    for (name, value) in table.value {
+        if name == "memory" {
+            let bytes = value.as_u64().or_else(|| value.as_str().and_then(parse_size));
+            let bytes = bytes.ok_or_else(|| {
+                section
+                    .error_at(&table.span, format!("`memory` of `resources` cannot be {value}"))
+                    .with_help("write a size such as 512MiB or 2GiB")
+            })?;
+            resources.memory_bytes = Some(bytes);
+            continue;
+        }
+        let amount = value.as_f64().filter(|amount| (0.0..1e9).contains(amount));
+        let amount = amount.ok_or_else(|| {
+            section
+                .error_at(&table.span, format!("`{name}` of `resources` cannot be {value}"))
+                .with_help("write a number from 0, such as 1 or 0.5")
+        })?;
+        resources.milli.insert(name, (amount * 1000.0).round() as u64);
+    }
+    Ok(resources)
+}

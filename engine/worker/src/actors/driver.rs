@@ -1,0 +1,64 @@
+//! Drivers as the tasks that they are to the coordinator: an attempt is one run of the job's main program.
+
+use std::time::Duration;
+
+use tandem_actor_protocol::failure::{Failure, FailureKind as Kind};
+use tandem_exec::error::TaskError;
+use tandem_proto::JobId;
+use tandem_proto::v1::{Program, TaskFinished};
+use tandem_runtime::RuntimeHandle;
+use tracing::debug;
+
+use super::logs::Logs;
+
+/// How long the end of a driver waits until what was printed is kept by the coordinator.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Runs drivers.
+#[derive(Debug, Clone)]
+pub(crate) struct Drivers {
+    runtime: RuntimeHandle,
+    logs: Logs,
+}
+
+impl Drivers {
+    pub(super) fn new(runtime: RuntimeHandle, logs: Logs) -> Self {
+        Self { runtime, logs }
+    }
+
+    /// Runs a driver to its end. Dropping the future ends it.
+    ///
+    /// # Errors
+    /// As the driver or its process ended.
+    pub(crate) async fn run(&self, job: JobId, attempt: u32, program: &Program) -> Result<TaskFinished, TaskError> {
+        let ended = self.runtime.drive(job, attempt, program.args.clone()).await;
+        if tokio::time::timeout(FLUSH_TIMEOUT, self.logs.flushed()).await.is_err() {
+            debug!(%job, "a driver has ended before all its lines were kept");
+        }
+        match ended {
+            // Its one output is empty.
+            Ok(()) => Ok(TaskFinished { partition_sizes: vec![0], ..TaskFinished::default() }),
+            Err(failure) => Err(error(&failure)),
+        }
+    }
+}
+
+/// What the coordinator does next: what a driver says itself is final, what happened to it may go better again.
+fn error(failure: &Failure) -> TaskError {
+    let message = failure.to_string();
+    match failure.kind {
+        Kind::ProcessLost | Kind::WorkerLost | Kind::TimedOut | Kind::Cancelled => TaskError::Retry(message),
+        Kind::MemoryLimit | Kind::StoreFull => TaskError::Resources(message),
+        Kind::Returned
+        | Kind::Panicked
+        | Kind::Dependency
+        | Kind::ActorGone
+        | Kind::TooManyPending
+        | Kind::ObjectLost
+        | Kind::Unschedulable
+        | Kind::NotFound
+        | Kind::Mismatch
+        | Kind::Deadlock
+        | Kind::NameTaken => TaskError::Fatal(message),
+    }
+}

@@ -1,0 +1,105 @@
+//! The actor runtime of this worker: what it needs from outside, and how its drivers and functions look to stages.
+//!
+//! ```text
+//!   control ──events──▶ RuntimeHandle ──▶ (desk, node, executors)
+//!      ▲                                          │
+//!      └──news── WorkerSide ◀─────────────────────┘ ──▶ packages, logs, names ──▶ coordinator
+//! ```
+
+mod driver;
+mod functions;
+mod log_buffer;
+mod logs;
+mod names;
+mod outside;
+mod packages;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use tandem_actor_protocol::resources::GPUS;
+use tandem_arena::ArenaConfig;
+use tandem_node::{Node, NodeConfig};
+use tandem_proto::WorkerId;
+use tandem_runtime::{News, Runtime, RuntimeConfig, RuntimeHandle};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::config::WorkerConfig;
+use crate::coordinator::CoordinatorCalls;
+use crate::error::WorkerError;
+use logs::Logs;
+use outside::WorkerSide;
+use packages::Packages;
+
+pub(crate) use driver::Drivers;
+pub(crate) use functions::ExecutorFunctions;
+pub(crate) use names::NameQuestion;
+
+const MIB: u64 = 1 << 20;
+
+/// The runtime and what goes with it.
+pub(crate) struct Actors {
+    /// The way to it.
+    pub(crate) runtime: RuntimeHandle,
+    /// What its node wants others to know.
+    pub(crate) news: UnboundedReceiver<News>,
+    /// How drivers are run.
+    pub(crate) drivers: Drivers,
+    /// How steps that are functions are run.
+    pub(crate) functions: Arc<ExecutorFunctions>,
+    /// Ships what is printed.
+    _shipping: AbortOnDropHandle<()>,
+}
+
+impl Actors {
+    /// Starts the runtime, in folders of its own in `folder`.
+    ///
+    /// # Errors
+    /// When these cannot be made.
+    pub(crate) fn start(
+        worker: WorkerId,
+        config: &WorkerConfig,
+        folder: &Path,
+        coordinator: &CoordinatorCalls,
+    ) -> Result<Self, WorkerError> {
+        let (sender, news) = unbounded_channel();
+        let logs = Logs::new(worker, config.name.clone());
+        let side = Arc::new(WorkerSide {
+            coordinator: coordinator.clone(),
+            packages: Packages::new(folder.join("packages"), coordinator.clone()),
+            logs: logs.clone(),
+            news: sender,
+            programs: Mutex::new(HashMap::new()),
+        });
+        let node = Node::new(node_config(worker, config));
+        let runtime = Runtime::start(runtime_config(worker, config, folder), side, node);
+        let runtime = runtime.map_err(WorkerError::Executors)?;
+        let shipping = AbortOnDropHandle::new(tokio::spawn(logs.clone().ship(coordinator.clone())));
+        let drivers = Drivers::new(runtime.clone(), logs);
+        let functions = Arc::new(ExecutorFunctions::new(runtime.clone()));
+        Ok(Self { runtime, news, drivers, functions, _shipping: shipping })
+    }
+}
+
+fn runtime_config(worker: WorkerId, config: &WorkerConfig, folder: &Path) -> RuntimeConfig {
+    let share = config.memory_limit_bytes / u64::from(config.slots.max(1));
+    RuntimeConfig {
+        security: config.client_security.clone(),
+        slot_memory_bytes: share.max(config.memory_limit_bytes.min(1024 * MIB)),
+        adopt_orphans: config.adopt_orphans,
+        ..RuntimeConfig::new(worker, config.name.clone(), folder.join("executors"))
+    }
+}
+
+fn node_config(worker: WorkerId, config: &WorkerConfig) -> NodeConfig {
+    let quota_bytes = config.memory_limit_bytes / 2;
+    let extent_bytes = (quota_bytes / 32).clamp(2 * MIB, 64 * MIB);
+    let gpus = config.resources.get(GPUS).map_or(0, |milli| milli / 1_000);
+    NodeConfig {
+        gpus: u32::try_from(gpus).unwrap_or(u32::MAX),
+        arena: ArenaConfig { extent_bytes, quota_bytes, ..ArenaConfig::default() },
+        ..NodeConfig::new(worker, config.name.clone())
+    }
+}

@@ -1,0 +1,86 @@
+//! What the runtime needs of this worker.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tandem_proto::{JobId, v1};
+use tandem_runtime::{JobProgram, LogLine, LogStream, News, Outside, SqlQuery};
+use tokio::sync::OnceCell;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::logs::Logs;
+use super::packages::Packages;
+use crate::coordinator::CoordinatorCalls;
+
+/// See the module's header.
+#[derive(Debug)]
+pub(crate) struct WorkerSide {
+    pub(super) coordinator: CoordinatorCalls,
+    pub(super) packages: Packages,
+    pub(super) logs: Logs,
+    /// Where the node's news go.
+    pub(super) news: UnboundedSender<News>,
+    pub(super) programs: Mutex<HashMap<JobId, Arc<OnceCell<v1::JobProgram>>>>,
+}
+
+#[async_trait]
+impl Outside for WorkerSide {
+    async fn program(&self, job: JobId) -> Result<Arc<JobProgram>, String> {
+        let known = Arc::clone(self.programs().entry(job).or_default());
+        let v1::JobProgram { program, environment, secret_names, job_name } = known
+            .get_or_try_init(|| self.coordinator.program(job))
+            .await
+            .map_err(|status| format!("the coordinator gave no program: {}", status.message()))?
+            .clone();
+        let executable = self.packages.get(job, &program.unwrap_or_default()).await;
+        let executable = executable.map_err(|error| error.to_string())?;
+        Ok(Arc::new(JobProgram { executable, environment: environment.into_iter().collect(), secret_names, job_name }))
+    }
+
+    async fn sql(&self, _: JobId, _: SqlQuery) -> Result<Vec<Bytes>, String> {
+        Err("this worker runs no statements of executors".to_owned())
+    }
+
+    async fn log(&self, lines: Vec<LogLine>) {
+        self.logs.push(lines.into_iter().map(encode).collect()).await;
+    }
+
+    fn tell(&self, news: News) {
+        match &news {
+            News::Note { job, text } => return self.logs.note(*job, text.clone()),
+            News::Forgotten(job) => self.forget(*job),
+            _ => {}
+        }
+        // Nobody listens any more only when the worker stops.
+        let _ = self.news.send(news);
+    }
+}
+
+impl WorkerSide {
+    fn forget(&self, job: JobId) {
+        self.programs().remove(&job);
+        self.packages.forget(job);
+    }
+
+    fn programs(&self) -> MutexGuard<'_, HashMap<JobId, Arc<OnceCell<v1::JobProgram>>>> {
+        self.programs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn encode(line: LogLine) -> v1::LogLine {
+    let stream = match line.stream {
+        LogStream::Stdout => v1::LogStream::Stdout,
+        LogStream::Stderr => v1::LogStream::Stderr,
+    };
+    v1::LogLine {
+        job: line.job.0,
+        time_ms: line.time_ms,
+        stream: stream.into(),
+        task: line.task.to_string(),
+        task_name: line.task_name.to_string(),
+        text: line.text,
+        ..v1::LogLine::default()
+    }
+}
