@@ -18,7 +18,10 @@ fn sales_gives_the_golden_rows_and_leaves_nothing() {
     assert!(run.stderr.contains("SUCCEEDED"), "{}", run.stderr);
     assert!(sandbox.processes().is_empty());
     assert_eq!(std::fs::read_dir(sandbox.state().join("private")).unwrap().count(), 0);
-    assert_eq!(files_below(&sandbox.work().join("out")), ["report.md", "spark_output.json", "summary.json"]);
+    assert_eq!(
+        files_below(&sandbox.work().join("out")),
+        ["ray_analysis.json", "report.md", "spark_output.json", "summary.json"]
+    );
 }
 
 #[test]
