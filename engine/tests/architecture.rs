@@ -35,13 +35,28 @@ fn crates_depend_only_on_those_that_the_map_allows() {
     let allowed = allowed_uses(line);
     assert!(allowed.len() >= 7, "the map orders only {allowed:?}");
     for (name, uses) in &allowed {
-        let folder = if name == "proto" { root.join(name) } else { root.join("engine").join(name) };
-        let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).expect("a crate of that name");
-        let manifest: toml::Table = manifest.parse().expect("a manifest");
-        let used = manifest["dependencies"].as_table().expect("dependencies").keys();
-        let ours: BTreeSet<String> = used.filter_map(|used| used.strip_prefix("tandem-")).map(str::to_owned).collect();
+        let used = dependencies(&root, name);
+        let ours: BTreeSet<String> =
+            used.keys().filter_map(|used| used.strip_prefix("tandem-")).map(str::to_owned).collect();
         let wrong: Vec<_> = ours.difference(uses).collect();
         assert!(wrong.is_empty(), "{name} depends on {wrong:?}, the map allows only {uses:?}");
+    }
+}
+
+/// What the crate `tandem-NAME` depends on, wherever it is.
+fn dependencies(root: &Path, name: &str) -> toml::Table {
+    let folders = ["engine", "actors"].map(|folder| std::fs::read_dir(root.join(folder)).expect("a folder"));
+    let folders = folders.into_iter().flatten().flatten().map(|entry| entry.path());
+    let manifests = folders.chain([root.join("proto")]).filter_map(|folder| {
+        let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).ok()?;
+        Some(manifest.parse::<toml::Table>().expect("a manifest"))
+    });
+    let crate_name = format!("tandem-{name}");
+    let is_it = |manifest: &toml::Table| manifest["package"]["name"].as_str() == Some(&crate_name);
+    let mut manifest = manifests.into_iter().find(is_it).unwrap_or_else(|| panic!("no crate is called {crate_name}"));
+    match manifest.remove("dependencies") {
+        Some(toml::Value::Table(dependencies)) => dependencies,
+        _ => toml::Table::new(),
     }
 }
 
