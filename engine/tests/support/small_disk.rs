@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -45,9 +46,15 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(self.path()).status();
-        if !std::thread::panicking() {
-            assert!(unmounted.is_ok_and(|status| status.success()), "{} stays mounted", self.path().display());
+        let unmount = || Command::new("umount").arg(self.path()).output().is_ok_and(|output| output.status.success());
+        // A process that is gone from the list may still be closing its files.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !unmount() {
+            if std::thread::panicking() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{} stays mounted", self.path().display());
+            std::thread::yield_now();
         }
     }
 }

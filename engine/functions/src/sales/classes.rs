@@ -33,7 +33,10 @@ impl Default for Classes {
 impl Classes {
     /// The classes that `args`, a JSON object, say.
     pub(super) fn parse(args: &str) -> Result<Self, CallError> {
-        let classes: Self = serde_json::from_str(args).map_err(|error| CallError::Args(reason(&error)))?;
+        let wrong = |error: serde_json::Error| CallError::Args(reason(&error));
+        // By way of a map, since serde takes an array for a struct too.
+        let args: serde_json::Map<String, serde_json::Value> = serde_json::from_str(args).map_err(wrong)?;
+        let classes: Self = serde_json::from_value(args.into()).map_err(wrong)?;
         if classes.medium > classes.high {
             let Self { high, medium, .. } = classes;
             return Err(CallError::Args(format!("medium = {medium} is more than high = {high}")));
