@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
@@ -56,8 +55,6 @@ fn spec(batch_rows: usize) -> FunctionSpec {
         batch_rows,
         whole: false,
         deterministic: true,
-        resources_milli: BTreeMap::new(),
-        memory_bytes: None,
     }
 }
 

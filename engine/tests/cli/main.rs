@@ -7,6 +7,7 @@ mod alone;
 mod cluster;
 mod disk;
 mod errors;
+mod functions;
 mod job;
 mod listeners;
 mod metrics;

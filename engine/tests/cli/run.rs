@@ -6,16 +6,26 @@ use crate::support::{ENDLESS_JOB, Finished, Sandbox, files_below, signal, wait_f
 
 /// What the nine built-in sales add up to, byte for byte.
 const GOLDEN: &str = include_str!("../../jobs/tests/golden/sales.json");
+/// What is said of them.
+const GOLDEN_ANALYSIS: &str = include_str!("../../jobs/tests/golden/ray_analysis.json");
 
 #[test]
 fn sales_gives_the_golden_rows_and_leaves_nothing() {
     let sandbox = Sandbox::new();
     let run = sandbox.run(&["run", "sales", "--set", "output=out"]).succeeded();
     assert_eq!(sandbox.read("out/spark_output.json").trim_end(), GOLDEN.trim_end());
+    assert_eq!(sandbox.read("out/ray_analysis.json"), GOLDEN_ANALYSIS);
     for cells in ["| product_B |        7250.0 |", "| product_A |        4725.0 |", "| product_C |        4150.0 |"] {
         assert!(run.stdout.contains(cells), "{}", run.stdout);
     }
-    assert!(run.stderr.contains("SUCCEEDED"), "{}", run.stderr);
+    for line in
+        ["  total_revenue            16,125.00", "    High Performer         3", "all_products               3 items"]
+    {
+        assert!(run.stdout.lines().any(|found| found == line), "{line}: {}", run.stdout);
+    }
+    for words in ["SUCCEEDED", "3 workers, ", "worker-3", "product-analysis"] {
+        assert!(run.stderr.contains(words), "{words}: {}", run.stderr);
+    }
     assert!(sandbox.processes().is_empty());
     assert_eq!(std::fs::read_dir(sandbox.state().join("private")).unwrap().count(), 0);
     assert_eq!(

@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{internal_datafusion_err, internal_err};
@@ -23,7 +24,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use tandem_ipc::{decode_schema, encode_schema};
+use tandem_ipc::{compact, decode_schema, encode_schema};
 use tandem_proto::JobId;
 
 use super::batches::{Gathering, Grouping, Microbatch};
@@ -175,7 +176,8 @@ impl Caller {
             spec: Arc::clone(&self.spec),
             input: Arc::clone(&self.input),
             output: Arc::clone(&self.output),
-            batches: microbatch.batches,
+            // A part of a large batch would be written with all of it.
+            batches: microbatch.batches.into_iter().map(compact).collect::<Result<_, ArrowError>>()?,
         };
         let batches = self.runner.call(call).await.map_err(|error| error.at(&place))?;
         let conform = |batch: &RecordBatch| conform(batch, &self.output).map_err(|error| error.at(&place).into());

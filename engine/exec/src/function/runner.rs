@@ -18,7 +18,7 @@ use crate::error::TaskError;
 pub struct FunctionCall {
     /// The job that the step belongs to.
     pub job: JobId,
-    /// The function, its arguments, and what it takes of its worker.
+    /// The function and its arguments.
     pub spec: Arc<FunctionSpec>,
     /// The columns of `batches`.
     pub input: SchemaRef,

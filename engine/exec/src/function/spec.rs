@@ -1,7 +1,5 @@
 //! What a step says about its function.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 /// Rows of one call, unless the step says otherwise.
@@ -24,10 +22,6 @@ pub struct FunctionSpec {
     pub whole: bool,
     /// It gives the same rows for the same rows.
     pub deterministic: bool,
-    /// Thousandths of what a call takes of its worker, by name: `cpus`, `gpus`, and what workers are started with.
-    pub resources_milli: BTreeMap<String, u64>,
-    /// Memory of a call in bytes; none: what its worker gives to one slot.
-    pub memory_bytes: Option<u64>,
 }
 
 impl FunctionSpec {

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -50,8 +49,6 @@ fn spec(batch_rows: usize) -> FunctionSpec {
         batch_rows,
         whole: false,
         deterministic: true,
-        resources_milli: BTreeMap::new(),
-        memory_bytes: None,
     }
 }
 

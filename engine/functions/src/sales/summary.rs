@@ -36,7 +36,8 @@ pub(super) fn call(_args: &str, batches: &[RecordBatch]) -> Result<Vec<RecordBat
     let products = StructArray::from(products);
     let revenue = revenues(&products)?;
     let one_row = |columns: Vec<ArrayRef>, fields: Fields| StructArray::try_new(fields, columns, None);
-    let total: f64 = revenue.iter().flatten().sum();
+    // Not `sum`, which is -0.0 of nothing.
+    let total = revenue.iter().flatten().fold(0.0, |total, revenue| total + revenue);
     let count = products.len();
     let mean = (count > 0).then(|| total / count as f64);
     let summary: Vec<ArrayRef> = vec![

@@ -93,6 +93,7 @@ fn the_first_of_equal_products_is_best_or_worst() {
 fn no_products_are_summed_up_too() {
     for batches in [vec![], vec![sold(&[])]] {
         let found = summed_up(&batches);
+        assert_eq!(found["summary"]["total_revenue"].to_string(), "0.0");
         assert_eq!(
             found,
             json!({

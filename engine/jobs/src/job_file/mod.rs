@@ -19,7 +19,7 @@ use toml::de::{DeTable, DeValue};
 pub use error::JobFileError;
 pub use params::Params;
 pub use quantity::{parse_duration, parse_size};
-pub use run_step::{Resources, RunStep};
+pub use run_step::RunStep;
 pub use sections::{Removes, Sink, Source, SqlStep, Step, StepWork};
 
 pub(crate) use document::suggestion;

@@ -1,12 +1,9 @@
 //! What a `[[step]]` says that runs a function.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value};
 
 use super::document::{Located, Section, suggestion};
 use super::error::JobFileError;
-use super::quantity::parse_size;
 
 /// Keys of a step that only one with `run` may have.
 pub(super) const RUN_KEYS: [&str; 6] = ["args", "schema", "like", "batch_rows", "whole", "resources"];
@@ -26,21 +23,11 @@ pub struct RunStep {
     pub batch_rows: Option<u64>,
     /// It is called once, for all rows.
     pub whole: Option<bool>,
-    /// What a call takes of its worker.
-    pub resources: Resources,
-}
-
-/// What a call takes of its worker.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Resources {
-    /// Thousandths by name: `cpus`, `gpus`, and what workers are started with.
-    pub milli: BTreeMap<String, u64>,
-    /// Bytes of memory, if it is said.
-    pub memory_bytes: Option<u64>,
 }
 
 /// The function `name` with what `section` says of it.
 pub(super) fn read(section: &Section<'_, '_>, name: String) -> Result<RunStep, JobFileError> {
+    check_resources(section)?;
     Ok(RunStep {
         function: name.trim().to_owned(),
         args: section.object("args")?.map(|args| args.value).unwrap_or_default(),
@@ -48,7 +35,6 @@ pub(super) fn read(section: &Section<'_, '_>, name: String) -> Result<RunStep, J
         like: section.string("like")?.map(|table| table.value),
         batch_rows: batch_rows(section)?,
         whole: section.boolean("whole")?,
-        resources: resources(section)?,
     })
 }
 
@@ -89,27 +75,15 @@ fn batch_rows(section: &Section<'_, '_>) -> Result<Option<u64>, JobFileError> {
     }
 }
 
-fn resources(section: &Section<'_, '_>) -> Result<Resources, JobFileError> {
-    let mut resources = Resources::default();
-    let Some(table) = section.object("resources")? else { return Ok(resources) };
-    for (name, value) in table.value {
-        if name == "memory" {
-            let bytes = value.as_u64().or_else(|| value.as_str().and_then(parse_size));
-            let bytes = bytes.ok_or_else(|| {
-                section
-                    .error_at(&table.span, format!("`memory` of `resources` cannot be {value}"))
-                    .with_help("write a size such as 512MiB or 2GiB")
-            })?;
-            resources.memory_bytes = Some(bytes);
-            continue;
+/// A call has the slot of its task, so it can be given no more than that.
+fn check_resources(section: &Section<'_, '_>) -> Result<(), JobFileError> {
+    let Some(table) = section.object("resources")? else { return Ok(()) };
+    for (name, amount) in table.value {
+        let most = if name == "cpus" { 1.0 } else { 0.0 };
+        if !amount.as_f64().is_some_and(|amount| (0.0..=most).contains(&amount)) {
+            let error = section.error_at(&table.span, format!("`{name}` of `resources` cannot be {amount}"));
+            return Err(error.with_help("a call has one processor of its worker, and nothing else yet"));
         }
-        let amount = value.as_f64().filter(|amount| (0.0..1e9).contains(amount));
-        let amount = amount.ok_or_else(|| {
-            section
-                .error_at(&table.span, format!("`{name}` of `resources` cannot be {value}"))
-                .with_help("write a number from 0, such as 1 or 0.5")
-        })?;
-        resources.milli.insert(name, (amount * 1000.0).round() as u64);
     }
-    Ok(resources)
+    Ok(())
 }

@@ -201,7 +201,7 @@ like = "texts"
 schema = "label string"
 batch_rows = 100
 whole = false
-resources = { cpus = 0.5, gpus = 1, memory = "1GiB", licence = 2 }
+resources = { cpus = 1, gpus = 0 }
 [[sink]]
 from = "labelled"
 path = "out"
@@ -224,8 +224,6 @@ fn a_function_has_its_arguments_columns_and_resources() {
     assert_eq!((run.like.as_deref(), run.schema.as_deref()), (Some("texts"), Some("label string")));
     let args = r#"{"n":5,"of":[0.5,true,"7","at 5"],"more":{"x":1.5,"y":-2}}"#;
     assert_eq!(serde_json::Value::from(run.args.clone()), serde_json::from_str::<serde_json::Value>(args).unwrap());
-    let milli = [("cpus", 500), ("gpus", 1000), ("licence", 2000)].map(|(name, milli)| (name.to_owned(), milli));
-    assert_eq!(run.resources, Resources { milli: milli.into(), memory_bytes: Some(1 << 30) });
 }
 
 #[test]
@@ -270,16 +268,10 @@ fn every_mistake_about_a_function_is_named_with_its_line() {
         ),
         ("\"${limit}\"", "\"${limti}\"", "job.toml:16: `${limti}` names no param", "did you mean `limit`?"),
         (
+            "gpus = 0",
             "gpus = 1",
-            "gpus = \"many\"",
-            "job.toml:21: `gpus` of `resources` cannot be \"many\"",
-            "write a number from 0, such as 1 or 0.5",
-        ),
-        (
-            "\"1GiB\"",
-            "\"much\"",
-            "job.toml:21: `memory` of `resources` cannot be \"much\"",
-            "write a size such as 512MiB or 2GiB",
+            "job.toml:21: `gpus` of `resources` cannot be 1",
+            "a call has one processor of its worker, and nothing else yet",
         ),
     ];
     let mut wrong = Vec::new();

@@ -44,8 +44,6 @@ pub(super) async fn plan(
         whole: whole(run, built_in)?,
         // A function of a user may look at a clock or draw lots.
         deterministic: built_in.is_some(),
-        resources_milli: run.resources.milli.clone(),
-        memory_bytes: run.resources.memory_bytes,
     };
     Ok(PlannedFunction { spec, output })
 }
