@@ -101,7 +101,7 @@ impl Jobs<'_> {
     fn of_one_job(&mut self, cx: &mut Context<'_>, event: Event) {
         match event {
             Event::DriverLaunched { job, attempt, args } => {
-                self.make(cx, job);
+                self.begin(cx, job);
                 self.with(cx, job, |job, cx| job.launch_driver(cx, attempt, args));
             }
             Event::DriverCancelled { job } => self.with(cx, job, |job, cx| job.cancel_driver(cx)),
@@ -147,14 +147,7 @@ impl Jobs<'_> {
 
     fn lease_granted(&mut self, cx: &mut Context<'_>, grant: LeaseGrant) {
         let here = cx.config.worker;
-        if self.over.contains(&grant.job) {
-            // The job has ended here before the coordinator knew.
-            if grant.host == here && !self.jobs.contains_key(&grant.job) {
-                cx.act(Action::ReturnLease { lease: grant.lease });
-            }
-            return;
-        }
-        self.make(cx, grant.job);
+        self.begin(cx, grant.job);
         self.with(cx, grant.job, |job, cx| {
             job.know_peer(cx, grant.owner, grant.owner_address.clone());
             job.know_peer(cx, grant.host, grant.host_address.clone());
@@ -164,6 +157,14 @@ impl Jobs<'_> {
                 job.lease_elsewhere(cx, &grant);
             }
         });
+    }
+
+    /// What the coordinator says of a job that was over is about its next driver: it said before that the job is gone.
+    fn begin(&mut self, cx: &Context<'_>, job: JobId) {
+        if !self.jobs.contains_key(&job) {
+            self.over.retain(|over| *over != job);
+        }
+        self.make(cx, job);
     }
 
     fn make(&mut self, cx: &Context<'_>, job: JobId) {

@@ -115,6 +115,8 @@ pub enum News {
         /// What.
         text: String,
     },
+    /// Something of the job is here from now on.
+    Began(JobId),
     /// Nothing of the job is left here.
     Forgotten(JobId),
 }

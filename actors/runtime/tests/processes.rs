@@ -160,7 +160,7 @@ async fn the_folder_of_a_job_goes_with_it() {
     stage.act(Action::StopExecutor { executor: id, at_once: true }).await;
     stage.gone(id).await;
     stage.act(Action::ForgetJob { job: JOB }).await;
-    assert_eq!(*stage.world.news.lock().expect("a list"), [News::Forgotten(JOB)]);
+    assert_eq!(*stage.world.news.lock().expect("a list"), [News::Began(JOB), News::Forgotten(JOB)]);
     stage.runtime.stop().await;
     assert!(!folder.exists());
 }

@@ -349,7 +349,7 @@ impl<'a> Task<'a> {
             StageOutput::Whole => self.keep(number, batches, Dealing::Whole).await,
             StageOutput::Hash { keys, outputs } => {
                 let partitioner = BatchPartitioner::new_hash_partitioner(keys.clone(), *outputs, Time::default())?;
-                self.keep(number, batches, Dealing::Hash(partitioner, *outputs)).await
+                self.keep(number, batches, Dealing::Hash(Box::new(partitioner), *outputs)).await
             }
             StageOutput::Spread { outputs } => self.keep(number, batches, Dealing::Spread(*outputs)).await,
         }
@@ -382,7 +382,7 @@ impl<'a> Task<'a> {
 /// Which output each row goes to.
 enum Dealing {
     Whole,
-    Hash(BatchPartitioner, usize),
+    Hash(Box<BatchPartitioner>, usize),
     Spread(usize),
 }
 

@@ -69,17 +69,16 @@ impl Drop for RunningTask {
 }
 
 impl Runner {
-    /// A runner with `slots` threads that tells `ends` of each attempt's end.
+    /// A runner on `threads` that tells `ends` of each attempt's end.
     pub(crate) fn new(
-        slots: u32,
+        threads: TaskThreads,
         environment: TaskEnvironment,
         stages: Arc<StageCache>,
         drivers: Drivers,
         metrics: Arc<Metrics>,
         ends: mpsc::Sender<TaskEnd>,
-    ) -> Result<Self, WorkerError> {
-        let threads = TaskThreads::start(slots).map_err(WorkerError::Threads)?;
-        Ok(Self { threads, shared: Arc::new(Shared { environment, stages, drivers, metrics, ends }) })
+    ) -> Self {
+        Self { threads, shared: Arc::new(Shared { environment, stages, drivers, metrics, ends }) }
     }
 
     /// Starts one attempt.
@@ -175,17 +174,27 @@ fn log(outcome: &Result<TaskFinished, TaskFailed>) {
 }
 
 /// A runtime that may be dropped anywhere: an ordinary one panics when it is dropped on an async thread.
-struct TaskThreads {
+pub(crate) struct TaskThreads {
     handle: Handle,
     runtime: Option<Runtime>,
 }
 
 impl TaskThreads {
-    fn start(slots: u32) -> std::io::Result<Self> {
+    /// Starts so many threads.
+    ///
+    /// # Errors
+    /// When there can be no more threads.
+    pub(crate) fn start(slots: u32) -> Result<Self, WorkerError> {
         let threads = usize::try_from(slots).unwrap_or(usize::MAX);
         let runtime =
-            Builder::new_multi_thread().worker_threads(threads).thread_name("tandem-task").enable_all().build()?;
+            Builder::new_multi_thread().worker_threads(threads).thread_name("tandem-task").enable_all().build();
+        let runtime = runtime.map_err(WorkerError::Threads)?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    /// For others that run on these threads too.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {

@@ -129,6 +129,8 @@ pub(crate) enum Action {
     KeepJobs(BTreeSet<JobId>),
     /// Tell the node.
     Node(NodeEvent),
+    /// Say in the log of a job that what it waits for cannot be had.
+    Refused(JobId, String),
     /// Close the stream to the coordinator; another is opened.
     CloseLink,
     /// Finish what runs, and leave when told or when the time for it is over.
@@ -275,7 +277,7 @@ impl WorkerState {
                 self.leases.revoke(ended.lease);
                 vec![Action::Node(NodeEvent::LeaseRevoked { lease: ended.lease })]
             }
-            FromCoordinator::LeaseRefused(_) => Vec::new(),
+            FromCoordinator::LeaseRefused(refused) => vec![Action::Refused(JobId(refused.job), refused.reason)],
             FromCoordinator::JobGone(gone) => vec![Action::Node(NodeEvent::JobGone { job: JobId(gone.job) })],
             FromCoordinator::WorkerGone(gone) => {
                 vec![Action::Node(NodeEvent::PeerLost { worker: WorkerId(gone.worker) })]
@@ -413,6 +415,10 @@ impl WorkerState {
             News::ReturnLease(lease) => {
                 self.leases.return_lease(lease);
                 self.send(ToCoordinator::LeaseReturned(v1::LeaseEnded { lease }))
+            }
+            News::Began(job) => {
+                self.leases.begin(job);
+                None
             }
             News::Forgotten(job) => {
                 self.leases.forget(job);

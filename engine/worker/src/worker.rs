@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span};
 
-use crate::actors::Actors;
+use crate::actors::{Actors, Statements};
 use crate::attach::LinkTarget;
 use crate::config::WorkerConfig;
 use crate::control::Control;
@@ -26,7 +26,7 @@ use crate::coordinator::CoordinatorCalls;
 use crate::error::WorkerError;
 use crate::fetch::GrpcFetch;
 use crate::metrics::Metrics;
-use crate::runner::Runner;
+use crate::runner::{Runner, TaskThreads};
 use crate::stages::StageCache;
 use crate::state::WorkerState;
 use crate::status::{Duties, StatusBoard};
@@ -125,7 +125,14 @@ impl Worker {
         let Self { id, config, resources, .. } = self;
         let io = Handle::current();
         let metrics = Arc::new(Metrics::new(config.slots, config.pool_bytes()));
-        let actors = Actors::start(*id, config, resources.spill_dir.path(), &calls)?;
+        let threads = TaskThreads::start(config.slots)?;
+        let statements = Statements::new(
+            Arc::clone(&resources.runtime),
+            io.clone(),
+            threads.handle().clone(),
+            config.slots as usize,
+        );
+        let actors = Actors::start(*id, config, resources.spill_dir.path(), &calls, statements)?;
         let stages = StageCache::new(*id, calls.clone(), Arc::clone(&resources.runtime), io.clone());
         let stages = Arc::new(stages);
         let environment = TaskEnvironment {
@@ -140,13 +147,13 @@ impl Worker {
         };
         let (ends_sender, ends) = mpsc::channel(ENDS_CAPACITY);
         let runner = Runner::new(
-            config.slots,
+            threads,
             environment,
             Arc::clone(&stages),
             actors.drivers.clone(),
             Arc::clone(&metrics),
             ends_sender,
-        )?;
+        );
         let (duties, watched) = watch::channel(Duties::default());
         let board = StatusBoard {
             duties: watched,
@@ -192,7 +199,7 @@ impl Resources {
         // Half of the pool: a store that took it all would leave tasks nothing to read its output with.
         let store = StoreConfig::new(&config.spill_dir, config.pool_bytes() / 2);
         let store = ShuffleStore::new(store, Arc::clone(&pool))?;
-        Ok(Self { store, runtime, pool, spill_dir: spill_dir })
+        Ok(Self { store, runtime, pool, spill_dir })
     }
 }
 

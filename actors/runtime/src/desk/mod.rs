@@ -6,6 +6,7 @@
 //!   own tasks, timers ───┘                            └─▶ outside (news), tickets (answers)
 //! ```
 
+mod jobs;
 mod perform;
 mod tickets;
 
@@ -29,6 +30,7 @@ use crate::executor::{Orders, Outbox, Speaker, Surroundings};
 use crate::handle::Access;
 use crate::inbox::Inbound;
 use crate::peers::Peers;
+use jobs::Jobs;
 use tickets::Tickets;
 
 /// Things that are taken out of a channel at once.
@@ -45,6 +47,7 @@ pub(crate) struct Desk {
     pub(crate) arenas: Arenas,
     pub(crate) tickets: Tickets,
     pub(crate) peers: Peers,
+    pub(crate) jobs: Jobs,
     pub(crate) drivers: HashMap<JobId, (u32, oneshot::Sender<Result<(), Failure>>)>,
     /// Supervisors and others that this desk has started.
     pub(crate) tasks: JoinSet<()>,
@@ -79,6 +82,7 @@ impl Desk {
             executors: HashMap::new(),
             arenas: Arenas::default(),
             tickets: Tickets::default(),
+            jobs: Jobs::default(),
             drivers: HashMap::new(),
             tasks: JoinSet::new(),
             followups: VecDeque::new(),
@@ -166,6 +170,7 @@ impl Desk {
     fn happened(&mut self, event: Event) {
         self.followups.push_back(event);
         while let Some(event) = self.followups.pop_front() {
+            let Some(event) = self.jobs.pass(event) else { continue };
             for action in self.brain.handle(self.now(), event) {
                 self.perform(action);
             }

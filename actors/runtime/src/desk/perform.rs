@@ -60,6 +60,7 @@ impl Desk {
     }
 
     fn start_executor(&mut self, executor: ExecutorId, job: JobId, needs: ExecutorNeeds) {
+        self.begin(job);
         let linked = pair().and_then(|(own, child_end)| Ok((Link::start(own, link_limits())?, child_end)));
         let (link, child_end) = match linked {
             Ok(linked) => linked,
@@ -135,6 +136,7 @@ impl Desk {
     }
 
     fn make_extent(&mut self, job: JobId, extent: ExtentId, bytes: u64) {
+        self.begin(job);
         if let Err(error) = self.arenas.make(job, extent, bytes) {
             warn!(%job, %extent, bytes, %error, "no memory for an extent");
             self.followups.push_back(Event::ExtentFailed { job, extent, reason: error.to_string() });
@@ -227,6 +229,13 @@ impl Desk {
         let surroundings = Arc::clone(&self.surroundings);
         self.tasks.spawn_blocking(move || surroundings.folders.remove(job));
         self.tell(News::Forgotten(job));
+        self.followups.extend(self.jobs.forget(job));
+    }
+
+    fn begin(&mut self, job: JobId) {
+        if self.jobs.begin(job) {
+            self.tell(News::Began(job));
+        }
     }
 }
 

@@ -231,11 +231,13 @@ impl Stage {
     pub(crate) async fn lines(&self, mut enough: impl FnMut(&[LogLine]) -> bool) -> Vec<LogLine> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let lines = self.world.lines.lock().expect("a list").clone();
-            if enough(&lines) {
-                return lines;
+            {
+                let lines = self.world.lines.lock().expect("a list");
+                if enough(&lines) {
+                    return lines.clone();
+                }
+                assert!(tokio::time::Instant::now() < deadline, "only {} lines: {:?}", lines.len(), lines.first());
             }
-            assert!(tokio::time::Instant::now() < deadline, "only {} lines: {:?}", lines.len(), lines.first());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -278,7 +278,7 @@ fn a_grant_that_got_lost_is_told_again_and_a_revoked_lease_that_nobody_knows_is_
     let all: Vec<_> = leases.iter().map(|lease| lease.lease).collect();
     let owner = LeaseReport { hosted: vec![all[0]], owned: all.clone(), demand, jobs: vec![JOB] };
     bench.beat_with(A, owner);
-    assert_eq!(granted(&bench.beat_with(B, knows(&[]))), [on_b.clone()]);
+    assert_eq!(granted(&bench.beat_with(B, knows(&[]))), std::slice::from_ref(&on_b));
     assert!(granted(&bench.beat_with(B, knows(&[on_b.lease]))).is_empty());
     bench.want(A, JOB, one_cpu(), 1);
     bench.release(&on_b);

@@ -12,7 +12,8 @@ const HASH_DIGITS: usize = 64;
 pub(super) fn plan(spec: &v1::JobSpec, program: &v1::Program) -> Result<PlannedJob, PlanError> {
     let hash = &program.package;
     let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if !hash.is_empty() && !(hash.len() == HASH_DIGITS && hash.bytes().all(lower)) {
+    let is_hash = hash.len() == HASH_DIGITS && hash.bytes().all(lower);
+    if !hash.is_empty() && !is_hash {
         return Err(PlanError::invalid(format!("`{hash}` is not the SHA-256 of a package")));
     }
     Ok(PlannedJob {

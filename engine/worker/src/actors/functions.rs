@@ -1,23 +1,17 @@
 //! Steps that are functions, called in executors of their job: rows go there as Arrow values and come back as such.
 //! Who makes a call has a slot of its own; the call runs in its place.
 
-use arrow::datatypes::Schema;
-use arrow::error::ArrowError;
-use arrow::ipc::MetadataVersion;
-use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use bytes::Bytes;
 use tandem_actor_protocol::failure::{Failure, FailureKind as Kind};
 use tandem_actor_protocol::value::Format;
 use tandem_exec::function::{FunctionCall, FunctionError, FunctionOrigin, FunctionRunner};
-use tandem_ipc::{DecodeError, Decoder};
 use tandem_runtime::{Argument, Part, RuntimeHandle};
+
+use super::tables;
 
 /// The function that executors of this binary have all built-in ones behind; see `tandem_functions::ENTRY`.
 const BUILT_IN_ENTRY: &str = "tandem::built_in";
-/// What readers of Arrow values expect, to read them where they are.
-const ALIGNMENT: usize = 64;
 
 /// Calls functions in executors.
 #[derive(Debug)]
@@ -35,7 +29,7 @@ impl ExecutorFunctions {
 impl FunctionRunner for ExecutorFunctions {
     async fn call(&self, call: FunctionCall) -> Result<Vec<RecordBatch>, FunctionError> {
         let FunctionCall { job, spec, input, batches, .. } = call;
-        let rows = encode(&input, &batches).map_err(|error| FunctionError::Mismatch(error.to_string()))?;
+        let rows = tables::encode(&input, &batches).map_err(|error| FunctionError::Mismatch(error.to_string()))?;
         let mut args = vec![Argument { format: Format::Arrow, parts: vec![rows] }];
         let function = match spec.origin {
             FunctionOrigin::BuiltIn => {
@@ -51,7 +45,8 @@ impl FunctionRunner for ExecutorFunctions {
         let mut returned = self.runtime.call_function(job, function, args, 1).await.map_err(failed)?;
         match returned.pop() {
             Some(Part { format: Format::Arrow, bytes }) => {
-                decode(bytes).map_err(|error| FunctionError::Mismatch(error.to_string()))
+                let rows = tables::decode(bytes).map_err(|error| FunctionError::Mismatch(error.to_string()))?;
+                Ok(rows.batches)
             }
             Some(_) | None => Err(FunctionError::Mismatch("it returned something other than rows".to_owned())),
         }
@@ -60,24 +55,6 @@ impl FunctionRunner for ExecutorFunctions {
 
 fn json(text: String) -> Argument {
     Argument { format: Format::Json, parts: vec![text.into()] }
-}
-
-fn encode(schema: &Schema, batches: &[RecordBatch]) -> Result<Bytes, ArrowError> {
-    let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)?;
-    let mut writer = StreamWriter::try_new_with_options(Vec::new(), schema, options)?;
-    batches.iter().try_for_each(|batch| writer.write(batch))?;
-    Ok(writer.into_inner()?.into())
-}
-
-/// What came from an executor is not believed before it is checked.
-fn decode(mut bytes: Bytes) -> Result<Vec<RecordBatch>, DecodeError> {
-    let mut decoder = Decoder::new();
-    let mut batches = Vec::new();
-    while let Some(batch) = decoder.decode(&mut bytes)? {
-        batches.push(batch);
-    }
-    decoder.finish()?;
-    Ok(batches)
 }
 
 fn failed(failure: Failure) -> FunctionError {

@@ -13,6 +13,8 @@ mod logs;
 mod names;
 mod outside;
 mod packages;
+mod sql;
+mod tables;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -21,7 +23,7 @@ use std::sync::{Arc, Mutex};
 use tandem_actor_protocol::resources::GPUS;
 use tandem_arena::ArenaConfig;
 use tandem_node::{Node, NodeConfig};
-use tandem_proto::WorkerId;
+use tandem_proto::{JobId, WorkerId};
 use tandem_runtime::{News, Runtime, RuntimeConfig, RuntimeHandle};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::task::AbortOnDropHandle;
@@ -36,6 +38,7 @@ use packages::Packages;
 pub(crate) use driver::Drivers;
 pub(crate) use functions::ExecutorFunctions;
 pub(crate) use names::NameQuestion;
+pub(crate) use sql::Statements;
 
 const MIB: u64 = 1 << 20;
 
@@ -49,6 +52,7 @@ pub(crate) struct Actors {
     pub(crate) drivers: Drivers,
     /// How steps that are functions are run.
     pub(crate) functions: Arc<ExecutorFunctions>,
+    logs: Logs,
     /// Ships what is printed.
     _shipping: AbortOnDropHandle<()>,
 }
@@ -63,6 +67,7 @@ impl Actors {
         config: &WorkerConfig,
         folder: &Path,
         coordinator: &CoordinatorCalls,
+        statements: Statements,
     ) -> Result<Self, WorkerError> {
         let (sender, news) = unbounded_channel();
         let logs = Logs::new(worker, config.name.clone());
@@ -70,6 +75,7 @@ impl Actors {
             coordinator: coordinator.clone(),
             packages: Packages::new(folder.join("packages"), coordinator.clone()),
             logs: logs.clone(),
+            statements,
             news: sender,
             programs: Mutex::new(HashMap::new()),
         });
@@ -77,9 +83,14 @@ impl Actors {
         let runtime = Runtime::start(runtime_config(worker, config, folder), side, node);
         let runtime = runtime.map_err(WorkerError::Executors)?;
         let shipping = AbortOnDropHandle::new(tokio::spawn(logs.clone().ship(coordinator.clone())));
-        let drivers = Drivers::new(runtime.clone(), logs);
+        let drivers = Drivers::new(runtime.clone(), logs.clone());
         let functions = Arc::new(ExecutorFunctions::new(runtime.clone()));
-        Ok(Self { runtime, news, drivers, functions, _shipping: shipping })
+        Ok(Self { runtime, news, drivers, functions, logs, _shipping: shipping })
+    }
+
+    /// Says something in the log of a job.
+    pub(crate) fn note(&self, job: JobId, text: String) {
+        self.logs.note(job, text);
     }
 }
 

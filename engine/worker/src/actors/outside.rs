@@ -12,6 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::logs::Logs;
 use super::packages::Packages;
+use super::sql::Statements;
 use crate::coordinator::CoordinatorCalls;
 
 /// See the module's header.
@@ -20,6 +21,7 @@ pub(crate) struct WorkerSide {
     pub(super) coordinator: CoordinatorCalls,
     pub(super) packages: Packages,
     pub(super) logs: Logs,
+    pub(super) statements: Statements,
     /// Where the node's news go.
     pub(super) news: UnboundedSender<News>,
     pub(super) programs: Mutex<HashMap<JobId, Arc<OnceCell<v1::JobProgram>>>>,
@@ -28,19 +30,15 @@ pub(crate) struct WorkerSide {
 #[async_trait]
 impl Outside for WorkerSide {
     async fn program(&self, job: JobId) -> Result<Arc<JobProgram>, String> {
-        let known = Arc::clone(self.programs().entry(job).or_default());
-        let v1::JobProgram { program, environment, secret_names, job_name } = known
-            .get_or_try_init(|| self.coordinator.program(job))
-            .await
-            .map_err(|status| format!("the coordinator gave no program: {}", status.message()))?
-            .clone();
+        let v1::JobProgram { program, environment, secret_names, job_name } = self.known_program(job).await?;
         let executable = self.packages.get(job, &program.unwrap_or_default()).await;
         let executable = executable.map_err(|error| error.to_string())?;
         Ok(Arc::new(JobProgram { executable, environment: environment.into_iter().collect(), secret_names, job_name }))
     }
 
-    async fn sql(&self, _: JobId, _: SqlQuery) -> Result<Vec<Bytes>, String> {
-        Err("this worker runs no statements of executors".to_owned())
+    async fn sql(&self, job: JobId, query: SqlQuery) -> Result<Vec<Bytes>, String> {
+        let program = self.known_program(job).await?;
+        self.statements.run(program.environment.into_iter().collect(), query).await
     }
 
     async fn log(&self, lines: Vec<LogLine>) {
@@ -59,6 +57,13 @@ impl Outside for WorkerSide {
 }
 
 impl WorkerSide {
+    /// What the coordinator said of a job's program, asked once.
+    async fn known_program(&self, job: JobId) -> Result<v1::JobProgram, String> {
+        let known = Arc::clone(self.programs().entry(job).or_default());
+        let program = known.get_or_try_init(|| self.coordinator.program(job)).await.cloned();
+        program.map_err(|status| format!("the coordinator gave no program: {}", status.message()))
+    }
+
     fn forget(&self, job: JobId) {
         self.programs().remove(&job);
         self.packages.forget(job);

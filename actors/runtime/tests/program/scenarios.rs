@@ -1,0 +1,96 @@
+//! What the program does, from its start to the last trace of it.
+
+use std::time::Duration;
+
+use tandem::{Failure, FailureKind};
+use tandem_actor_protocol::JobId;
+use tandem_node::{Event, Node};
+
+use crate::coordinator::Cluster;
+
+const JOB: JobId = JobId(3);
+/// Longer than anything takes that ends at all.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+async fn drive(cluster: &Cluster, args: &[&str]) -> Result<(), Failure> {
+    let args = args.iter().map(ToString::to_string).collect();
+    tokio::time::timeout(PATIENCE, cluster.runtime.drive(JOB, 0, args)).await.expect("it ends")
+}
+
+/// Ends the job and waits until nothing is left of it.
+async fn forget(cluster: &Cluster) {
+    cluster.runtime.tell(Event::JobGone { job: JOB });
+    let folder = cluster.folder.path().join("executors").join(JOB.to_string());
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while folder.exists() {
+        assert!(tokio::time::Instant::now() < deadline, "the job is still there");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let left = cluster.runtime.look(|node: &mut Node| (node.executors(None).len(), node.objects(None).len())).await;
+    assert_eq!(left, Some((0, 0)));
+}
+
+async fn run(cpus: u64, args: &[&str]) {
+    let cluster = Cluster::new(cpus);
+    let outcome = drive(&cluster, args).await;
+    assert_eq!(outcome, Ok(()), "{:#?}", cluster.lines());
+    forget(&cluster).await;
+    cluster.runtime.stop().await;
+}
+
+#[tokio::test]
+async fn many_tasks_and_nested_ones() {
+    run(2, &["areas", "500"]).await;
+}
+
+#[tokio::test]
+async fn nested_tasks_share_one_processor() {
+    run(1, &["areas", "10"]).await;
+}
+
+#[tokio::test]
+async fn failures_come_back_typed() {
+    run(2, &["failures"]).await;
+}
+
+#[tokio::test]
+async fn objects_of_all_kinds() {
+    run(3, &["objects"]).await;
+}
+
+#[tokio::test]
+async fn tables_are_read_in_place() {
+    run(2, &["tables"]).await;
+}
+
+#[tokio::test]
+async fn actors_with_and_without_names() {
+    run(3, &["actors"]).await;
+}
+
+#[tokio::test]
+async fn calls_that_are_cancelled() {
+    run(2, &["cancel"]).await;
+}
+
+#[tokio::test]
+async fn a_driver_that_fails_says_how() {
+    for (scenario, kind, text) in
+        [("error", FailureKind::Returned, "the driver fails"), ("panic", FailureKind::Panicked, "the driver panics")]
+    {
+        let cluster = Cluster::new(1);
+        let failure = drive(&cluster, &[scenario]).await.expect_err("it fails");
+        assert_eq!(failure.kind, kind, "{failure}");
+        assert!(failure.to_string().contains(text), "{failure}");
+        forget(&cluster).await;
+    }
+}
+
+#[tokio::test]
+async fn a_driver_that_nobody_waits_for_is_ended() {
+    let cluster = Cluster::new(1);
+    let running = tokio::time::timeout(Duration::from_millis(500), cluster.runtime.drive(JOB, 0, vec!["areas".into()]));
+    // Whether it has ended by then or not: nothing is left of it.
+    let _ = running.await;
+    forget(&cluster).await;
+}
