@@ -1,14 +1,19 @@
-//! From what users type to the job spec that is submitted: job files, built-in jobs, queries, variables and secrets.
-//! A wrong job file is found here, before any cluster is started or asked.
+//! From what users type to the job spec that is submitted: job files, built-in jobs, programs, queries, variables and secrets.
+//! A wrong job file, and an executable that is no package, are found here, before any cluster is started or asked.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use tandem_client::Client;
 use tandem_jobs::builtin::{self, BUILT_INS};
-use tandem_jobs::job_file::{JobFile, JobFileError};
+use tandem_jobs::job_file::{JobFile, JobFileError, Sink};
+use tandem_package::{Package, Unfit, inspect, is_executable_format};
 use tandem_proto::v1;
+use tandem_proto::v1::job_spec::Work;
 
+use super::attached;
 use super::{Exit, Failure};
+use crate::output::UploadProgress;
 
 /// Variables of object storage: a client's own go with its jobs, as secrets.
 const STORAGE_PREFIX: &str = "AWS_";
@@ -16,10 +21,13 @@ const STORAGE_PREFIX: &str = "AWS_";
 /// Which job, and with what.
 #[derive(Debug, clap::Args)]
 pub(super) struct JobArgs {
-    /// Job file, or the name of a built-in job: sales, sales-etl, sales-analysis, events
-    #[arg(value_name = "JOB.toml|BUILT-IN")]
+    /// Job file, program, or the name of a built-in job: sales, sales-etl, sales-analysis, events
+    #[arg(value_name = "JOB.toml|BUILT-IN|EXECUTABLE")]
     job: String,
-    /// Param of the job; may be repeated
+    /// Arguments of a program
+    #[arg(last = true, value_name = "ARGS")]
+    args: Vec<String>,
+    /// Param of a job file; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     set: Vec<(String, String)>,
     /// Variable for the job's tasks; without a value, this command's own
@@ -49,29 +57,80 @@ pub(super) struct QueryArgs {
 
 /// A job that is known to be well formed.
 pub(super) struct CheckedJob {
-    pub(super) spec: v1::JobSpec,
-    /// What it writes.
-    pub(super) file: JobFile,
+    spec: v1::JobSpec,
+    /// What it writes, as far as that is known before it runs.
+    pub(super) sinks: Vec<Sink>,
+    /// What it runs, and where that is.
+    package: Option<(PathBuf, Package)>,
+}
+
+impl CheckedJob {
+    /// What it is called.
+    pub(super) fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Whether it is a program, which prints what it has to say.
+    pub(super) fn is_program(&self) -> bool {
+        matches!(self.spec.work, Some(Work::Program(_)))
+    }
+
+    /// Variables that its tasks get and nobody is shown.
+    pub(super) fn secrets(&self) -> &HashMap<String, String> {
+        &self.spec.secrets
+    }
+
+    /// Brings its package to the cluster, and then the job itself.
+    pub(super) async fn submit(&self, client: &Client, is_attached: bool) -> Result<v1::SubmitResponse, Failure> {
+        if let Some((path, package)) = &self.package {
+            let progress = UploadProgress::new(package.bytes);
+            client.bring_package(path, package, |bytes| progress.update(bytes)).await?;
+        }
+        Ok(client.submit(attached::submission(self.spec.clone(), is_attached)).await?)
+    }
 }
 
 impl JobArgs {
     /// Reads and checks the job. `name` replaces its own name.
     pub(super) fn checked(&self, name: Option<&str>) -> Result<CheckedJob, Failure> {
-        let params: BTreeMap<String, String> = self.set.iter().cloned().collect();
-        let source = self.job_file(&params)?;
-        let file = JobFile::parse(&source.toml, &source.origin, &params)?;
-        if file.package.is_some() {
-            let message = format!("{}: a job file cannot bring a `package` to a cluster yet", source.origin);
-            return Err(Failure::usage(message).with_help("steps can run the functions that are built in"));
+        let mut job = if is_executable_format(Path::new(&self.job)) { self.program()? } else { self.file()? };
+        job.spec.environment = self.env.iter().map(|given| variable(given)).collect::<Result<_, _>>()?;
+        job.spec.secrets = secrets(&self.secret)?;
+        if let Some(name) = name {
+            job.spec.name = name.to_owned();
         }
-        let spec = v1::JobSpec {
-            name: name.unwrap_or(&file.name).to_owned(),
-            work: Some(v1::job_spec::Work::File(source)),
-            environment: self.env.iter().map(|given| variable(given)).collect::<Result<_, _>>()?,
-            secrets: secrets(&self.secret)?,
-            ..v1::JobSpec::default()
-        };
-        Ok(CheckedJob { spec, file })
+        Ok(job)
+    }
+
+    fn program(&self) -> Result<CheckedJob, Failure> {
+        if let Some((key, _)) = self.set.first() {
+            let message = format!("`--set {key}` is for job files, and {} is a program", self.job);
+            return Err(Failure::usage(message).with_help("give it arguments after `--`"));
+        }
+        let path = Path::new(&self.job);
+        let (program, package) = package(path, &self.job, self.args.clone())?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let spec = v1::JobSpec { name, work: Some(Work::Program(program)), ..v1::JobSpec::default() };
+        Ok(CheckedJob { spec, sinks: Vec::new(), package: Some((path.to_owned(), package)) })
+    }
+
+    fn file(&self) -> Result<CheckedJob, Failure> {
+        let params: BTreeMap<String, String> = self.set.iter().cloned().collect();
+        let mut source = self.job_file(&params)?;
+        let file = JobFile::parse(&source.toml, &source.origin, &params)?;
+        if !self.args.is_empty() {
+            let message = format!("arguments after `--` are for programs, and {} is none", self.job);
+            return Err(Failure::usage(message).with_help("params of a job file are set with --set KEY=VALUE"));
+        }
+        let mut brought = None;
+        if let Some(path) = file.package.as_deref().map(Path::new) {
+            let origin = format!("{}: package {}", source.origin, path.display());
+            let (program, package) = package(path, &origin, Vec::new())?;
+            source.program = Some(program);
+            brought = Some((path.to_owned(), package));
+        }
+        let spec = v1::JobSpec { name: file.name, work: Some(Work::File(source)), ..v1::JobSpec::default() };
+        Ok(CheckedJob { spec, sinks: file.sinks, package: brought })
     }
 
     fn job_file(&self, params: &BTreeMap<String, String>) -> Result<v1::JobFile, Failure> {
@@ -82,7 +141,7 @@ impl JobArgs {
         let path = Path::new(&self.job);
         let toml = std::fs::read_to_string(path).map_err(|error| self.unreadable(&error))?;
         let params = params.clone().into_iter().collect();
-        Ok(v1::JobFile { toml, params, base_dir, origin: self.job.clone() })
+        Ok(v1::JobFile { toml, params, base_dir, origin: self.job.clone(), program: None })
     }
 
     fn unreadable(&self, error: &std::io::Error) -> Failure {
@@ -90,11 +149,29 @@ impl JobArgs {
         let help = format!("built-in jobs are {}", names.join(", "));
         match error.kind() {
             std::io::ErrorKind::NotFound => {
-                Failure::new(Exit::NotFound, format!("no such job file or built-in job: {}", self.job)).with_help(help)
+                let message = format!("no such job file, program or built-in job: {}", self.job);
+                Failure::new(Exit::NotFound, message).with_help(help)
             }
             _ => Failure::usage(format!("cannot read the job file: {}: {error}", self.job)),
         }
     }
+}
+
+/// The executable as a program, if a cluster can run it. `origin` names it in errors.
+fn package(path: &Path, origin: &str, args: Vec<String>) -> Result<(v1::Program, Package), Failure> {
+    // How large it may be is the coordinator's to say.
+    let package = inspect(path, u64::MAX).map_err(|unfit| {
+        let exit = if matches!(unfit, Unfit::Missing) { Exit::NotFound } else { Exit::Usage };
+        let failure = Failure::new(exit, format!("{origin} cannot be run: {unfit}"));
+        match unfit.help() {
+            Some(help) => failure.with_help(help),
+            None => failure,
+        }
+    })?;
+    let place = std::path::absolute(path)?;
+    // A path that is not UTF-8 only means that no worker can use the file in place.
+    let path = place.to_str().unwrap_or_default().to_owned();
+    Ok((v1::Program { package: package.hash.to_string(), args, path }, package))
 }
 
 impl QueryArgs {
@@ -119,7 +196,7 @@ impl QueryArgs {
         };
         Ok(v1::JobSpec {
             name: "sql".to_owned(),
-            work: Some(v1::job_spec::Work::Query(query)),
+            work: Some(Work::Query(query)),
             environment: HashMap::new(),
             secrets: secrets(&[])?,
             ..v1::JobSpec::default()

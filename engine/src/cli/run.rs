@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tandem_client::Client;
 use tandem_exec::sink::{JsonShape, SinkFormat};
 use tandem_exec::storage::Storage;
-use tandem_jobs::job_file::{JobFile, Sink};
+use tandem_jobs::job_file::Sink;
 use tandem_proto::{JobId, v1};
 
 use super::attached::{self, Interrupts, OnInterrupt};
@@ -74,14 +74,12 @@ async fn run(
     interrupts: &mut Interrupts,
     format: OutputFormat,
 ) -> Result<(), Failure> {
-    let CheckedJob { spec, file } = job;
-    let secrets = spec.secrets.clone();
     let accepted = async {
-        let submitted = client.submit(attached::submission(spec, true)).await?;
+        let submitted = job.submit(client, true).await?;
         Ok((JobId(submitted.job), client.cluster().await?.http_address))
     };
     let (id, page) = interrupts.guard(accepted).await?;
-    eprintln!("running {} as job {id} (coordinator: http://{page})", file.name);
+    eprintln!("running {} as job {id} (coordinator: http://{page})", job.name());
     let status = attached::follow(client, id, interrupts, OnInterrupt::Stop).await?;
     print_summary(&status)?;
     let workers = work_done(&client.tasks(id).await?, &client.nodes().await?);
@@ -90,7 +88,7 @@ async fn run(
         let report = client.report(id).await?;
         return Ok(writeln!(std::io::stdout(), "{}", with_workers(&report.summary_json, &workers)?)?);
     }
-    interrupts.guard(show_sinks(client, &file, &secrets, format)).await
+    interrupts.guard(show_sinks(client, &job.sinks, job.secrets(), format)).await
 }
 
 /// The report of the job, and which worker did what of it.
@@ -104,16 +102,16 @@ fn with_workers(summary_json: &str, workers: &[WorkDone]) -> Result<String, Fail
 /// Prints the first rows of what the job wrote.
 async fn show_sinks(
     client: &Client,
-    file: &JobFile,
+    sinks: &[Sink],
     secrets: &HashMap<String, String>,
     format: OutputFormat,
 ) -> Result<(), Failure> {
-    for sink in &file.sinks {
+    for sink in sinks {
         eprintln!("{} is in {}", sink.from, sink.spec.path);
     }
     // In the other forms a second table would not be told from the first.
-    let shown = if format == OutputFormat::Table { file.sinks.len() } else { file.sinks.len().min(1) };
-    for sink in &file.sinks[..shown] {
+    let shown = if format == OutputFormat::Table { sinks.len() } else { sinks.len().min(1) };
+    for sink in &sinks[..shown] {
         if sink.spec.shape == JsonShape::Object {
             show_object(sink, secrets, format).await?;
             continue;

@@ -9,6 +9,7 @@ mod rows;
 mod summary;
 mod time;
 pub(crate) mod units;
+mod upload;
 mod views;
 mod work_done;
 
@@ -19,5 +20,6 @@ pub(crate) use records::{Record, print_list, print_one};
 pub(crate) use rows::{RowFormat, RowWriter, row_writer};
 pub(crate) use summary::print_summary;
 pub(crate) use time::since_epoch_ms;
+pub(crate) use upload::UploadProgress;
 pub(crate) use views::{ClusterView, JobView, NodeView, StageView, TaskView};
 pub(crate) use work_done::{WorkDone, print_work_done, work_done};

@@ -1,7 +1,7 @@
-//! Who speaks: which task or actor what a process prints belongs to. Fed with what passes over the link.
+//! Who speaks: which task or actor what a process prints belongs to. Fed with what passes over the link. A process runs its
+//! tasks one at a time in the order in which they were sent, so while none is known to run, it is the first of them that speaks.
 //! Owned by one executor; shared by the desk, which sends, and the reader of its link.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tandem_actor_protocol::CallId;
@@ -28,8 +28,8 @@ struct State {
     process: Tag,
     /// The call that began last, until it ends.
     call: Option<CallId>,
-    /// The functions of calls that were sent and have not ended.
-    functions: HashMap<CallId, Arc<str>>,
+    /// Tasks that were sent and have not ended, and their functions, in order: no more than are sent ahead.
+    tasks: Vec<(CallId, Arc<str>)>,
 }
 
 impl Speaker {
@@ -55,13 +55,16 @@ impl Speaker {
             // An actor of a process of its own; the last one that came to a process of light ones.
             ToExecutor::Start(start) => Tag { task: start.actor.to_string().into(), name: start.class.as_str().into() },
             ToExecutor::Run(run) => {
-                state.functions.insert(run.call, run.function.as_str().into());
+                state.tasks.push((run.call, run.function.as_str().into()));
+                if state.call.is_none() && state.tasks.len() == 1 {
+                    self.change(&state);
+                }
                 return;
             }
             _ => return,
         };
         state.process = process;
-        if state.call.is_none() {
+        if state.speaking().is_none() {
             self.change(&state);
         }
     }
@@ -69,7 +72,7 @@ impl Speaker {
     /// Notes what came from the process, all of it at the same moment.
     pub(crate) fn received(&self, messages: &[ToNode]) {
         let mut state = self.lock();
-        let before = state.call;
+        let before = state.speaking();
         let mut first = None;
         for message in messages {
             state.receive(message);
@@ -80,7 +83,7 @@ impl Speaker {
         if let Some(first) = &first {
             self.each_pipe(|pipe| pipe.began(first.clone()));
         }
-        if first.is_some() || state.call != before {
+        if first.is_some() || state.speaking() != before {
             self.change(&state);
         }
     }
@@ -104,19 +107,28 @@ impl State {
         match message {
             ToNode::Began(call) => self.call = Some(*call),
             ToNode::Done { call, .. } => {
-                self.functions.remove(call);
+                self.forget(*call);
                 if self.call == Some(*call) {
                     self.call = None;
                 }
             }
-            ToNode::GaveBack(calls) => calls.iter().for_each(|call| _ = self.functions.remove(call)),
+            ToNode::GaveBack(calls) => calls.iter().for_each(|call| self.forget(*call)),
             _ => {}
         }
     }
 
+    fn forget(&mut self, call: CallId) {
+        self.tasks.retain(|(sent, _)| *sent != call);
+    }
+
+    fn speaking(&self) -> Option<CallId> {
+        self.call.or_else(|| self.tasks.first().map(|(call, _)| *call))
+    }
+
     fn tag(&self) -> Tag {
-        let Some(call) = self.call else { return self.process.clone() };
-        let name = self.functions.get(&call).cloned().unwrap_or_default();
+        let Some(call) = self.speaking() else { return self.process.clone() };
+        let function = self.tasks.iter().find(|(sent, _)| *sent == call).map(|(_, function)| function.clone());
+        let name = function.unwrap_or_default();
         Tag { task: call.to_string().into(), name }
     }
 }

@@ -32,6 +32,7 @@ pub fn job_file(name: &str, params: &BTreeMap<String, String>, base_dir: &str) -
         params: params.clone().into_iter().collect(),
         base_dir: base_dir.to_owned(),
         origin: name.to_owned(),
+        program: None,
     })
 }
 

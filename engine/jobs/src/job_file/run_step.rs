@@ -54,6 +54,10 @@ pub(super) fn check(run: &RunStep, has_package: bool) -> Result<(), (String, Str
         Some(_) if declares => {
             Err((format!("`{function}` is built in and has its own columns"), "leave out schema and like".to_owned()))
         }
+        Some(_) if has_package => {
+            let what = format!("`{function}` is built in, and a job with a `package` runs only the functions of that");
+            Err((what, "put the step into a job of its own".to_owned()))
+        }
         Some(_) => Ok(()),
         None if !has_package => {
             let known = tandem_functions::all().iter().map(|function| function.name);

@@ -285,6 +285,9 @@ fn every_mistake_about_a_function_is_named_with_its_line() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let own_columns = RUN.replace("like = \"texts\"\nschema = \"label string\"", "");
+    let mixed = parse(&own_columns.replace("run = \"label\"", "run = \"product-analysis\"")).unwrap_err();
+    assert!(mixed.to_string().ends_with("a job with a `package` runs only the functions of that"), "{mixed}");
     let near = parse(&RUN.replace("package = \"./labels\"", "").replace("\"label\"", "\"sales-sumary\"")).unwrap_err();
     assert!(near.help.unwrap().starts_with("did you mean `sales-summary`?"));
 }

@@ -58,8 +58,19 @@ pub(super) async fn plan(
         secrets,
         retries: file.retries,
         timeout_ms: file.timeout.map(|time| time.as_millis().try_into().unwrap_or(u64::MAX)),
-        program: file.runs_functions().then(PlannedProgram::default),
+        program: program(&file, text)?,
     })
+}
+
+/// What the executors of the job run: its package, or what is built in.
+fn program(file: &JobFile, text: &v1::JobFile) -> Result<Option<PlannedProgram>, PlanError> {
+    match (&file.package, &text.program) {
+        (None, _) => Ok(file.runs_functions().then(PlannedProgram::default)),
+        (Some(_), Some(program)) if !program.package.is_empty() => super::program::checked(program).map(Some),
+        (Some(path), _) => {
+            Err(PlanError::invalid(format!("{}: package `{path}` did not come with the job", file.origin)))
+        }
+    }
 }
 
 /// A source whose files have been looked at.

@@ -4,18 +4,12 @@ use tandem_exec::error::PlanError;
 use tandem_exec::graph::{Stage, StageGraph};
 use tandem_proto::v1;
 
-use crate::planned::PlannedJob;
+use crate::planned::{PlannedJob, PlannedProgram};
 
 /// Length of a SHA-256 in hexadecimal.
 const HASH_DIGITS: usize = 64;
 
 pub(super) fn plan(spec: &v1::JobSpec, program: &v1::Program) -> Result<PlannedJob, PlanError> {
-    let hash = &program.package;
-    let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    let is_hash = hash.len() == HASH_DIGITS && hash.bytes().all(lower);
-    if !hash.is_empty() && !is_hash {
-        return Err(PlanError::invalid(format!("`{hash}` is not the SHA-256 of a package")));
-    }
     Ok(PlannedJob {
         name: if spec.name.is_empty() { "program".to_owned() } else { spec.name.clone() },
         graph: StageGraph { stages: vec![Stage::driver()] },
@@ -23,9 +17,24 @@ pub(super) fn plan(spec: &v1::JobSpec, program: &v1::Program) -> Result<PlannedJ
         secrets: spec.secrets.clone().into_iter().collect(),
         retries: spec.retries,
         timeout_ms: (spec.timeout_ms > 0).then_some(spec.timeout_ms),
-        program: Some(program.clone().into()),
+        program: Some(checked(program)?),
         ..PlannedJob::default()
     })
+}
+
+/// The program, if its package can be one.
+///
+/// # Errors
+/// When the package is named by something other than its hash.
+pub(super) fn checked(program: &v1::Program) -> Result<PlannedProgram, PlanError> {
+    let hash = &program.package;
+    let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let is_hash = hash.len() == HASH_DIGITS && hash.bytes().all(lower);
+    if hash.is_empty() || is_hash {
+        Ok(program.clone().into())
+    } else {
+        Err(PlanError::invalid(format!("`{hash}` is not the SHA-256 of a package")))
+    }
 }
 
 #[cfg(test)]

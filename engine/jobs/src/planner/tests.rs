@@ -44,6 +44,7 @@ impl Fixture {
             params: HashMap::new(),
             base_dir: self.path(""),
             origin: "job.toml".to_owned(),
+            program: None,
         };
         plan(&JobSpec { work: Some(Work::File(file)), ..Default::default() }, &CLUSTER).await
     }

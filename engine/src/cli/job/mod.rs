@@ -85,12 +85,12 @@ pub(super) async fn execute(command: JobCommand, session: &Session) -> Result<()
 async fn submit(args: SubmitArgs, session: &Session) -> Result<(), Failure> {
     let job = args.job.checked(args.name.as_deref())?;
     let client = session.connect().await?;
-    let submitted = client.submit(attached::submission(job.spec, false)).await?;
+    let submitted = job.submit(&client, false).await?;
     let id = JobId(submitted.job);
     if args.no_wait {
         return accepted(session, id, submitted.status.unwrap_or_default());
     }
-    eprintln!("submitted {} as job {id}", job.file.name);
+    eprintln!("submitted {} as job {id}", job.name());
     let status = attached::follow(&client, id, &mut Interrupts::new()?, OnInterrupt::Stop).await?;
     print_summary(&status)?;
     match session.format() {
