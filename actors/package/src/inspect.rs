@@ -18,6 +18,8 @@ const SCRIPT_MAGIC: &[u8] = b"#!";
 const PIECE_BYTES: usize = 1 << 20;
 /// Digits of a protocol's version.
 const DIGITS: usize = 5;
+/// Ends a mark: what follows it in the file may begin with a digit.
+const MARK_END: u8 = b';';
 
 /// A file that is a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +100,7 @@ fn check_sdk(versions: &[u16]) -> Result<(), Unfit> {
 fn read_all(mut file: File) -> Result<(PackageHash, u64, Vec<u16>), Unfit> {
     let mark = mark_without_version();
     // What is left of the piece before, since a mark may lie across two.
-    let overlap = mark.len() + DIGITS;
+    let overlap = mark.len() + DIGITS + 1;
     let finder = memmem::Finder::new(mark);
     let (mut hasher, mut bytes, mut versions) = (Hasher::default(), 0, Vec::new());
     let mut buffer = vec![0; overlap + PIECE_BYTES];
@@ -123,12 +125,12 @@ fn read_all(mut file: File) -> Result<(PackageHash, u64, Vec<u16>), Unfit> {
 
 /// The mark up to its version.
 fn mark_without_version() -> &'static [u8] {
-    SDK_MARK.trim_end_matches(|c: char| c.is_ascii_digit()).as_bytes()
+    SDK_MARK.trim_end_matches(|c: char| c.is_ascii_digit() || c == char::from(MARK_END)).as_bytes()
 }
 
 fn version_at(text: &[u8]) -> Option<u16> {
-    let digits = text.iter().take(DIGITS).take_while(|byte| byte.is_ascii_digit()).count();
-    std::str::from_utf8(&text[..digits]).ok()?.parse().ok()
+    let end = text.iter().take(DIGITS + 1).position(|byte| *byte == MARK_END)?;
+    std::str::from_utf8(&text[..end]).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -202,6 +204,7 @@ mod tests {
         for at in [0, 7, PIECE_BYTES - 30, PIECE_BYTES - 3, PIECE_BYTES, 2 * PIECE_BYTES - 20] {
             let mut content = vec![b'x'; 2 * PIECE_BYTES + 7];
             content[at..at + SDK_MARK.len()].copy_from_slice(SDK_MARK.as_bytes());
+            content[at + SDK_MARK.len()] = b'7';
             let path = write(&folder, "marked", &content, 0o644);
             let (_, bytes, versions) = read_all(File::open(path).unwrap()).unwrap();
             assert_eq!((bytes, versions), (content.len() as u64, vec![PROTOCOL]), "at {at}");

@@ -33,7 +33,7 @@ pub use tandem_proto::{JobId, WorkerId};
 pub const PROTOCOL: u16 = 1;
 
 /// Every program that has our SDK in it has this text, [`PROTOCOL`] at its end, so that what has not is refused before it runs.
-pub const SDK_MARK: &str = "tandem-sdk-protocol:1";
+pub const SDK_MARK: &str = "tandem-sdk-protocol:1;";
 
 /// Values up to this many bytes travel in messages, larger ones through shared memory.
 pub const INLINE_BYTES: usize = 64 << 10;
@@ -44,6 +44,6 @@ mod tests {
 
     #[test]
     fn the_mark_names_the_protocol() {
-        assert_eq!(SDK_MARK, format!("tandem-sdk-protocol:{PROTOCOL}"));
+        assert_eq!(SDK_MARK, format!("tandem-sdk-protocol:{PROTOCOL};"));
     }
 }

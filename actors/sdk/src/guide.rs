@@ -15,3 +15,11 @@ struct Actors;
 /// docs/guide/failures.md
 #[doc = include_str!("../../../docs/guide/failures.md")]
 struct Failures;
+
+/// docs/guide/packages.md
+#[doc = include_str!("../../../docs/guide/packages.md")]
+struct Packages;
+
+/// docs/guide/resources.md
+#[doc = include_str!("../../../docs/guide/resources.md")]
+struct Resources;

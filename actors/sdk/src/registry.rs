@@ -32,8 +32,12 @@ inventory::collect!(Class);
 static FUNCTIONS: LazyLock<HashMap<&'static str, &'static Function>> =
     LazyLock::new(|| inventory::iter::<Function>().map(|function| (function.name, function)).collect());
 
+/// The function of that name; without modules if only one has it.
 pub(crate) fn function(name: &str) -> Option<&'static Function> {
-    FUNCTIONS.get(name).copied()
+    FUNCTIONS.get(name).copied().or_else(|| {
+        let mut found = FUNCTIONS.values().filter(|function| function.name.rsplit("::").next() == Some(name));
+        found.next().filter(|_| found.next().is_none()).copied()
+    })
 }
 
 pub(crate) fn class(name: &str) -> Option<&'static Class> {

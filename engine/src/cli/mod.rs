@@ -73,7 +73,6 @@ enum Command {
     /// Check this machine and the local cluster
     Doctor,
     /// Make a package with a task and an actor to start from
-    #[command(hide = true)]
     New(new::NewArgs),
     /// The settings of this command line
     #[command(subcommand)]

@@ -23,6 +23,14 @@ fn its_commands_run() {
 }
 
 #[test]
+fn commands_of_a_new_package_run() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["new", "hello"]).succeeded();
+    run_all(&sandbox, &commands(&sandbox.read("hello/README.md")));
+    assert!(sandbox.processes().is_empty(), "the last command takes the cluster down");
+}
+
+#[test]
 fn commands_of_the_guide_to_functions_run() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/job-functions.md");
     let guide = std::fs::read_to_string(path).unwrap();
@@ -40,7 +48,11 @@ fn commands_of_the_guide_to_functions_run() {
 fn commands(page: &str) -> Vec<String> {
     let blocks = blocks(page, "sh");
     let lines = blocks.iter().flat_map(|block| block.lines());
-    lines.filter(|line| line.starts_with("tandem ")).map(ToOwned::to_owned).collect()
+    // What `cargo build --release` would give is here already: `actors/programs` builds the same source.
+    let hello = Path::new(TANDEM).with_file_name("hello");
+    let hello = hello.to_str().expect("a UTF-8 path");
+    let commands = lines.filter(|line| line.starts_with("tandem "));
+    commands.map(|line| line.replace("./target/release/hello", hello)).collect()
 }
 
 fn run_all(sandbox: &Sandbox, commands: &[String]) {

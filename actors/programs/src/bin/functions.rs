@@ -1,0 +1,65 @@
+//! Functions for the steps of job files, and a main program that prints variables as tasks on all workers see them:
+//! `functions TASKS NAME…`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tandem::arrow::array::{ArrayRef, Int64Array, StringArray};
+use tandem::arrow::{DataType, Field, RecordBatch, Schema};
+use tandem::prelude::*;
+
+/// Arguments of [`label`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Words {
+    even: String,
+    odd: String,
+    /// The process ends when it meets this value.
+    #[serde(default)]
+    fatal: Option<i64>,
+}
+
+/// Adds a column `label` that says whether `value` is even or odd.
+#[tandem::task]
+fn label(rows: Batches, words: Words) -> Result<Batches> {
+    let mut fields = rows.schema().fields().to_vec();
+    fields.push(Arc::new(Field::new("label", DataType::Utf8, true)));
+    let schema = Arc::new(Schema::new(fields));
+    let mut labelled = Vec::with_capacity(rows.len());
+    for batch in &rows {
+        let values = batch.column_by_name("value").and_then(|column| column.as_any().downcast_ref::<Int64Array>());
+        let Some(values) = values else { tandem::bail!("there is no column `value` of integers") };
+        if words.fatal.is_some_and(|fatal| values.iter().flatten().any(|value| value == fatal)) {
+            std::process::abort();
+        }
+        let word = |value: i64| if value % 2 == 0 { words.even.as_str() } else { words.odd.as_str() };
+        let labels: StringArray = values.iter().map(|value| value.map(word)).collect();
+        let mut columns = batch.columns().to_vec();
+        columns.push(Arc::new(labels) as ArrayRef);
+        labelled.push(RecordBatch::try_new(Arc::clone(&schema), columns)?);
+    }
+    Ok(Batches::try_new(schema, labelled)?)
+}
+
+/// The worker's name and its value of each variable.
+#[tandem::task]
+fn variables(ctx: Context, names: Vec<String>) -> (String, Vec<Option<String>>) {
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    (ctx.worker_name().to_owned(), names.iter().map(|name| std::env::var(name).ok()).collect())
+}
+
+#[tandem::main]
+async fn main(ctx: Context, args: Args) -> Result<()> {
+    let tasks: usize = args.parse(0)?;
+    let names = args.into_vec().split_off(1);
+    let asked: Vec<_> = (0..tasks).map(|_| variables::submit(&ctx, names.clone())).collect();
+    let found: BTreeSet<_> = ctx.get_all(&asked).await?.into_iter().collect();
+    for (worker, values) in found {
+        for (name, value) in names.iter().zip(values) {
+            match value {
+                Some(value) => println!("{worker}: {name}={value}"),
+                None => println!("{worker}: {name} is not set"),
+            }
+        }
+    }
+    Ok(())
+}

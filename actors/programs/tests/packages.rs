@@ -1,0 +1,35 @@
+//! Each program here is a package: what a user's own `cargo build` gives.
+
+use std::process::Command;
+
+use tandem_package::{Platform, inspect};
+
+const PROGRAMS: [(&str, &str); 6] = [
+    (env!("CARGO_BIN_EXE_functions"), "label"),
+    (env!("CARGO_BIN_EXE_hello"), "count_words"),
+    (env!("CARGO_BIN_EXE_micro"), "echo"),
+    (env!("CARGO_BIN_EXE_mixed"), "Tally"),
+    (env!("CARGO_BIN_EXE_pi"), "inside"),
+    (env!("CARGO_BIN_EXE_trouble"), "act"),
+];
+
+#[test]
+fn programs_are_packages_of_this_platform() {
+    for (program, _) in PROGRAMS {
+        let package = inspect(program.as_ref(), u64::MAX).unwrap_or_else(|unfit| panic!("{program}: {unfit}"));
+        Platform::current().check(&package.needs).unwrap_or_else(|unfit| panic!("{program}: {unfit}"));
+    }
+}
+
+#[test]
+fn programs_list_what_they_have_and_say_how_they_are_run() {
+    for (program, function) in PROGRAMS {
+        let listed = Command::new(program).arg("--list").output().expect("it runs");
+        let listed = String::from_utf8(listed.stdout).expect("text");
+        assert!(listed.lines().any(|line| line.ends_with(function)), "{program}: {listed}");
+        let by_hand = Command::new(program).output().expect("it runs");
+        let said = String::from_utf8(by_hand.stderr).expect("text");
+        assert_eq!(by_hand.status.code(), Some(2), "{said}");
+        assert!(said.starts_with("error: ") && said.contains("help: type `tandem job submit "), "{said}");
+    }
+}

@@ -1,0 +1,61 @@
+//! What users' code does wrong costs its own task, and the error says what it was.
+
+use crate::support::{Sandbox, wait_for};
+use crate::{executors, submit};
+
+/// Has that many tasks do one wrong thing, and returns what became of them.
+fn cause(sandbox: &Sandbox, kind: &str, count: usize) -> Vec<String> {
+    let finished = submit(sandbox, "trouble", &[kind, &count.to_string()]).succeeded();
+    let ends: Vec<String> = finished.stdout.lines().map(str::to_owned).collect();
+    assert_eq!(ends.len(), count, "{}\n{}", finished.stdout, finished.stderr);
+    ends
+}
+
+fn still_works(sandbox: &Sandbox) {
+    let processes = sandbox.run(&["cluster", "status", "-o", "json"]).succeeded().json();
+    submit(sandbox, "pi", &["8", "1000"]).succeeded();
+    let after = sandbox.run(&["cluster", "status", "-o", "json"]).succeeded().json();
+    assert_eq!(processes["processes"], after["processes"], "no worker was started again");
+}
+
+#[test]
+fn failures_are_told_by_kind() {
+    let sandbox = Sandbox::with_cluster(2);
+    for (kind, words) in
+        [("return", "Returned: "), ("panic", "Panicked: "), ("exit", "ProcessLost: "), ("abort", "ProcessLost: ")]
+    {
+        for end in cause(&sandbox, kind, 3) {
+            assert!(end.starts_with(words) && end.contains("act"), "{kind}: {end}");
+        }
+    }
+    still_works(&sandbox);
+}
+
+#[test]
+fn tasks_that_hoard_memory_are_ended_and_told_why() {
+    let sandbox = Sandbox::with_cluster(2);
+    for end in cause(&sandbox, "memory", 4) {
+        assert!(end.starts_with("MemoryLimit: ") && end.contains("act") && end.contains("MiB"), "{end}");
+    }
+    still_works(&sandbox);
+}
+
+#[test]
+fn children_end_with_their_job() {
+    let sandbox = Sandbox::with_cluster(1);
+    assert_eq!(cause(&sandbox, "children", 2), ["value 5", "value 5"]);
+    wait_for("the end of what tasks have started", || {
+        executors(&sandbox).is_empty() && sandbox.processes().iter().all(|pid| !is_sleep(*pid))
+    });
+}
+
+fn is_sleep(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sleep")
+}
+
+#[test]
+fn a_driver_that_exits_fails_its_job() {
+    let sandbox = Sandbox::with_cluster(1);
+    let finished = submit(&sandbox, "trouble", &["driver"]).ended_with(1);
+    assert!(finished.stderr.contains("exit status 7"), "{}", finished.stderr);
+}
