@@ -6,6 +6,15 @@ use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::value::Value;
 use tandem_actor_protocol::{ActorId, ExecutorId, ExtentId, JobId, ObjectId, WorkerId};
 
+/// Why an actor does not get its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NameRefusal {
+    /// Another one has it.
+    Taken(ActorId),
+    /// The coordinator gives it to none, for this reason.
+    Refused(String),
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -133,10 +142,12 @@ pub enum Event {
     },
     /// The coordinator's answer to [`Action::ClaimName`](crate::Action::ClaimName).
     NameClaimed {
+        /// The job.
+        job: JobId,
         /// For which actor.
         actor: ActorId,
-        /// Taken by it, or by another.
-        outcome: Result<(), ActorId>,
+        /// Whether it has its name now.
+        outcome: Result<(), NameRefusal>,
     },
     /// The coordinator's answer to [`Action::FindName`](crate::Action::FindName).
     NameFound {

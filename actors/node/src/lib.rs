@@ -19,6 +19,6 @@ pub mod views;
 
 pub use action::{Action, ExecutorNeeds};
 pub use config::NodeConfig;
-pub use event::{Event, ExitCause, LeaseGrant};
+pub use event::{Event, ExitCause, LeaseGrant, NameRefusal};
 pub use node::Node;
 pub use timers::Timestamp;

@@ -125,7 +125,10 @@ impl Jobs<'_> {
                 self.with(cx, job, |job, cx| job.extent_failed(cx, extent, &reason));
             }
             Event::Fetched { job, object, outcome } => self.with(cx, job, |job, cx| job.fetched(cx, object, outcome)),
-            Event::NameClaimed { actor, outcome } => self.each(cx, |job, cx| job.name_claimed(cx, actor, outcome)),
+            Event::NameClaimed { job, actor, outcome } if self.jobs.contains_key(&job) => {
+                self.with(cx, job, |job, cx| job.name_claimed(cx, actor, outcome));
+            }
+            Event::NameClaimed { job, actor, .. } => cx.act(Action::DropName { job, actor }),
             Event::NameFound { executor, request, actor } => {
                 self.of_executor(cx, executor, |job, cx| job.name_found(cx, executor, request, actor));
             }

@@ -192,7 +192,8 @@ impl Coordinator {
     fn start(self, stopping: &CancellationToken, tracker: &TaskTracker) -> JoinSet<Result<(), CoordinatorError>> {
         let port = Port { handle: self.handle.clone(), clock: self.clock, token: self.security.token.clone() };
         let http = self.http.serve(http::router(port), stopping.clone().cancelled_owned());
-        let cluster = ClusterRpc::new(self.handle.clone(), self.term, tracker.clone(), stopping.clone());
+        let (handle, journal) = (self.handle.clone(), self.journal.clone());
+        let cluster = ClusterRpc::new(handle, journal, self.term, tracker.clone(), stopping.clone());
         let packages = PackageRpc { store: self.packages.clone(), handle: self.handle.clone() };
         let planner = (self.planner, self.packages);
         let submitter = Submitter::new(planner, (self.journal.clone(), self.clock), self.handle.clone(), self.term);

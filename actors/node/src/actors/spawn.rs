@@ -8,7 +8,8 @@ use super::owned::OwnedEvent;
 use super::{OwnedActor, OwnedState};
 use crate::action::Action;
 use crate::context::Context;
-use crate::job::Job;
+use crate::event::NameRefusal;
+use crate::job::{Job, Life};
 use crate::objects::{ObjectState, Refused, Waiter};
 use crate::tasks::dependency;
 
@@ -49,20 +50,26 @@ impl Job {
         }
     }
 
-    /// The coordinator says whether an actor has its name.
-    pub(crate) fn name_claimed(&mut self, cx: &mut Context<'_>, actor: ActorId, outcome: Result<(), ActorId>) {
-        let Some(owned) = self.owned_actors.get(&actor) else { return };
+    /// The coordinator says whether an actor has its name. One that is gone by now has no use for it.
+    pub(crate) fn name_claimed(&mut self, cx: &mut Context<'_>, actor: ActorId, outcome: Result<(), NameRefusal>) {
+        let owned = self.owned_actors.get(&actor).filter(|_| self.life == Life::Running);
+        let Some(owned) = owned.filter(|owned| !matches!(owned.state, OwnedState::Gone(_))) else {
+            return cx.act(Action::DropName { job: self.id, actor });
+        };
         if owned.state != OwnedState::Naming {
             return;
         }
-        match outcome {
-            Ok(()) => self.actor_ready_or_wait(cx, actor),
-            Err(other) => {
-                let why = format!("the name {} is that of {other}", owned.spec.options.name);
-                let failure = Failure::new(FailureKind::NameTaken, owned.spec.class.clone(), why);
-                self.actor_is_gone(cx, actor, failure);
+        let (name, class) = (&owned.spec.options.name, owned.spec.class.clone());
+        let failure = match outcome {
+            Ok(()) => return self.actor_ready_or_wait(cx, actor),
+            Err(NameRefusal::Taken(other)) => {
+                Failure::new(FailureKind::NameTaken, class, format!("the name {name} is that of {other}"))
             }
-        }
+            Err(NameRefusal::Refused(why)) => {
+                Failure::new(FailureKind::Mismatch, class, format!("the actor has no name: {why}"))
+            }
+        };
+        self.actor_is_gone(cx, actor, failure);
     }
 
     /// Queues an actor for a lease, or has it wait for its arguments, or fails it if one of them has failed.

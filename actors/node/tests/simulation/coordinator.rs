@@ -50,8 +50,8 @@ impl Coordinator {
                 assert_eq!(booked.host, from);
             }
             Action::DriverEnded { attempt, outcome, .. } => self.driver_ended = Some((attempt, outcome.is_ok())),
-            Action::ClaimName { spec, .. } => {
-                self.tell(from, Event::NameClaimed { actor: spec.actor, outcome: Ok(()) });
+            Action::ClaimName { job, spec } => {
+                self.tell(from, Event::NameClaimed { job, actor: spec.actor, outcome: Ok(()) });
             }
             _ => {}
         }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tandem_actor_protocol::resources::{CPUS, Shape};
 use tandem_actor_protocol::{ActorId, JobId, WorkerId};
-use tandem_node::{Event, LeaseGrant, Node, NodeConfig};
+use tandem_node::{Event, LeaseGrant, NameRefusal, Node, NodeConfig};
 use tandem_runtime::{JobProgram, LogLine, News, Outside, Runtime, RuntimeConfig, RuntimeHandle, SqlQuery};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -122,10 +122,10 @@ impl Coordinator {
                     self.free_milli += milli(&shape);
                 }
             }
-            News::ClaimName { spec, .. } => {
+            News::ClaimName { job, spec } => {
                 let has = self.names.entry(spec.options.name.clone()).or_insert((spec.actor, spec.class.clone()));
-                let outcome = if has.0 == spec.actor { Ok(()) } else { Err(has.0) };
-                runtime.tell(Event::NameClaimed { actor: spec.actor, outcome });
+                let outcome = if has.0 == spec.actor { Ok(()) } else { Err(NameRefusal::Taken(has.0)) };
+                runtime.tell(Event::NameClaimed { job, actor: spec.actor, outcome });
             }
             News::FindName { executor, request, name, .. } => {
                 runtime.tell(Event::NameFound { executor, request, actor: self.names.get(&name).cloned() });

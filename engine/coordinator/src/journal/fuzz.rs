@@ -8,7 +8,7 @@ use tandem_jobs::planned::PlannedJob;
 use tandem_proto::{JobId, StageId};
 
 use super::record::{Commit, StoredJob, StoredReport, StoredWork, decode, encode};
-use crate::state::{Fact, StagedFile, Timestamp};
+use crate::state::{ActorId, Fact, NamedActor, StagedFile, Timestamp};
 
 /// Reads `bytes` as a record of every kind there is. What is read can be written and read again.
 ///
@@ -20,6 +20,7 @@ pub fn journal_record(bytes: &[u8]) {
     read_again::<Commit>(bytes);
     read_again::<StoredReport>(bytes);
     read_again::<Fact>(bytes);
+    read_again::<NamedActor>(bytes);
     read_again::<PlannedJob>(bytes);
 }
 
@@ -46,11 +47,13 @@ pub fn journal_records() -> Vec<Vec<u8>> {
     let finished = Fact::StageReopened { job: JobId(1), stage: StageId(2) };
     let retried = Fact::JobRetried { job: JobId(1), retries_used: 1 };
     let started = Fact::JobStarted { job: JobId(1), at: Timestamp(7) };
+    let named = NamedActor { actor: ActorId(1 << 64), job: JobId(1), class: "Stock".to_owned(), detached: true };
     let records = [
         encode(&Commit::Intended(vec![file.clone(), file]), path),
         encode(&finished, path),
         encode(&retried, path),
         encode(&started, path),
+        encode(&named, path),
         encode(&PlannedJob { name: "job".to_owned(), ..PlannedJob::default() }, path),
     ];
     records.into_iter().map(|record| record.expect("a sound record")).collect()

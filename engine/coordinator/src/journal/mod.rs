@@ -1,5 +1,5 @@
-//! What must survive the coordinator: accepted jobs, finished stages, commits and the last ended jobs, in one redb file
-//! of the data folder.
+//! What must survive the coordinator: accepted jobs, finished stages, commits, names of actors and the last ended jobs, in one
+//! redb file of the data folder.
 //!
 //! One thread owns the database; everything else sends it entries. What is *synced* is on disk when the call returns.
 //! What goes *behind* is on disk a few milliseconds later, many entries with one sync; losing it costs only work.
@@ -52,7 +52,7 @@ pub(crate) struct Restored {
     pub(crate) term: Term,
     /// Jobs that are not forgotten, in the order they were accepted.
     pub(crate) jobs: Vec<JournaledJob>,
-    /// The workers that were there, then for each job its facts in the order they were recorded.
+    /// The workers that were there, the names that were taken, then for each job its facts in the order they were recorded.
     pub(crate) facts: Vec<Fact>,
 }
 

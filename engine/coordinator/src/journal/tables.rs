@@ -15,12 +15,14 @@ use super::error::{AtPath, JournalError};
 use super::folder::DataFolder;
 use super::record::{AcceptedJob, Commit, Entry, JobWork, JournaledJob, decode, encode};
 use super::seal::Sealer;
-use crate::state::Fact;
+use crate::state::{ActorName, Fact, Namespace};
 
 type ById = TableDefinition<'static, u64, &'static [u8]>;
 
 const TERM: TableDefinition<'_, (), u64> = TableDefinition::new("term");
 const WORKERS: TableDefinition<'_, u64, &str> = TableDefinition::new("workers");
+/// By job (zero for a namespace that all jobs share), namespace and name.
+const NAMES: TableDefinition<'_, (u64, &str, &str), &[u8]> = TableDefinition::new("names");
 const JOBS: ById = TableDefinition::new("jobs");
 const WORK: ById = TableDefinition::new("work");
 const COMMITS: ById = TableDefinition::new("commits");
@@ -120,6 +122,13 @@ impl Tables {
             Fact::WorkerGone { worker } => {
                 transaction.open_table(WORKERS).at(path)?.remove(worker.0).at(path)?;
             }
+            Fact::NameClaimed { name, actor } => {
+                let actor = encode(actor, path)?;
+                transaction.open_table(NAMES).at(path)?.insert(key_of(name), &actor[..]).at(path)?;
+            }
+            Fact::NameFreed { name } => {
+                transaction.open_table(NAMES).at(path)?.remove(key_of(name)).at(path)?;
+            }
             fact => {
                 let Some(job) = fact.job() else { return Ok(()) };
                 // It may come behind the end of its job.
@@ -144,6 +153,8 @@ impl Tables {
             table.insert((), term).at(path)?;
             Term(term)
         };
+        // A journal of before actors had names does not have it.
+        transaction.open_table(NAMES).at(path)?;
         transaction.commit().at(path)?;
         Ok(term)
     }
@@ -191,6 +202,10 @@ impl Tables {
             let (worker, name) = row.at(path)?;
             facts.push(Fact::WorkerJoined { worker: WorkerId(worker.value()), name: name.value().to_owned() });
         }
+        for row in transaction.open_table(NAMES).at(path)?.iter().at(path)? {
+            let (key, actor) = row.at(path)?;
+            facts.push(Fact::NameClaimed { name: name_of(key.value()), actor: decode(actor.value(), path)? });
+        }
         for row in transaction.open_table(FACTS).at(path)?.iter().at(path)? {
             let (_, data) = row.at(path)?;
             facts.push(decode(data.value(), path)?);
@@ -214,6 +229,7 @@ fn create(folder: &DataFolder, path: &Path) -> Result<(), JournalError> {
     transaction.open_table(TERM).at(&draft)?;
     transaction.open_table(FACTS).at(&draft)?;
     transaction.open_table(WORKERS).at(&draft)?;
+    transaction.open_table(NAMES).at(&draft)?;
     transaction.commit().at(&draft)?;
     drop(database);
     // Plans name paths and carry the job's environment: nobody else's business, whatever folder it is in.
@@ -221,6 +237,21 @@ fn create(folder: &DataFolder, path: &Path) -> Result<(), JournalError> {
     std::fs::set_permissions(&draft, private).map_err(|source| JournalError::io(&draft, source))?;
     std::fs::rename(&draft, path).map_err(|source| JournalError::io(path, source))?;
     folder.sync()
+}
+
+fn key_of(name: &ActorName) -> (u64, &str, &str) {
+    match &name.namespace {
+        Namespace::Job(job) => (job.0, "", &name.name),
+        Namespace::Shared(namespace) => (0, namespace, &name.name),
+    }
+}
+
+fn name_of((job, namespace, name): (u64, &str, &str)) -> ActorName {
+    let namespace = match job {
+        0 => Namespace::Shared(namespace.to_owned()),
+        job => Namespace::Job(JobId(job)),
+    };
+    ActorName { namespace, name: name.to_owned() }
 }
 
 fn keys_of(job: JobId) -> RangeInclusive<(u64, u64)> {

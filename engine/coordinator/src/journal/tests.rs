@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::record::VERSION;
 use super::*;
-use crate::state::{JobPlan, Timestamp};
+use crate::state::{ActorId, ActorName, JobPlan, NamedActor, Namespace, Timestamp};
 
 fn accepted(job: u64) -> AcceptedJob {
     AcceptedJob {
@@ -49,11 +49,26 @@ fn file(path: &str) -> StagedFile {
     }
 }
 
+/// One of few names.
+fn name(job: u64, byte: u8) -> ActorName {
+    let namespace = match byte % 3 {
+        0 => Namespace::Job(JobId(job)),
+        1 => Namespace::Shared("prices".to_owned()),
+        _ => Namespace::Shared("stock".to_owned()),
+    };
+    ActorName { namespace, name: format!("shard-{}", byte % 2) }
+}
+
+fn named(job: u64) -> NamedActor {
+    NamedActor { actor: ActorId(job.into()), job: JobId(job), class: "Stock".to_owned(), detached: false }
+}
+
 /// What the journal should hold.
 #[derive(Default, Clone, Debug, PartialEq, Eq)]
 struct Model {
     jobs: BTreeMap<JobId, JournaledJob>,
     workers: BTreeMap<WorkerId, String>,
+    names: BTreeMap<ActorName, NamedActor>,
     facts: BTreeMap<JobId, Vec<String>>,
 }
 
@@ -68,6 +83,12 @@ impl Model {
             }
             Entry::Fact(Fact::WorkerGone { worker }) => {
                 self.workers.remove(&worker);
+            }
+            Entry::Fact(Fact::NameClaimed { name, actor }) => {
+                self.names.insert(name, actor);
+            }
+            Entry::Fact(Fact::NameFreed { name }) => {
+                self.names.remove(&name);
             }
             Entry::Fact(fact) => {
                 let job = fact.job().unwrap();
@@ -105,7 +126,7 @@ impl Model {
 
 /// Entries as a coordinator writes them: about jobs that were accepted, few of them, so that they meet.
 fn entries() -> impl Strategy<Value = Vec<Entry>> {
-    let step = (0u8..10, 1u64..5, any::<u8>());
+    let step = (0u8..12, 1u64..5, any::<u8>());
     prop::collection::vec(step, 1..20).prop_map(|steps| {
         let mut model = Model::default();
         let mut entries = Vec::new();
@@ -115,6 +136,8 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
             let entry = match kind {
                 8 => Entry::Fact(Fact::WorkerJoined { worker, name: format!("worker-{byte}") }),
                 9 => Entry::Fact(Fact::WorkerGone { worker }),
+                10 => Entry::Fact(Fact::NameClaimed { name: name(id, byte), actor: named(id) }),
+                11 => Entry::Fact(Fact::NameFreed { name: name(id, byte) }),
                 _ if !model.jobs.contains_key(&job) => Entry::Accepted(accepted(id)),
                 0 | 1 => Entry::Fact(Fact::JobRetried { job, retries_used: byte.into() }),
                 2 => Entry::Report { job, report: report() },

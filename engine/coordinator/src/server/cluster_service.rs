@@ -5,6 +5,7 @@
 //!                        └─────► Rejected (another version), or the stream ends
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -21,7 +22,8 @@ use tracing::{debug, info, warn};
 
 use super::message::{Arrival, ClusterHandle, Message};
 use super::outbox::Outbox;
-use crate::state::{Event, InputsError, Registration};
+use crate::journal::Journal;
+use crate::state::{Event, InputsError, NameError, Registration};
 use crate::wire;
 
 /// A worker says who it is within this time after opening its stream.
@@ -30,6 +32,7 @@ const REGISTER_WITHIN: Duration = Duration::from_secs(10);
 /// Serves workers.
 pub(crate) struct ClusterRpc {
     handle: ClusterHandle,
+    journal: Arc<Journal>,
     term: Term,
     tracker: TaskTracker,
     stopping: CancellationToken,
@@ -40,8 +43,20 @@ type Chunks = std::pin::Pin<Box<dyn Stream<Item = Result<v1::Chunk, Status>> + S
 
 impl ClusterRpc {
     /// `tracker` owns the tasks that read the streams; they end with `stopping`.
-    pub(crate) fn new(handle: ClusterHandle, term: Term, tracker: TaskTracker, stopping: CancellationToken) -> Self {
-        Self { handle, term, tracker, stopping }
+    pub(crate) fn new(
+        handle: ClusterHandle,
+        journal: Arc<Journal>,
+        term: Term,
+        tracker: TaskTracker,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { handle, journal, term, tracker, stopping }
+    }
+
+    /// Returns when a restart would not forget what was decided so far. Names are not acknowledged before.
+    async fn synced(&self) -> Result<(), Status> {
+        let synced = self.journal.flush().await;
+        synced.map_err(|error| Status::unavailable(format!("the names of actors are not journaled yet: {error}")))
     }
 
     /// Lets a worker in, or says why it is rejected.
@@ -143,16 +158,28 @@ impl ClusterService for ClusterRpc {
         Err(Status::unimplemented("logs are not kept yet"))
     }
 
-    async fn claim_name(&self, _: Request<v1::ClaimNameRequest>) -> Result<Response<v1::NamedActor>, Status> {
-        Err(Status::unimplemented("actors have no names yet"))
+    async fn claim_name(&self, request: Request<v1::ClaimNameRequest>) -> Result<Response<v1::NamedActor>, Status> {
+        let (name, actor) = wire::name_claim(request.into_inner()).map_err(invalid)?;
+        self.handle.event(Event::NameClaimed { name: name.clone(), actor: actor.clone() }).await?;
+        let look = self.handle.look(move |seen| seen.cluster.claim_of(&name, &actor).map(wire::named_actor));
+        let has = look.await?.map_err(no_name)?;
+        self.synced().await?;
+        Ok(Response::new(has))
     }
 
-    async fn find_name(&self, _: Request<v1::FindNameRequest>) -> Result<Response<v1::NamedActor>, Status> {
-        Err(Status::unimplemented("actors have no names yet"))
+    async fn find_name(&self, request: Request<v1::FindNameRequest>) -> Result<Response<v1::NamedActor>, Status> {
+        let (job, name) = wire::name_wanted(request.into_inner()).map_err(invalid)?;
+        let look = self.handle.look(move |seen| seen.cluster.find_name(job, &name).map(wire::named_actor));
+        Ok(Response::new(look.await?.map_err(no_name)?))
     }
 
-    async fn drop_name(&self, _: Request<v1::DropNameRequest>) -> Result<Response<v1::DropNameResponse>, Status> {
-        Err(Status::unimplemented("actors have no names yet"))
+    async fn drop_name(&self, request: Request<v1::DropNameRequest>) -> Result<Response<v1::DropNameResponse>, Status> {
+        let (job, actor) = wire::names_dropped(request.into_inner()).map_err(invalid)?;
+        self.handle.event(Event::NameDropped { job, actor }).await?;
+        // After the event.
+        self.handle.look(|_| ()).await?;
+        self.synced().await?;
+        Ok(Response::new(v1::DropNameResponse {}))
     }
 }
 
@@ -215,6 +242,16 @@ async fn read(
 
 fn invalid(error: wire::Malformed) -> Status {
     Status::invalid_argument(error.to_string())
+}
+
+fn no_name(error: NameError) -> Status {
+    let message = error.to_string();
+    match error {
+        NameError::NoSuchJob(_) => Status::not_found(message),
+        // The worker asks again: it is about to register, or to hear that it was given up.
+        NameError::NoSuchWorker(_) => Status::unavailable(message),
+        NameError::TooMany(_) => Status::failed_precondition(message),
+    }
 }
 
 fn no_inputs(error: InputsError) -> Status {

@@ -6,6 +6,7 @@ use tandem_proto::{Attempt, Epoch, JobId, LeaseId, StageId, WorkerId};
 
 use super::division::Division;
 use super::event::LeaseGrant;
+use super::names::{ActorName, NamedActor};
 use super::reason::JobOutcome;
 use super::report::{AttemptId, OperatorMetrics, RowCount, StagedFile};
 use super::resources::Shape;
@@ -275,6 +276,18 @@ pub enum Fact {
         /// The job.
         job: JobId,
     },
+    /// An actor has a name, which nobody had.
+    NameClaimed {
+        /// The name.
+        name: ActorName,
+        /// The actor.
+        actor: NamedActor,
+    },
+    /// Nobody has a name any more.
+    NameFreed {
+        /// The name.
+        name: ActorName,
+    },
 }
 
 /// The accepted attempt of one task, in [`Fact::StageFinished`].
@@ -297,10 +310,12 @@ pub struct FinishedTask {
 }
 
 impl Fact {
-    /// The job it is about; none for a fact about a worker.
+    /// The job that forgets it; none for a fact about a worker or a name.
     pub fn job(&self) -> Option<JobId> {
         match self {
-            Self::WorkerJoined { .. } | Self::WorkerGone { .. } => None,
+            Self::WorkerJoined { .. } | Self::WorkerGone { .. } | Self::NameClaimed { .. } | Self::NameFreed { .. } => {
+                None
+            }
             Self::JobStarted { job, .. }
             | Self::StageFinished { job, .. }
             | Self::StageFused { job, .. }

@@ -36,6 +36,7 @@ impl Cluster {
         }
         self.audit_bookings(&mut faults);
         self.audit_claims(&mut faults);
+        self.audit_names(&mut faults);
         faults.extend(
             held.keys().map(|(worker, job, stage)| format!("{worker} is not noted for stage {stage} of {job}")),
         );
@@ -115,6 +116,20 @@ impl Cluster {
                 format!("leases of {job} take {used} of processors")
             });
         }
+    }
+
+    /// Names are of actors that may live, and indexed right.
+    fn audit_names(&self, faults: &mut Vec<String>) {
+        for (name, actor) in self.names.iter() {
+            let lives = actor.detached || self.jobs.get(&actor.job).is_some_and(Job::has_executors);
+            check(lives, faults, || format!("{name:?} is that of {actor:?}, whose job is over"));
+            let owned = self.workers.get(actor.actor.owner()).is_some();
+            check(owned, faults, || format!("{name:?} is that of {actor:?}, whose owner is gone"));
+        }
+        let mut indexed: Vec<_> = self.names.indexed().map(|(job, actor, name)| (name, job, actor)).collect();
+        indexed.sort_unstable();
+        let taken: Vec<_> = self.names.iter().map(|(name, actor)| (name, actor.job, actor.actor)).collect();
+        check(indexed == taken, faults, || format!("the names {taken:?} are indexed as {indexed:?}"));
     }
 
     fn count_held(&self, job: &Job, held: &mut BTreeMap<(WorkerId, JobId, StageId), u32>, faults: &mut Vec<String>) {

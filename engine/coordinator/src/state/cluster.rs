@@ -14,6 +14,7 @@ use super::config::ClusterConfig;
 use super::event::Event;
 use super::job::{Context, Job, Outbox, Shelf};
 use super::leases::Leases;
+use super::names::Names;
 use super::plan::JobPlan;
 use super::resources::CPUS;
 use super::stage::Numbering;
@@ -40,6 +41,7 @@ pub struct Cluster {
     pub(super) ended: VecDeque<JobId>,
     pub(super) ended_tasks: usize,
     pub(super) leases: Leases,
+    pub(super) names: Names,
     /// Jobs that want slots, or leases of processors: those that have the least of these first, then longest not served.
     pub(super) wanting: BTreeSet<(u64, u64, JobId)>,
     /// The key of each job in `wanting`.
@@ -73,6 +75,7 @@ impl Cluster {
             ended: VecDeque::new(),
             ended_tasks: 0,
             leases: Leases::new(term),
+            names: Names::default(),
             wanting: BTreeSet::new(),
             wanting_keys: BTreeMap::new(),
             driverless: BTreeSet::new(),
@@ -118,6 +121,8 @@ impl Cluster {
             Event::LeaseDemand { worker, epoch, demand } => self.lease_demand(worker, epoch, demand),
             Event::LeaseReleased { worker, epoch, lease } => self.lease_released(worker, epoch, lease),
             Event::LeaseReturned { worker, epoch, lease } => self.lease_returned(worker, epoch, lease),
+            Event::NameClaimed { name, actor } => self.claim_name(name, actor),
+            Event::NameDropped { job, actor } => self.drop_names(job, actor),
             Event::TaskReported { worker, epoch, sequence, attempt, outcome } => {
                 self.task_reported(worker, epoch, sequence, attempt, outcome);
             }
@@ -166,6 +171,7 @@ impl Cluster {
             config: &self.config,
             workers: &mut self.workers,
             leases: &mut self.leases,
+            names: &mut self.names,
             out: &mut self.out,
             counters: &mut self.counters,
         };
@@ -183,6 +189,7 @@ impl Cluster {
             config: &self.config,
             workers: &mut self.workers,
             leases: &mut self.leases,
+            names: &mut self.names,
             out: &mut self.out,
             counters: &mut self.counters,
         }

@@ -38,7 +38,7 @@ impl Cluster {
 
     /// Whether a worker that is not known has executors of a live job: then it was given up, and others take it for lost.
     pub(super) fn was_given_up(&self, jobs: &[JobId], running: &[AttemptId]) -> bool {
-        let live = |job: &JobId| self.jobs.get(job).is_some_and(|job| job.plan.executors && !job.is_ended());
+        let live = |job: &JobId| self.jobs.get(job).is_some_and(Job::has_executors);
         jobs.iter().any(live) || running.iter().any(|attempt| live(&attempt.task.job))
     }
 
@@ -99,7 +99,7 @@ impl Job {
 
     /// Whether the executors that a worker turned out to have are still wanted.
     fn keeps_executors(&mut self, worker: WorkerId) -> bool {
-        let wanted = self.plan.executors && !self.is_ended() && !self.untold.contains(&worker);
+        let wanted = self.has_executors() && !self.untold.contains(&worker);
         if wanted {
             self.members.insert(worker);
         }
@@ -110,6 +110,7 @@ impl Job {
     pub(super) fn end_executors(&mut self, cx: &mut Context<'_>) {
         if self.plan.executors {
             self.end_leases(cx);
+            self.end_names(cx);
         }
         for worker in std::mem::take(&mut self.members) {
             if !cx.job_gone(worker, self.id) && !self.is_ended() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tandem_proto::{Epoch, JobId, LeaseId, WorkerId};
 
+use super::names::{ActorId, ActorName, NamedActor};
 use super::plan::JobPlan;
 use super::report::{AttemptId, TaskOutcome, TaskOutput};
 use super::resources::{CPUS, Resources, SLOT_MILLI, Shape};
@@ -61,6 +62,20 @@ pub enum Event {
         epoch: Epoch,
         /// The lease.
         lease: LeaseId,
+    },
+    /// An actor wants a name. May be repeated; [`Cluster::claim_of`](super::Cluster::claim_of) tells what came of it.
+    NameClaimed {
+        /// The name.
+        name: ActorName,
+        /// The actor.
+        actor: NamedActor,
+    },
+    /// An actor is gone for good, and needs its names no more. May be repeated.
+    NameDropped {
+        /// Its job.
+        job: JobId,
+        /// The actor.
+        actor: ActorId,
     },
     /// An attempt ended. May be repeated.
     TaskReported {

@@ -17,6 +17,7 @@ use tandem_proto::{JobId, StageId, TaskId, WorkerId};
 
 use super::config::ClusterConfig;
 use super::leases::Leases;
+use super::names::Names;
 use super::plan::JobPlan;
 use super::reason::{JobFailure, JobOutcome};
 use super::report::{AttemptId, StagedFile};
@@ -184,6 +185,7 @@ pub(super) struct Context<'a> {
     pub(super) config: &'a ClusterConfig,
     pub(super) workers: &'a mut Workers,
     pub(super) leases: &'a mut Leases,
+    pub(super) names: &'a mut Names,
     pub(super) out: &'a mut Outbox,
     pub(super) counters: &'a mut Counters,
 }

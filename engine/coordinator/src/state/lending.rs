@@ -158,7 +158,7 @@ impl Cluster {
         if host != id && !(owner == id && expected(host)) {
             return self.context().tell_revoked(id, lease);
         }
-        let live = self.jobs.get(&job).is_some_and(|job| job.plan.executors && !job.is_ended());
+        let live = self.jobs.get(&job).is_some_and(Job::has_executors);
         let wanted = live && !gone.contains(&job) && self.workers.get(owner).is_some();
         let (now, shape) = (self.now, Arc::new(shape));
         self.workers.book(host, &shape);

@@ -367,6 +367,7 @@ impl Cluster {
             self.out.actions.push(Action::Disconnect { worker: id, epoch: worker.epoch });
         }
         self.lose_leases(id);
+        self.free_names_of_worker(id);
         self.leave_jobs(id);
         self.lose_outputs(id, worker.held.into_keys().collect(), why);
         for placed in worker.placed {

@@ -26,6 +26,7 @@ mod lending;
 mod lifecycle;
 mod lineage;
 mod membership;
+mod names;
 mod placement;
 mod plan;
 mod queue;
@@ -54,6 +55,7 @@ pub use division::{Division, FittedTask, Share};
 pub use event::{
     Event, HeldOutput, LeaseDemand, LeaseGrant, LeaseReport, Progress, Registration, WorkerInfo, WorkerUsage,
 };
+pub use names::{ActorId, ActorName, NameError, NamedActor, Namespace};
 pub use plan::{CountCheck, FusionPlan, JobPlan, StagePlan, VariantPlan};
 pub use reason::{FailureReason, JobFailure, JobOutcome, PendingReason};
 pub use report::{

@@ -1,6 +1,6 @@
 //! The cluster as the journal knows it, after the coordinator restarted. Part of the [`Cluster`].
 //!
-//! The journal knows accepted jobs, their commits, finished stages, and which workers were there. Everything else comes back from
+//! The journal knows accepted jobs, their commits, finished stages, the names of actors, and which workers were there. Everything else comes back from
 //! the workers: each registers with what it runs and holds. Until all of them are back, or their grace is over, nothing of
 //! the restored jobs is started, so that nothing is run twice.
 
@@ -95,7 +95,7 @@ impl Cluster {
         let mut cluster = Self::new(config, term);
         cluster.now = now;
         let mut histories: BTreeMap<JobId, History> = BTreeMap::new();
-        let mut workers = BTreeMap::new();
+        let (mut workers, mut names) = (BTreeMap::new(), BTreeMap::new());
         for fact in facts {
             match fact {
                 Fact::WorkerJoined { worker, name } => {
@@ -103,6 +103,12 @@ impl Cluster {
                 }
                 Fact::WorkerGone { worker } => {
                     workers.remove(&worker);
+                }
+                Fact::NameClaimed { name, actor } => {
+                    names.insert(name, actor);
+                }
+                Fact::NameFreed { name } => {
+                    names.remove(&name);
                 }
                 fact => {
                     if let Some(job) = fact.job() {
@@ -126,6 +132,7 @@ impl Cluster {
         // What the facts say is journaled and counted already.
         cluster.out.actions = gone;
         cluster.counters = Counters::default();
+        names.into_iter().for_each(|(name, actor)| cluster.restore_name(name, actor));
         cluster.settle_fusions();
         cluster.roll_forward();
         cluster.settle();
@@ -226,7 +233,8 @@ impl Cluster {
 impl History {
     fn add(&mut self, fact: Fact) {
         match fact {
-            Fact::WorkerJoined { .. } | Fact::WorkerGone { .. } => {}
+            Fact::WorkerJoined { .. } | Fact::WorkerGone { .. } | Fact::NameClaimed { .. } | Fact::NameFreed { .. } => {
+            }
             Fact::JobStarted { at, .. } => self.started = Some(at),
             Fact::StageFinished { job: _, stage, started, at, workers, tasks, counts, operators, files } => {
                 let finished = RestoredStage { started, at, workers, tasks, counts, operators, files };

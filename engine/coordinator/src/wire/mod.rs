@@ -2,11 +2,13 @@
 
 mod commands;
 mod leases;
+mod names;
 mod reports;
 mod stages;
 mod status;
 
 pub(crate) use commands::{command, registered, rejected};
+pub(crate) use names::{name_claim, name_wanted, named_actor, names_dropped};
 pub(crate) use reports::{Malformed, registration, worker_event};
 pub(crate) use stages::{job_program, stage_definition, staged_file};
 pub(crate) use status::{JobFace, cluster_status, explained, job_status, node_status, task_status};

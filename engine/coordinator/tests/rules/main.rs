@@ -3,6 +3,7 @@
 
 mod bench;
 mod leases;
+mod names;
 mod programs;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@ mod checks;
 mod clients;
 mod journal;
 mod machines;
+mod names;
 mod network;
 mod node;
 mod plans;
@@ -48,6 +49,7 @@ fn every_seed_ends_well() {
     assert!(total.succeeded > seeds && total.failed > 0 && total.stopped > 0, "jobs end in every way: {total:?}");
     assert!(total.raced > 0, "stragglers get second attempts: {total:?}");
     assert!(total.leases > seeds && total.revoked > 0 && total.refused > 0, "leases come and go: {total:?}");
+    assert!(total.named > seeds, "actors have names: {total:?}");
     assert!(total.rejected > 0, "workers that were given up start anew: {total:?}");
     assert!(total.workers_lost > 0 && total.outputs_lost > 0 && total.restarts > 0 && total.released > 0, "{total:?}");
 }
@@ -85,6 +87,7 @@ impl Tally {
             leases: self.leases + other.leases,
             revoked: self.revoked + other.revoked,
             refused: self.refused + other.refused,
+            named: self.named + other.named,
         }
     }
 }

@@ -59,8 +59,12 @@ impl World {
         if self.cluster.is_none() {
             return Ok(());
         }
-        let Some(&(worker, _)) = self.streams.get(&stream) else { return Ok(()) };
+        let Some(&(worker, epoch)) = self.streams.get(&stream) else { return Ok(()) };
         if matches!(event, Event::WorkerRegistered(_)) {
+            if epoch.is_some() {
+                // The shell takes one registration of a stream.
+                return Ok(());
+            }
             self.routes.insert(worker, stream);
         }
         self.feed(event)

@@ -1,6 +1,6 @@
 //! The simulated shell: feeds the state machine, performs its actions, keeps the journal, crashes and starts again.
 
-use tandem_coordinator::state::{Action, Cluster, ClusterConfig, Event, StagedFile, Timestamp};
+use tandem_coordinator::state::{Action, Cluster, ClusterConfig, Event, Fact, StagedFile, Timestamp};
 use tandem_proto::JobId;
 
 use crate::world::{Client, Happening, World};
@@ -65,6 +65,9 @@ impl World {
                 }
             }
             Action::Record(fact) => {
+                if let Fact::NameFreed { name } = &fact {
+                    self.names.remove(name);
+                }
                 self.journal.record(fact);
                 if self.rng.chance(30) {
                     self.journal.sync();
@@ -161,6 +164,7 @@ impl World {
             let delay = self.rng.range(1..2_000);
             self.plan(delay, Happening::Follow { job });
         }
-        self.perform(actions)
+        self.perform(actions)?;
+        self.check_names()
     }
 }

@@ -4,7 +4,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use tandem_coordinator::state::{Action, AttemptId, Cluster, ClusterConfig, Event, JobOutcome, StagedFile};
+use tandem_coordinator::state::{
+    Action, ActorName, AttemptId, Cluster, ClusterConfig, Event, JobOutcome, NamedActor, StagedFile,
+};
 use tandem_exec::task::TaskWork;
 use tandem_proto::{Epoch, JobId, LeaseId, StageId, Term, WorkerId};
 
@@ -139,6 +141,7 @@ pub(crate) struct Tally {
     pub(crate) leases: u64,
     pub(crate) revoked: u64,
     pub(crate) refused: u64,
+    pub(crate) named: u64,
 }
 
 pub(crate) struct World {
@@ -166,6 +169,8 @@ pub(crate) struct World {
     pub(crate) finished: BTreeSet<AttemptId>,
     /// Leases that were given.
     pub(crate) granted: BTreeSet<LeaseId>,
+    /// Names as they were given.
+    pub(crate) names: BTreeMap<ActorName, NamedActor>,
     /// What each attempt was launched to run.
     pub(crate) works: BTreeMap<AttemptId, TaskWork>,
     pub(crate) lineages: BTreeMap<AttemptId, BTreeMap<(StageId, u32), u32>>,
@@ -201,6 +206,7 @@ impl World {
             launched: BTreeMap::new(),
             finished: BTreeSet::new(),
             granted: BTreeSet::new(),
+            names: BTreeMap::new(),
             works: BTreeMap::new(),
             lineages: BTreeMap::new(),
             losses: 0,
@@ -287,7 +293,7 @@ impl World {
             Happening::Tick { .. } | Happening::Published { .. } | Happening::Cleaned { .. } => Ok(()),
             Happening::Want { worker, job } => {
                 self.want(worker, job);
-                Ok(())
+                self.name_or_drop(worker, job)
             }
             Happening::Return { worker, lease } => {
                 self.return_lease(worker, lease);

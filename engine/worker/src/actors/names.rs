@@ -2,7 +2,7 @@
 
 use tandem_actor_protocol::call::ActorSpec;
 use tandem_actor_protocol::{ActorId, ExecutorId, JobId};
-use tandem_node::Event;
+use tandem_node::{Event, NameRefusal};
 use tandem_proto::v1::{ClaimNameRequest, DropNameRequest, FindNameRequest, NamedActor};
 use tandem_runtime::{News, RuntimeHandle};
 use tracing::warn;
@@ -55,13 +55,12 @@ async fn claim(coordinator: &CoordinatorCalls, runtime: &RuntimeHandle, job: Job
     };
     let outcome = match coordinator.claim_name(request).await {
         Ok(named) => match id(&named) {
-            Some(other) if other != actor => Err(other),
+            Some(other) if other != actor => Err(NameRefusal::Taken(other)),
             _ => Ok(()),
         },
-        // The job has ended: nobody needs the name any more.
-        Err(status) => return warn!(%job, %actor, %status, "an actor got no answer about its name"),
+        Err(status) => Err(NameRefusal::Refused(status.message().to_owned())),
     };
-    runtime.tell(Event::NameClaimed { actor, outcome });
+    runtime.tell(Event::NameClaimed { job, actor, outcome });
 }
 
 async fn drop_name(coordinator: &CoordinatorCalls, job: JobId, actor: ActorId) {

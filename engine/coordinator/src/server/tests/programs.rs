@@ -1,5 +1,7 @@
 //! Programs: what a worker is told of them, and what becomes of it when they end.
 
+use std::path::Path;
+
 use tandem_proto::WorkerId;
 use tandem_proto::v1::{self, JobState};
 use tempfile::TempDir;
@@ -67,5 +69,80 @@ async fn a_worker_is_told_of_jobs_that_are_not_known_any_more() {
     let running = start(folder.path()).await;
     let mut worker = FakeWorker::join(&running, v1::Register { jobs: vec![42], ..register(WorkerId(1)) }).await;
     assert_eq!(worker.next_gone().await, 42);
+    running.stop().await;
+}
+
+fn claim(job: u64, actor: u8) -> v1::ClaimNameRequest {
+    let owner = WorkerId(1).0.to_be_bytes();
+    v1::ClaimNameRequest {
+        job,
+        name: "stock".to_owned(),
+        actor: [owner, [actor; 8]].concat(),
+        class: "shop::Stock".to_owned(),
+        ..v1::ClaimNameRequest::default()
+    }
+}
+
+fn wanted(job: u64) -> v1::FindNameRequest {
+    v1::FindNameRequest { job, name: "stock".to_owned(), ..v1::FindNameRequest::default() }
+}
+
+/// The folder of a coordinator as it would be if that had been killed now.
+fn killed(folder: &Path) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    std::fs::create_dir(copy.path().join("data")).unwrap();
+    for file in ["token", "data/journal.redb", "data/secrets.key"] {
+        std::fs::copy(folder.join(file), copy.path().join(file)).unwrap();
+    }
+    copy
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_of_actors_survive_a_coordinator_that_is_killed() {
+    let folder = TempDir::new().unwrap();
+    let running = start(folder.path()).await;
+    let mut worker = FakeWorker::join(&running, register(WorkerId(1))).await;
+    let job = running.client().await.submit(submission()).await.unwrap().into_inner().job;
+    let launch = worker.next_launch().await;
+    let first = worker.client.claim_name(claim(job, 1)).await.unwrap().into_inner();
+    assert_eq!((&first.actor, first.class.as_str()), (&claim(job, 1).actor, "shop::Stock"));
+    let named = killed(folder.path());
+    assert_eq!(worker.client.claim_name(claim(job, 2)).await.unwrap().into_inner(), first);
+    let dropped = v1::DropNameRequest { job, actor: first.actor.clone() };
+    worker.client.drop_name(dropped).await.unwrap();
+    let free = killed(folder.path());
+    running.stop().await;
+
+    for (folder, expected) in [(named, first), (free, v1::NamedActor::default())] {
+        let running = start(folder.path()).await;
+        let known =
+            v1::Register { running: launch.attempt.into_iter().collect(), jobs: vec![job], ..register(WorkerId(1)) };
+        let mut worker = FakeWorker::join(&running, known).await;
+        assert_eq!(worker.client.find_name(wanted(job)).await.unwrap().into_inner(), expected);
+        worker.finish(1, &launch).await;
+        assert_eq!(worker.next_gone().await, job);
+        let over = worker.client.find_name(wanted(job)).await.unwrap_err();
+        assert_eq!(over.code(), Code::NotFound);
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn names_that_cannot_be_given_are_refused_with_the_reason() {
+    let folder = TempDir::new().unwrap();
+    let running = start(folder.path()).await;
+    let mut worker = FakeWorker::join(&running, register(WorkerId(1))).await;
+    let job = running.client().await.submit(submission()).await.unwrap().into_inner().job;
+    let of_other = v1::ClaimNameRequest { actor: vec![9; 16], ..claim(job, 1) };
+    let cases = [
+        (v1::ClaimNameRequest { name: String::new(), ..claim(job, 1) }, Code::InvalidArgument, "empty"),
+        (v1::ClaimNameRequest { actor: vec![1], ..claim(job, 1) }, Code::InvalidArgument, "16 bytes"),
+        (claim(job ^ 1, 1), Code::NotFound, "not running"),
+        (of_other, Code::Unavailable, "not registered"),
+    ];
+    for (claim, code, text) in cases {
+        let refused = worker.client.claim_name(claim.clone()).await.unwrap_err();
+        assert!(refused.code() == code && refused.message().contains(text), "{claim:?}: {refused}");
+    }
     running.stop().await;
 }
