@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::channel::oneshot;
 use tandem_actor_protocol::executor::Welcome;
-use tandem_actor_protocol::node::ToNode;
+use tandem_actor_protocol::failure::Failure;
+use tandem_actor_protocol::node::{SqlRequest, ToNode};
 use tandem_actor_protocol::value::{Body, Value};
 use tandem_actor_protocol::{ActorId, CallId, ObjectId};
 use tandem_arena::{MappedArena, ReadError};
@@ -18,7 +19,32 @@ use crate::transport::Transport;
 use crate::value::Fetched;
 
 /// Answers that are waited for, by the number of the request.
-type Asked<T> = Mutex<Vec<(u32, oneshot::Sender<T>)>>;
+struct Asked<T>(Mutex<Vec<(u32, oneshot::Sender<T>)>>);
+
+/// The rows of a statement.
+type Rows = Result<Vec<Arc<Handle>>, Failure>;
+
+impl<T> Asked<T> {
+    fn ask(&self, request: u32) -> oneshot::Receiver<T> {
+        let (answer, answered) = oneshot::channel();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((request, answer));
+        answered
+    }
+
+    fn answer(&self, request: u32, answer: T) {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = asked.iter().position(|(number, _)| *number == request) {
+            // Who asked may not wait any more.
+            let _ = asked.swap_remove(at).1.send(answer);
+        }
+    }
+}
+
+impl<T> Default for Asked<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
 
 /// One process of a job.
 pub(crate) struct Process {
@@ -32,6 +58,7 @@ pub(crate) struct Process {
     work: WorkQueue,
     space: Space,
     finding: Asked<Option<(ActorId, String)>>,
+    querying: Asked<Rows>,
 }
 
 impl Process {
@@ -47,6 +74,7 @@ impl Process {
             work: WorkQueue::default(),
             space: Space::new(arena),
             finding: Asked::default(),
+            querying: Asked::default(),
         })
     }
 
@@ -104,18 +132,33 @@ impl Process {
     /// Asks who has a name.
     pub(crate) fn find(&self, namespace: String, name: String) -> oneshot::Receiver<Option<(ActorId, String)>> {
         let request = self.next_request.fetch_add(1, Ordering::Relaxed);
-        let (answer, answered) = oneshot::channel();
-        self.finding.lock().unwrap_or_else(PoisonError::into_inner).push((request, answer));
+        let answered = self.finding.ask(request);
         self.send(ToNode::Find { request, namespace, name });
         answered
     }
 
     /// The answer to [`Self::find`].
     pub(crate) fn found(&self, request: u32, actor: Option<(ActorId, String)>) {
-        let mut finding = self.finding.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = finding.iter().position(|(asked, _)| *asked == request) {
-            // Who asked may not wait any more.
-            let _ = finding.swap_remove(at).1.send(actor);
-        }
+        self.finding.answer(request, actor);
+    }
+
+    /// Runs a statement over tables of files and of objects, each with its name.
+    pub(crate) fn query(
+        &self,
+        sql: String,
+        tables: Vec<(String, String)>,
+        object_tables: Vec<(String, Vec<ObjectId>)>,
+    ) -> oneshot::Receiver<Rows> {
+        let request = self.next_request.fetch_add(1, Ordering::Relaxed);
+        let answered = self.querying.ask(request);
+        self.send(ToNode::Sql(SqlRequest { request, sql, tables, object_tables }));
+        self.transport.flush();
+        answered
+    }
+
+    /// The answer to [`Self::query`]. Rows that nobody waits for any more are dropped here.
+    pub(crate) fn queried(self: &Arc<Self>, request: u32, rows: Result<Vec<ObjectId>, Failure>) {
+        let rows = rows.map(|rows| rows.into_iter().map(|object| self.objects.insert(self, object)).collect());
+        self.querying.answer(request, rows);
     }
 }

@@ -51,7 +51,7 @@ impl Progress {
             }
             Self::Lines { next, last } => {
                 let line = status_line(status);
-                if Instant::now() >= *next && *last != line {
+                if Instant::now() >= *next && !line.is_empty() && *last != line {
                     eprintln!("{line}");
                     *next = Instant::now() + LINE_INTERVAL;
                     *last = line;
@@ -99,7 +99,7 @@ fn time_left(stage: &StageStatus) -> Option<Duration> {
     Some(Duration::from_millis(spent * u64::from(open) / u64::from(stage.finished)))
 }
 
-/// The stages that run, or why none does.
+/// The stages that run, or why none does. Empty when there is no reason, as between two stages.
 fn status_line(status: &JobStatus) -> String {
     let running: Vec<String> = status
         .stages
@@ -113,10 +113,11 @@ fn status_line(status: &JobStatus) -> String {
             format!("stage {id} {name} {finished}/{tasks} tasks, {}", stage_numbers(stage))
         })
         .collect();
-    if running.is_empty() && !status.pending_text.is_empty() {
-        return format!("{}: {}", status.name, status.pending_text);
+    match (running.is_empty(), status.pending_text.is_empty()) {
+        (false, _) => format!("{}: {}", status.name, running.join("; ")),
+        (true, false) => format!("{}: {}", status.name, status.pending_text),
+        (true, true) => String::new(),
     }
-    format!("{}: {}", status.name, running.join("; "))
 }
 
 #[cfg(test)]
@@ -151,5 +152,7 @@ mod tests {
         status.stages[0].running = 0;
         status.pending_text = "waits for a worker".to_owned();
         assert_eq!(status_line(&status), "sales: waits for a worker");
+        status.pending_text.clear();
+        assert_eq!(status_line(&status), "");
     }
 }

@@ -87,8 +87,9 @@ fn take(process: &Arc<Process>, message: ToExecutor, descriptor: Option<OwnedFd>
             process.space().arena().map(extent, descriptor.ok_or(LinkError::NoDescriptor)?, bytes, access)?;
         }
         ToExecutor::GiveUp(extent) => process.space().give_up(process.transport(), extent),
-        // Nothing here asks for the first, and the second was the first message.
-        ToExecutor::SqlDone { .. } | ToExecutor::Welcome(_) | ToExecutor::Shutdown => {}
+        ToExecutor::SqlDone { request, outcome } => process.queried(request, outcome),
+        // The first message, and the last one.
+        ToExecutor::Welcome(_) | ToExecutor::Shutdown => {}
     }
     Ok(())
 }
