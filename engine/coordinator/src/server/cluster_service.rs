@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 
+use super::logs::{AckStream, Logs};
 use super::message::{Arrival, ClusterHandle, Message};
 use super::outbox::Outbox;
 use crate::state::{Event, InputsError, Registration};
@@ -31,6 +32,7 @@ const REGISTER_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) struct ClusterRpc {
     handle: ClusterHandle,
     term: Term,
+    logs: Logs,
     tracker: TaskTracker,
     stopping: CancellationToken,
 }
@@ -40,8 +42,14 @@ type Chunks = std::pin::Pin<Box<dyn Stream<Item = Result<v1::Chunk, Status>> + S
 
 impl ClusterRpc {
     /// `tracker` owns the tasks that read the streams; they end with `stopping`.
-    pub(crate) fn new(handle: ClusterHandle, term: Term, tracker: TaskTracker, stopping: CancellationToken) -> Self {
-        Self { handle, term, tracker, stopping }
+    pub(crate) fn new(
+        handle: ClusterHandle,
+        term: Term,
+        logs: Logs,
+        tracker: TaskTracker,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { handle, term, logs, tracker, stopping }
     }
 
     /// Lets a worker in, or says why it is rejected.
@@ -63,7 +71,7 @@ impl ClusterRpc {
 impl ClusterService for ClusterRpc {
     type AttachStream = Outgoing;
     type GetStageStream = Chunks;
-    type ShipLogsStream = tokio_stream::Empty<Result<v1::LogAck, Status>>;
+    type ShipLogsStream = AckStream;
 
     async fn attach(&self, request: Request<Streaming<v1::WorkerMessage>>) -> Result<Response<Outgoing>, Status> {
         let mut incoming = request.into_inner();
@@ -139,8 +147,8 @@ impl ClusterService for ClusterRpc {
         Ok(Response::new(wire::job_program(&planned)))
     }
 
-    async fn ship_logs(&self, _: Request<Streaming<v1::LogBatch>>) -> Result<Response<Self::ShipLogsStream>, Status> {
-        Err(Status::unimplemented("logs are not kept yet"))
+    async fn ship_logs(&self, request: Request<Streaming<v1::LogBatch>>) -> Result<Response<AckStream>, Status> {
+        Ok(Response::new(self.logs.clone().keep(request.into_inner())))
     }
 
     async fn claim_name(&self, _: Request<v1::ClaimNameRequest>) -> Result<Response<v1::NamedActor>, Status> {
