@@ -19,7 +19,7 @@ pub(super) enum JobCommand {
     List,
     /// One job
     Get(IdArg),
-    /// What the processes of the local cluster logged about a job
+    /// What a job's processes printed, and what workers said about its tasks
     Logs(logs::LogsArgs),
     /// Every attempt of every task
     Tasks(IdArg),
