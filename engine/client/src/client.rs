@@ -11,6 +11,7 @@ use tonic::{Response, Status, Streaming};
 
 use crate::error::{ClientError, is_broken_connection};
 use crate::follow::Follow;
+use crate::logs::Logs;
 use crate::patience::Patience;
 use crate::results::Results;
 use crate::worker_reads::WorkerConnections;
@@ -91,6 +92,15 @@ impl Client {
 
     pub(crate) async fn subscribe(&self, job: JobId) -> Result<Streaming<v1::JobStatus>, Status> {
         self.jobs.clone().follow(v1::FollowRequest { job: job.0 }).await.map(Response::into_inner)
+    }
+
+    /// What the processes of a job said, oldest first; with `follow`, to the job's end, also over restarts of the coordinator.
+    pub async fn logs(&self, request: v1::ReadLogsRequest) -> Result<Logs, ClientError> {
+        Logs::start(self.clone(), request).await
+    }
+
+    pub(crate) async fn subscribe_logs(&self, request: v1::ReadLogsRequest) -> Result<Streaming<v1::LogChunk>, Status> {
+        self.jobs.clone().read_logs(request).await.map(Response::into_inner)
     }
 
     /// The rows of a query, partition after partition as they are ready.

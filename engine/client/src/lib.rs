@@ -6,6 +6,7 @@
 mod client;
 mod error;
 mod follow;
+mod logs;
 mod packages;
 mod partition_rows;
 mod patience;
@@ -15,5 +16,6 @@ mod worker_reads;
 pub use client::{Client, Submission};
 pub use error::ClientError;
 pub use follow::Follow;
+pub use logs::Logs;
 pub use results::{ResultEvent, Results};
 pub use tandem_proto::transport::{ClientSecurity, Token};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::logs::LogsConfig;
 use crate::packages::PackagesConfig;
 use crate::state::ClusterConfig;
 
@@ -35,6 +36,8 @@ pub struct CoordinatorConfig {
     pub cluster: ClusterConfig,
     /// How much of the disk packages may take.
     pub packages: PackagesConfig,
+    /// How much of the disk the lines of jobs may take.
+    pub logs: LogsConfig,
 }
 
 /// Files of a TLS identity, all in PEM form.
@@ -61,6 +64,7 @@ impl Default for CoordinatorConfig {
             expected_slots: 0,
             cluster: ClusterConfig::default(),
             packages: PackagesConfig::default(),
+            logs: LogsConfig::default(),
         }
     }
 }

@@ -29,9 +29,10 @@ use crate::config::{CoordinatorConfig, TlsFiles};
 use crate::error::CoordinatorError;
 use crate::http::{self, Port};
 use crate::journal::{Commit, Journal, JournalError, JournaledJob, Restored};
+use crate::logs::LogStore;
 use crate::packages::PackageStore;
 use crate::server::{
-    ClusterHandle, ClusterRpc, Identity, JobEntry, JobRpc, JobTable, Owner, PackageRpc, Planner, Relay, Submitter,
+    ClusterHandle, ClusterRpc, Identity, JobEntry, JobRpc, JobTable, Logs, Owner, PackageRpc, Planner, Relay, Submitter,
 };
 use crate::state::{Action, Cluster, RestoredCommit, RestoredJob};
 
@@ -51,6 +52,7 @@ pub struct Coordinator {
     planner: Planner,
     journal: Arc<Journal>,
     packages: Arc<PackageStore>,
+    logs: Arc<LogStore>,
     clock: Clock,
     term: Term,
     cluster_name: String,
@@ -117,12 +119,16 @@ impl Coordinator {
             .await
             .map_err(|error| CoordinatorError::Owner(error.to_string()))??;
         // After the journal, which has taken the folder.
-        let packages = PackageStore::open(config.data_dir.join("packages"), config.packages)
-            .map_err(|source| CoordinatorError::Folder { path: config.data_dir.clone(), source })?;
+        let (packages_dir, logs_dir) = (config.data_dir.join("packages"), config.data_dir.join("logs"));
+        let packages = PackageStore::open(packages_dir.clone(), config.packages)
+            .map_err(|source| CoordinatorError::Folder { path: packages_dir, source })?;
         let (journal, clock, term) = (Arc::new(journal), Clock::start(), restored.term);
         let (cluster, jobs, actions) = restore(&config, clock, restored)?;
-        let (owner, handle) = Owner::new(cluster, jobs, (journal.clone(), clock), term, config.cluster_name.clone());
-        let cluster_name = config.cluster_name;
+        let logs = LogStore::open(logs_dir.clone(), config.logs, |job| jobs.get(job).is_some())
+            .map_err(|source| CoordinatorError::Folder { path: logs_dir, source })?;
+        let (logs, cluster_name) = (Arc::new(logs), config.cluster_name);
+        let kept = (journal.clone(), logs.clone());
+        let (owner, handle) = Owner::new(cluster, jobs, kept, clock, term, cluster_name.clone());
         Ok(Self {
             grpc,
             http,
@@ -133,6 +139,7 @@ impl Coordinator {
             planner,
             journal,
             packages: Arc::new(packages),
+            logs,
             clock,
             term,
             cluster_name,
@@ -192,8 +199,9 @@ impl Coordinator {
     fn start(self, stopping: &CancellationToken, tracker: &TaskTracker) -> JoinSet<Result<(), CoordinatorError>> {
         let port = Port { handle: self.handle.clone(), clock: self.clock, token: self.security.token.clone() };
         let http = self.http.serve(http::router(port), stopping.clone().cancelled_owned());
+        let logs = Logs { store: self.logs, handle: self.handle.clone(), stopping: stopping.clone() };
         let (handle, journal) = (self.handle.clone(), self.journal.clone());
-        let cluster = ClusterRpc::new(handle, journal, self.term, tracker.clone(), stopping.clone());
+        let cluster = ClusterRpc::new(handle, journal, self.term, logs.clone(), tracker.clone(), stopping.clone());
         let packages = PackageRpc { store: self.packages.clone(), handle: self.handle.clone() };
         let planner = (self.planner, self.packages);
         let submitter = Submitter::new(planner, (self.journal.clone(), self.clock), self.handle.clone(), self.term);
@@ -202,6 +210,7 @@ impl Coordinator {
             submitter: Arc::new(submitter),
             journal: self.journal,
             relay: Relay::new(self.workers),
+            logs,
             identity: Identity {
                 cluster_name: self.cluster_name,
                 term: self.term,

@@ -70,6 +70,11 @@ impl CheckedJob {
         &self.spec.name
     }
 
+    /// Whether it is a program, which prints what it has to say.
+    pub(super) fn is_program(&self) -> bool {
+        matches!(self.spec.work, Some(Work::Program(_)))
+    }
+
     /// Variables that its tasks get and nobody is shown.
     pub(super) fn secrets(&self) -> &HashMap<String, String> {
         &self.spec.secrets

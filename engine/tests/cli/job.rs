@@ -42,16 +42,6 @@ fn submit_follows_the_job_unless_told_not_to() {
 }
 
 #[test]
-fn logs_of_a_job_are_about_that_job() {
-    let sandbox = Sandbox::with_cluster(1);
-    let id = submit(&sandbox, &[]);
-    sandbox.run(&["job", "wait", &id]).succeeded();
-    let logs = sandbox.run(&["job", "logs", &id]).succeeded();
-    assert!(!logs.stdout.is_empty());
-    assert!(logs.stdout.lines().all(|line| line.contains(&id)), "{}", logs.stdout);
-}
-
-#[test]
 fn a_job_that_is_not_there_exits_with_3() {
     let sandbox = Sandbox::with_cluster(1);
     for verb in ["get", "tasks", "stop", "wait", "explain", "logs"] {

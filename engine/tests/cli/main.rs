@@ -10,6 +10,7 @@ mod errors;
 mod functions;
 mod job;
 mod listeners;
+mod logs;
 mod metrics;
 mod new;
 mod readme;

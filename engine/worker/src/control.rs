@@ -192,7 +192,7 @@ impl Desk {
             Action::Node(event) => self.control.actors.runtime.tell(event),
             Action::Refused(job, reason) => {
                 warn!(%job, reason, "no worker can run what a job asks for");
-                self.control.actors.note(job, format!("no worker can run what is asked for: {reason}"));
+                self.control.actors.logs.note(job, "", &format!("no worker can run what is asked for: {reason}"));
             }
             Action::CloseLink => {
                 warn!("a coordinator of an older term answered, leaving it");

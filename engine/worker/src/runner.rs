@@ -12,14 +12,14 @@ use std::time::Duration;
 use futures::FutureExt;
 use tandem_exec::error::TaskError;
 use tandem_exec::task::{TaskEnvironment, TaskProgress, run_task};
-use tandem_proto::v1::{FailureKind, TaskFailed, TaskFinished};
+use tandem_proto::v1::{FailureKind, TaskFailed, TaskFinished, TaskMetrics};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, info, info_span, warn};
 
-use crate::actors::Drivers;
+use crate::actors::{Drivers, Logs};
 use crate::error::WorkerError;
 use crate::metrics::Metrics;
 use crate::stages::{StageCache, Work};
@@ -38,6 +38,7 @@ struct Shared {
     environment: TaskEnvironment,
     stages: Arc<StageCache>,
     drivers: Drivers,
+    logs: Logs,
     metrics: Arc<Metrics>,
     ends: mpsc::Sender<TaskEnd>,
 }
@@ -74,11 +75,11 @@ impl Runner {
         threads: TaskThreads,
         environment: TaskEnvironment,
         stages: Arc<StageCache>,
-        drivers: Drivers,
+        (drivers, logs): (Drivers, Logs),
         metrics: Arc<Metrics>,
         ends: mpsc::Sender<TaskEnd>,
     ) -> Self {
-        Self { threads, shared: Arc::new(Shared { environment, stages, drivers, metrics, ends }) }
+        Self { threads, shared: Arc::new(Shared { environment, stages, drivers, logs, metrics, ends }) }
     }
 
     /// Starts one attempt.
@@ -114,6 +115,9 @@ async fn run_to_end(shared: Arc<Shared>, launch: Launch, cancel: CancellationTok
         },
     };
     log(&outcome);
+    let AttemptId { task, attempt } = &launch.id;
+    let named = format!("{}/{}", task.stage, task.index);
+    shared.logs.note(task.job, &named, &format!("attempt {attempt} {}", describe(&outcome)));
     shared.metrics.task_ended(&outcome);
     let end = TaskEnd { id: launch.id, outputs: launch.work.outputs(), outcome };
     if shared.ends.send(end).await.is_err() {
@@ -170,6 +174,19 @@ fn log(outcome: &Result<TaskFinished, TaskFailed>) {
         }
         Err(failed) if failed.kind() == FailureKind::Cancelled => info!("task attempt cancelled"),
         Err(failed) => warn!(kind = failed.kind().as_str_name(), error = %failed.message, "task attempt failed"),
+    }
+}
+
+/// The end of an attempt, for the log of its job.
+fn describe(outcome: &Result<TaskFinished, TaskFailed>) -> String {
+    match outcome {
+        Ok(TaskFinished { metrics: Some(metrics), .. }) => {
+            let TaskMetrics { output_rows, output_bytes, elapsed_ms, .. } = metrics;
+            format!("finished: {output_rows} rows, {output_bytes} bytes in {elapsed_ms} ms")
+        }
+        Ok(TaskFinished { metrics: None, .. }) => "finished".to_owned(),
+        Err(failed) if failed.kind() == FailureKind::Cancelled => "was cancelled".to_owned(),
+        Err(failed) => format!("failed: {}", failed.message),
     }
 }
 

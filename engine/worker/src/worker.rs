@@ -150,7 +150,7 @@ impl Worker {
             threads,
             environment,
             Arc::clone(&stages),
-            actors.drivers.clone(),
+            (actors.drivers.clone(), actors.logs.clone()),
             Arc::clone(&metrics),
             ends_sender,
         );

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 
+use super::logs::{AckStream, Logs};
 use super::message::{Arrival, ClusterHandle, Message};
 use super::outbox::Outbox;
 use crate::journal::Journal;
@@ -34,6 +35,7 @@ pub(crate) struct ClusterRpc {
     handle: ClusterHandle,
     journal: Arc<Journal>,
     term: Term,
+    logs: Logs,
     tracker: TaskTracker,
     stopping: CancellationToken,
 }
@@ -47,10 +49,11 @@ impl ClusterRpc {
         handle: ClusterHandle,
         journal: Arc<Journal>,
         term: Term,
+        logs: Logs,
         tracker: TaskTracker,
         stopping: CancellationToken,
     ) -> Self {
-        Self { handle, journal, term, tracker, stopping }
+        Self { handle, journal, term, logs, tracker, stopping }
     }
 
     /// Returns when a restart would not forget what was decided so far. Names are not acknowledged before.
@@ -78,7 +81,7 @@ impl ClusterRpc {
 impl ClusterService for ClusterRpc {
     type AttachStream = Outgoing;
     type GetStageStream = Chunks;
-    type ShipLogsStream = tokio_stream::Empty<Result<v1::LogAck, Status>>;
+    type ShipLogsStream = AckStream;
 
     async fn attach(&self, request: Request<Streaming<v1::WorkerMessage>>) -> Result<Response<Outgoing>, Status> {
         let mut incoming = request.into_inner();
@@ -154,8 +157,8 @@ impl ClusterService for ClusterRpc {
         Ok(Response::new(wire::job_program(&planned)))
     }
 
-    async fn ship_logs(&self, _: Request<Streaming<v1::LogBatch>>) -> Result<Response<Self::ShipLogsStream>, Status> {
-        Err(Status::unimplemented("logs are not kept yet"))
+    async fn ship_logs(&self, request: Request<Streaming<v1::LogBatch>>) -> Result<Response<AckStream>, Status> {
+        Ok(Response::new(self.logs.clone().keep(request.into_inner())))
     }
 
     async fn claim_name(&self, request: Request<v1::ClaimNameRequest>) -> Result<Response<v1::NamedActor>, Status> {

@@ -61,7 +61,8 @@ async fn pump(follower: Follower, statuses: &mpsc::Sender<Result<JobStatus, Stat
     }
 }
 
-fn is_over(state: JobState) -> bool {
+/// Whether a job in this state changes no more.
+pub(super) fn is_over(state: JobState) -> bool {
     match state {
         JobState::Succeeded | JobState::Failed | JobState::Stopped => true,
         JobState::Pending | JobState::Running => false,

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::follow::{self, StatusStream};
+use super::logs::{ChunkStream, Logs};
 use super::message::{ClusterHandle, Seen};
 use super::relay::Relay;
 use super::submit::Submitter;
@@ -27,6 +28,7 @@ pub(crate) struct JobRpc {
     /// Must have what clients are told.
     pub(crate) journal: Arc<Journal>,
     pub(crate) relay: Relay,
+    pub(crate) logs: Logs,
     pub(crate) identity: Identity,
     /// Owns the tasks behind followers' streams; they end with `stopping`.
     pub(crate) tracker: TaskTracker,
@@ -65,7 +67,7 @@ impl JobRpc {
 impl JobService for JobRpc {
     type FollowStream = StatusStream;
     type RelayFetchStream = Chunks;
-    type ReadLogsStream = tokio_stream::Empty<Result<v1::LogChunk, Status>>;
+    type ReadLogsStream = ChunkStream;
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
         let job = self.submitter.clone().submit(request.into_inner()).await?;
@@ -170,8 +172,10 @@ impl JobService for JobRpc {
         }))
     }
 
-    async fn read_logs(&self, _: Request<v1::ReadLogsRequest>) -> Result<Response<Self::ReadLogsStream>, Status> {
-        Err(Status::unimplemented("logs are not kept yet"))
+    async fn read_logs(&self, request: Request<v1::ReadLogsRequest>) -> Result<Response<ChunkStream>, Status> {
+        let request = request.into_inner();
+        let job = JobId(request.job);
+        self.logs.read(request).await?.map(Response::new).ok_or_else(|| no_such_job(job))
     }
 }
 

@@ -67,6 +67,11 @@ impl JobEntry {
         }
     }
 
+    /// What is shown of it, without following: nothing may be shown before it ends.
+    pub(super) fn watch(&self) -> watch::Receiver<Option<Arc<JobView>>> {
+        self.followers.views.subscribe()
+    }
+
     /// One more follower; it watches what this returns.
     pub(super) fn follow(&mut self) -> watch::Receiver<Option<Arc<JobView>>> {
         self.followers.count += 1;

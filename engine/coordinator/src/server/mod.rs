@@ -3,7 +3,7 @@
 //! ```text
 //!   workers ──Attach──▶ cluster_service ─┐                    ┌─▶ outboxes of the workers' streams
 //!   clients ──RPC─────▶ job_service ─────┼─Message─▶ owner ───┼─▶ journal
-//!                       package_service  │                    │
+//!                package_service, logs ──┤                    │
 //!   timers, chores ──────────────────────┘  (handle, perform) └─▶ chores: publish, clean up, report
 //! ```
 //! Invariant: the owner never waits, not for the journal, a worker or a file; what takes time is a chore that sends an
@@ -14,6 +14,7 @@ mod cluster_service;
 mod follow;
 mod job_service;
 mod job_table;
+mod logs;
 mod message;
 mod outbox;
 mod owner;
@@ -28,6 +29,7 @@ mod totals;
 pub(crate) use cluster_service::ClusterRpc;
 pub(crate) use job_service::{Identity, JobRpc};
 pub(crate) use job_table::{JobEntry, JobTable};
+pub(crate) use logs::Logs;
 pub(crate) use message::{ClusterHandle, Seen};
 pub(crate) use owner::Owner;
 pub(crate) use package_service::PackageRpc;

@@ -18,6 +18,7 @@ use super::outbox::{Outbox, Outboxes};
 use super::totals::Totals;
 use crate::clock::Clock;
 use crate::journal::{Journal, StoredReport};
+use crate::logs::LogStore;
 use crate::state::{Action, Cluster, Event, Fact, JobOutcome, StagedFile};
 use crate::wire;
 
@@ -52,6 +53,8 @@ struct Arriving {
 pub(crate) struct Surroundings {
     /// Where facts go.
     pub(crate) journal: Arc<Journal>,
+    /// Lines of jobs.
+    pub(crate) logs: Arc<LogStore>,
     /// The only source of time.
     pub(crate) clock: Clock,
     /// Of this reign.
@@ -67,12 +70,13 @@ impl Owner {
     pub(crate) fn new(
         cluster: Cluster,
         jobs: JobTable,
-        (journal, clock): (Arc<Journal>, Clock),
+        (journal, logs): (Arc<Journal>, Arc<LogStore>),
+        clock: Clock,
         term: Term,
         cluster_name: String,
     ) -> (Self, ClusterHandle) {
         let (handle, inbox) = ClusterHandle::channel();
-        let surroundings = Surroundings { journal, clock, term, cluster_name, handle: handle.clone() };
+        let surroundings = Surroundings { journal, logs, clock, term, cluster_name, handle: handle.clone() };
         let owner = Self {
             cluster,
             jobs,
@@ -347,6 +351,7 @@ impl Owner {
 
     fn forget(&mut self, job: JobId) {
         self.unshown.remove(&job);
+        self.surroundings.logs.forget(job);
         if self.jobs.remove(job).is_some_and(|entry| entry.journaled) {
             self.surroundings.journal.forget(job);
         }

@@ -1,21 +1,23 @@
-//! `tandem job logs`: the lines about one job in the logs of the local cluster's processes, in the order of their times.
+//! `tandem job logs`: what the processes of a job printed and what workers said about its tasks, as the coordinator keeps it.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::future::Future;
+use std::io::{BufWriter, Write};
+use std::pin::pin;
 use std::time::Duration;
 
-use serde_json::Value;
-use tandem_client::Client;
+use serde::Serialize;
+use tandem_client::{Client, Logs};
 use tandem_proto::JobId;
-use tandem_proto::v1::JobState;
+use tandem_proto::v1::{JobStatus, LogLine, LogStream, ReadLogsRequest};
 
+use super::super::Failure;
+use super::super::attached::Interrupts;
 use super::super::session::Session;
-use super::super::{Exit, Failure};
+use crate::output::OutputFormat;
+use crate::output::units::format_count;
 
-/// How often files are looked at with `-f`.
-const POLL: Duration = Duration::from_millis(200);
+/// How long a command waits for what a job printed when the job has ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(in super::super) struct LogsArgs {
@@ -24,139 +26,170 @@ pub(in super::super) struct LogsArgs {
     /// Go on until the job has ended
     #[arg(short, long)]
     follow: bool,
-    /// Only this task: STAGE/TASK
+    /// Only this task or actor: STAGE/TASK, an id, or the name of its function or class
     #[arg(long, value_name = "TASK")]
     task: Option<String>,
+    /// Only what the job's main program printed, as it printed it
+    #[arg(long, conflicts_with = "task")]
+    driver: bool,
 }
 
 pub(super) async fn execute(args: &LogsArgs, session: &Session) -> Result<(), Failure> {
+    let (job, follow, format) = (args.job.id, args.follow, session.format());
     let client = session.connect().await?;
-    let running = session.folder.running()?;
-    if running.is_none_or(|record| record.address != client.address()) {
-        return Err(Failure::usage("logs can be read only on the machine of a local cluster")
-            .with_help("look at the standard error of the cluster's processes"));
+    let mut interrupts = Interrupts::new()?;
+    if args.driver && format == OutputFormat::Table {
+        return interrupts.guard(stream_driver(&client, job, follow)).await;
     }
-    let id = args.job.id;
-    client.get(id).await?;
-    let mut reader = LogReader {
-        folder: session.folder.logs(),
-        filter: Filter::new(id, args.task.as_deref())?,
-        places: BTreeMap::new(),
+    let form = Form::new(format)?;
+    let task = args.task.clone().unwrap_or_default();
+    let request = ReadLogsRequest { job: job.0, task, follow, driver: args.driver };
+    interrupts.guard(copy(client.logs(request).await?, |lines| form.print(lines))).await
+}
+
+/// Copies what the driver of a job prints to standard output and standard error; with `follow`, until the job has ended.
+pub(in super::super) async fn stream_driver(client: &Client, job: JobId, follow: bool) -> Result<(), Failure> {
+    let request = ReadLogsRequest { job: job.0, follow, driver: true, ..ReadLogsRequest::default() };
+    copy(client.logs(request).await?, print_as_printed).await
+}
+
+/// Follows a program while what its driver prints is copied here. How the job ended is told after its last words.
+pub(in super::super) async fn beside(
+    client: &Client,
+    job: JobId,
+    follow: impl Future<Output = Result<JobStatus, Failure>>,
+) -> Result<JobStatus, Failure> {
+    let mut printing = pin!(stream_driver(client, job, true));
+    let mut follow = pin!(follow);
+    let ended = tokio::select! {
+        printed = &mut printing => {
+            printed?;
+            return follow.await;
+        }
+        ended = &mut follow => ended,
     };
-    loop {
-        let ended = !args.follow || has_ended(&client, id).await?;
-        reader.print_new()?;
-        if ended {
-            return Ok(());
-        }
-        tokio::time::sleep(POLL).await;
+    // The rest is kept and can be read again.
+    tokio::time::timeout(LAST_WORDS, printing).await.unwrap_or(Ok(()))?;
+    ended
+}
+
+/// Prints all lines, and says how many are missing.
+async fn copy(mut logs: Logs, print: impl Fn(&[LogLine]) -> Result<(), Failure>) -> Result<(), Failure> {
+    while let Some(lines) = logs.next_lines().await? {
+        print(&lines)?;
     }
+    if logs.dropped() > 0 {
+        let dropped = format_count(logs.dropped());
+        eprintln!("{dropped} more lines were not kept: the job has printed more than the coordinator keeps");
+    }
+    Ok(())
 }
 
-async fn has_ended(client: &Client, id: JobId) -> Result<bool, Failure> {
-    let state = client.get(id).await?.state();
-    Ok(!matches!(state, JobState::Pending | JobState::Running))
+/// Each line to where it was printed to, in order.
+fn print_as_printed(lines: &[LogLine]) -> Result<(), Failure> {
+    for lines in lines.chunk_by(|one, next| one.stream() == next.stream()) {
+        match lines.first().map(LogLine::stream) {
+            Some(LogStream::Stderr) => print_to(std::io::stderr().lock(), lines)?,
+            _ => print_to(std::io::stdout().lock(), lines)?,
+        }
+    }
+    Ok(())
 }
 
-/// Which lines are shown.
-struct Filter {
+fn print_to(out: impl Write, lines: &[LogLine]) -> std::io::Result<()> {
+    let mut out = BufWriter::new(out);
+    lines.iter().try_for_each(|line| writeln!(out, "{}", line.text))?;
+    out.flush()
+}
+
+/// How lines are printed.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Text,
+    Json,
+}
+
+/// All that is known about a line. Its names are a contract.
+#[derive(Debug, Serialize)]
+struct LineView<'a> {
+    time_ms: i64,
     job: String,
-    /// Stage and task.
-    task: Option<(u64, u64)>,
+    worker: &'a str,
+    stream: &'static str,
+    task: &'a str,
+    task_name: &'a str,
+    sequence: u64,
+    text: &'a str,
 }
 
-impl Filter {
-    fn new(job: JobId, task: Option<&str>) -> Result<Self, Failure> {
-        let parse = |text: &str| {
-            let (stage, task) = text.split_once('/')?;
-            Some((stage.parse().ok()?, task.parse().ok()?))
-        };
-        let task = task.map(|text| {
-            parse(text).ok_or_else(|| Failure::usage(format!("`{text}` is not a task (it looks like 2/0: stage/task)")))
-        });
-        Ok(Self { job: job.to_string(), task: task.transpose()? })
-    }
-
-    /// Whether the line is about the job: its event or one of its spans says so.
-    fn takes(&self, line: &Value) -> bool {
-        let spans = line.get("spans").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let field = |names: &[&str]| {
-            std::iter::once(line).chain(spans).find_map(|place| names.iter().find_map(|name| place.get(name))).cloned()
-        };
-        if field(&["job", "job_id"]).as_ref().and_then(Value::as_str) != Some(&self.job) {
-            return false;
-        }
-        self.task.is_none_or(|(stage, task)| {
-            let number =
-                |name| field(&[name]).and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
-            number("stage") == Some(stage) && number("task") == Some(task)
-        })
-    }
-}
-
-struct LogReader {
-    folder: PathBuf,
-    filter: Filter,
-    /// How far each file was read.
-    places: BTreeMap<PathBuf, u64>,
-}
-
-impl LogReader {
-    fn print_new(&mut self) -> Result<(), Failure> {
-        let mut lines: Vec<(String, String)> = Vec::new();
-        for entry in std::fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            let process = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-            for line in self.new_lines(&path)? {
-                // What is not JSON, such as the last words of a process, is about no job.
-                let Ok(value) = serde_json::from_str::<Value>(&line) else { continue };
-                if self.filter.takes(&value) {
-                    let time = value.get("timestamp").and_then(Value::as_str).unwrap_or_default().to_owned();
-                    lines.push((time, format!("{process} {line}")));
-                }
+impl Form {
+    fn new(format: OutputFormat) -> Result<Self, Failure> {
+        match format {
+            OutputFormat::Table => Ok(Self::Text),
+            OutputFormat::Json | OutputFormat::Jsonl => Ok(Self::Json),
+            OutputFormat::Csv | OutputFormat::Arrow => {
+                Err(Failure::usage(format!("logs cannot be had as {format}")).with_help("use -o json"))
             }
         }
-        lines.sort();
-        let mut out = std::io::stdout().lock();
-        lines.iter().try_for_each(|(_, line)| writeln!(out, "{line}"))?;
-        Ok(out.flush()?)
     }
 
-    /// Whole lines that were added since the last look.
-    fn new_lines(&mut self, path: &Path) -> Result<Vec<String>, Failure> {
-        let place = self.places.entry(path.to_owned()).or_default();
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::Start(*place))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        *place += whole as u64;
-        Ok(String::from_utf8_lossy(&bytes[..whole]).lines().map(ToOwned::to_owned).collect())
+    fn print(self, lines: &[LogLine]) -> Result<(), Failure> {
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        for line in lines {
+            let text = match self {
+                Self::Text => text(line),
+                Self::Json => serde_json::to_string(&LineView::from(line))
+                    .map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))?,
+            };
+            writeln!(out, "{text}")?;
+        }
+        Ok(out.flush()?)
     }
 }
 
-impl From<tandem_proto::ParseIdError> for Failure {
-    fn from(error: tandem_proto::ParseIdError) -> Self {
-        Self::new(Exit::Usage, error.to_string())
+/// `WORKER TASK| text`; the name of a function or class instead of an id that says nothing.
+fn text(line: &LogLine) -> String {
+    let task = if line.task_name.is_empty() { &line.task } else { &line.task_name };
+    let space = if task.is_empty() { "" } else { " " };
+    format!("{}{space}{task}| {}", line.worker, line.text)
+}
+
+impl<'a> From<&'a LogLine> for LineView<'a> {
+    fn from(line: &'a LogLine) -> Self {
+        let stream = match line.stream() {
+            LogStream::Stdout => "stdout",
+            LogStream::Stderr => "stderr",
+            LogStream::Worker => "worker",
+            LogStream::Unspecified => "",
+        };
+        Self {
+            time_ms: line.time_ms,
+            job: JobId(line.job).to_string(),
+            worker: &line.worker,
+            stream,
+            task: &line.task,
+            task_name: &line.task_name,
+            sequence: line.sequence,
+            text: &line.text,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn lines_are_about_a_job_by_event_or_span() {
-        let id = JobId(42);
-        let all = Filter::new(id, None).unwrap();
-        let one = Filter::new(id, Some("2/0")).unwrap();
-        let by_event = json!({"message": "accepted", "job": id.to_string()});
-        let by_span = json!({"spans": [{"name": "task", "job": id.to_string(), "stage": 2, "task": 0}]});
-        let other = json!({"job": JobId(43).to_string()});
-        assert!(all.takes(&by_event) && all.takes(&by_span) && !all.takes(&other));
-        assert!(!one.takes(&by_event) && one.takes(&by_span));
-        assert!(Filter::new(id, Some("two")).is_err());
+    fn a_line_says_who_printed_it() {
+        let line = |task: &str, name: &str| LogLine {
+            worker: "worker-1".to_owned(),
+            task: task.to_owned(),
+            task_name: name.to_owned(),
+            text: "hello".to_owned(),
+            ..LogLine::default()
+        };
+        assert_eq!(text(&line("2/0", "")), "worker-1 2/0| hello");
+        assert_eq!(text(&line("t0001", "count")), "worker-1 count| hello");
+        assert_eq!(text(&line("", "")), "worker-1| hello");
     }
 }

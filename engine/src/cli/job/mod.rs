@@ -1,6 +1,6 @@
 //! `tandem job …`: submitting jobs and seeing what becomes of them.
 
-mod logs;
+pub(super) mod logs;
 
 use clap::Subcommand;
 use tandem_proto::{JobId, ParseIdError};
@@ -19,7 +19,7 @@ pub(super) enum JobCommand {
     List,
     /// One job
     Get(IdArg),
-    /// What the processes of the local cluster logged about a job
+    /// What a job's processes printed, and what workers said about its tasks
     Logs(logs::LogsArgs),
     /// Every attempt of every task
     Tasks(IdArg),
@@ -91,7 +91,9 @@ async fn submit(args: SubmitArgs, session: &Session) -> Result<(), Failure> {
         return accepted(session, id, submitted.status.unwrap_or_default());
     }
     eprintln!("submitted {} as job {id}", job.name());
-    let status = attached::follow(&client, id, &mut Interrupts::new()?, OnInterrupt::Stop).await?;
+    let mut interrupts = Interrupts::new()?;
+    let follow = attached::follow(&client, id, &mut interrupts, OnInterrupt::Stop);
+    let status = if job.is_program() { logs::beside(&client, id, follow).await? } else { follow.await? };
     print_summary(&status)?;
     match session.format() {
         OutputFormat::Table => Ok(()),

@@ -18,6 +18,8 @@ use crate::coordinator::CoordinatorCalls;
 /// How long who prints waits for room.
 const PATIENCE: Duration = Duration::from_secs(10);
 const RETRY_DELAY: Duration = Duration::from_millis(200);
+/// Longer lines are cut.
+const LINE_BYTES: usize = 16 << 10;
 /// Batches on their way to the connection.
 const BATCHES: usize = 2;
 
@@ -72,15 +74,18 @@ impl Logs {
         self.shared.added.send_replace(state.buffer.last());
     }
 
-    /// Adds a line of the worker's own about a job, if there is room.
-    pub(crate) fn note(&self, job: JobId, text: String) {
+    /// Adds what the worker itself says about a job or, if one is named, one of its tasks, if there is room.
+    pub(crate) fn note(&self, job: JobId, task: &str, text: &str) {
         let mut state = self.shared.lock();
-        if !state.buffer.has_room() {
-            return state.lose(job);
+        for text in text.lines() {
+            if !state.buffer.has_room() {
+                state.lose(job);
+                continue;
+            }
+            let text = text[..text.floor_char_boundary(LINE_BYTES)].to_owned();
+            let (time_ms, stream, task) = (now_ms(), LogStream::Worker.into(), task.to_owned());
+            self.add(&mut state, LogLine { job: job.0, time_ms, stream, task, text, ..LogLine::default() });
         }
-        let line =
-            LogLine { job: job.0, time_ms: now_ms(), stream: LogStream::Worker.into(), text, ..LogLine::default() };
-        self.add(&mut state, line);
         self.shared.added.send_replace(state.buffer.last());
     }
 

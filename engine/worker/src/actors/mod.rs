@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 use tandem_actor_protocol::resources::GPUS;
 use tandem_arena::ArenaConfig;
 use tandem_node::{Node, NodeConfig};
-use tandem_proto::{JobId, WorkerId};
+use tandem_proto::WorkerId;
 use tandem_runtime::{News, Runtime, RuntimeConfig, RuntimeHandle};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::task::AbortOnDropHandle;
@@ -31,12 +31,12 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::config::WorkerConfig;
 use crate::coordinator::CoordinatorCalls;
 use crate::error::WorkerError;
-use logs::Logs;
 use outside::WorkerSide;
 use packages::Packages;
 
 pub(crate) use driver::Drivers;
 pub(crate) use functions::ExecutorFunctions;
+pub(crate) use logs::Logs;
 pub(crate) use names::NameQuestion;
 pub(crate) use sql::Statements;
 
@@ -52,8 +52,9 @@ pub(crate) struct Actors {
     pub(crate) drivers: Drivers,
     /// How steps that are functions are run.
     pub(crate) functions: Arc<ExecutorFunctions>,
-    logs: Logs,
-    /// Ships what is printed.
+    /// What is said about jobs.
+    pub(crate) logs: Logs,
+    /// Ships it.
     _shipping: AbortOnDropHandle<()>,
 }
 
@@ -86,11 +87,6 @@ impl Actors {
         let drivers = Drivers::new(runtime.clone(), logs.clone());
         let functions = Arc::new(ExecutorFunctions::new(runtime.clone()));
         Ok(Self { runtime, news, drivers, functions, logs, _shipping: shipping })
-    }
-
-    /// Says something in the log of a job.
-    pub(crate) fn note(&self, job: JobId, text: String) {
-        self.logs.note(job, text);
     }
 }
 

@@ -47,7 +47,7 @@ impl Outside for WorkerSide {
 
     fn tell(&self, news: News) {
         match &news {
-            News::Note { job, text } => return self.logs.note(*job, text.clone()),
+            News::Note { job, text } => return self.logs.note(*job, "", text),
             News::Forgotten(job) => self.forget(*job),
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! A whole coordinator on loopback, against clients and workers that are only gRPC.
 
 mod jobs;
+mod logs;
 mod programs;
 mod refusals;
 

@@ -13,7 +13,7 @@ fn program() -> v1::Program {
     v1::Program { package: String::new(), args: vec!["--digits".to_owned(), "9".to_owned()], path: String::new() }
 }
 
-fn submission() -> v1::SubmitRequest {
+pub(super) fn submission() -> v1::SubmitRequest {
     let spec = v1::JobSpec {
         name: "pi".to_owned(),
         work: Some(v1::job_spec::Work::Program(program())),
