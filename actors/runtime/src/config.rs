@@ -1,5 +1,6 @@
 //! What a runtime is started with.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub struct RuntimeConfig {
     pub security: ClientSecurity,
     /// A folder of its own, with one folder for each job in it.
     pub work_dir: PathBuf,
+    /// Variables of every process, unless its job says otherwise.
+    pub environment: BTreeMap<String, String>,
     /// Memory that the processes of one executor may take together where nothing else is asked for; 0 is no limit.
     pub slot_memory_bytes: u64,
     /// Processes that one executor may have at once, itself included. Default 512.
@@ -44,6 +47,7 @@ impl RuntimeConfig {
             worker_name: worker_name.into(),
             security: ClientSecurity::default(),
             work_dir: work_dir.into(),
+            environment: BTreeMap::new(),
             slot_memory_bytes: 0,
             max_processes: 512,
             watch_interval: Duration::from_millis(100),

@@ -68,8 +68,10 @@ pub(super) struct SuperviseArgs {
 pub(super) async fn execute(command: ClusterCommand, session: &Session) -> Result<(), Failure> {
     match command {
         ClusterCommand::Up(args) => {
+            let environment = args.resources.environment();
             let resources = args.resources.amounts()?;
-            up(session, &ClusterShape { resources, ..session.shape(args.workers, args.cpus, args.memory) })
+            let shape = session.shape(args.workers, args.cpus, args.memory);
+            up(session, &ClusterShape { resources, environment, ..shape })
         }
         ClusterCommand::Down => down(&session.folder).await,
         ClusterCommand::Status => status(session).await,
@@ -149,7 +151,8 @@ pub(super) fn supervise(args: SuperviseArgs) -> Result<(), Failure> {
     // A session of its own, so that closing the terminal does not end it.
     rustix::process::setsid().map_err(std::io::Error::from)?;
     let SuperviseArgs { workers, cpus, memory: memory_bytes, resources } = args;
-    let shape = ClusterShape { workers, cpus, memory_bytes, resources: resources.amounts()? };
+    let environment = resources.environment();
+    let shape = ClusterShape { workers, cpus, memory_bytes, resources: resources.amounts()?, environment };
     block_on(async {
         let outcome = supervise_in(&StateFolder::of_user()?, shape).await;
         if let Err(Failure::Told { message, .. }) = &outcome {

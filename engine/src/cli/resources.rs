@@ -1,4 +1,4 @@
-//! What workers have besides processors and memory, as flags.
+//! What workers have and give besides processors and memory, as flags.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +15,17 @@ pub(super) struct ResourceArgs {
     /// How much each worker has of something that tasks may ask for; may be repeated
     #[arg(long, value_name = "NAME=AMOUNT", value_parser = parse_resource)]
     resource: Vec<(String, u64)>,
+    /// Variable of every program on these workers, unless its job says otherwise; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_variable)]
+    env: Vec<(String, String)>,
 }
 
 impl ResourceArgs {
+    /// Values by name.
+    pub(super) fn environment(&self) -> BTreeMap<String, String> {
+        self.env.iter().cloned().collect()
+    }
+
     /// Thousandths by name.
     pub(super) fn amounts(self) -> Result<BTreeMap<String, u64>, Failure> {
         let mut amounts = BTreeMap::new();
@@ -28,6 +36,13 @@ impl ResourceArgs {
             }
         }
         Ok(amounts)
+    }
+}
+
+fn parse_variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("it looks like MODE=full".to_owned()),
     }
 }
 
@@ -64,6 +79,7 @@ mod tests {
     #[test]
     fn what_is_given_twice_is_refused() {
         let args = |gpus, resource: &[(&str, u64)]| ResourceArgs {
+            env: Vec::new(),
             gpus,
             resource: resource.iter().map(|(name, amount)| ((*name).to_owned(), *amount)).collect(),
         };

@@ -77,6 +77,7 @@ impl Session {
             cpus: cpus.unwrap_or_else(|| self.settings.cpus()),
             memory_bytes,
             resources: BTreeMap::new(),
+            environment: BTreeMap::new(),
         }
     }
 }

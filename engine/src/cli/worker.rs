@@ -105,6 +105,7 @@ fn config(args: WorkerArgs, settings: &Settings) -> Result<WorkerConfig, Failure
             None => StateFolder::of_user()?.spill(),
         },
         labels: args.label.into_iter().collect::<BTreeMap<_, _>>(),
+        environment: args.resources.environment(),
         resources: args.resources.amounts()?,
         adopt_orphans: true,
         drain_timeout: args.drain_timeout,

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::folder::StateFolder;
 use super::listeners::Listeners;
-use super::shape::{ClusterShape, resource_flags};
+use super::shape::ClusterShape;
 
 /// What a child is told about its supervisor, see [`follow_supervisor`].
 const SUPERVISOR_FLAG: &str = "--supervisor-pid";
@@ -134,7 +134,7 @@ impl Commands {
         command.args(["--name", &Role::Worker(number).name()]);
         command.args(["--cpus", &self.shape.cpus.to_string()]);
         command.args(["--memory", &self.shape.memory_bytes.to_string()]);
-        command.args(resource_flags(&self.shape.resources));
+        command.args(self.shape.worker_flags());
         command.arg("--spill-dir").arg(self.folder.spill());
         command.arg("--token-file").arg(self.folder.token_file());
         command.arg(SUPERVISOR_FLAG).arg(std::process::id().to_string());

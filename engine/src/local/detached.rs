@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use super::folder::StateFolder;
-use super::shape::{ClusterShape, resource_flags};
+use super::shape::ClusterShape;
 
 /// How a detached start went.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub(crate) fn launch(folder: &StateFolder, shape: &ClusterShape) -> io::Result<L
         .args(["--workers", &shape.workers.to_string()])
         .args(["--cpus", &shape.cpus.to_string()])
         .args(["--memory", &shape.memory_bytes.to_string()])
-        .args(resource_flags(&shape.resources))
+        .args(shape.worker_flags())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

@@ -20,12 +20,22 @@ pub(crate) struct ClusterShape {
     pub(crate) memory_bytes: u64,
     /// What each has besides: thousandths by name.
     pub(crate) resources: BTreeMap<String, u64>,
+    /// Variables that each gives to programs.
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 impl ClusterShape {
     /// Slots of all workers.
     pub(crate) fn slots(&self) -> u32 {
         self.workers.saturating_mul(self.cpus)
+    }
+
+    /// What each worker has and gives, as flags of a process.
+    pub(super) fn worker_flags(&self) -> impl Iterator<Item = String> {
+        let amounts = self.resources.iter();
+        let amounts = amounts.map(|(name, milli)| format!("--resource={name}={}", *milli as f64 / 1_000.0));
+        amounts.chain(self.environment.iter().map(|(name, value)| format!("--env={name}={value}")))
     }
 }
 
@@ -46,19 +56,21 @@ fn container_memory_bytes() -> Option<u64> {
     std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?.trim().parse().ok()
 }
 
-/// Thousandths by name as flags of a process.
-pub(super) fn resource_flags(amounts: &BTreeMap<String, u64>) -> impl Iterator<Item = String> {
-    amounts.iter().map(|(name, milli)| format!("--resource={name}={}", *milli as f64 / 1_000.0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn amounts_are_written_as_people_do() {
-        let amounts = BTreeMap::from([("gpus".to_owned(), 1_500), ("license".to_owned(), 2_000)]);
-        assert_eq!(resource_flags(&amounts).collect::<Vec<_>>(), ["--resource=gpus=1.5", "--resource=license=2"]);
+        let shape = ClusterShape {
+            workers: 1,
+            cpus: 1,
+            memory_bytes: 0,
+            resources: BTreeMap::from([("gpus".to_owned(), 1_500), ("license".to_owned(), 2_000)]),
+            environment: BTreeMap::from([("MODE".to_owned(), "a=b".to_owned())]),
+        };
+        let flags: Vec<String> = shape.worker_flags().collect();
+        assert_eq!(flags, ["--resource=gpus=1.5", "--resource=license=2", "--env=MODE=a=b"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod support;
 mod faults;
 mod functions;
 mod submit;
+mod tables;
 mod trouble;
 
 use std::path::PathBuf;

@@ -55,21 +55,22 @@ fn what_is_no_package_is_refused_at_once() {
 
 #[test]
 fn variables_reach_every_task_of_their_job_and_no_other() {
-    let sandbox = Sandbox::new().with_environment([("MODE".to_owned(), "of the worker".to_owned())]);
-    sandbox.run(&["cluster", "up", "--workers", "3", "--memory", "256MiB"]).succeeded();
+    let sandbox = Sandbox::new();
+    let up = ["cluster", "up", "--workers", "3", "--memory", "256MiB", "--env", "MODE=of the worker"];
+    sandbox.run(&up).succeeded();
     let sandbox = sandbox.with_environment([("KEY".to_owned(), "hunter2".to_owned())]);
     let options = ["--env", "MODE=of the job", "--secret", "KEY"];
-    let with = submit_with(&sandbox, &options, "functions", &["60", "MODE", "KEY", "HOME"]).succeeded();
+    let with = submit_with(&sandbox, &options, "functions", &["60", "MODE", "KEY", "XDG_STATE_HOME"]).succeeded();
     let seen = |text: &str| {
         let lines = text.lines().filter_map(|line| line.split_once(": "));
         lines.map(|(_, value)| value.to_owned()).collect::<BTreeSet<_>>()
     };
     assert_eq!(with.stdout.lines().count(), 9, "{}", with.stdout);
     // The secret was there, and is masked wherever it would be shown.
-    let expected = ["HOME is not set", "KEY=***", "MODE=of the job"].map(str::to_owned);
+    let expected = ["XDG_STATE_HOME is not set", "KEY=***", "MODE=of the job"].map(str::to_owned);
     assert_eq!(seen(&with.stdout), BTreeSet::from(expected), "{}", with.stderr);
     let without = submit(&sandbox, "functions", &["60", "MODE", "KEY"]).succeeded();
-    let expected = ["KEY is not set", "MODE is not set"].map(str::to_owned);
+    let expected = ["KEY is not set", "MODE=of the worker"].map(str::to_owned);
     assert_eq!(seen(&without.stdout), BTreeSet::from(expected));
 }
 

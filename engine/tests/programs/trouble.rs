@@ -57,5 +57,5 @@ fn is_sleep(pid: u32) -> bool {
 fn a_driver_that_exits_fails_its_job() {
     let sandbox = Sandbox::with_cluster(1);
     let finished = submit(&sandbox, "trouble", &["driver"]).ended_with(1);
-    assert!(finished.stderr.contains("exit status 7"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("exit code 7"), "{}", finished.stderr);
 }

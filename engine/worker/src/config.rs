@@ -41,6 +41,8 @@ pub struct WorkerConfig {
     pub labels: BTreeMap<String, String>,
     /// What it has besides slots and memory, such as `gpus`: thousandths by name.
     pub resources: BTreeMap<String, u64>,
+    /// Variables of all tasks in processes of their own, unless their job says otherwise.
+    pub environment: BTreeMap<String, String>,
     /// Processes that lost their parent become children of this process, which must start none but executors.
     pub adopt_orphans: bool,
     /// How long a draining worker goes on serving what it holds before it leaves anyway.

@@ -10,7 +10,11 @@ pub(crate) fn failure_of(fate: Option<&Fate>, cause: &ExitCause) -> Failure {
     let (kind, message) = match (fate, cause) {
         (_, ExitCause::MemoryLimit { limit_bytes, peak_bytes }) => (
             FailureKind::MemoryLimit,
-            format!("its process took {peak_bytes} bytes of memory and may take {limit_bytes}"),
+            format!(
+                "its process took {} MiB of memory and may take {}; ask for more with `memory_bytes`, or give workers more",
+                peak_bytes >> 20,
+                limit_bytes >> 20
+            ),
         ),
         (Some(Fate::TimedOut), _) => {
             (FailureKind::TimedOut, "it took longer than it may, and its process was ended".into())

@@ -1,4 +1,5 @@
-//! The variables of a process: the job's and few more. Nothing of the worker's own gets through. Pure.
+//! The variables of a process: those that the worker gives all jobs, over these the job's, over these the task's, and few more.
+//! Nothing of the worker's own environment gets through. Pure.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -26,6 +27,7 @@ pub(crate) fn executor_of(worker: WorkerId, executor: ExecutorId) -> String {
 pub(crate) fn environment(
     program: &JobProgram,
     needs: &ExecutorNeeds,
+    of_worker: &BTreeMap<String, String>,
     folder: &Path,
     path: Option<OsString>,
     executor_of: &str,
@@ -35,11 +37,10 @@ pub(crate) fn environment(
         ("HOME".into(), folder.into()),
         ("TMPDIR".into(), folder.into()),
     ]);
-    let of_job = program.environment.iter().chain(&needs.environment);
+    let given = of_worker.iter().chain(&program.environment).chain(&needs.environment);
     // What no process can have must not keep it from starting.
-    let of_job =
-        of_job.filter(|(name, value)| !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0'));
-    all.extend(of_job.map(|(name, value)| (name.into(), value.into())));
+    let given = given.filter(|(name, value)| !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0'));
+    all.extend(given.map(|(name, value)| (name.into(), value.into())));
     let gpus: Vec<String> = needs.gpus.iter().map(u32::to_string).collect();
     all.extend([
         (GPUS.into(), gpus.join(",").into()),
@@ -68,7 +69,9 @@ mod tests {
             gpus: vec![2, 0],
             ..ExecutorNeeds::default()
         };
-        let all = environment(&program, &needs, Path::new("/folder"), Some("/p".into()), "w1/2");
+        let of_worker =
+            [("A", "worker"), ("W", "worker")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let all = environment(&program, &needs, &of_worker, Path::new("/folder"), Some("/p".into()), "w1/2");
         let all: Vec<(&str, &str)> =
             all.iter().map(|(name, value)| (name.to_str().expect("text"), value.to_str().expect("text"))).collect();
         let expected = [
@@ -80,6 +83,7 @@ mod tests {
             (EXECUTOR, "1"),
             (EXECUTOR_OF, "w1/2"),
             ("TMPDIR", "/folder"),
+            ("W", "worker"),
         ];
         assert_eq!(all, expected);
     }

@@ -168,7 +168,7 @@ impl Supervisor {
         let child_end = self.child_end.take().ok_or(io::ErrorKind::NotConnected)?;
         let folder = folders.of(self.job)?;
         let of = executor_of(config.worker, self.executor);
-        let variables = environment(program, &self.needs, &folder, std::env::var_os("PATH"), &of);
+        let variables = environment(program, &self.needs, &config.environment, &folder, std::env::var_os("PATH"), &of);
         let mut command = Command::new(&program.executable);
         command.env_clear().envs(variables).current_dir(folder);
         command.stdin(child_end).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -94,6 +94,7 @@ fn runtime_config(worker: WorkerId, config: &WorkerConfig, folder: &Path) -> Run
     let share = config.memory_limit_bytes / u64::from(config.slots.max(1));
     RuntimeConfig {
         security: config.client_security.clone(),
+        environment: config.environment.clone(),
         slot_memory_bytes: share.max(config.memory_limit_bytes.min(1024 * MIB)),
         adopt_orphans: config.adopt_orphans,
         ..RuntimeConfig::new(worker, config.name.clone(), folder.join("executors"))

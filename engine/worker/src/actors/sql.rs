@@ -61,6 +61,10 @@ impl Statements {
         let storage = Arc::new(Storage::new(environment).with_io_runtime(self.io.clone()));
         let context = settings.planning_context(storage.runtime(&self.runtime)).map_err(|error| error.to_string())?;
         for (name, path) in &query.request.tables {
+            // Where a program was written or submitted is not where its worker is.
+            if !path.contains("://") && !path.starts_with('/') {
+                return Err(format!("the path of table `{name}` is not absolute: {path}"));
+            }
             let spec = SourceSpec::new(name.clone(), path.clone());
             let opened = open_source(&spec, &storage, &context).await.map_err(|error| error.to_string())?;
             context.register_table(name.as_str(), opened.table).map_err(|error| refused(&error))?;

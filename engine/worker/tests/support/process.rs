@@ -1,5 +1,6 @@
 //! A worker in this process.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,6 +137,7 @@ pub(crate) fn config(coordinator: &FakeCoordinator, secrets: &Secrets, spill_dir
         spill_dir: spill_dir.path().to_owned(),
         labels: [("zone".to_owned(), "a".to_owned())].into(),
         resources: [("gpus".to_owned(), 1_000)].into(),
+        environment: BTreeMap::new(),
         drain_timeout: Duration::from_secs(60),
     }
 }
