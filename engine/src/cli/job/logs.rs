@@ -44,7 +44,7 @@ pub(super) async fn execute(args: &LogsArgs, session: &Session) -> Result<(), Fa
     let form = Form::new(format)?;
     let task = args.task.clone().unwrap_or_default();
     let request = ReadLogsRequest { job: job.0, task, follow, driver: args.driver };
-    interrupts.guard(copy(client.logs(request).await?, |lines| form.print(lines))).await
+    interrupts.guard(async { copy(client.logs(request).await?, |lines| form.print(lines)).await }).await
 }
 
 /// Copies what the driver of a job prints to standard output and standard error; with `follow`, until the job has ended.
