@@ -104,6 +104,14 @@ pub enum ToNode {
     /// A light actor has ended, as [`ToExecutor::EndActor`](crate::executor::ToExecutor::EndActor) asked. Another actor ends with
     /// its process.
     ActorEnded(ActorId),
+    /// Nothing can wake this call but the value of one of these objects: no timer and nothing else in its process. Holds until one
+    /// of them has a value or never will, or until the call ends.
+    Stuck {
+        /// The call.
+        call: CallId,
+        /// What it waits for.
+        objects: Vec<ObjectId>,
+    },
 }
 
 /// How an executor introduces itself.

@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake};
 
 use futures::task::AtomicWaker;
-use tandem_actor_protocol::{ActorId, CallId};
+use tandem_actor_protocol::{ActorId, CallId, ObjectId};
 use tokio::sync::Notify;
+
+use crate::objects::Gate;
 
 /// All calls that have begun and not ended.
 #[derive(Default)]
@@ -34,7 +36,7 @@ impl Calls {
     }
 }
 
-/// One running call. As a waker it notes that the call's own future has something to do.
+/// One running call.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) id: CallId,
@@ -47,8 +49,8 @@ pub(crate) struct Call {
     /// Someone wants it to end.
     cancelled: AtomicBool,
     cancellation: Notify,
-    /// How many of its futures wait for objects.
-    waiting: AtomicU32,
+    /// Where its futures wait for objects.
+    gates: Mutex<Vec<Arc<Gate>>>,
     /// Who polls it.
     outer: AtomicWaker,
 }
@@ -62,7 +64,7 @@ impl Call {
             resumed: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             cancellation: Notify::new(),
-            waiting: AtomicU32::new(0),
+            gates: Mutex::default(),
             outer: AtomicWaker::new(),
         }
     }
@@ -112,17 +114,34 @@ impl Call {
     }
 
     pub(crate) fn is_waiting(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) > 0
+        !self.gates().is_empty()
+    }
+
+    /// The objects that alone can wake the call, as it was polled last with this alarm; none when anything else may.
+    pub(crate) fn waits_only_for(&self, alarm: &Arc<Alarm>) -> Option<Vec<ObjectId>> {
+        let gates = self.gates();
+        let direct: Vec<_> = gates.iter().filter(|gate| gate.wakes(Arc::as_ptr(alarm).cast())).collect();
+        // Each of them has a clone; one more is that of a timer, a channel, or whatever else it waits for.
+        let alone = Arc::strong_count(alarm) == direct.len() + 1;
+        alone.then(|| direct.iter().flat_map(|gate| gate.objects()).copied().collect())
+    }
+
+    fn gates(&self) -> MutexGuard<'_, Vec<Arc<Gate>>> {
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Wake for Call {
+/// As a waker it notes that the future of a call has something to do. Whatever can wake that future has a clone.
+#[derive(Debug)]
+pub(crate) struct Alarm(pub(crate) Arc<Call>);
+
+impl Wake for Alarm {
     fn wake(self: Arc<Self>) {
-        self.wake_up();
+        self.0.wake_up();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.wake_up();
+        self.0.wake_up();
     }
 }
 
@@ -152,22 +171,21 @@ pub(crate) fn current() -> Option<Arc<Call>> {
 
 /// Says that a future of the current call waits for objects, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Waiting(Option<Arc<Call>>);
+pub(crate) struct Waiting(Option<(Arc<Call>, Arc<Gate>)>);
 
 impl Waiting {
-    pub(crate) fn begin() -> Self {
-        let call = current();
-        if let Some(call) = &call {
-            call.waiting.fetch_add(1, Ordering::AcqRel);
-        }
-        Self(call)
+    pub(crate) fn begin(gate: &Arc<Gate>) -> Self {
+        Self(current().map(|call| {
+            call.gates().push(Arc::clone(gate));
+            (call, Arc::clone(gate))
+        }))
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some(call) = &self.0 {
-            call.waiting.fetch_sub(1, Ordering::AcqRel);
+        if let Some((call, gate)) = &self.0 {
+            call.gates().retain(|other| !Arc::ptr_eq(other, gate));
         }
     }
 }

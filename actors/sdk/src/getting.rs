@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use tandem_actor_protocol::ObjectId;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 
 use crate::calls::Waiting;
@@ -78,9 +79,9 @@ impl Taking {
             return Poll::Ready(Ok(()));
         }
         let waits = self.waits.get_or_insert_with(|| {
-            let gate = Arc::new(Gate::new(self.handles.len()));
+            let gate = Arc::new(Gate::new(self.handles.len(), ids(&self.handles)));
             self.handles.iter().for_each(|handle| handle.begin_take(&gate));
-            Waits { gate, _waiting: Waiting::begin() }
+            Waits { _waiting: Waiting::begin(&gate), gate }
         });
         ready!(waits.gate.poll(cx));
         Poll::Ready(match self.handles.iter().find_map(|handle| handle.known().and_then(Outcome::err)) {
@@ -99,6 +100,10 @@ impl Drop for Taking {
             }
         }
     }
+}
+
+fn ids(handles: &[Arc<Handle>]) -> Box<[ObjectId]> {
+    handles.iter().map(|handle| handle.id()).collect()
 }
 
 /// Reads the value of a handle that has one.
@@ -135,9 +140,9 @@ impl Future for Watching {
             return Poll::Ready(());
         }
         let waits = waits.get_or_insert_with(|| {
-            let gate = Arc::new(Gate::new(*count));
+            let gate = Arc::new(Gate::new(*count, ids(handles)));
             handles.iter().for_each(|handle| handle.watch_for(&gate));
-            Waits { gate, _waiting: Waiting::begin() }
+            Waits { _waiting: Waiting::begin(&gate), gate }
         });
         waits.gate.poll(cx)
     }

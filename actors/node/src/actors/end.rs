@@ -52,6 +52,7 @@ impl Job {
         let Some(executor) = hosted.executor else {
             return self.hosted_is_gone(cx, actor, killed(""), true);
         };
+        hosted.calls.iter().for_each(|call| self.stuck.remove(*call));
         if in_order {
             cx.send(executor, ToExecutor::EndActor(actor));
             cx.timer(cx.config.actor_grace_ms, self.id, Timer::ActorKill(actor));

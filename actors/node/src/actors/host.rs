@@ -209,6 +209,7 @@ impl Job {
         if !ending && hosted.state.apply(HostedEvent::Started).is_err() {
             return;
         }
+        self.stuck.remove(actor.creation());
         let (owner, attempt) = (hosted.owner, hosted.attempt);
         let class = hosted.spec.class.clone();
         let named = |failure: Failure| Failure { task: class.clone(), attempts: attempt + 1, ..failure };

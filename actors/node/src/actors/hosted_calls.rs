@@ -235,6 +235,7 @@ impl Job {
     /// A call is not here any more.
     fn take_hosted_call(&mut self, call: CallId) -> Option<HostedCall> {
         let entry = self.hosted_calls.remove(&call)?;
+        self.stuck.remove(call);
         if let Some(hosted) = self.hosted_actors.get_mut(&entry.actor) {
             hosted.calls.remove(&call);
             if !entry.sent
@@ -255,6 +256,7 @@ impl Job {
             return true;
         }
         if let Some(executor) = self.hosted_actors.get(&entry.actor).and_then(|hosted| hosted.executor) {
+            self.stuck.remove(call);
             cx.send(executor, ToExecutor::Cancel(call));
         }
         true

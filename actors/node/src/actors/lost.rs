@@ -11,6 +11,7 @@ impl Job {
     /// Forgets an actor that lives here, and lets its arguments go.
     pub(crate) fn drop_hosted_actor(&mut self, actor: ActorId) -> Option<HostedActor> {
         let hosted = self.hosted_actors.remove(&actor)?;
+        self.stuck.remove(actor.creation());
         if hosted.owner != self.worker {
             for arg in &hosted.args {
                 if let tandem_actor_protocol::call::Arg::Object(object) = arg {

@@ -53,6 +53,7 @@ impl Job {
             self.task_process_gone(cx, executor, class, &failure);
         }
         self.let_go_all(executor);
+        self.stuck.gone(executor);
         self.executors.remove(&executor);
         cx.shared.executors.remove(&executor);
         match purpose {

@@ -20,6 +20,7 @@ impl Job {
                 if let Some(guest) = &mut hosted.guest {
                     guest.cancelled = true;
                 }
+                self.stuck.remove(call);
                 cx.send(executor, ToExecutor::Cancel(call));
                 if force {
                     cx.timer(cx.config.stop_grace_ms, self.id, Timer::CancelKill(call));

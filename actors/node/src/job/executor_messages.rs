@@ -37,6 +37,7 @@ impl Job {
             }
             ToNode::Blocked(call) => self.blocked(cx, executor, call),
             ToNode::Unblocked(call) => self.unblocked(cx, executor, call),
+            ToNode::Stuck { call, objects } => self.stuck(cx, executor, call, objects),
             ToNode::GaveBack(calls) => self.gave_back(cx, executor, &calls),
             ToNode::Began(call) => self.began(executor, call),
             ToNode::Done { call, attempt, outcome } => self.done(cx, executor, call, attempt, outcome),

@@ -1,6 +1,7 @@
 //! Everything that this worker knows of one job. Owned by the node; what an event changes is first written down, then settled: freed,
 //! told, and put to work, until nothing is left to do.
 
+mod deadlock;
 mod end;
 mod executor_messages;
 mod functions;
@@ -25,6 +26,7 @@ use crate::objects::{Fetch, Object, Space, Sql, Ticket, Waiter};
 use crate::peers::Peers;
 use crate::tasks::{Queue, ShapeId, Shapes, Task};
 
+use deadlock::Stuck;
 pub(crate) use settle::Dirty;
 
 /// One job on this worker.
@@ -79,6 +81,7 @@ pub(crate) struct Job {
     pub(crate) calls: FxHashMap<CallId, Call>,
     pub(crate) hosted_calls: FxHashMap<CallId, HostedCall>,
     pub(crate) light: BTreeMap<ExecutorId, LightProcess>,
+    pub(crate) stuck: Stuck,
 
     /// Objects that may not be held any more.
     pub(crate) freeing: Vec<ObjectId>,
@@ -134,6 +137,7 @@ impl Job {
             calls: FxHashMap::default(),
             hosted_calls: FxHashMap::default(),
             light: BTreeMap::new(),
+            stuck: Stuck::default(),
             freeing: Vec::new(),
             settled: VecDeque::new(),
             dirty: Dirty::default(),

@@ -63,6 +63,9 @@ impl Job {
         };
         self.resolve_for_borrowers(cx, object);
         for waiter in self.waiters.remove(&object).unwrap_or_default() {
+            if let Waiter::Watch { executor, .. } = waiter {
+                self.stuck.settled(executor, object);
+            }
             match waiter {
                 Waiter::Task(call) => self.task_argument_settled(cx, call, failed.as_deref()),
                 Waiter::Call(call) => self.call_argument_settled(cx, call, failed.as_deref()),

@@ -64,6 +64,11 @@ async fn tables_are_read_in_place() {
 }
 
 #[tokio::test]
+async fn actors_that_wait_for_each_other_are_told() {
+    run(1, &["circle"]).await;
+}
+
+#[tokio::test]
 async fn actors_with_and_without_names() {
     run(3, &["actors"]).await;
 }

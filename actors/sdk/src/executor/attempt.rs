@@ -12,15 +12,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tandem_actor_protocol::ObjectId;
 use tandem_actor_protocol::node::ToNode;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::panics;
-use crate::calls::{Call, within};
+use crate::calls::{Alarm, Call, within};
 use crate::process::Process;
 
 /// A shorter wait is not worth to give the slot away: it takes the node longer to use it.
 const GRACE: Duration = Duration::from_millis(1);
+/// Whether a call that waits for so long can be woken by nothing but objects is worth to be known.
+const STILL: Duration = Duration::from_secs(1);
 
 /// Why a call was ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,11 @@ pub(crate) struct Attempt<F> {
     future: Pin<Box<F>>,
     place: Place,
     deadline: Option<Pin<Box<Sleep>>>,
+    alarm: Arc<Alarm>,
+    /// This is all that the call does.
+    alone: bool,
+    /// When it has waited for objects for long.
+    still: Option<Pin<Box<Sleep>>>,
 }
 
 enum Place {
@@ -53,11 +61,17 @@ impl<F: Future> Attempt<F> {
         call.wake_up();
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let deadline = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
-        Self { process, call, future: Box::pin(future), place: Place::Running { grace: None }, deadline }
+        let (place, alarm) = (Place::Running { grace: None }, Arc::new(Alarm(Arc::clone(&call))));
+        Self { process, call, future: Box::pin(future), place, deadline, alarm, alone: true, still: None }
+    }
+
+    /// One of those futures that a call waits for at once, on threads of its own.
+    pub(crate) fn among_others(self) -> Self {
+        Self { alone: false, ..self }
     }
 
     fn poll_own(&mut self) -> Poll<Result<F::Output, Ended>> {
-        let waker = Waker::from(Arc::clone(&self.call));
+        let waker = Waker::from(Arc::clone(&self.alarm));
         let mut cx = Context::from_waker(&waker);
         let future = self.future.as_mut();
         match catch_unwind(AssertUnwindSafe(|| within(&self.call, || future.poll(&mut cx)))) {
@@ -74,8 +88,10 @@ impl<F: Future> Attempt<F> {
                     if let Poll::Ready(ended) = self.poll_own() {
                         return Poll::Ready(ended);
                     }
+                    let waits = self.call.is_waiting();
+                    self.still = (waits && self.alone && self.deadline.is_none()).then(|| Box::pin(sleep(STILL)));
                     // An actor keeps its place while it waits.
-                    let lends = self.call.actor.is_none() && self.call.is_waiting();
+                    let lends = waits && self.call.actor.is_none();
                     let grace = lends.then(|| Box::pin(sleep(GRACE)));
                     self.place = Place::Running { grace };
                     self.process.transport().flush();
@@ -101,6 +117,19 @@ impl<F: Future> Attempt<F> {
     }
 }
 
+impl<F> Attempt<F> {
+    /// Tells the node what the call waits for, if that is all that it waits for.
+    fn tell_stuck(&self) {
+        let Some(objects) = self.call.waits_only_for(&self.alarm) else { return };
+        let there = |object: &ObjectId| self.process.objects().get(*object).is_none_or(|handle| handle.is_there());
+        let objects: Vec<_> = objects.into_iter().filter(|object| !there(object)).collect();
+        if !objects.is_empty() && !self.call.is_woken() {
+            self.process.send(ToNode::Stuck { call: self.call.id, objects });
+            self.process.transport().flush();
+        }
+    }
+}
+
 impl<F: Future> Future for Attempt<F> {
     type Output = Result<F::Output, Ended>;
 
@@ -114,6 +143,10 @@ impl<F: Future> Future for Attempt<F> {
         }
         if let Poll::Ready(ended) = self.advance(cx) {
             return Poll::Ready(ended);
+        }
+        if self.still.as_mut().is_some_and(|still| still.as_mut().poll(cx).is_ready()) {
+            self.still = None;
+            self.tell_stuck();
         }
         // A function that blocks inside of this one has registered itself in place of this.
         self.call.register(cx);

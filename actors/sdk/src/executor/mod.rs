@@ -20,7 +20,7 @@ use tandem_actor_protocol::executor::Role;
 use tandem_actor_protocol::failure::Failure;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::calls::Call;
+use crate::calls::{self, Call};
 use crate::getting::Flushing;
 use crate::process::Process;
 use attempt::Attempt;
@@ -82,7 +82,8 @@ pub(crate) fn block_on<T>(
     let process = Arc::clone(process);
     match call {
         Some(call) => wait(async {
-            let attempt = Attempt::new(process, call, None, future).await;
+            let attempt = Attempt::new(process, call, None, future);
+            let attempt = if calls::current().is_some() { attempt } else { attempt.among_others() }.await;
             attempt.unwrap_or_else(|why| Err(ends::ended(why, None)))
         }),
         None => wait(async { Flushing { process, future: Box::pin(future) }.await }),

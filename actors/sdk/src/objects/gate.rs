@@ -1,9 +1,11 @@
 //! What waits for a number of objects.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
+use tandem_actor_protocol::ObjectId;
 
 /// Opens when as many objects have arrived as it waits for, or one that has failed.
 #[derive(Debug)]
@@ -11,11 +13,31 @@ pub(crate) struct Gate {
     missing: AtomicUsize,
     failed: AtomicBool,
     waker: AtomicWaker,
+    /// Of whom it has the waker.
+    asked_by: AtomicPtr<()>,
+    objects: Box<[ObjectId]>,
 }
 
 impl Gate {
-    pub(crate) fn new(missing: usize) -> Self {
-        Self { missing: AtomicUsize::new(missing), failed: AtomicBool::new(false), waker: AtomicWaker::new() }
+    /// A gate that opens when `missing` of the `objects` have arrived.
+    pub(crate) fn new(missing: usize, objects: Box<[ObjectId]>) -> Self {
+        Self {
+            missing: AtomicUsize::new(missing),
+            failed: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+            asked_by: AtomicPtr::new(ptr::null_mut()),
+            objects,
+        }
+    }
+
+    /// What it waits for, or has waited for.
+    pub(crate) fn objects(&self) -> &[ObjectId] {
+        &self.objects
+    }
+
+    /// Whether it wakes the waker with this data.
+    pub(crate) fn wakes(&self, data: *const ()) -> bool {
+        ptr::eq(self.asked_by.load(Ordering::Acquire), data)
     }
 
     /// One of them is there.
@@ -34,6 +56,7 @@ impl Gate {
 
     /// Ready when it is open.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.asked_by.store(cx.waker().data().cast_mut(), Ordering::Release);
         self.waker.register(cx.waker());
         let open = self.failed.load(Ordering::Acquire) || self.missing.load(Ordering::Acquire) == 0;
         if open { Poll::Ready(()) } else { Poll::Pending }

@@ -71,6 +71,12 @@ pub(crate) fn sum_plain(ctx: Context, numbers: Vec<ObjectRef<u64>>) -> Result<u6
     Ok(ctx.block_on(ctx.get_all(&numbers))?.iter().sum())
 }
 
+/// Gives up before long.
+#[tandem::task]
+pub(crate) async fn sum_in_time(ctx: &Context, numbers: Vec<ObjectRef<u64>>) -> Result<u64> {
+    Ok(tokio::time::timeout(Duration::from_millis(1_500), ctx.get_all(&numbers)).await??.iter().sum())
+}
+
 #[tandem::task]
 pub(crate) async fn fibonacci(ctx: Context, n: u64) -> Result<u64> {
     if n < 2 {
@@ -142,6 +148,13 @@ impl Counter {
         self.count
     }
 
+    async fn add_of(&mut self, n: Vec<ObjectRef<u64>>) -> Result<u64> {
+        for n in n {
+            self.count += n.await?;
+        }
+        Ok(self.count)
+    }
+
     fn get(&self) -> u64 {
         self.count
     }
@@ -181,6 +194,21 @@ impl Meeting {
     }
 }
 
+/// Asks others, which may ask it back.
+pub(crate) struct Asker;
+
+#[tandem::actor(light)]
+impl Asker {
+    fn new() -> Self {
+        Self
+    }
+
+    async fn ask(&mut self, others: Vec<AskerHandle>) -> Result<usize> {
+        let Some((next, others)) = others.split_first() else { return Ok(0) };
+        Ok(next.ask(others.to_vec()).await? + 1)
+    }
+}
+
 #[tandem::task]
 pub(crate) async fn count_there(counter: CounterHandle, n: u64) -> Result<u64> {
     Ok(counter.add(n).await?)
@@ -194,6 +222,7 @@ pub(crate) async fn main(ctx: Context, args: Args) -> Result<()> {
         "objects" => objects(&ctx).await,
         "tables" => tables(&ctx).await,
         "actors" => actors(&ctx).await,
+        "circle" => circle(&ctx).await,
         "cancel" => cancel(&ctx).await,
         "panic" => panic!("the driver panics"),
         "error" => tandem::bail!("the driver fails"),
@@ -284,6 +313,21 @@ async fn actors(ctx: &Context) -> Result<()> {
     let meeting = Meeting::spawn(ctx).concurrency(3).await?;
     let met = [meeting.meet(3), meeting.meet(3), meeting.meet(3)];
     tandem::ensure!(ctx.get_all(&met).await? == [3, 3, 3], "they wait together");
+    Ok(())
+}
+
+async fn circle(ctx: &Context) -> Result<()> {
+    let (one, other) = (Asker::spawn(ctx).await?, Asker::spawn(ctx).await?);
+    tandem::ensure!(one.ask(vec![other.clone()]).await? == 1, "there and back");
+    let failure = one.ask(vec![other.clone(), one.clone()]).await.expect_err("they wait for each other");
+    let mut cause = &failure;
+    while let Some(deeper) = &cause.cause {
+        cause = deeper;
+    }
+    tandem::ensure!(cause.kind == FailureKind::Deadlock, "{failure}");
+    let asks = "Asker::ask";
+    tandem::ensure!(cause.message.matches(asks).count() == 4, "three calls and the first again: {failure}");
+    tandem::ensure!(one.ask(vec![other]).await? == 1, "they go on");
     Ok(())
 }
 

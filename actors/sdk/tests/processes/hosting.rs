@@ -7,7 +7,7 @@ use tandem_actor_protocol::value::{Format, Value};
 use tandem_actor_protocol::{ActorId, CallId};
 
 use super::app::{CounterHandle, MeetingHandle};
-use super::executor::{Executor, only, run, value};
+use super::executor::{Executor, foreign_object, only, run, value};
 
 const ACTOR: ActorId = ActorId(100);
 
@@ -83,6 +83,21 @@ async fn many_actors_live_in_one_process() {
     assert_eq!(executor.done().await.1.expect_err("it is gone").kind, FailureKind::ActorGone);
     executor.say(call(10, actors[2], "get", vec![])).await;
     assert_eq!(only::<u64>(executor.done().await.1), 12);
+}
+
+#[tokio::test]
+async fn a_call_that_nothing_but_objects_can_wake_says_so() {
+    for role in [Role::Actor, Role::LightActors] {
+        let mut executor = Executor::start(3, role).await;
+        executor.say(ToExecutor::Start(start(ACTOR, CounterHandle::CLASS, vec![value(&5_u64)]))).await;
+        only::<()>(executor.done().await.1);
+        let object = foreign_object(1);
+        executor.say(call(1, ACTOR, "add_of", vec![value(&vec![object.0])])).await;
+        let stuck = ToNode::Stuck { call: CallId(1), objects: vec![object] };
+        while executor.hear().await.expect("the process lives") != stuck {}
+        executor.say(ToExecutor::Value { object, outcome: Ok(value(&2_u64)) }).await;
+        assert_eq!(only::<u64>(executor.done().await.1), 7);
+    }
 }
 
 #[tokio::test]

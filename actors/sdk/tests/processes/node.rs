@@ -237,7 +237,11 @@ impl Node {
             ToNode::SpaceUsed(leases) => {
                 leases.iter().for_each(|lease| self.memory.give_back(holder(process), *lease).expect("its own"));
             }
-            ToNode::Began(_) | ToNode::Checkpoint { .. } | ToNode::ActorEnded(_) | ToNode::GaveUp(_) => {}
+            ToNode::Began(_)
+            | ToNode::Checkpoint { .. }
+            | ToNode::ActorEnded(_)
+            | ToNode::GaveUp(_)
+            | ToNode::Stuck { .. } => {}
             ToNode::Hello(_) | ToNode::Sql(_) | ToNode::DriverDone(_) => panic!("{message:?}"),
         }
     }

@@ -8,7 +8,7 @@ use tandem_actor_protocol::{CallId, PROTOCOL};
 
 use super::app::{
     Circle, add, area, counts, divide, fail_with_causes, length, panics, spin_for_ever, spin_until_cancelled, sum,
-    sum_plain, variable, wait_for_ever,
+    sum_in_time, sum_plain, variable, wait_for_ever,
 };
 use super::executor::{Executor, foreign_object, only, read, run, value};
 
@@ -169,6 +169,35 @@ async fn async_tasks_lend_their_slot_while_they_wait() {
 #[tokio::test]
 async fn plain_tasks_lend_their_slot_while_they_wait() {
     waits_for_object(sum_plain::NAME).await;
+}
+
+#[tokio::test]
+async fn a_task_that_nothing_but_objects_can_wake_says_so() {
+    for function in [sum::NAME, sum_plain::NAME] {
+        let mut executor = start().await;
+        let objects = [foreign_object(1), foreign_object(2)];
+        let numbers = value(&objects.iter().map(|object| object.0).collect::<Vec<_>>());
+        executor.say(ToExecutor::Run(run(1, function, vec![numbers]))).await;
+        while executor.hear().await != Some(ToNode::Blocked(CallId(1))) {}
+        let outcome = Ok(value(&5_u64));
+        executor.say(ToExecutor::Value { object: objects[0], outcome }).await;
+        let stuck = ToNode::Stuck { call: CallId(1), objects: vec![objects[1]] };
+        assert_eq!(executor.hear().await, Some(stuck), "{function}");
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_something_else_can_wake_does_not_say_so() {
+    let mut executor = start().await;
+    executor.say(ToExecutor::Run(run(1, sum_in_time::NAME, vec![value(&vec![foreign_object(1).0])]))).await;
+    loop {
+        match executor.hear().await.expect("the process lives") {
+            ToNode::Stuck { .. } => panic!("it will end by itself"),
+            ToNode::Unblocked(call) => executor.say(ToExecutor::Resume(call)).await,
+            ToNode::Done { outcome, .. } => break assert_eq!(failure(outcome).kind, FailureKind::Returned),
+            _ => {}
+        }
+    }
 }
 
 #[tokio::test]
