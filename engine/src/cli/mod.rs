@@ -18,6 +18,7 @@ mod new;
 mod node;
 mod resources;
 mod run;
+mod self_test;
 mod session;
 mod sql;
 mod token;
@@ -70,6 +71,8 @@ enum Command {
     Node(node::NodeCommand),
     /// Check that a cluster answers queries
     Verify(verify::VerifyArgs),
+    /// Run tasks on all workers of a cluster, and count who ran how many
+    SelfTest(self_test::SelfTestArgs),
     /// Check this machine and the local cluster
     Doctor,
     /// Make a package with a task and an actor to start from
@@ -122,6 +125,7 @@ impl Cli {
             Command::Explain(args) => block_on(explain::execute(args, &session)),
             Command::Data(command) => data::execute(command, session.format()),
             Command::Node(command) => block_on(session.in_time(node::execute(command, &session))),
+            Command::SelfTest(args) => block_on(session.in_time(self_test::execute(&args, &session))),
             Command::Verify(args) => block_on(session.in_time(verify::execute(&args, &session))),
             Command::Doctor => block_on(doctor::execute(&session)),
             Command::New(args) => new::execute(args),

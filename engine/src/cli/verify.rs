@@ -22,21 +22,27 @@ const TOTALS: [i64; 3] = [12, 15, 18];
 
 pub(super) async fn execute(args: &VerifyArgs, session: &Session) -> Result<(), Failure> {
     let client = session.connect().await?;
-    let cluster = client.cluster().await?;
-    if cluster.version != tandem_proto::VERSION {
-        let message = format!("the cluster is version {}, this is {}", cluster.version, tandem_proto::VERSION);
-        return Err(Failure::failed(message));
-    }
-    if cluster.nodes_ready < args.min_nodes {
-        let message = format!("{} workers are ready, {} needed", cluster.nodes_ready, args.min_nodes);
-        return Err(Failure::failed(message).with_help("`tandem node list` shows the workers"));
-    }
-    eprintln!("ok: {} workers with {} slots are ready", cluster.nodes_ready, cluster.slots);
+    check_cluster(&client, args.min_nodes).await?;
     let totals = totals(&client).await?;
     if totals != TOTALS {
         return Err(Failure::failed(format!("a query answered {totals:?} instead of {TOTALS:?}")));
     }
     eprintln!("ok: a query over all stages gives the right answer");
+    Ok(())
+}
+
+/// The cluster is of this version and has so many workers.
+pub(super) async fn check_cluster(client: &Client, min_nodes: u32) -> Result<(), Failure> {
+    let cluster = client.cluster().await?;
+    if cluster.version != tandem_proto::VERSION {
+        let message = format!("the cluster is version {}, this is {}", cluster.version, tandem_proto::VERSION);
+        return Err(Failure::failed(message));
+    }
+    if cluster.nodes_ready < min_nodes {
+        let message = format!("{} workers are ready, {min_nodes} needed", cluster.nodes_ready);
+        return Err(Failure::failed(message).with_help("`tandem node list` shows the workers"));
+    }
+    eprintln!("ok: {} workers with {} slots are ready", cluster.nodes_ready, cluster.slots);
     Ok(())
 }
 

@@ -5,6 +5,7 @@ mod support;
 
 mod faults;
 mod functions;
+mod resources;
 mod submit;
 mod tables;
 mod trouble;

@@ -84,3 +84,13 @@ fn a_job_that_is_stopped_leaves_no_process() {
     assert_eq!(job.wait_with_output().expect("it ends").status.code(), Some(1));
     wait_for("the end of the job's processes", || executors(&sandbox).is_empty());
 }
+
+#[test]
+fn a_cluster_tests_itself() {
+    let sandbox = Sandbox::with_cluster(2);
+    let finished = sandbox.run(&["self-test", "--tasks", "20", "--samples", "20000"]).succeeded();
+    let lines: Vec<&str> = finished.stdout.lines().collect();
+    assert!(lines[0].starts_with("pi is about 3.1"), "{}", finished.stdout);
+    assert!(lines[1].starts_with("worker-1 ran ") && lines[2].starts_with("worker-2 ran "), "{}", finished.stdout);
+    sandbox.run(&["self-test", "--min-nodes", "3"]).ended_with(1).tells(&["2 workers are ready, 3 needed"]);
+}

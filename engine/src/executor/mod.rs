@@ -1,9 +1,15 @@
-//! This binary as an executor: workers start it for the functions that come with it, as they start a user's own executable.
+//! This binary as an executor: workers start it for the functions and programs that come with it, as they start a user's own
+//! executable.
+
+mod self_test;
 
 use arrow::record_batch::RecordBatch;
 use rustix::fs::{FileType, fstat};
 use tandem::__private::{CallOutcome, Code, Function, Inputs, Outputs, inventory, returned};
-use tandem::{Batches, Context};
+use tandem::{Args, Batches, Context};
+
+/// The first argument of the driver that tests the cluster; tasks and samples of each follow.
+pub(crate) const SELF_TEST: &str = "self-test";
 
 /// Set by a worker for the processes that it starts.
 const EXECUTOR: &str = "TANDEM_EXECUTOR";
@@ -18,8 +24,11 @@ pub(crate) fn is_one() -> bool {
 
 /// Runs functions until the worker ends this process.
 #[tandem::main]
-pub(crate) async fn main() -> tandem::Result<()> {
-    tandem::bail!("the binary of the cluster is not a program to submit")
+pub(crate) async fn main(ctx: Context, args: Args) -> tandem::Result<()> {
+    match args.parse::<String>(0) {
+        Ok(program) if program == SELF_TEST => self_test::run(&ctx, &args).await,
+        Ok(_) | Err(_) => tandem::bail!("the binary of the cluster is not a program to submit"),
+    }
 }
 
 inventory::submit! {
