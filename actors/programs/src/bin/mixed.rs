@@ -1,4 +1,4 @@
-//! A load whose right answer is known: `mixed ROUNDS [SLOW_MS]`. Tasks with refs, nested tasks, an actor that counts with checkpoints, and
+//! A load whose right answer is known: `mixed ROUNDS [SLOW_MS]`. Tasks with refs, nested tasks, a named actor that counts with checkpoints, and
 //! large objects. Prints `right` at its end, or says what is wrong and fails.
 
 use std::time::Duration;
@@ -71,9 +71,12 @@ impl Tally {
 async fn main(ctx: Context, args: Args) -> Result<()> {
     let rounds: u64 = args.parse(0)?;
     let ms: u64 = if args.len() > 1 { args.parse(1)? } else { 0 };
-    let tally = Tally::spawn(&ctx).await?;
+    let spawned = Tally::spawn(&ctx).named("tally").await?;
     let mut expected = 0;
     for round in 0..rounds {
+        let tally = Tally::find(&ctx, "tally").await?;
+        let tally = tally.ok_or_else(|| tandem::anyhow::anyhow!("round {round}: nobody has the name"))?;
+        tandem::ensure!(tally.id() == spawned.id(), "round {round}: the name is another's");
         let count = 20_000 + round;
         let large = numbers::submit(&ctx, count);
         let sums: Vec<_> = (0..4).map(|_| sum::submit(&ctx, &large)).collect();
@@ -90,7 +93,7 @@ async fn main(ctx: Context, args: Args) -> Result<()> {
         let last = ctx.get_all(&adds).await?.pop();
         tandem::ensure!(last == Some(expected), "round {round}: the actor has {last:?} in place of {expected}");
     }
-    let total = tally.total().await?;
+    let total = spawned.total().await?;
     tandem::ensure!(total == (expected, rounds * 50), "the actor has counted {total:?}");
     println!("right");
     Ok(())
