@@ -1,5 +1,6 @@
 //! What the node says, on a thread of its own, so that no user's code holds it up. When the node is gone, so is this process.
 
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::process::exit;
 use std::sync::Arc;
@@ -45,13 +46,26 @@ pub(crate) enum LinkError {
 
 /// Hears the node out; ends the process unless the node has said that it should end in order.
 pub(crate) fn listen(process: &Arc<Process>, receiver: BlockingReceiver) {
+    let _deaf = Deaf;
     if let Err(error) = hear(process, receiver) {
         if !matches!(error, LinkError::Gone) {
-            eprintln!("tandem: {error}");
+            // Who would read it may be gone too, and then nobody needs to know.
+            let _ = writeln!(std::io::stderr(), "tandem: {error}");
         }
         exit(GONE);
     }
     process.work().close();
+}
+
+/// A process that cannot hear the node must not go on, whatever the reason.
+struct Deaf;
+
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            exit(GONE);
+        }
+    }
 }
 
 fn hear(process: &Arc<Process>, mut receiver: BlockingReceiver) -> Result<(), LinkError> {

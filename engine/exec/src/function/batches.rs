@@ -102,6 +102,7 @@ impl Gathering {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges, some of them with one")]
 mod tests {
     use std::sync::Arc;
 

@@ -39,12 +39,17 @@ impl Fixture {
     }
 
     async fn job(&self, toml: &str) -> Result<PlannedJob, PlanError> {
+        // As the client brings it, for those job files that name one.
+        self.job_with(toml, Some(v1::Program { package: "0a".repeat(32), ..v1::Program::default() })).await
+    }
+
+    async fn job_with(&self, toml: &str, program: Option<v1::Program>) -> Result<PlannedJob, PlanError> {
         let file = v1::JobFile {
             toml: toml.to_owned(),
             params: HashMap::new(),
             base_dir: self.path(""),
             origin: "job.toml".to_owned(),
-            program: None,
+            program,
         };
         plan(&JobSpec { work: Some(Work::File(file)), ..Default::default() }, &CLUSTER).await
     }
@@ -325,6 +330,9 @@ path = "out/counted.csv"
     let calling: Vec<_> = planned.graph.stages.iter().filter(|stage| stage.name.contains("label")).collect();
     assert_eq!(calling.len(), 1, "{:#?}", planned.graph.stages);
     assert!(!calling[0].deterministic, "nobody knows what a user's function does");
+    assert_eq!(planned.program.map(|program| program.package), Some("0a".repeat(32)));
+    let error = Fixture::new().job_with(toml, None).await.map(drop).unwrap_err();
+    assert_eq!(parts(error).0, "job.toml: package `./labels` did not come with the job");
     let error = Fixture::new().job(&toml.replace("label string", "price string")).await.map(drop).unwrap_err();
     assert_eq!(parts(error).0, "column `price` is declared twice: step `labelled` (job.toml:7)");
     let error = Fixture::new().job(&toml.replace("label string", "label strng")).await.map(drop).unwrap_err();
