@@ -5,7 +5,7 @@
 //! executable. Its main function, the *driver*, runs somewhere in the cluster, and so do its tasks and actors, as processes
 //! that any worker may start.
 //!
-//! ```
+//! ```no_run
 //! use tandem::prelude::*;
 //!
 //! #[derive(Serialize, Deserialize)]
