@@ -103,6 +103,15 @@ pub enum Event {
         /// Which.
         lease: u64,
     },
+    /// No worker has what leases of a shape need, and for a while none has come that does.
+    LeaseRefused {
+        /// Which.
+        job: JobId,
+        /// What was asked for.
+        shape: Shape,
+        /// What is missing.
+        reason: String,
+    },
     /// The coordinator came back: it is to be told the whole demand again.
     CoordinatorBack,
     /// A job has ended: everything of it ends.

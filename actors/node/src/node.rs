@@ -104,6 +104,9 @@ impl Jobs<'_> {
                 self.begin(cx, job);
                 self.with(cx, job, |job, cx| job.launch_driver(cx, attempt, args));
             }
+            Event::LeaseRefused { job, shape, reason } => {
+                self.with(cx, job, |job, cx| job.lease_refused(cx, &shape, &reason));
+            }
             Event::DriverCancelled { job } => self.with(cx, job, |job, cx| job.cancel_driver(cx)),
             Event::FunctionWanted { ticket, job, function, args, returns } => {
                 self.make(cx, job);

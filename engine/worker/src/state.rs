@@ -277,7 +277,12 @@ impl WorkerState {
                 self.leases.revoke(ended.lease);
                 vec![Action::Node(NodeEvent::LeaseRevoked { lease: ended.lease })]
             }
-            FromCoordinator::LeaseRefused(refused) => vec![Action::Refused(JobId(refused.job), refused.reason)],
+            FromCoordinator::LeaseRefused(refused) => {
+                let (job, reason) = (JobId(refused.job), refused.reason);
+                let shape = refused.shape.unwrap_or_default().into();
+                let event = NodeEvent::LeaseRefused { job, shape, reason: reason.clone() };
+                vec![Action::Refused(job, reason), Action::Node(event)]
+            }
             FromCoordinator::JobGone(gone) => vec![Action::Node(NodeEvent::JobGone { job: JobId(gone.job) })],
             FromCoordinator::WorkerGone(gone) => {
                 vec![Action::Node(NodeEvent::PeerLost { worker: WorkerId(gone.worker) })]

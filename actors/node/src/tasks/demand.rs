@@ -1,7 +1,11 @@
 //! What the coordinator is told about how many leases are wanted: more at once while that is few, else from time to time.
 
-use super::ShapeId;
+use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::resources::Shape;
+
+use super::{ShapeId, TaskState};
 use crate::action::Action;
+use crate::actors::OwnedState;
 use crate::context::Context;
 use crate::job::Job;
 use crate::timers::Timer;
@@ -52,6 +56,29 @@ impl Job {
         }
     }
 
+    /// No worker has what a shape needs: what waits for a lease of it fails, unless there is one meanwhile.
+    pub(crate) fn lease_refused(&mut self, cx: &mut Context<'_>, shape: &Shape, reason: &str) {
+        let Some(id) = self.shapes.find(shape) else { return };
+        let queue = &self.queues[id.0 as usize];
+        if !queue.leases.is_empty() || self.places_of(id) > 0 {
+            return;
+        }
+        let queue = &mut self.queues[id.0 as usize];
+        let (tasks, actors) = (std::mem::take(&mut queue.waiting), std::mem::take(&mut queue.starts));
+        for call in tasks {
+            let Some(task) = self.tasks.get(&call).filter(|task| task.state == TaskState::Queued) else { continue };
+            let failure = Failure { attempts: task.failures, ..unschedulable(task.name(), reason) };
+            self.finish_task(cx, call, Err(failure));
+        }
+        for actor in actors {
+            let Some(owned) = self.owned_actors.get(&actor).filter(|owned| owned.state == OwnedState::Queued) else {
+                continue;
+            };
+            let failure = unschedulable(&owned.spec.class, reason);
+            self.actor_is_gone(cx, actor, failure);
+        }
+    }
+
     /// Tells the coordinator everything again.
     pub(crate) fn tell_all_demand(&mut self, cx: &mut Context<'_>) {
         for index in 0..self.queues.len() {
@@ -64,4 +91,8 @@ impl Job {
             }
         }
     }
+}
+
+fn unschedulable(name: &str, reason: &str) -> Failure {
+    Failure::new(FailureKind::Unschedulable, name, format!("no worker can run it: {reason}"))
 }

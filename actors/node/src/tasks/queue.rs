@@ -72,6 +72,11 @@ impl Shapes {
         self.ids.insert(shape.clone(), id);
         (id, true)
     }
+
+    /// The number of a shape, if something has it.
+    pub(crate) fn find(&self, shape: &Shape) -> Option<ShapeId> {
+        self.ids.get(shape).copied()
+    }
 }
 
 impl Queue {

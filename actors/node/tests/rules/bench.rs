@@ -1,0 +1,132 @@
+//! A node whose processes do what a test says.
+
+use std::collections::VecDeque;
+
+use tandem_actor_protocol::call::{ActorCall, ActorOptions, ActorSpec, Arg, TaskOptions, TaskSpec};
+use tandem_actor_protocol::executor::ToExecutor;
+use tandem_actor_protocol::failure::Failure;
+use tandem_actor_protocol::node::{Hello, ToNode};
+use tandem_actor_protocol::resources::Shape;
+use tandem_actor_protocol::value::{Format, Value};
+use tandem_actor_protocol::{ActorId, CallId, ExecutorId, JobId, ObjectId, PROTOCOL, ProcessNumber, WorkerId};
+use tandem_node::{Action, Event, LeaseGrant, Node, NodeConfig, Timestamp};
+
+pub(crate) const WORKER: WorkerId = WorkerId(1);
+pub(crate) const JOB: JobId = JobId(1);
+pub(crate) const DRIVER: ExecutorId = ExecutorId(1);
+
+/// See the module's header.
+pub(crate) struct Bench {
+    pub(crate) node: Node,
+    now: u64,
+    told: VecDeque<(ExecutorId, ToExecutor)>,
+    /// How many ids each process has made.
+    made: u64,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let mut bench =
+            Self { node: Node::new(NodeConfig::new(WORKER, "here")), now: 0, told: VecDeque::new(), made: 0 };
+        bench.feed(Event::DriverLaunched { job: JOB, attempt: 0, args: Vec::new() });
+        for lease in 1..=4 {
+            bench.feed(Event::LeaseGranted(LeaseGrant {
+                lease,
+                job: JOB,
+                owner: WORKER,
+                owner_address: String::new(),
+                host: WORKER,
+                host_address: String::new(),
+                shape: Shape::one_cpu(),
+            }));
+        }
+        bench
+    }
+
+    pub(crate) fn feed(&mut self, event: Event) {
+        self.now += 1;
+        for action in self.node.handle(Timestamp(self.now), event) {
+            match action {
+                Action::StartExecutor { executor, .. } => {
+                    let hello = Hello { protocol: PROTOCOL, version: String::new(), pid: 1, functions: Vec::new() };
+                    self.say(executor, ToNode::Hello(hello));
+                }
+                Action::Send { executor, message: ToExecutor::Start(start) } => {
+                    let outcome = Ok(vec![Value::inline(Format::Bytes, &b"()"[..])]);
+                    self.say(executor, ToNode::Done { call: start.actor.creation(), attempt: 0, outcome });
+                }
+                Action::Send { executor, message } => self.told.push_back((executor, message)),
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn say(&mut self, executor: ExecutorId, message: ToNode) {
+        self.feed(Event::FromExecutor { executor, message });
+    }
+
+    pub(crate) fn next_id(&mut self, executor: ExecutorId) -> CallId {
+        self.made += 1;
+        CallId(ProcessNumber(executor.0 as u32).object(WORKER, self.made).0)
+    }
+
+    /// An actor in a process that it shares with others.
+    pub(crate) fn spawn(&mut self, class: &str, concurrency: u32) -> ActorId {
+        let actor = ActorId(self.next_id(DRIVER).0);
+        let options = ActorOptions { light: true, concurrency, ..ActorOptions::default() };
+        let spec = ActorSpec { actor, class: class.to_owned(), args: Vec::new(), parent: None, options };
+        self.say(DRIVER, ToNode::Spawn(spec));
+        actor
+    }
+
+    /// A call of an actor, which begins unless the actor is at another.
+    pub(crate) fn call(&mut self, from: ExecutorId, actor: ActorId, method: &str) -> CallId {
+        let call = self.next_id(from);
+        let method = method.to_owned();
+        self.say(from, ToNode::Call(ActorCall { call, actor, method, args: Vec::new(), returns: 1, parent: None }));
+        call
+    }
+
+    pub(crate) fn submit(&mut self, function: &str, args: Vec<Arg>, options: Option<TaskOptions>) -> CallId {
+        let call = self.next_id(DRIVER);
+        let (function, options) = (function.to_owned(), options.map(Box::new));
+        self.say(DRIVER, ToNode::Submit(TaskSpec { call, function, args, returns: 1, parent: None, options }));
+        call
+    }
+
+    /// The process that a call or task was sent to.
+    pub(crate) fn at(&self, call: CallId) -> ExecutorId {
+        let sent = |(executor, message): &(ExecutorId, ToExecutor)| match message {
+            ToExecutor::Call(run) | ToExecutor::Run(run) if run.call == call => Some(*executor),
+            _ => None,
+        };
+        self.told.iter().find_map(sent).expect("it was sent")
+    }
+
+    /// A call waits for others and for nothing else.
+    pub(crate) fn stuck(&mut self, call: CallId, on: &[CallId]) {
+        let executor = self.at(call);
+        let objects: Vec<ObjectId> = on.iter().map(|call| call.object(0)).collect();
+        self.say(executor, ToNode::Retain(objects.clone()));
+        self.say(executor, ToNode::Watch { objects: objects.clone(), fetch: true });
+        self.say(executor, ToNode::Stuck { call, objects });
+    }
+
+    pub(crate) fn done(&mut self, call: CallId) {
+        let outcome = Ok(vec![Value::inline(Format::Bytes, &b"1"[..])]);
+        self.say(self.at(call), ToNode::Done { call, attempt: 0, outcome });
+    }
+
+    /// The failure that was told in place of an object.
+    pub(crate) fn failure(&self, object: CallId) -> Option<Failure> {
+        let told = |(_, message): &(ExecutorId, ToExecutor)| match message {
+            ToExecutor::Value { object: of, outcome: Err(failure) } if *of == object.object(0) => Some(failure.clone()),
+            _ => None,
+        };
+        self.told.iter().find_map(told)
+    }
+
+    pub(crate) fn told_none(&self) -> bool {
+        !self.told.iter().any(|(_, message)| matches!(message, ToExecutor::Value { outcome: Err(_), .. }))
+    }
+}

@@ -1,0 +1,126 @@
+//! Calls that wait for each other in a circle: the one that closes it is told, and nothing else ever is.
+
+use tandem_actor_protocol::call::{Arg, TaskOptions};
+use tandem_actor_protocol::failure::FailureKind;
+use tandem_actor_protocol::node::ToNode;
+
+use crate::bench::{Bench, DRIVER};
+
+#[test]
+fn actors_that_call_each_other_back_are_a_circle_that_is_named() {
+    let mut bench = Bench::new();
+    let (stock, till) = (bench.spawn("shop::Stock", 1), bench.spawn("shop::Till", 1));
+    let take = bench.call(DRIVER, stock, "take");
+    let pay = bench.call(bench.at(take), till, "pay");
+    let count = bench.call(bench.at(pay), stock, "count");
+    bench.stuck(take, &[pay]);
+    assert!(bench.told_none(), "it may still be paid");
+    bench.stuck(pay, &[count]);
+    let failure = bench.failure(count).expect("a deadlock");
+    assert_eq!(
+        (failure.kind, failure.task.as_str(), failure.worker.as_str()),
+        (FailureKind::Deadlock, "shop::Till::pay", "here")
+    );
+    let circle = "calls wait for each other in a circle: \
+                  shop::Till::pay waits for shop::Stock::count waits for shop::Stock::take waits for shop::Till::pay";
+    assert_eq!(failure.message, circle);
+    assert!(bench.failure(pay).is_none(), "the circle is broken in one place");
+}
+
+#[test]
+fn an_actor_that_waits_for_itself_is_a_circle() {
+    let mut bench = Bench::new();
+    let stock = bench.spawn("shop::Stock", 1);
+    let take = bench.call(DRIVER, stock, "take");
+    let count = bench.call(bench.at(take), stock, "count");
+    bench.stuck(take, &[count]);
+    let failure = bench.failure(count).expect("a deadlock");
+    let circle = "shop::Stock::take waits for shop::Stock::count waits for shop::Stock::take";
+    assert!(failure.message.ends_with(circle), "{}", failure.message);
+}
+
+#[test]
+fn tasks_that_wait_for_each_other_are_a_circle_also_through_arguments() {
+    let mut bench = Bench::new();
+    let first = bench.submit("first", Vec::new(), None);
+    let second = bench.submit("second", Vec::new(), None);
+    let third = bench.submit("third", vec![Arg::Object(first.object(0))], None);
+    bench.stuck(second, &[third]);
+    assert!(bench.told_none());
+    bench.stuck(first, &[second]);
+    let failure = bench.failure(second).expect("a deadlock");
+    assert!(failure.message.ends_with("first waits for second waits for third waits for first"), "{}", failure.message);
+}
+
+#[test]
+fn what_something_else_may_end_is_no_circle() {
+    // An actor that works on calls together.
+    let mut bench = Bench::new();
+    let (stock, till) = (bench.spawn("shop::Stock", 2), bench.spawn("shop::Till", 1));
+    let take = bench.call(DRIVER, stock, "take");
+    let pay = bench.call(bench.at(take), till, "pay");
+    let count = bench.call(bench.at(pay), stock, "count");
+    bench.stuck(take, &[pay]);
+    bench.stuck(pay, &[count]);
+    assert!(bench.told_none());
+    bench.stuck(count, &[take]);
+    assert!(bench.failure(take).is_some(), "until that call waits, too");
+
+    // One of several objects may still come.
+    let mut bench = Bench::new();
+    let (stock, till) = (bench.spawn("shop::Stock", 1), bench.spawn("shop::Till", 1));
+    let take = bench.call(DRIVER, stock, "take");
+    let count = bench.call(bench.at(take), stock, "count");
+    let pay = bench.call(bench.at(take), till, "pay");
+    bench.stuck(take, &[count, pay]);
+    assert!(bench.told_none());
+
+    // A task that ends after a while.
+    let mut bench = Bench::new();
+    let limited = TaskOptions { timeout_ms: 60_000, ..TaskOptions::default() };
+    let (first, second) = (bench.submit("first", Vec::new(), None), bench.submit("second", Vec::new(), Some(limited)));
+    bench.stuck(second, &[first]);
+    bench.stuck(first, &[second]);
+    assert!(bench.told_none());
+}
+
+#[test]
+fn a_call_that_is_to_end_is_part_of_no_circle() {
+    let mut bench = Bench::new();
+    let (stock, till) = (bench.spawn("shop::Stock", 1), bench.spawn("shop::Till", 1));
+    let take = bench.call(DRIVER, stock, "take");
+    let pay = bench.call(bench.at(take), till, "pay");
+    let count = bench.call(bench.at(pay), stock, "count");
+    bench.stuck(take, &[pay]);
+    bench.say(DRIVER, ToNode::Cancel { call: take, force: false });
+    bench.stuck(pay, &[count]);
+    assert!(bench.told_none());
+
+    let mut bench = Bench::new();
+    let (stock, till) = (bench.spawn("shop::Stock", 1), bench.spawn("shop::Till", 1));
+    let take = bench.call(DRIVER, stock, "take");
+    let pay = bench.call(bench.at(take), till, "pay");
+    let count = bench.call(bench.at(pay), stock, "count");
+    bench.stuck(take, &[pay]);
+    bench.say(DRIVER, ToNode::Kill { actor: stock, at_once: false });
+    bench.stuck(pay, &[count]);
+    assert!(bench.told_none());
+}
+
+#[test]
+fn a_call_that_has_gone_on_or_ended_is_stuck_no_more() {
+    let mut bench = Bench::new();
+    let (stock, till) = (bench.spawn("shop::Stock", 1), bench.spawn("shop::Till", 1));
+    let take = bench.call(DRIVER, stock, "take");
+    let pay = bench.call(bench.at(take), till, "pay");
+    bench.stuck(take, &[pay]);
+    bench.done(pay);
+    let again = bench.call(DRIVER, till, "again");
+    let count = bench.call(bench.at(again), stock, "count");
+    bench.stuck(again, &[count]);
+    assert!(bench.told_none(), "the other has its value and goes on");
+    bench.done(take);
+    assert!(bench.told_none());
+    bench.done(count);
+    assert!(bench.told_none());
+}

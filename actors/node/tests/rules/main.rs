@@ -1,0 +1,5 @@
+//! What a node decides, event by event.
+
+mod bench;
+mod deadlock;
+mod refused;
