@@ -29,6 +29,7 @@ pub(crate) struct Logs {
     shared: Arc<Shared>,
 }
 
+/// The state is never locked while something is sent on a channel: what waits on these looks at the state.
 #[derive(Debug)]
 struct Shared {
     worker: WorkerId,
@@ -71,7 +72,7 @@ impl Logs {
         for line in lines {
             if has_room { self.add(&mut state, line) } else { state.lose(JobId(line.job)) }
         }
-        self.shared.added.send_replace(state.buffer.last());
+        self.announce(state);
     }
 
     /// Adds what the worker itself says about a job or, if one is named, one of its tasks, if there is room.
@@ -86,7 +87,7 @@ impl Logs {
             let (time_ms, stream, task) = (now_ms(), LogStream::Worker.into(), task.to_owned());
             self.add(&mut state, LogLine { job: job.0, time_ms, stream, task, text, ..LogLine::default() });
         }
-        self.shared.added.send_replace(state.buffer.last());
+        self.announce(state);
     }
 
     /// Waits until all lines up to now are kept there.
@@ -94,6 +95,13 @@ impl Logs {
         let last = self.shared.lock().buffer.last();
         // The sender lives as long as this.
         let _ = self.shared.kept.subscribe().wait_for(|kept| *kept >= last).await;
+    }
+
+    /// Says that there are lines. Who hears it looks at the state, so that this must be free by then.
+    fn announce(&self, state: MutexGuard<'_, State>) {
+        let last = state.buffer.last();
+        drop(state);
+        self.shared.added.send_modify(|added| *added = last.max(*added));
     }
 
     fn add(&self, state: &mut State, line: LogLine) {
