@@ -28,6 +28,7 @@ mod watch;
 
 pub use brain::Brain;
 pub use config::RuntimeConfig;
+pub use executor::LINE_BYTES;
 pub use handle::{Argument, Runtime, RuntimeHandle};
 pub use outside::{JobProgram, LogLine, LogStream, News, Outside, SqlQuery};
 pub use peers::PeerPort;

@@ -10,6 +10,7 @@ mod logs;
 mod packages;
 mod partition_rows;
 mod patience;
+mod renewed;
 mod results;
 mod worker_reads;
 

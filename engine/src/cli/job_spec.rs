@@ -8,10 +8,11 @@ use tandem_client::Client;
 use tandem_jobs::builtin::{self, BUILT_INS};
 use tandem_jobs::job_file::{JobFile, JobFileError, Sink};
 use tandem_package::{Package, Unfit, inspect, is_executable_format};
-use tandem_proto::v1;
 use tandem_proto::v1::job_spec::Work;
+use tandem_proto::{JobId, v1};
 
-use super::attached;
+use super::attached::{self, Interrupts, OnInterrupt};
+use super::job::logs;
 use super::{Exit, Failure};
 use crate::output::UploadProgress;
 
@@ -70,11 +71,6 @@ impl CheckedJob {
         &self.spec.name
     }
 
-    /// Whether it is a program, which prints what it has to say.
-    pub(super) fn is_program(&self) -> bool {
-        matches!(self.spec.work, Some(Work::Program(_)))
-    }
-
     /// Variables that its tasks get and nobody is shown.
     pub(super) fn secrets(&self) -> &HashMap<String, String> {
         &self.spec.secrets
@@ -87,6 +83,20 @@ impl CheckedJob {
             client.bring_package(path, package, |bytes| progress.update(bytes)).await?;
         }
         Ok(client.submit(attached::submission(self.spec.clone(), is_attached)).await?)
+    }
+
+    /// Follows it to its end, Ctrl-C stops it. A program prints what it has to say.
+    pub(super) async fn follow(
+        &self,
+        client: &Client,
+        id: JobId,
+        interrupts: &mut Interrupts,
+    ) -> Result<v1::JobStatus, Failure> {
+        let follow = attached::follow(client, id, interrupts, OnInterrupt::Stop);
+        match self.spec.work {
+            Some(Work::Program(_)) => logs::beside(client, id, follow).await,
+            _ => follow.await,
+        }
     }
 }
 
@@ -214,7 +224,8 @@ fn working_folder() -> Result<String, Failure> {
     Ok(text.to_owned())
 }
 
-fn parse_pair(text: &str) -> Result<(String, String), String> {
+/// Reads `key=value`.
+pub(super) fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("it looks like key=value".to_owned()),

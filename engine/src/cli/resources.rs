@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Failure;
+use super::job_spec::parse_pair;
 
 /// Amounts in flags and messages are thousandths, so that halves can be given.
 const MILLI: f64 = 1_000.0;
@@ -16,7 +17,7 @@ pub(super) struct ResourceArgs {
     #[arg(long, value_name = "NAME=AMOUNT", value_parser = parse_resource)]
     resource: Vec<(String, u64)>,
     /// Variable of every program on these workers, unless its job says otherwise; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_variable)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     env: Vec<(String, String)>,
 }
 
@@ -36,13 +37,6 @@ impl ResourceArgs {
             }
         }
         Ok(amounts)
-    }
-}
-
-fn parse_variable(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("it looks like MODE=full".to_owned()),
     }
 }
 

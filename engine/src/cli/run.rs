@@ -10,8 +10,7 @@ use tandem_exec::storage::Storage;
 use tandem_jobs::job_file::Sink;
 use tandem_proto::{JobId, v1};
 
-use super::attached::{self, Interrupts, OnInterrupt};
-use super::job::logs;
+use super::attached::{self, Interrupts};
 use super::job_spec::{CheckedJob, JobArgs};
 use super::session::Session;
 use super::{Failure, cluster};
@@ -81,8 +80,7 @@ async fn run(
     };
     let (id, page) = interrupts.guard(accepted).await?;
     eprintln!("running {} as job {id} (coordinator: http://{page})", job.name());
-    let follow = attached::follow(client, id, interrupts, OnInterrupt::Stop);
-    let status = if job.is_program() { logs::beside(client, id, follow).await? } else { follow.await? };
+    let status = job.follow(client, id, interrupts).await?;
     print_summary(&status)?;
     let workers = work_done(&client.tasks(id).await?, &client.nodes().await?);
     print_work_done(&mut std::io::stderr().lock(), &workers)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::support::{PATIENCE, Sandbox};
+use crate::support::{PATIENCE, Sandbox, kill_if_there};
 
 const JOB: &str = r#"
 name = "analysed"
@@ -30,17 +30,6 @@ fn write_products(sandbox: &Sandbox, rows: u32, file: &str) {
          FROM generate_series(1, {rows})"
     );
     sandbox.run(&["sql", "--local", "-e", &sql, "--output", file]).succeeded();
-}
-
-/// Kills every process that runs functions now.
-fn kill_executors(sandbox: &Sandbox) {
-    for pid in sandbox.processes() {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        if environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"TANDEM_EXECUTOR=")) {
-            // It may have ended by itself.
-            let _ = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).output();
-        }
-    }
 }
 
 fn tasks(sandbox: &Sandbox, job: &str) -> Vec<Value> {
@@ -78,7 +67,7 @@ fn a_process_that_dies_costs_an_attempt() {
     let deadline = std::time::Instant::now() + PATIENCE;
     while !tasks(&sandbox, &job).iter().any(failed) {
         assert!(std::time::Instant::now() < deadline, "no attempt has failed");
-        kill_executors(&sandbox);
+        sandbox.executors().into_iter().for_each(kill_if_there);
     }
     sandbox.run(&["job", "wait", &job]).succeeded();
     let tasks = tasks(&sandbox, &job);
@@ -99,7 +88,7 @@ fn a_batch_that_ends_its_process_each_time_is_named() {
     let ended = || sandbox.run(&["job", "get", &job, "-o", "json"]).succeeded().json()["ended_ms"].as_i64() > Some(0);
     while !ended() {
         assert!(std::time::Instant::now() < deadline, "the job goes on");
-        kill_executors(&sandbox);
+        sandbox.executors().into_iter().for_each(kill_if_there);
     }
     let waited = sandbox.run(&["job", "wait", &job]).ended_with(1);
     waited.tells(&["function `product-analysis` of step `analysis`, batch ", ", rows ", "signal 9"]);

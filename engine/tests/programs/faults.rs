@@ -6,8 +6,8 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::support::{Sandbox, number_from, signal, wait_for};
-use crate::{executors, start};
+use crate::start;
+use crate::support::{Sandbox, kill_if_there, number_from, signal, wait_for};
 
 /// Runs `mixed`, and `fault` again and again while it does.
 fn disturb(sandbox: &Sandbox, rounds: u64, pause: Duration, mut fault: impl FnMut(&Sandbox)) {
@@ -19,7 +19,7 @@ fn disturb(sandbox: &Sandbox, rounds: u64, pause: Duration, mut fault: impl FnMu
     let finished = job.wait_with_output().expect("it ends");
     let (out, err) = (String::from_utf8_lossy(&finished.stdout), String::from_utf8_lossy(&finished.stderr));
     assert!(finished.status.success() && out.lines().last() == Some("right"), "{out}\n{err}");
-    wait_for("the end of the job's processes", || executors(sandbox).is_empty());
+    wait_for("the end of the job's processes", || sandbox.executors().is_empty());
 }
 
 #[test]
@@ -27,11 +27,9 @@ fn programs_end_right_when_their_processes_are_killed() {
     let sandbox = Sandbox::with_cluster(3);
     let mut rng = SmallRng::seed_from_u64(number_from("TANDEM_SEED", 1));
     disturb(&sandbox, number_from("TANDEM_ROUNDS", 20), Duration::from_millis(300), |sandbox| {
-        let processes = executors(sandbox);
+        let processes = sandbox.executors();
         if !processes.is_empty() {
-            // It may have ended by itself.
-            let pid = processes[rng.random_range(0..processes.len())].to_string();
-            let _ = std::process::Command::new("kill").args(["-KILL", &pid]).output();
+            kill_if_there(processes[rng.random_range(0..processes.len())]);
         }
     });
 }

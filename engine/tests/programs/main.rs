@@ -42,12 +42,3 @@ fn start(sandbox: &Sandbox, name: &str, args: &[&str]) -> Child {
 fn submission<'a>(options: &[&'a str], program: &'a str, args: &[&'a str]) -> Vec<&'a str> {
     [&["job", "submit"], options, &[program, "--"], args].concat()
 }
-
-/// Processes that run users' code now.
-fn executors(sandbox: &Sandbox) -> Vec<u32> {
-    let is_executor = |pid: &u32| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"TANDEM_EXECUTOR="))
-    };
-    sandbox.processes().into_iter().filter(is_executor).collect()
-}

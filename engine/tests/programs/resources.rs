@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use crate::support::{Sandbox, signal, wait_for};
-use crate::{executors, start, submit};
+use crate::{start, submit};
 
 #[test]
 fn a_resource_of_one_worker_draws_all_tasks_there() {
@@ -12,7 +12,7 @@ fn a_resource_of_one_worker_draws_all_tasks_there() {
     let address = status()["address"].as_str().expect("an address").to_owned();
     // Without a worker that has it, the tasks wait, and the job with them.
     let waiting = start(&sandbox, "needs", &["custom_worker", "0.5", "20"]);
-    wait_for("the driver", || !executors(&sandbox).is_empty());
+    wait_for("the driver", || !sandbox.executors().is_empty());
     let token = sandbox.state().join("token");
     let args = ["worker", "--coordinator", &address, "--name", "special", "--cpus", "1", "--memory", "256MiB"];
     let mut special = sandbox.command(&args);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::support::{Sandbox, wait_for};
-use crate::{executors, program, start, submit, submit_with};
+use crate::{program, start, submit, submit_with};
 
 #[test]
 fn a_program_uses_all_workers_and_prints_here() {
@@ -21,7 +21,7 @@ fn a_program_uses_all_workers_and_prints_here() {
         .collect();
     assert_eq!(ran.len(), 3, "{lines:?}");
     assert_eq!(ran.iter().map(|(_, tasks)| tasks).sum::<u64>(), 60);
-    wait_for("the end of the job's processes", || executors(&sandbox).is_empty());
+    wait_for("the end of the job's processes", || sandbox.executors().is_empty());
 }
 
 #[test]
@@ -78,11 +78,11 @@ fn variables_reach_every_task_of_their_job_and_no_other() {
 fn a_job_that_is_stopped_leaves_no_process() {
     let sandbox = Sandbox::with_cluster(2);
     let job = start(&sandbox, "trouble", &["loop", "4"]);
-    wait_for("tasks that run", || executors(&sandbox).len() > 1);
+    wait_for("tasks that run", || sandbox.executors().len() > 1);
     let jobs = sandbox.run(&["job", "list", "-o", "json"]).succeeded().json();
     sandbox.run(&["job", "stop", jobs[0]["id"].as_str().expect("an id")]).succeeded();
     assert_eq!(job.wait_with_output().expect("it ends").status.code(), Some(1));
-    wait_for("the end of the job's processes", || executors(&sandbox).is_empty());
+    wait_for("the end of the job's processes", || sandbox.executors().is_empty());
 }
 
 #[test]

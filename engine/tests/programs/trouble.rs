@@ -1,7 +1,7 @@
 //! What users' code does wrong costs its own task, and the error says what it was.
 
+use crate::submit;
 use crate::support::{Sandbox, wait_for};
-use crate::{executors, submit};
 
 /// Has that many tasks do one wrong thing, and returns what became of them.
 fn cause(sandbox: &Sandbox, kind: &str, count: usize) -> Vec<String> {
@@ -45,7 +45,7 @@ fn children_end_with_their_job() {
     let sandbox = Sandbox::with_cluster(1);
     assert_eq!(cause(&sandbox, "children", 2), ["value 5", "value 5"]);
     wait_for("the end of what tasks have started", || {
-        executors(&sandbox).is_empty() && sandbox.processes().iter().all(|pid| !is_sleep(*pid))
+        sandbox.executors().is_empty() && sandbox.processes().iter().all(|pid| !is_sleep(*pid))
     });
 }
 

@@ -116,6 +116,15 @@ impl Sandbox {
             })
             .collect()
     }
+
+    /// Those of them that run functions and programs.
+    pub fn executors(&self) -> Vec<u32> {
+        let is_executor = |pid: &u32| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"TANDEM_EXECUTOR="))
+        };
+        self.processes().into_iter().filter(is_executor).collect()
+    }
 }
 
 impl Drop for Sandbox {
@@ -228,6 +237,11 @@ pub fn number_from(variable: &str, default: u64) -> u64 {
 pub fn signal(name: &str, pid: impl std::fmt::Display) {
     let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().expect("kill runs");
     assert!(status.success(), "{name} to {pid}");
+}
+
+/// Kills a process that may have ended by itself.
+pub fn kill_if_there(pid: u32) {
+    let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).output();
 }
 
 /// Files below `folder`, relative to it, sorted.

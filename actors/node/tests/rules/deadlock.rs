@@ -3,16 +3,23 @@
 use tandem_actor_protocol::call::{Arg, TaskOptions};
 use tandem_actor_protocol::failure::FailureKind;
 use tandem_actor_protocol::node::ToNode;
+use tandem_actor_protocol::{ActorId, CallId};
 
 use crate::bench::{Bench, DRIVER};
 
-#[test]
-fn actors_that_call_each_other_back_are_a_circle_that_is_named() {
+/// An actor that does so many calls at once, and its call of another one that calls it back.
+fn calling_back(concurrency: u32) -> (Bench, ActorId, [CallId; 3]) {
     let mut bench = Bench::new();
-    let (stock, till) = (bench.spawn("shop::Stock", 1), bench.spawn("shop::Till", 1));
+    let (stock, till) = (bench.spawn("shop::Stock", concurrency), bench.spawn("shop::Till", 1));
     let take = bench.call(DRIVER, stock, "take");
     let pay = bench.call(bench.at(take), till, "pay");
     let count = bench.call(bench.at(pay), stock, "count");
+    (bench, stock, [take, pay, count])
+}
+
+#[test]
+fn actors_that_call_each_other_back_are_a_circle_that_is_named() {
+    let (mut bench, _, [take, pay, count]) = calling_back(1);
     bench.stuck(take, &[pay]);
     assert!(bench.told_none(), "it may still be paid");
     bench.stuck(pay, &[count]);
@@ -55,11 +62,7 @@ fn tasks_that_wait_for_each_other_are_a_circle_also_through_arguments() {
 #[test]
 fn what_something_else_may_end_is_no_circle() {
     // An actor that works on calls together.
-    let mut bench = Bench::new();
-    let (stock, till) = (bench.spawn("shop::Stock", 2), bench.spawn("shop::Till", 1));
-    let take = bench.call(DRIVER, stock, "take");
-    let pay = bench.call(bench.at(take), till, "pay");
-    let count = bench.call(bench.at(pay), stock, "count");
+    let (mut bench, _, [take, pay, count]) = calling_back(2);
     bench.stuck(take, &[pay]);
     bench.stuck(pay, &[count]);
     assert!(bench.told_none());
@@ -86,21 +89,13 @@ fn what_something_else_may_end_is_no_circle() {
 
 #[test]
 fn a_call_that_is_to_end_is_part_of_no_circle() {
-    let mut bench = Bench::new();
-    let (stock, till) = (bench.spawn("shop::Stock", 1), bench.spawn("shop::Till", 1));
-    let take = bench.call(DRIVER, stock, "take");
-    let pay = bench.call(bench.at(take), till, "pay");
-    let count = bench.call(bench.at(pay), stock, "count");
+    let (mut bench, _, [take, pay, count]) = calling_back(1);
     bench.stuck(take, &[pay]);
     bench.say(DRIVER, ToNode::Cancel { call: take, force: false });
     bench.stuck(pay, &[count]);
     assert!(bench.told_none());
 
-    let mut bench = Bench::new();
-    let (stock, till) = (bench.spawn("shop::Stock", 1), bench.spawn("shop::Till", 1));
-    let take = bench.call(DRIVER, stock, "take");
-    let pay = bench.call(bench.at(take), till, "pay");
-    let count = bench.call(bench.at(pay), stock, "count");
+    let (mut bench, stock, [take, pay, count]) = calling_back(1);
     bench.stuck(take, &[pay]);
     bench.say(DRIVER, ToNode::Kill { actor: stock, at_once: false });
     bench.stuck(pay, &[count]);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::mask::Mask;
 
 /// Bytes of a line that are kept.
-pub(crate) const LINE_BYTES: usize = 16 << 10;
+pub const LINE_BYTES: usize = 16 << 10;
 
 /// Who prints.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -19,6 +19,7 @@ mod spawner;
 mod speaker;
 mod supervisor;
 
+pub use lines::LINE_BYTES;
 pub(crate) use orders::Orders;
 pub(crate) use outbox::{Outbox, outbox};
 pub(crate) use spawner::Spawner;

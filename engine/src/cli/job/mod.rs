@@ -91,9 +91,7 @@ async fn submit(args: SubmitArgs, session: &Session) -> Result<(), Failure> {
         return accepted(session, id, submitted.status.unwrap_or_default());
     }
     eprintln!("submitted {} as job {id}", job.name());
-    let mut interrupts = Interrupts::new()?;
-    let follow = attached::follow(&client, id, &mut interrupts, OnInterrupt::Stop);
-    let status = if job.is_program() { logs::beside(&client, id, follow).await? } else { follow.await? };
+    let status = job.follow(&client, id, &mut Interrupts::new()?).await?;
     print_summary(&status)?;
     match session.format() {
         OutputFormat::Table => Ok(()),

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tandem_proto::v1::{LogBatch, LogLine, LogStream};
 use tandem_proto::{JobId, WorkerId};
+use tandem_runtime::LINE_BYTES;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -18,8 +19,6 @@ use crate::coordinator::CoordinatorCalls;
 /// How long who prints waits for room.
 const PATIENCE: Duration = Duration::from_secs(10);
 const RETRY_DELAY: Duration = Duration::from_millis(200);
-/// Longer lines are cut.
-const LINE_BYTES: usize = 16 << 10;
 /// Batches on their way to the connection.
 const BATCHES: usize = 2;
 
