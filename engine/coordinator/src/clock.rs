@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::state::Timestamp;
+use tandem_scheduler::Timestamp;
 
 /// Reads the wall clock once and counts on from there, so that nobody who sets it moves a lease.
 #[derive(Debug, Clone, Copy)]

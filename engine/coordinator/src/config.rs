@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::logs::LogsConfig;
 use crate::packages::PackagesConfig;
-use crate::state::ClusterConfig;
+use tandem_scheduler::ClusterConfig;
 
 /// Where clients and workers find a coordinator unless it is told otherwise.
 pub const DEFAULT_PORT: u16 = 7100;

@@ -34,7 +34,7 @@ use crate::packages::PackageStore;
 use crate::server::{
     ClusterHandle, ClusterRpc, Identity, JobEntry, JobRpc, JobTable, Logs, Owner, PackageRpc, Planner, Relay, Submitter,
 };
-use crate::state::{Action, Cluster, RestoredCommit, RestoredJob};
+use tandem_scheduler::{Action, Cluster, RestoredCommit, RestoredJob};
 
 /// A worker that comes back reports all output it holds in one message.
 const MAX_REPORT_BYTES: usize = 64 << 20;

@@ -1,7 +1,7 @@
 //! The coordinator: decides what runs where, and never touches data.
 //!
-//! [`state`] is the whole of the cluster as a pure state machine; `journal` is what survives a restart; `server` turns
-//! RPCs and timers into events and performs the actions that come out. [`Coordinator`] puts them together.
+//! [`tandem_scheduler`] is the whole of the cluster as a pure state machine; `journal` is what survives a restart; `server`
+//! turns RPCs and timers into events and performs the actions that come out. [`Coordinator`] puts them together.
 
 mod clock;
 mod config;
@@ -16,7 +16,6 @@ mod metrics;
 mod packages;
 mod process;
 mod server;
-pub mod state;
 mod wire;
 
 pub use config::{CoordinatorConfig, DEFAULT_HTTP_PORT, DEFAULT_PORT, TlsFiles};
@@ -25,4 +24,4 @@ pub use error::CoordinatorError;
 pub use journal::JournalError;
 pub use logs::LogsConfig;
 pub use packages::PackagesConfig;
-pub use state::ClusterConfig;
+pub use tandem_scheduler::ClusterConfig;

@@ -11,7 +11,7 @@ use prometheus::{
 
 use crate::process;
 use crate::server::{Seen, Totals};
-use crate::state::{ClusterView, CountKind, Counters, JobState, NodeState, Timestamp};
+use tandem_scheduler::{ClusterView, CountKind, Counters, JobState, NodeState, Timestamp};
 
 /// What the metrics show of one moment.
 pub(crate) struct Snapshot {

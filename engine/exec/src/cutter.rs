@@ -43,13 +43,13 @@ use crate::codec;
 use crate::divide;
 use crate::function::{InOrderExec, SealedExec, SpreadExec};
 use crate::fuse::{ExchangedJoin, exchanged_join, fuse};
-use crate::graph::{Divisible, Fusion, Stage, StageGraph, StageRole, Variant};
 use crate::plan::{
     Plan, any_expression, describe, estimated_rows, hash_outputs, is_broadcast, is_cheap, is_volatile, partitions,
     read_count, read_stages, shares_state, stage_body, takes_any_rows, unfiltered,
 };
 use crate::shuffle::{ReadMode, ShuffleReadExec};
 use crate::sink::SinkSpec;
+use tandem_graph::{Divisible, Fusion, Stage, StageGraph, StageRole, Variant};
 
 /// Stages that one plan may take the place of, itself included.
 const MAX_FUSED: usize = 4;

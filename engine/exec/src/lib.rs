@@ -13,7 +13,6 @@ pub mod function;
 mod fuse;
 #[doc(hidden)]
 pub mod fuzz;
-pub mod graph;
 mod partition;
 mod plan;
 mod prefilter;

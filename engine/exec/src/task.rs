@@ -26,6 +26,7 @@ use datafusion::physical_plan::metrics::Time;
 use datafusion::physical_plan::repartition::BatchPartitioner;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use tandem_graph::TaskWork;
 use tandem_proto::v1::{self, OperatorMetrics, TaskMetrics};
 use tandem_proto::{Attempt, JobId, PartitionId, StageId, WorkerId};
 use tandem_store::{OutputKey, OutputSummary, OutputWriter, ShuffleStore, StoreError};
@@ -36,7 +37,7 @@ use crate::function::{FunctionRunner, Functions, batch_number};
 use crate::partition::{PartitionPlan, number_whole, select};
 use crate::scope::TaskScope;
 use crate::session::QuerySettings;
-use crate::shuffle::{FetchRemote, InputLocations, InputSlice, Producer, TaskInputs};
+use crate::shuffle::{FetchRemote, InputLocations, Producer, TaskInputs};
 use crate::sink;
 use crate::source::pin_file_scans;
 use crate::stop::stoppable;
@@ -157,49 +158,6 @@ fn locations(input: v1::StageInput) -> Result<(StageId, InputLocations), TaskErr
         .collect::<Result<_, _>>()?;
     let workers = input.workers.iter().map(|w| (WorkerId(w.worker), w.data_address.clone())).collect();
     Ok((StageId(input.stage), InputLocations { workers, producers }))
-}
-
-/// What of a stage one attempt runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TaskWork {
-    /// Partitions of the stage plan.
-    pub partitions: Vec<u32>,
-    /// The number under which the first of them keeps its output; the next takes the next number.
-    pub first_output: u32,
-    /// Of this input only a part is read.
-    pub slice: Option<InputSlice>,
-    /// The partitions are run as one, which keeps its output under the first number.
-    pub merged: bool,
-}
-
-impl TaskWork {
-    /// Whole partitions, each of which keeps its output under its own number.
-    pub fn whole(partitions: Range<u32>) -> Self {
-        Self { first_output: partitions.start, partitions: partitions.collect(), ..Self::default() }
-    }
-
-    /// The numbers of its outputs.
-    pub fn outputs(&self) -> Range<u32> {
-        let outputs = if self.merged { 1 } else { self.partitions.len() as u32 };
-        self.first_output..self.first_output.saturating_add(outputs)
-    }
-
-    /// The partitions that put out under each of these numbers.
-    fn parts(&self) -> Vec<Vec<usize>> {
-        let partitions = self.partitions.iter().map(|&partition| partition as usize);
-        if self.merged { vec![partitions.collect()] } else { partitions.map(|partition| vec![partition]).collect() }
-    }
-}
-
-impl From<v1::LaunchTask> for TaskWork {
-    fn from(message: v1::LaunchTask) -> Self {
-        let slice = message.slice.map(|slice| InputSlice {
-            stage: StageId(slice.stage),
-            producers: slice.first_producer..slice.end_producer,
-        });
-        let v1::LaunchTask { partitions, first_output, merged, .. } = message;
-        Self { partitions, first_output, slice, merged }
-    }
 }
 
 /// What passes between a running task and whoever runs it: rows and bytes put out so far, and the word to stop.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tandem_exec::graph::StageGraph;
 use tandem_exec::session::QuerySettings;
 use tandem_exec::sink::SinkSpec;
+use tandem_graph::StageGraph;
 use tandem_proto::{StageId, v1};
 
 use crate::job_file::Removes;

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
-use tandem_exec::task::TaskWork;
+use tandem_graph::{InputSlice, TaskWork};
 use tandem_node::Event as NodeEvent;
 use tandem_proto::v1::coordinator_message::Message as FromCoordinator;
 use tandem_proto::v1::worker_message::Message as ToCoordinator;
@@ -334,7 +334,7 @@ impl WorkerState {
             return Vec::new();
         }
         self.running.insert(id, Fate::Wanted);
-        vec![Action::Start(Launch { id, inputs_version: message.inputs_version, work: message.into() })]
+        vec![Action::Start(Launch { id, inputs_version: message.inputs_version, work: task_work(message) })]
     }
 
     fn cancel(&mut self, id: AttemptId) -> Vec<Action> {
@@ -456,6 +456,14 @@ impl WorkerState {
             Link::Away | Link::Registering => None,
         }
     }
+}
+
+fn task_work(message: v1::LaunchTask) -> TaskWork {
+    let slice = message
+        .slice
+        .map(|slice| InputSlice { stage: StageId(slice.stage), producers: slice.first_producer..slice.end_producer });
+    let v1::LaunchTask { partitions, first_output, merged, .. } = message;
+    TaskWork { partitions, first_output, slice, merged }
 }
 
 fn held_output((id, finished): (&AttemptId, &TaskFinished)) -> v1::HeldOutput {

@@ -8,7 +8,7 @@ use tandem_jobs::planned::PlannedJob;
 use tandem_proto::{JobId, StageId};
 
 use super::record::{Commit, StoredJob, StoredReport, StoredWork, decode, encode};
-use crate::state::{ActorId, Fact, NamedActor, StagedFile, Timestamp};
+use tandem_scheduler::{ActorId, Fact, NamedActor, StagedFile, Timestamp};
 
 /// Reads `bytes` as a record of every kind there is. What is read can be written and read again.
 ///

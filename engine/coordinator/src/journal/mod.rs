@@ -31,7 +31,7 @@ use tokio::sync::oneshot;
 pub use error::JournalError;
 pub(crate) use record::{AcceptedJob, Commit, JobWork, JournaledJob, StoredReport};
 
-use crate::state::{Fact, StagedFile};
+use tandem_scheduler::{Fact, StagedFile};
 
 use folder::DataFolder;
 use record::Entry;

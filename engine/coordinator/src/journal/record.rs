@@ -11,7 +11,7 @@ use tandem_proto::{JobId, Term};
 
 use super::error::JournalError;
 use super::seal::Sealer;
-use crate::state::{Fact, JobPlan, StagedFile, Timestamp};
+use tandem_scheduler::{Fact, JobPlan, StagedFile, Timestamp};
 
 /// The version of every record written here. A change of any record's shape takes the next number, and reading keeps
 /// knowing the old shape.

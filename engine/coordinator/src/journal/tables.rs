@@ -15,7 +15,7 @@ use super::error::{AtPath, JournalError};
 use super::folder::DataFolder;
 use super::record::{AcceptedJob, Commit, Entry, JobWork, JournaledJob, decode, encode};
 use super::seal::Sealer;
-use crate::state::{ActorName, Fact, Namespace};
+use tandem_scheduler::{ActorName, Fact, Namespace};
 
 type ById = TableDefinition<'static, u64, &'static [u8]>;
 

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::record::VERSION;
 use super::*;
-use crate::state::{ActorId, ActorName, JobPlan, NamedActor, Namespace, Timestamp};
+use tandem_scheduler::{ActorId, ActorName, JobPlan, NamedActor, Namespace, Timestamp};
 
 fn accepted(job: u64) -> AcceptedJob {
     AcceptedJob {

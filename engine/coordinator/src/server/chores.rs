@@ -12,8 +12,8 @@ use tandem_proto::JobId;
 use tracing::{error, warn};
 
 use crate::journal::Journal;
-use crate::state::{JobView, StagedFile};
 use crate::wire;
+use tandem_scheduler::{JobView, StagedFile};
 
 /// Waits before each further try to publish or remove.
 const RETRIES: [Duration; 4] =

@@ -24,8 +24,8 @@ use super::logs::{AckStream, Logs};
 use super::message::{Arrival, ClusterHandle, Message};
 use super::outbox::Outbox;
 use crate::journal::Journal;
-use crate::state::{Event, InputsError, NameError, Registration};
 use crate::wire;
+use tandem_scheduler::{Event, InputsError, NameError, Registration};
 
 /// A worker says who it is within this time after opening its stream.
 const REGISTER_WITHIN: Duration = Duration::from_secs(10);

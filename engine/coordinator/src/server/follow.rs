@@ -10,8 +10,8 @@ use tokio_util::task::TaskTracker;
 use tonic::Status;
 
 use super::message::{ClusterHandle, Follower, Message, Stopping};
-use crate::state::JobState;
 use crate::wire;
+use tandem_scheduler::JobState;
 
 /// Statuses on their way to a client. A slow client gets fewer, never older ones.
 const CAPACITY: usize = 2;

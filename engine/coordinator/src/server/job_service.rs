@@ -18,8 +18,8 @@ use super::message::{ClusterHandle, Seen};
 use super::relay::Relay;
 use super::submit::Submitter;
 use crate::journal::Journal;
-use crate::state::{Event, NodeState, NodeView, Timestamp};
 use crate::wire;
+use tandem_scheduler::{Event, NodeState, NodeView, Timestamp};
 
 /// Serves clients.
 pub(crate) struct JobRpc {

@@ -17,7 +17,7 @@ use tonic::{Status, Streaming};
 use super::follow::is_over;
 use super::message::{ClusterHandle, Stopping};
 use crate::logs::{Extent, LogStore, START};
-use crate::state::JobView;
+use tandem_scheduler::JobView;
 
 /// What `driver` is called in lines.
 const DRIVER: &str = "driver";

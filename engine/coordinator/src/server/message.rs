@@ -10,8 +10,8 @@ use tonic::Status;
 use super::job_table::JobTable;
 use super::outbox::Outbox;
 use super::totals::Totals;
-use crate::state::{Cluster, Event, JobPlan, JobView, Registration};
 use crate::wire::JobFace;
+use tandem_scheduler::{Cluster, Event, JobPlan, JobView, Registration};
 
 /// Messages that wait for the owner; senders beyond wait themselves.
 const CAPACITY: usize = 1024;

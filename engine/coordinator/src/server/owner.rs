@@ -19,8 +19,8 @@ use super::totals::Totals;
 use crate::clock::Clock;
 use crate::journal::{Journal, StoredReport};
 use crate::logs::LogStore;
-use crate::state::{Action, Cluster, Event, Fact, JobOutcome, StagedFile};
 use crate::wire;
+use tandem_scheduler::{Action, Cluster, Event, Fact, JobOutcome, StagedFile};
 
 /// A wake-up when nothing has a deadline; keeps the loop simple.
 const LONG: Duration = Duration::from_secs(3600);

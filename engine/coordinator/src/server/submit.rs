@@ -19,7 +19,7 @@ use super::planning::{Planner, with_help};
 use crate::clock::Clock;
 use crate::journal::{AcceptedJob, JobWork, Journal, JournalError};
 use crate::packages::{PackageError, PackageStore, Present};
-use crate::state::{CountCheck, JobPlan};
+use tandem_scheduler::{CountCheck, JobPlan};
 
 /// Takes jobs in.
 pub(crate) struct Submitter {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::state::{CountKind, RowCount};
+use tandem_scheduler::{CountKind, RowCount};
 
 /// Sources and sinks with a series of their own; job files name them, so there is no bound but this one.
 const MAX_NAMES: usize = 200;

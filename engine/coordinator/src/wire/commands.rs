@@ -1,11 +1,11 @@
 //! What the state machine wants a worker to do, as messages on its stream.
 
-use tandem_exec::shuffle::InputSlice;
+use tandem_graph::InputSlice;
 use tandem_proto::v1::{self, coordinator_message::Message};
 use tandem_proto::{Epoch, Term, WorkerId};
 
 use super::leases::{wire_grant, wire_shape};
-use crate::state::{Action, AttemptId};
+use tandem_scheduler::{Action, AttemptId};
 
 /// The answer to a registration, the first message of a stream.
 pub(crate) fn registered(epoch: Epoch, term: Term, interval_ms: u64, cluster: &str) -> v1::CoordinatorMessage {

@@ -3,7 +3,7 @@
 use tandem_proto::{JobId, LeaseId, WorkerId, v1};
 
 use super::reports::Malformed;
-use crate::state::{LeaseDemand, LeaseGrant, LeaseReport, Resources, Shape};
+use tandem_scheduler::{LeaseDemand, LeaseGrant, LeaseReport, Resources, Shape};
 
 /// What a worker has or a lease takes. Names without an amount are left out.
 pub(super) fn resources(message: v1::Resources) -> Resources {

@@ -3,7 +3,7 @@
 use tandem_proto::{JobId, v1};
 
 use super::reports::Malformed;
-use crate::state::{ActorId, ActorName, NamedActor, Namespace};
+use tandem_scheduler::{ActorId, ActorName, NamedActor, Namespace};
 
 /// The longest name, and the longest namespace.
 const MAX_NAME_BYTES: usize = 256;

@@ -4,7 +4,7 @@ use tandem_proto::v1::{self, task_report, worker_message::Message};
 use tandem_proto::{Epoch, JobId, LeaseId, PartitionId, StageId, WorkerId};
 
 use super::leases;
-use crate::state::{
+use tandem_scheduler::{
     AttemptId, CountKind, Event, FailureKind, HeldOutput, OperatorMetrics, Progress, Registration, RowCount,
     StagedFile, TaskFailure, TaskMetrics, TaskOutcome, TaskOutput, WorkerInfo, WorkerUsage,
 };

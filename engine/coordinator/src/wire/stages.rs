@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use tandem_exec::graph::{Stage, StageRole};
+use tandem_graph::{Stage, StageRole};
 use tandem_jobs::planned::PlannedJob;
 use tandem_proto::v1;
 
-use crate::state::{StageInput, StagedFile};
+use tandem_scheduler::{StageInput, StagedFile};
 
 /// One stage of `job`, which takes over `fused` others, with the locations of its inputs.
 pub(crate) fn stage_definition(

@@ -1,13 +1,13 @@
 //! What the outside sees of jobs, tasks and workers, as messages.
 
 use bytes::Bytes;
-use tandem_exec::graph::StageRole;
+use tandem_graph::StageRole;
 use tandem_proto::StageId;
 use tandem_proto::v1;
 
 use super::commands::wire_attempt;
 use super::leases::wire_resources;
-use crate::state::{
+use tandem_scheduler::{
     ClusterView, CountKind, JobFailure, JobOutcome, JobState, JobView, NodeState, NodeView, OperatorMetrics,
     PendingReason, RowCount, StageView, TaskState, TaskView, Timestamp,
 };
@@ -109,7 +109,7 @@ fn stage_status(job: &JobView, stage: &StageView) -> v1::StageStatus {
 }
 
 /// The stages of a job that was only planned.
-pub(crate) fn explained(graph: &tandem_exec::graph::StageGraph) -> Vec<v1::StageStatus> {
+pub(crate) fn explained(graph: &tandem_graph::StageGraph) -> Vec<v1::StageStatus> {
     let stages = graph.stages.iter().map(|stage| v1::StageStatus {
         stage: stage.id.0,
         name: stage.name.clone(),
@@ -138,7 +138,7 @@ fn row_count(count: &RowCount) -> v1::RowCount {
     v1::RowCount { name: count.name.clone(), kind: kind.into(), rows: count.rows, bytes: count.bytes }
 }
 
-fn result_partition(result: &crate::state::ResultPartition) -> v1::ResultPartition {
+fn result_partition(result: &tandem_scheduler::ResultPartition) -> v1::ResultPartition {
     v1::ResultPartition {
         partition: result.partition.0,
         attempt: result.attempt.0,

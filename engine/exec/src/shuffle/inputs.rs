@@ -54,15 +54,6 @@ pub struct InputLocations {
     pub producers: Vec<Producer>,
 }
 
-/// The part of an input stage that one task reads, when several share a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InputSlice {
-    /// The input stage.
-    pub stage: StageId,
-    /// The producers whose output is read.
-    pub producers: Range<u32>,
-}
-
 /// The inputs of one task and the means to read them.
 #[derive(Debug)]
 pub struct TaskInputs {

@@ -5,5 +5,5 @@
 mod inputs;
 mod read;
 
-pub use inputs::{FetchError, FetchRemote, InputLocations, InputSlice, Producer, TaskInputs};
+pub use inputs::{FetchError, FetchRemote, InputLocations, Producer, TaskInputs};
 pub use read::{ReadMode, ShuffleReadExec};

@@ -10,10 +10,10 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use tandem_exec::cutter::GraphBuilder;
 use tandem_exec::error::PlanError;
-use tandem_exec::graph::StageGraph;
 use tandem_exec::probe::probe;
 use tandem_exec::sink::{SinkSpec, check_schema, check_separate, check_target, rejects_sink};
 use tandem_exec::source::{OnBadRow, SourceSpec};
+use tandem_graph::StageGraph;
 use tandem_proto::v1;
 
 use super::ClusterShape;

@@ -1,7 +1,7 @@
 //! Plans a program: one stage of one task, the driver. What it does is its own business.
 
 use tandem_exec::error::PlanError;
-use tandem_exec::graph::{Stage, StageGraph};
+use tandem_graph::{Stage, StageGraph};
 use tandem_proto::v1;
 
 use crate::planned::{PlannedJob, PlannedProgram};
@@ -39,7 +39,7 @@ pub(super) fn checked(program: &v1::Program) -> Result<PlannedProgram, PlanError
 
 #[cfg(test)]
 mod tests {
-    use tandem_exec::graph::StageRole;
+    use tandem_graph::StageRole;
 
     use super::*;
 

@@ -11,8 +11,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement;
 use tandem_exec::cutter::GraphBuilder;
 use tandem_exec::error::PlanError;
-use tandem_exec::graph::StageGraph;
 use tandem_exec::source::{SourceFormat, SourceSpec};
+use tandem_graph::StageGraph;
 use tandem_ipc::encode_schema;
 use tandem_proto::v1;
 

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use tandem_exec::graph::StageRole;
+use tandem_graph::StageRole;
 use tandem_proto::v1;
 use tempfile::TempDir;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tandem_exec::cutter::GraphBuilder;
-use tandem_exec::graph::StageGraph;
 use tandem_exec::session::QuerySettings;
+use tandem_graph::StageGraph;
 use tandem_proto::WorkerId;
 use tandem_proto::v1::{StageDefinition, StageInput, TaskAttempt, WorkerAddress};
 

@@ -1,0 +1,191 @@
+//! Checks that what the state keeps twice agrees. For tests, which call it after every event.
+
+use std::collections::BTreeMap;
+
+use tandem_proto::{JobId, StageId, WorkerId};
+
+use crate::cluster::Cluster;
+use crate::contact::Contact;
+use crate::job::Job;
+use crate::resources::{CPUS, Resources};
+use crate::stage::{Demand, Keep};
+use crate::task::TaskState;
+use crate::worker::Standing;
+
+impl Cluster {
+    /// Everything that does not agree, in words; empty when all is well. Looks at every task.
+    pub fn audit(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut held: BTreeMap<(WorkerId, JobId, StageId), u32> = BTreeMap::new();
+        for job in self.jobs.values() {
+            audit_job(job, &mut faults);
+            self.audit_placed(job, &mut faults);
+            self.count_held(job, &mut held, &mut faults);
+            let key = self.wanting_key(job, self.workers.any_expected());
+            check(self.wanting_keys.get(&job.id) == key.as_ref(), &mut faults, || {
+                format!("job {} wants slots with {key:?}, indexed as {:?}", job.id, self.wanting_keys.get(&job.id))
+            });
+        }
+        for worker in self.workers.iter() {
+            for (&(job, stage), &count) in &worker.held {
+                let counted = held.remove(&(worker.id, job, stage)).unwrap_or_default();
+                check(counted == count, &mut faults, || {
+                    format!("{} holds {counted} of stage {stage} of {job}, noted are {count}", worker.id)
+                });
+            }
+        }
+        self.audit_bookings(&mut faults);
+        self.audit_claims(&mut faults);
+        self.audit_names(&mut faults);
+        faults.extend(
+            held.keys().map(|(worker, job, stage)| format!("{worker} is not noted for stage {stage} of {job}")),
+        );
+        let free: u32 = self.workers.iter().map(|worker| worker.free()).sum();
+        check(free == self.workers.free_slots(), &mut faults, || {
+            format!("{free} slots are free, noted are {}", self.workers.free_slots())
+        });
+        faults
+    }
+
+    /// Slots of a job are those of its attempts, and a task runs exactly where a wanted attempt is placed.
+    fn audit_placed(&self, job: &Job, faults: &mut Vec<String>) {
+        let placed = || {
+            let all = self.workers.iter().flat_map(|worker| worker.placed.iter().map(|placed| (worker.id, *placed)));
+            all.filter(|(_, placed)| placed.attempt.task.job == job.id)
+        };
+        check(placed().count() as u32 == job.slots, faults, || {
+            format!("job {} has {} attempts placed, noted are {}", job.id, placed().count(), job.slots)
+        });
+        let wanted = placed().filter(|(_, placed)| placed.standing == Standing::Wanted);
+        for (worker, placed) in wanted {
+            check(job.run(worker, placed.attempt).is_some(), faults, || {
+                format!("{:?} is placed on {worker} but does not run", placed.attempt)
+            });
+        }
+        let running = job.stages.iter().flat_map(|stage| &stage.tasks).flat_map(|task| task.state.runs()).count();
+        let wanted = placed().filter(|(_, placed)| placed.standing == Standing::Wanted).count();
+        check(running == wanted, faults, || format!("job {} runs {running} attempts with {wanted} slots", job.id));
+    }
+
+    /// What leases take is booked on their hosts, and no worker has given more than it has.
+    fn audit_bookings(&self, faults: &mut Vec<String>) {
+        for worker in self.workers.iter() {
+            let mut leased = Resources::default();
+            self.leases.hosted_by(worker.id).for_each(|lease| leased.add(&lease.shape.resources));
+            let hosted = self.leases.hosted_by(worker.id).count();
+            check(leased == worker.leased && hosted == worker.hosted as usize, faults, || {
+                format!(
+                    "{} hosts {hosted} leases of {leased:?}, noted are {} of {:?}",
+                    worker.id, worker.hosted, worker.leased
+                )
+            });
+            // One that is expected back has not said yet what it has. Attempts that a worker turned out to run are not looked at.
+            let total = &worker.info.resources;
+            let known = !matches!(worker.contact, Contact::Expected { .. });
+            let fits = leased.milli.iter().all(|(name, amount)| *amount <= total.amount(name));
+            check(!known || fits && leased.memory_bytes <= total.memory_bytes, faults, || {
+                format!("{} has {total:?}, and its leases take {leased:?}", worker.id)
+            });
+        }
+        let hosts = self.leases.iter().filter(|lease| self.workers.get(lease.host).is_none());
+        faults.extend(hosts.map(|lease| format!("{:?} is on {}, which is gone", lease.id, lease.host)));
+        let cpus: u64 = self.workers.iter().map(|worker| worker.free_cpus()).sum();
+        check(cpus == self.workers.free_cpus(), faults, || {
+            format!("{cpus} are free, noted are {}", self.workers.free_cpus())
+        });
+    }
+
+    /// What is granted and used is counted right, and only live jobs want anything.
+    fn audit_claims(&self, faults: &mut Vec<String>) {
+        for (claim, wanted) in self.leases.claims() {
+            let theirs =
+                self.leases.owned_by(claim.owner).filter(|lease| lease.job == claim.job && lease.shape == claim.shape);
+            let granted = theirs.filter(|lease| lease.is_granted()).count();
+            check(granted == wanted.granted as usize, faults, || {
+                format!("{granted} are granted of {claim:?}, noted {wanted:?}")
+            });
+            check(self.jobs.get(&claim.job).is_some_and(Job::is_active), faults, || {
+                format!("{claim:?} is of no live job")
+            });
+            check(self.workers.get(claim.owner).is_some(), faults, || format!("{claim:?} is of a worker that is gone"));
+        }
+        for job in self.jobs.keys() {
+            let leases = self.leases.iter().filter(|lease| lease.job == *job);
+            let used: u64 = leases.map(|lease| lease.shape.cpus()).sum();
+            check(used == self.leases.usage(*job, CPUS), faults, || {
+                format!("leases of {job} take {used} of processors")
+            });
+        }
+    }
+
+    /// Names are of actors that may live, and indexed right.
+    fn audit_names(&self, faults: &mut Vec<String>) {
+        for (name, actor) in self.names.iter() {
+            let lives = actor.detached || self.jobs.get(&actor.job).is_some_and(Job::has_executors);
+            check(lives, faults, || format!("{name:?} is that of {actor:?}, whose job is over"));
+            let owned = self.workers.get(actor.actor.owner()).is_some();
+            check(owned, faults, || format!("{name:?} is that of {actor:?}, whose owner is gone"));
+        }
+        let mut indexed: Vec<_> = self.names.indexed().map(|(job, actor, name)| (name, job, actor)).collect();
+        indexed.sort_unstable();
+        let taken: Vec<_> = self.names.iter().map(|(name, actor)| (name, actor.job, actor.actor)).collect();
+        check(indexed == taken, faults, || format!("the names {taken:?} are indexed as {indexed:?}"));
+    }
+
+    fn count_held(&self, job: &Job, held: &mut BTreeMap<(WorkerId, JobId, StageId), u32>, faults: &mut Vec<String>) {
+        if job.is_ended() {
+            return;
+        }
+        for id in job.plan.stage_ids() {
+            for task in &job.stage(id).tasks {
+                let TaskState::Held { worker, .. } = task.state else { continue };
+                *held.entry((worker, job.id, id)).or_default() += 1;
+                check(self.workers.get(worker).is_some(), faults, || {
+                    format!("stage {id} of {} has output on {worker}, which is gone", job.id)
+                });
+            }
+        }
+    }
+}
+
+fn audit_job(job: &Job, faults: &mut Vec<String>) {
+    let ends = job.stages.iter().filter(|stage| stage.keep != Keep::ForReaders && !stage.is_finished()).count() as u32;
+    check(ends == job.open_ends, faults, || {
+        format!("job {} has {ends} open ends, noted are {}", job.id, job.open_ends)
+    });
+    for id in job.plan.stage_ids() {
+        let stage = job.stage(id);
+        let name = || format!("stage {id} of {}", job.id);
+        let count = |state: fn(&TaskState) -> bool| stage.tasks.iter().filter(|task| state(&task.state)).count() as u32;
+        let running = count(TaskState::is_running);
+        let finished = count(|state| state.accepted().is_some());
+        let held = count(|state| matches!(state, TaskState::Held { .. }));
+        check(running == stage.running() && finished == stage.finished(), faults, || {
+            format!(
+                "{}: {running} run and {finished} are finished, noted {} and {}",
+                name(),
+                stage.running(),
+                stage.finished()
+            )
+        });
+        check((held == stage.len()) == stage.is_readable(), faults, || format!("{}: {held} are held", name()));
+        let open = stage.inputs.iter().filter(|&&input| !job.stage(input).is_readable()).count() as u32;
+        check(open == stage.open_inputs, faults, || {
+            format!("{}: {open} inputs are open, noted are {}", name(), stage.open_inputs)
+        });
+        let wanted =
+            stage.keep != Keep::ForReaders || stage.readers.iter().any(|&reader| job.stage(reader).is_hungry());
+        check(wanted == (stage.demand == Demand::Wanted), faults, || format!("{}: wanted is {wanted}", name()));
+        check(wanted || running == 0, faults, || format!("{}: idle but {running} running", name()));
+        if !job.is_ended() {
+            let runnable = job.runnable.contains(&id);
+            check(runnable == stage.is_runnable(), faults, || format!("{}: noted runnable is {runnable}", name()));
+        }
+    }
+}
+
+fn check(holds: bool, faults: &mut Vec<String>, fault: impl FnOnce() -> String) {
+    if !holds {
+        faults.push(fault());
+    }
+}
