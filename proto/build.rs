@@ -3,13 +3,14 @@
 use std::error::Error;
 
 #[cfg(feature = "rpc")]
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "tandem/v1/types.proto",
     "tandem/v1/cluster.proto",
     "tandem/v1/shuffle.proto",
     "tandem/v1/job.proto",
     "tandem/v1/package.proto",
     "tandem/v1/peer.proto",
+    "tandem/v1/state.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

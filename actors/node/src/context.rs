@@ -6,6 +6,7 @@ use tandem_actor_protocol::{CallId, ExecutorId, JobId, ObjectId, ProcessNumber, 
 
 use crate::action::Action;
 use crate::config::NodeConfig;
+use crate::history::History;
 use crate::host::Gpus;
 use crate::timers::{Timer, Timers, Timestamp};
 
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     /// Of which job a ticket of the shell is.
     pub(crate) tickets: FxHashMap<u64, JobId>,
     pub(crate) gpus: Gpus,
+    pub(crate) history: History,
     /// Workers that are lost for good.
     pub(crate) lost: FxHashSet<WorkerId>,
     next_executor: u64,

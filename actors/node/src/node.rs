@@ -10,6 +10,7 @@ use crate::action::Action;
 use crate::config::NodeConfig;
 use crate::context::{Context, Shared};
 use crate::event::{Event, LeaseGrant};
+use crate::history::History;
 use crate::host::Gpus;
 use crate::job::Job;
 use crate::timers::Timestamp;
@@ -44,6 +45,10 @@ impl Node {
         }
         jobs.handle(&mut cx, event);
         cx.out
+    }
+
+    pub(crate) fn history(&self) -> &History {
+        &self.shared.history
     }
 
     /// When [`Event::Tick`] is wanted at the latest, if nothing else happens before.

@@ -8,14 +8,24 @@ use tandem_actor_protocol::{ActorId, CallId, ExecutorId, JobId};
 use crate::host::GroupId;
 use crate::tasks::ShapeId;
 
-/// Milliseconds since any start that the shell has chosen.
+/// Microseconds since any start that the shell has chosen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// So much later.
+    /// So many milliseconds after that start.
+    pub fn from_ms(ms: u64) -> Self {
+        Self(ms.saturating_mul(1_000))
+    }
+
+    /// So many milliseconds later.
     pub fn after(self, ms: u64) -> Self {
-        Self(self.0.saturating_add(ms))
+        Self(self.0.saturating_add(ms.saturating_mul(1_000)))
+    }
+
+    /// Microseconds from `earlier` to this; 0 if it is not earlier.
+    pub fn us_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
     }
 }
 

@@ -4,13 +4,14 @@ use std::any::Any;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::value::{Format, Value};
 use tandem_actor_protocol::{INLINE_BYTES, JobId, ObjectId, ProcessNumber, WorkerId};
-use tandem_node::Event;
+use tandem_node::{Event, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -38,6 +39,8 @@ pub struct Runtime;
 pub struct RuntimeHandle {
     access: Access,
     peers: PeerPort,
+    /// The wall clock when the node's time was 0.
+    started: SystemTime,
     _desk: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -79,8 +82,9 @@ impl Runtime {
         let peers = PeerPort::new(config.worker, access.clone(), desk.clone());
         let surroundings = Arc::new(Surroundings { config, outside, folders, watch, spawner, desk });
         let desk = Desk::new(Box::new(brain), surroundings, access.clone());
+        let started = SystemTime::now();
         let desk = tokio::spawn(desk.run(Inboxes { own: own_inbox, executors }));
-        Ok(RuntimeHandle { access, peers, _desk: Arc::new(AbortOnDropHandle::new(desk)) })
+        Ok(RuntimeHandle { access, peers, started, _desk: Arc::new(AbortOnDropHandle::new(desk)) })
     }
 }
 
@@ -88,6 +92,11 @@ impl RuntimeHandle {
     /// Tells the node what the coordinator or another worker said: leases, names, jobs and workers that are gone.
     pub fn tell(&self, event: Event) {
         self.access.send(Inbound::Event(event));
+    }
+
+    /// What a time of the node is on the wall clock.
+    pub fn wall_time(&self, at: Timestamp) -> SystemTime {
+        self.started + Duration::from_micros(at.0)
     }
 
     /// What this runtime is to other workers; for the worker's data port.

@@ -24,6 +24,7 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 pub struct Client {
     address: Arc<str>,
     security: Arc<ClientSecurity>,
+    channel: AuthorizedChannel,
     jobs: JobServiceClient<AuthorizedChannel>,
     workers: Arc<WorkerConnections>,
     packages: PackageServiceClient<AuthorizedChannel>,
@@ -45,13 +46,24 @@ impl Client {
     pub async fn connect(address: &str, security: ClientSecurity) -> Result<Self, ClientError> {
         let channel = transport::connect(address, &security).await.map_err(ClientError::from_connect)?;
         let packages = PackageServiceClient::new(channel.clone());
-        let jobs = JobServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        Ok(Self { address: address.into(), security: Arc::new(security), jobs, packages, workers: Arc::default() })
+        let jobs = JobServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
+        Ok(Self {
+            address: address.into(),
+            security: Arc::new(security),
+            channel,
+            jobs,
+            packages,
+            workers: Arc::default(),
+        })
     }
 
     /// Where the coordinator is.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    pub(crate) fn channel(&self) -> AuthorizedChannel {
+        self.channel.clone()
     }
 
     pub(crate) fn packages(&self) -> PackageServiceClient<AuthorizedChannel> {

@@ -12,6 +12,7 @@ mod partition_rows;
 mod patience;
 mod renewed;
 mod results;
+mod state;
 mod worker_reads;
 
 pub use client::{Client, Submission};
@@ -19,4 +20,5 @@ pub use error::ClientError;
 pub use follow::Follow;
 pub use logs::Logs;
 pub use results::{ResultEvent, Results};
+pub use state::ClusterState;
 pub use tandem_proto::transport::{ClientSecurity, Token};

@@ -1,5 +1,6 @@
 //! What a coordinator is started with.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -32,6 +33,8 @@ pub struct CoordinatorConfig {
     pub cluster_name: String,
     /// Slots that jobs are planned for while fewer have joined: a job may come before the workers do. Default 0.
     pub expected_slots: u32,
+    /// Variables of every program, unless its worker or its job says otherwise. Default none.
+    pub environment: BTreeMap<String, String>,
     /// Leases, graces and limits.
     pub cluster: ClusterConfig,
     /// How much of the disk packages may take.
@@ -62,6 +65,7 @@ impl Default for CoordinatorConfig {
             tls: None,
             cluster_name: "tandem".to_owned(),
             expected_slots: 0,
+            environment: BTreeMap::new(),
             cluster: ClusterConfig::default(),
             packages: PackagesConfig::default(),
             logs: LogsConfig::default(),

@@ -5,6 +5,7 @@
 //! ```
 //! Invariant: nothing is served before the journal is restored, and nothing is restored when a port is taken.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tandem_proto::transport::{self, ClientSecurity, HttpPort, RequireToken, Serv
 use tandem_proto::v1::cluster_service_server::ClusterServiceServer;
 use tandem_proto::v1::job_service_server::JobServiceServer;
 use tandem_proto::v1::package_service_server::PackageServiceServer;
+use tandem_proto::v1::state_service_server::StateServiceServer;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +34,8 @@ use crate::journal::{Commit, Journal, JournalError, JournaledJob, Restored};
 use crate::logs::LogStore;
 use crate::packages::PackageStore;
 use crate::server::{
-    ClusterHandle, ClusterRpc, Identity, JobEntry, JobRpc, JobTable, Logs, Owner, PackageRpc, Planner, Relay, Submitter,
+    ClusterHandle, ClusterRpc, Identity, JobEntry, JobRpc, JobTable, Logs, Owner, PackageRpc, Planner, Relay, StateRpc,
+    Submitter,
 };
 use tandem_scheduler::{Action, Cluster, RestoredCommit, RestoredJob};
 
@@ -56,6 +59,7 @@ pub struct Coordinator {
     clock: Clock,
     term: Term,
     cluster_name: String,
+    environment: BTreeMap<String, String>,
     owner: Owner,
     handle: ClusterHandle,
     restored: Vec<Action>,
@@ -126,7 +130,7 @@ impl Coordinator {
         let (cluster, jobs, actions) = restore(&config, clock, restored)?;
         let logs = LogStore::open(logs_dir.clone(), config.logs, |job| jobs.get(job).is_some())
             .map_err(|source| CoordinatorError::Folder { path: logs_dir, source })?;
-        let (logs, cluster_name) = (Arc::new(logs), config.cluster_name);
+        let (logs, cluster_name, environment) = (Arc::new(logs), config.cluster_name, config.environment);
         let kept = (journal.clone(), logs.clone());
         let (owner, handle) = Owner::new(cluster, jobs, kept, clock, term, cluster_name.clone());
         Ok(Self {
@@ -143,6 +147,7 @@ impl Coordinator {
             clock,
             term,
             cluster_name,
+            environment,
             owner,
             handle,
             restored: actions,
@@ -200,16 +205,25 @@ impl Coordinator {
         let port = Port { handle: self.handle.clone(), clock: self.clock, token: self.security.token.clone() };
         let http = self.http.serve(http::router(port), stopping.clone().cancelled_owned());
         let logs = Logs { store: self.logs, handle: self.handle.clone(), stopping: stopping.clone() };
-        let (handle, journal) = (self.handle.clone(), self.journal.clone());
-        let cluster = ClusterRpc::new(handle, journal, self.term, logs.clone(), tracker.clone(), stopping.clone());
+        let cluster = ClusterRpc {
+            handle: self.handle.clone(),
+            journal: self.journal.clone(),
+            term: self.term,
+            logs: logs.clone(),
+            environment: self.environment,
+            tracker: tracker.clone(),
+            stopping: stopping.clone(),
+        };
         let packages = PackageRpc { store: self.packages.clone(), handle: self.handle.clone() };
         let planner = (self.planner, self.packages);
         let submitter = Submitter::new(planner, (self.journal.clone(), self.clock), self.handle.clone(), self.term);
+        let relay = Arc::new(Relay::new(self.workers));
+        let state = StateRpc { handle: self.handle.clone(), relay: Arc::clone(&relay) };
         let jobs = JobRpc {
             handle: self.handle,
             submitter: Arc::new(submitter),
             journal: self.journal,
-            relay: Relay::new(self.workers),
+            relay,
             logs,
             identity: Identity {
                 cluster_name: self.cluster_name,
@@ -228,6 +242,7 @@ impl Coordinator {
             .add_service(cluster)
             .add_service(JobServiceServer::new(jobs))
             .add_service(PackageServiceServer::new(packages))
+            .add_service(StateServiceServer::new(state))
             .serve_with_incoming_shutdown(transport::incoming(self.grpc), stopping.clone().cancelled_owned());
         let owner = self.owner.run(self.restored, stopping.clone());
         let mut parts = JoinSet::new();
@@ -315,7 +330,7 @@ fn restore(
 fn decode_planned(
     config: &CoordinatorConfig,
     data: &[u8],
-    secrets: std::collections::BTreeMap<String, String>,
+    secrets: BTreeMap<String, String>,
 ) -> Result<PlannedJob, JournalError> {
     let planned: PlannedJob = postcard::from_bytes(data)
         .map_err(|error| JournalError::damaged(&config.data_dir, format!("a planned job cannot be read: {error}")))?;

@@ -10,7 +10,6 @@
 //! Dropping the future of [`run_task`] cancels the attempt; nothing of its output is then visible.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;

@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::job_spec::parse_pair;
 use super::{Exit, Failure, logging};
 use crate::config::Settings;
 use crate::local::{InheritedListeners, follow_supervisor};
@@ -36,6 +37,9 @@ pub(super) struct CoordinatorArgs {
     /// Plan jobs for so many slots while fewer have joined
     #[arg(long, value_name = "SLOTS", default_value_t = 0)]
     expect_slots: u32,
+    /// Variable of every program, unless its worker or its job says otherwise; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    env: Vec<(String, String)>,
     /// The listening sockets are this process's standard input and output
     #[arg(long, hide = true)]
     inherit_listeners: bool,
@@ -75,6 +79,7 @@ fn config(args: CoordinatorArgs, settings: &Settings) -> CoordinatorConfig {
         tls: args.tls_cert.zip(args.tls_key).map(|(cert, key)| TlsFiles { cert, key, ca }),
         cluster_name: args.cluster_name,
         expected_slots: args.expect_slots,
+        environment: args.env.into_iter().collect(),
         cluster: ClusterConfig { expect_workers: !args.workers_gone, ..ClusterConfig::default() },
         ..CoordinatorConfig::default()
     }

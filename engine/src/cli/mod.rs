@@ -21,6 +21,7 @@ mod run;
 mod self_test;
 mod session;
 mod sql;
+mod state;
 mod token;
 mod verify;
 mod worker;
@@ -69,6 +70,22 @@ enum Command {
     /// The workers of a cluster
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// Tasks of programs and calls of their actors
+    #[command(subcommand)]
+    Task(state::TaskCommand),
+    /// Actors of programs
+    #[command(subcommand)]
+    Actor(state::ActorCommand),
+    /// Objects of programs
+    #[command(subcommand)]
+    Object(state::ObjectCommand),
+    /// Tasks, actors or objects, counted
+    #[command(subcommand)]
+    Summary(state::SummaryCommand),
+    /// Which objects take memory, who made them, and who keeps them
+    Memory(state::OfJob),
+    /// Write when which task ran where, as a trace for a browser
+    Timeline(state::TimelineArgs),
     /// Check that a cluster answers queries
     Verify(verify::VerifyArgs),
     /// Run tasks on all workers of a cluster, and count who ran how many
@@ -125,6 +142,12 @@ impl Cli {
             Command::Explain(args) => block_on(explain::execute(args, &session)),
             Command::Data(command) => data::execute(command, session.format()),
             Command::Node(command) => block_on(session.in_time(node::execute(command, &session))),
+            Command::Task(command) => block_on(session.in_time(state::task(command, &session))),
+            Command::Actor(command) => block_on(session.in_time(state::actor(command, &session))),
+            Command::Object(command) => block_on(session.in_time(state::object(command, &session))),
+            Command::Summary(command) => block_on(session.in_time(state::summary(command, &session))),
+            Command::Memory(job) => block_on(session.in_time(state::memory(job, &session))),
+            Command::Timeline(args) => block_on(session.in_time(state::timeline(args, &session))),
             Command::SelfTest(args) => block_on(session.in_time(self_test::execute(&args, &session))),
             Command::Verify(args) => block_on(session.in_time(verify::execute(&args, &session))),
             Command::Doctor => block_on(doctor::execute(&session)),

@@ -5,7 +5,9 @@ mod support;
 
 mod faults;
 mod functions;
+mod leaks;
 mod resources;
+mod state;
 mod submit;
 mod tables;
 mod trouble;

@@ -1,4 +1,4 @@
-//! The data port: stored output for other workers and for clients, and what nodes say to each other.
+//! The data port: stored output for other workers and for clients, what nodes say to each other, and what is to be seen of them.
 //!
 //! The store is one step ahead of the connection and no more, so a slow reader costs this worker one step and one HTTP/2
 //! window.
@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
 use tracing::debug;
 
+use crate::actors::StatePort;
 use crate::error::WorkerError;
 use crate::status::StatusBoard;
 
@@ -30,6 +31,7 @@ pub(crate) async fn serve(
     security: ServerSecurity,
     board: Arc<StatusBoard>,
     peers: PeerPort,
+    state: StatePort,
 ) -> Result<(), WorkerError> {
     let service = ShuffleServiceServer::new(DataPort { board });
     server(&security)?
@@ -37,6 +39,7 @@ pub(crate) async fn serve(
         .layer(tonic::service::InterceptorLayer::new(RequireToken::new(security.token)))
         .add_service(service)
         .add_service(peers.service())
+        .add_service(state.service())
         // Never told to stop; but when this is dropped, connections that it accepted take no further calls.
         .serve_with_incoming_shutdown(incoming(listener), std::future::pending())
         .await

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span};
 
-use crate::actors::{Actors, Statements};
+use crate::actors::{Actors, StatePort, Statements};
 use crate::attach::LinkTarget;
 use crate::config::WorkerConfig;
 use crate::control::Control;
@@ -103,12 +103,13 @@ impl Worker {
         info!(data = %self.addresses.data, http = %self.addresses.http, slots = self.config.slots, "worker started");
         let (channel, calls) = watch::channel(None);
         let control = self.control(CoordinatorCalls::new(calls))?;
-        let peers = control.actors.runtime.peer_port();
-        let Self { config, data, http, resources, .. } = self;
+        let runtime = control.actors.runtime.clone();
+        let Self { id, config, data, http, resources, .. } = self;
+        let state = StatePort { worker: id, worker_name: config.name.clone(), runtime: runtime.clone() };
         let board = Arc::clone(&control.board);
         let target = LinkTarget { coordinator: config.coordinator, security: config.client_security, channel };
         let security = config.server_security;
-        let serve_data = data_server::serve(data, security.clone(), Arc::clone(&board), peers);
+        let serve_data = data_server::serve(data, security.clone(), Arc::clone(&board), runtime.peer_port(), state);
         let serve_http = http::serve(http, security, board);
         let outcome = tokio::select! {
             outcome = control.run(target, shutdown) => outcome,

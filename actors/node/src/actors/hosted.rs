@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tandem_actor_protocol::call::{ActorSpec, Arg};
 use tandem_actor_protocol::{CallId, ExecutorId, WorkerId};
 
+use crate::timers::Timestamp;
+
 /// What is known of an actor that lives here.
 #[derive(Debug)]
 pub(crate) struct HostedActor {
@@ -27,6 +29,8 @@ pub(crate) struct HostedActor {
     pub(crate) calls: BTreeSet<CallId>,
     /// Those that are not at its process yet, in the order of each calling process.
     pub(crate) lanes: BTreeMap<u128, VecDeque<CallId>>,
+    /// When the last call ended, if it takes one at a time.
+    pub(crate) last_ended: Timestamp,
 }
 
 /// Where it stands.
@@ -100,6 +104,7 @@ impl HostedActor {
             executor: None,
             calls: BTreeSet::new(),
             lanes: BTreeMap::new(),
+            last_ended: Timestamp::default(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The calls of actors that live here. Those of one calling process are made in their order, and each once.
 
+use std::sync::Arc;
+
 use tandem_actor_protocol::call::{ActorCall, Arg};
 use tandem_actor_protocol::executor::{Run, ToExecutor};
 use tandem_actor_protocol::failure::{Failure, FailureKind};
@@ -14,6 +16,7 @@ use crate::context::Context;
 use crate::job::Job;
 use crate::objects::FetchWaiter;
 use crate::tasks::cancelled;
+use crate::timers::Timestamp;
 
 /// A call of an actor that lives here.
 #[derive(Debug)]
@@ -21,14 +24,14 @@ pub(crate) struct HostedCall {
     pub(crate) actor: ActorId,
     /// The worker of the caller; none if that is lost.
     pub(crate) from: Option<WorkerId>,
-    method: String,
+    pub(crate) method: Arc<str>,
     args: Box<[Arg]>,
     returns: u32,
-    attempt: u32,
+    pub(crate) attempt: u32,
     /// Arguments that are on their way here.
     missing: u32,
-    /// It is at the process of its actor.
-    pub(crate) sent: bool,
+    /// Since when it is at the process of its actor.
+    pub(crate) sent: Option<Timestamp>,
 }
 
 impl Job {
@@ -54,6 +57,7 @@ impl Job {
             return;
         }
         let args: Box<[Arg]> = args.into();
+        let method = self.intern(&method);
         let takes = |hosted: &HostedActor| matches!(hosted.state, HostedState::Constructing | HostedState::Ready);
         let Some(hosted) = self.hosted_actors.get_mut(&actor).filter(|hosted| takes(hosted)) else {
             self.drop_call_args(from, &args);
@@ -62,14 +66,14 @@ impl Job {
         if hosted.calls.len() >= hosted.spec.options.max_pending_calls as usize {
             let why = format!("{} calls wait for the actor already", hosted.calls.len());
             self.drop_call_args(from, &args);
-            let failure = Failure::new(FailureKind::TooManyPending, method, why);
+            let failure = Failure::new(FailureKind::TooManyPending, &*method, why);
             return self.answer_call(cx, from, id, attempt, Err(failure), Holder::Worker);
         }
         hosted.calls.insert(id);
         hosted.lanes.entry(lane_of(id)).or_default().push_back(id);
         let elsewhere = self.args_elsewhere(&args);
         let missing = u32::try_from(elsewhere.len()).unwrap_or(u32::MAX);
-        let entry = HostedCall { actor, from: Some(from), method, args, returns, attempt, missing, sent: false };
+        let entry = HostedCall { actor, from: Some(from), method, args, returns, attempt, missing, sent: None };
         self.hosted_calls.insert(id, entry);
         for object in elsewhere {
             self.fetch_for(cx, object, FetchWaiter::Call(id));
@@ -132,11 +136,11 @@ impl Job {
             return self.hosted_call_failed(cx, call, failure);
         };
         let Some(entry) = self.hosted_calls.get_mut(&call) else { return };
-        entry.sent = true;
+        entry.sent = Some(cx.now);
         let run = Run {
             call,
             attempt: entry.attempt,
-            function: entry.method.clone(),
+            function: entry.method.to_string(),
             actor: Some(actor),
             args,
             returns: entry.returns,
@@ -192,14 +196,15 @@ impl Job {
         }
         let current = self.hosted_calls.get(&call).is_some_and(|entry| {
             let process = self.hosted_actors.get(&entry.actor).and_then(|hosted| hosted.executor);
-            entry.attempt == attempt && entry.sent && process == Some(executor)
+            entry.attempt == attempt && entry.sent.is_some() && process == Some(executor)
         });
         if !current {
             return;
         }
         let Some(entry) = self.take_hosted_call(call) else { return };
-        let Some(from) = entry.from else { return };
         let outcome = self.checked(cx, entry.returns, outcome).map_err(|failure| named(failure, &entry.method));
+        self.remember_call(cx, call, &entry, outcome.as_ref().err());
+        let Some(from) = entry.from else { return };
         self.answer_call(cx, from, call, attempt, outcome, Holder::Executor(executor));
     }
 
@@ -225,8 +230,9 @@ impl Job {
     pub(crate) fn hosted_call_failed(&mut self, cx: &mut Context<'_>, call: CallId, failure: Failure) {
         let Some(entry) = self.take_hosted_call(call) else { return };
         let actor = entry.actor;
+        let failure = named(Failure { worker: cx.config.worker_name.clone(), ..failure }, &entry.method);
+        self.remember_call(cx, call, &entry, Some(&failure));
         if let Some(from) = entry.from {
-            let failure = named(Failure { worker: cx.config.worker_name.clone(), ..failure }, &entry.method);
             self.answer_call(cx, from, call, entry.attempt, Err(failure), Holder::Worker);
         }
         self.advance_hosted_lane(cx, actor, lane_of(call));
@@ -238,7 +244,7 @@ impl Job {
         self.stuck.remove(call);
         if let Some(hosted) = self.hosted_actors.get_mut(&entry.actor) {
             hosted.calls.remove(&call);
-            if !entry.sent
+            if entry.sent.is_none()
                 && let Some(lane) = hosted.lanes.get_mut(&lane_of(call))
             {
                 lane.retain(|other| *other != call);
@@ -251,7 +257,7 @@ impl Job {
     /// A call that is here is to end. False: it is not.
     pub(crate) fn cancel_hosted_call(&mut self, cx: &mut Context<'_>, call: CallId) -> bool {
         let Some(entry) = self.hosted_calls.get(&call) else { return false };
-        if !entry.sent {
+        if entry.sent.is_none() {
             self.hosted_call_failed(cx, call, cancelled(""));
             return true;
         }
@@ -266,14 +272,17 @@ impl Job {
     pub(crate) fn calls_of_gone(&mut self, cx: &mut Context<'_>, hosted: HostedActor, why: &Failure, again: bool) {
         for call in hosted.calls {
             let Some(entry) = self.take_hosted_call(call) else { continue };
-            let Some(from) = entry.from else { continue };
-            if !entry.sent {
-                self.give_call_back(cx, from, call);
+            if entry.sent.is_none() {
+                if let Some(from) = entry.from {
+                    self.give_call_back(cx, from, call);
+                }
                 continue;
             }
             let kind = if again { FailureKind::ProcessLost } else { FailureKind::ActorGone };
             let message = format!("the actor was lost while it worked on this: {}", why.message);
-            let failure = Failure { kind, message, task: entry.method, ..why.clone() };
+            let failure = Failure { kind, message, task: entry.method.to_string(), ..why.clone() };
+            self.remember_call(cx, call, &entry, Some(&failure));
+            let Some(from) = entry.from else { continue };
             self.answer_call(cx, from, call, entry.attempt, Err(failure), Holder::Worker);
         }
     }
@@ -285,7 +294,7 @@ impl Job {
         calls.sort_unstable();
         for call in calls {
             let Some(entry) = self.hosted_calls.get_mut(&call) else { continue };
-            if entry.sent {
+            if entry.sent.is_some() {
                 let args = std::mem::take(&mut entry.args);
                 entry.from = None;
                 self.drop_call_args(lost, &args);

@@ -32,8 +32,8 @@ pub(crate) struct Executor {
     pub(crate) extents: FxHashMap<ExtentId, bool>,
     /// Tasks that it has, the one that runs first.
     pub(crate) calls: VecDeque<CallId>,
-    /// The last task that it said it has begun.
-    pub(crate) began: Option<CallId>,
+    /// The last task that it said it has begun, and when.
+    pub(crate) began: Option<(CallId, Timestamp)>,
     /// For which places it works.
     pub(crate) group: Option<GroupId>,
     /// What it runs is of this worker.
@@ -194,6 +194,11 @@ impl Executor {
     /// Whether it works and may get more.
     pub(crate) fn is_busy(&self) -> bool {
         self.state == ExecutorState::Busy && self.fate.is_none()
+    }
+
+    /// When it said that it has begun this task, if it has not said so of a later one.
+    pub(crate) fn began(&self, call: CallId) -> Option<Timestamp> {
+        self.began.filter(|(begun, _)| *begun == call).map(|(_, at)| at)
     }
 
     /// Whether this task is the one that waits here.

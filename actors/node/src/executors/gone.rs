@@ -72,9 +72,9 @@ impl Job {
         let Some(process) = self.executors.get_mut(&executor) else { return };
         let (state, group) = (process.state, process.group);
         let mut calls = std::mem::take(&mut process.calls);
-        let began = process.began;
         let first = calls.pop_front();
-        let spared = first.filter(|call| began != Some(*call) && state == ExecutorState::Busy && self.spare(*call));
+        let begun = first.is_some_and(|call| process.began(call).is_some());
+        let spared = first.filter(|call| !begun && state == ExecutorState::Busy && self.spare(*call));
         let hosted =
             first.filter(|_| spared.is_none()).and_then(|call| self.remove_hosted(call).map(|hosted| (call, hosted)));
         if let Some(group) = group {

@@ -81,6 +81,7 @@ impl Job {
             None => self.tasks.get(&call).map_or(0, |task| task.returns),
         };
         let outcome = self.checked(cx, returns, outcome).map_err(|failure| self.named(failure, call, &hosted));
+        self.remember_task(cx, call, &hosted, outcome.as_ref().err());
         match hosted.source {
             Source::Own => {
                 let outcome = outcome.and_then(|values| self.take_results(cx, call, values, writer));

@@ -82,6 +82,24 @@ pub(crate) struct Guest {
     pub(crate) spared: bool,
 }
 
+impl Hosted {
+    /// The process that it is at.
+    pub(crate) fn executor(&self) -> Option<ExecutorId> {
+        match self.phase {
+            Phase::Sent(executor) => Some(executor),
+            Phase::Fetching { .. } | Phase::Inbox => None,
+        }
+    }
+}
+
+impl Guest {
+    /// Its name for people.
+    pub(crate) fn name(&self) -> &str {
+        let name = self.options.as_deref().map(|options| options.name.as_str());
+        name.filter(|name| !name.is_empty()).unwrap_or(&self.function)
+    }
+}
+
 impl Phase {
     /// The only place where the phase of a hosted task changes.
     pub(crate) fn apply(&mut self, event: PhaseEvent) -> Result<(), IllegalTransition> {

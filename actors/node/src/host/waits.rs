@@ -28,9 +28,9 @@ impl Job {
     }
 
     /// A process has begun a task.
-    pub(crate) fn began(&mut self, executor: ExecutorId, call: CallId) {
+    pub(crate) fn began(&mut self, cx: &Context<'_>, executor: ExecutorId, call: CallId) {
         if let Some(process) = self.executors.get_mut(&executor) {
-            process.began = Some(call);
+            process.began = Some((call, cx.now));
         }
     }
 

@@ -163,7 +163,7 @@ impl Job {
     /// The call of this worker that an object is made by, as long as it is not there.
     fn maker(&self, object: ObjectId) -> Option<CallId> {
         let record = self.objects.get(&object).filter(|record| record.state == ObjectState::Pending)?;
-        let call = CallId(object.0.checked_sub(u128::from(record.index))?);
+        let call = record.call(object)?;
         (call.owner() == self.worker).then_some(call)
     }
 
@@ -190,7 +190,7 @@ impl Job {
 
     /// The actor here that this is a call of, or the start.
     fn actor_of(&self, call: CallId) -> Option<&HostedActor> {
-        let actor = self.hosted_calls.get(&call).filter(|entry| entry.sent).map(|entry| entry.actor);
+        let actor = self.hosted_calls.get(&call).filter(|entry| entry.sent.is_some()).map(|entry| entry.actor);
         self.hosted_actors.get(&actor.unwrap_or(ActorId(call.0)))
     }
 

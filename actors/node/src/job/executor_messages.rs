@@ -39,7 +39,7 @@ impl Job {
             ToNode::Unblocked(call) => self.unblocked(cx, executor, call),
             ToNode::Stuck { call, objects } => self.stuck(cx, executor, call, objects),
             ToNode::GaveBack(calls) => self.gave_back(cx, executor, &calls),
-            ToNode::Began(call) => self.began(executor, call),
+            ToNode::Began(call) => self.began(cx, executor, call),
             ToNode::Done { call, attempt, outcome } => self.done(cx, executor, call, attempt, outcome),
             ToNode::Cancel { call, force } => self.cancel(cx, call, force),
             ToNode::Kill { actor, at_once } => self.kill(cx, actor, at_once),

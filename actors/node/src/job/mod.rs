@@ -6,6 +6,7 @@ mod end;
 mod executor_messages;
 mod functions;
 mod peer_messages;
+mod remember;
 mod seen;
 mod settle;
 mod timers;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::peer::PeerBody;
-use tandem_actor_protocol::{CallId, ObjectId, WorkerId, object_owner};
+use tandem_actor_protocol::{ObjectId, WorkerId, object_owner};
 
-use super::hold::{NO_INDEX, owner_lost};
+use super::hold::owner_lost;
 use super::{ObjectEvent, ObjectState};
 use crate::context::Context;
 use crate::job::Job;
@@ -39,8 +39,8 @@ impl Job {
 
     /// Runs again what made an object, if that is known.
     fn make_again(&mut self, cx: &mut Context<'_>, object: ObjectId) {
-        let index = self.objects.get(&object).map_or(NO_INDEX, |record| record.index);
-        if index != NO_INDEX && self.run_again(cx, CallId(object.0 - u128::from(index))) {
+        let call = self.objects.get(&object).and_then(|record| record.call(object));
+        if call.is_some_and(|call| self.run_again(cx, call)) {
             return;
         }
         let why = "the worker that held the object was lost, and it cannot be made again";

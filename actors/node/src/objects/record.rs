@@ -13,7 +13,9 @@ use bytes::Bytes;
 use tandem_actor_protocol::failure::Failure;
 use tandem_actor_protocol::peer::RemoteValue;
 use tandem_actor_protocol::value::Format;
-use tandem_actor_protocol::{ObjectId, WorkerId};
+use tandem_actor_protocol::{CallId, ObjectId, WorkerId};
+
+use super::hold::NO_INDEX;
 
 /// What is known of an object here, and who keeps it.
 #[derive(Debug)]
@@ -96,6 +98,11 @@ pub(crate) struct IllegalTransition {
 }
 
 impl Object {
+    /// The call that returned it, if it is named `object`.
+    pub(crate) fn call(&self, object: ObjectId) -> Option<CallId> {
+        (self.index != NO_INDEX).then(|| CallId(object.0 - u128::from(self.index)))
+    }
+
     pub(crate) fn new(state: ObjectState, index: u32) -> Self {
         Self {
             state,

@@ -37,6 +37,9 @@ impl Job {
             self.queues[task.shape.0 as usize].forget_one();
         }
         self.dirty_shape(call);
+        if let Err(failure) = &outcome {
+            self.remember_unplaced(cx, call, failure);
+        }
         let Some(task) = self.tasks.get_mut(&call) else { return };
         if task.state.apply(TaskEvent::Finish).is_err() {
             return;

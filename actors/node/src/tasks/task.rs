@@ -74,6 +74,11 @@ pub(crate) struct IllegalTransition {
 }
 
 impl TaskState {
+    /// It is at another worker than `here`.
+    pub(crate) fn is_elsewhere(self, here: WorkerId) -> bool {
+        matches!(self, Self::Placed { host, .. } if host != here)
+    }
+
     /// The only place where the state of a task changes.
     pub(crate) fn apply(&mut self, event: TaskEvent) -> Result<(), IllegalTransition> {
         use TaskEvent::{ArgumentThere, Back, Cancel, Finish, Place};

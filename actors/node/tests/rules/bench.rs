@@ -45,7 +45,7 @@ impl Bench {
 
     pub(crate) fn feed(&mut self, event: Event) {
         self.now += 1;
-        for action in self.node.handle(Timestamp(self.now), event) {
+        for action in self.node.handle(Timestamp::from_ms(self.now), event) {
             match action {
                 Action::StartExecutor { executor, .. } => {
                     let hello = Hello { protocol: PROTOCOL, version: String::new(), pid: 1, functions: Vec::new() };

@@ -3,3 +3,4 @@
 mod bench;
 mod deadlock;
 mod refused;
+mod seen;

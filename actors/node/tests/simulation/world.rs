@@ -227,7 +227,7 @@ impl World {
                 .nodes
                 .get_mut(&from)
                 .expect("it lives")
-                .handle(Timestamp(self.now), Event::ReadWanted { ticket, job: JOB, object });
+                .handle(Timestamp::from_ms(self.now), Event::ReadWanted { ticket, job: JOB, object });
             for action in given {
                 if let Action::ReadGiven { location: Some(location), .. } = &action {
                     let number = self.memory[&from].read(*location).expect("what is read is there");
@@ -254,7 +254,7 @@ impl World {
             eprintln!("{:>6} {} <- {event:?}", self.now, worker.0);
         }
         let Some(node) = self.nodes.get_mut(&worker) else { return };
-        for action in node.handle(Timestamp(self.now), event) {
+        for action in node.handle(Timestamp::from_ms(self.now), event) {
             self.perform(worker, action);
         }
     }
@@ -376,9 +376,9 @@ impl World {
     /// Nothing is left when nobody holds anything.
     pub(crate) fn check_empty(&self) {
         for (worker, node) in &self.nodes {
-            let tasks = node.tasks(None);
+            let tasks: Vec<_> = node.tasks(None).collect();
             assert!(tasks.is_empty(), "seed {}: {worker} has {tasks:?}", self.seed);
-            let objects = node.objects(None);
+            let objects: Vec<_> = node.objects(None).collect();
             assert!(objects.is_empty(), "seed {}: {worker} has {objects:?}", self.seed);
         }
     }
@@ -390,7 +390,7 @@ impl World {
         }
         self.settle();
         for (worker, node) in &self.nodes {
-            assert!(node.executors(None).is_empty(), "seed {}: {worker}", self.seed);
+            assert_eq!(node.executors(None).count(), 0, "seed {}: {worker}", self.seed);
         }
         assert!(self.processes.is_empty(), "seed {}: {:?}", self.seed, self.processes.keys());
         assert!(self.coordinator.leases.is_empty(), "seed {}: {:?}", self.seed, self.coordinator.leases);
@@ -401,11 +401,11 @@ impl World {
         for (worker, node) in &self.nodes {
             text += &format!(
                 "{worker}: tasks {:#?}\nactors {:#?}\nexecutors {:#?}\n",
-                node.tasks(None),
-                node.actors(None),
-                node.executors(None)
+                node.tasks(None).collect::<Vec<_>>(),
+                node.actors(None).collect::<Vec<_>>(),
+                node.executors(None).collect::<Vec<_>>()
             );
-            let pending: Vec<_> = node.objects(None).into_iter().filter(|object| object.bytes == 0).collect();
+            let pending: Vec<_> = node.objects(None).filter(|object| object.bytes == 0).collect();
             text += &format!("objects {pending:?}\n");
         }
         for (key, process) in &self.processes {

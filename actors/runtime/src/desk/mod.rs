@@ -93,7 +93,7 @@ impl Desk {
     pub(crate) async fn run(mut self, mut inboxes: Inboxes) {
         let (mut urgent, mut batch) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         loop {
-            let deadline = self.brain.next_deadline().map(|at| self.start + Duration::from_millis(at.0));
+            let deadline = self.brain.next_deadline().map(|at| self.start + Duration::from_micros(at.0));
             tokio::select! {
                 biased;
                 _ = inboxes.own.recv_many(&mut urgent, BATCH) => {}
@@ -178,7 +178,7 @@ impl Desk {
     }
 
     fn now(&self) -> Timestamp {
-        Timestamp(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+        Timestamp(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
     /// Ends all executors, in order as far as they go along, and waits until nothing is left of them. The node hears no more.

@@ -26,7 +26,7 @@ async fn forget(cluster: &Cluster) {
         assert!(tokio::time::Instant::now() < deadline, "the job is still there");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let left = cluster.runtime.look(|node: &mut Node| (node.executors(None).len(), node.objects(None).len())).await;
+    let left = cluster.runtime.look(|node: &mut Node| (node.executors(None).count(), node.objects(None).count())).await;
     assert_eq!(left, Some((0, 0)));
 }
 

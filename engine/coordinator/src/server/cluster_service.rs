@@ -5,6 +5,7 @@
 //!                        └─────► Rejected (another version), or the stream ends
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,30 +33,21 @@ const REGISTER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Serves workers.
 pub(crate) struct ClusterRpc {
-    handle: ClusterHandle,
-    journal: Arc<Journal>,
-    term: Term,
-    logs: Logs,
-    tracker: TaskTracker,
-    stopping: CancellationToken,
+    pub(crate) handle: ClusterHandle,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) term: Term,
+    pub(crate) logs: Logs,
+    /// Variables of all programs.
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Owns the tasks that read the streams; they end with `stopping`.
+    pub(crate) tracker: TaskTracker,
+    pub(crate) stopping: CancellationToken,
 }
 
 type Outgoing = std::pin::Pin<Box<dyn Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
 type Chunks = std::pin::Pin<Box<dyn Stream<Item = Result<v1::Chunk, Status>> + Send>>;
 
 impl ClusterRpc {
-    /// `tracker` owns the tasks that read the streams; they end with `stopping`.
-    pub(crate) fn new(
-        handle: ClusterHandle,
-        journal: Arc<Journal>,
-        term: Term,
-        logs: Logs,
-        tracker: TaskTracker,
-        stopping: CancellationToken,
-    ) -> Self {
-        Self { handle, journal, term, logs, tracker, stopping }
-    }
-
     /// Returns when a restart would not forget what was decided so far. Names are not acknowledged before.
     async fn synced(&self) -> Result<(), Status> {
         let synced = self.journal.flush().await;
@@ -154,7 +146,7 @@ impl ClusterService for ClusterRpc {
             })
             .await?
             .ok_or_else(|| no_inputs(InputsError::NoSuchJob(job)))?;
-        Ok(Response::new(wire::job_program(&planned)))
+        Ok(Response::new(wire::job_program(&planned, &self.environment)))
     }
 
     async fn ship_logs(&self, request: Request<Streaming<v1::LogBatch>>) -> Result<Response<AckStream>, Status> {

@@ -27,7 +27,7 @@ pub(crate) struct JobRpc {
     pub(crate) submitter: Arc<Submitter>,
     /// Must have what clients are told.
     pub(crate) journal: Arc<Journal>,
-    pub(crate) relay: Relay,
+    pub(crate) relay: Arc<Relay>,
     pub(crate) logs: Logs,
     pub(crate) identity: Identity,
     /// Owns the tasks behind followers' streams; they end with `stopping`.

@@ -21,6 +21,7 @@ mod owner;
 mod package_service;
 mod planning;
 mod relay;
+mod state_service;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -35,5 +36,6 @@ pub(crate) use owner::Owner;
 pub(crate) use package_service::PackageRpc;
 pub(crate) use planning::Planner;
 pub(crate) use relay::Relay;
+pub(crate) use state_service::StateRpc;
 pub(crate) use submit::Submitter;
 pub(crate) use totals::Totals;

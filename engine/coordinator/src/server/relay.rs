@@ -1,5 +1,5 @@
-//! Reads a worker's output for a client that cannot reach the worker. Chunks pass through as they are; the two streams'
-//! flow control makes the client's pace the worker's.
+//! The way from here to the data ports of workers. For a client that cannot reach a worker, its output is read through here:
+//! chunks pass through as they are, and the two streams' flow control makes the client's pace the worker's.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -32,12 +32,17 @@ impl Relay {
         address: &str,
         request: FetchRequest,
     ) -> Result<Streaming<Chunk>, Status> {
-        let known = self.channels.lock().unwrap_or_else(PoisonError::into_inner).get(&worker).cloned();
-        let channel = match known {
-            Some(channel) => channel,
-            None => self.connect(worker, address).await?,
-        };
+        let channel = self.channel(worker, address).await?;
         Ok(ShuffleServiceClient::new(channel).fetch(request).await?.into_inner())
+    }
+
+    /// The connection to a worker.
+    pub(super) async fn channel(&self, worker: WorkerId, address: &str) -> Result<AuthorizedChannel, Status> {
+        let known = self.channels.lock().unwrap_or_else(PoisonError::into_inner).get(&worker).cloned();
+        match known {
+            Some(channel) => Ok(channel),
+            None => self.connect(worker, address).await,
+        }
     }
 
     async fn connect(&self, worker: WorkerId, address: &str) -> Result<AuthorizedChannel, Status> {

@@ -1,6 +1,6 @@
 //! What a worker needs to run a stage, and what the sinks need to publish it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use tandem_graph::{Stage, StageRole};
 use tandem_jobs::planned::PlannedJob;
@@ -27,12 +27,13 @@ pub(crate) fn stage_definition(
 }
 
 /// What executors of a job run. Jobs that name no package have the functions that are built in.
-pub(crate) fn job_program(job: &PlannedJob) -> v1::JobProgram {
+pub(crate) fn job_program(job: &PlannedJob, of_cluster: &BTreeMap<String, String>) -> v1::JobProgram {
     v1::JobProgram {
         program: Some(job.program.clone().unwrap_or_default().into()),
         environment: variables(job),
         secret_names: job.secrets.keys().cloned().collect(),
         job_name: job.name.clone(),
+        cluster_environment: of_cluster.clone().into_iter().collect(),
     }
 }
 

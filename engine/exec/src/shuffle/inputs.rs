@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::execution::TaskContext;
 use futures::stream::BoxStream;
+use tandem_graph::InputSlice;
 use tandem_proto::{Attempt, JobId, StageId, WorkerId, v1};
 use tandem_store::ShuffleStore;
 

@@ -8,6 +8,7 @@
 
 mod driver;
 mod functions;
+mod inspect;
 mod log_buffer;
 mod logs;
 mod names;
@@ -36,6 +37,7 @@ use packages::Packages;
 
 pub(crate) use driver::Drivers;
 pub(crate) use functions::ExecutorFunctions;
+pub(crate) use inspect::StatePort;
 pub(crate) use logs::Logs;
 pub(crate) use names::NameQuestion;
 pub(crate) use sql::Statements;
@@ -77,6 +79,7 @@ impl Actors {
             packages: Packages::new(folder.join("packages"), coordinator.clone()),
             logs: logs.clone(),
             statements,
+            environment: config.environment.clone(),
             news: sender,
             programs: Mutex::new(HashMap::new()),
         });

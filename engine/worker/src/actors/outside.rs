@@ -1,6 +1,6 @@
 //! What the runtime needs of this worker.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -22,6 +22,8 @@ pub(crate) struct WorkerSide {
     pub(super) packages: Packages,
     pub(super) logs: Logs,
     pub(super) statements: Statements,
+    /// Variables that this worker gives to all programs.
+    pub(super) environment: BTreeMap<String, String>,
     /// Where the node's news go.
     pub(super) news: UnboundedSender<News>,
     pub(super) programs: Mutex<HashMap<JobId, Arc<OnceCell<v1::JobProgram>>>>,
@@ -30,10 +32,14 @@ pub(crate) struct WorkerSide {
 #[async_trait]
 impl Outside for WorkerSide {
     async fn program(&self, job: JobId) -> Result<Arc<JobProgram>, String> {
-        let v1::JobProgram { program, environment, secret_names, job_name } = self.known_program(job).await?;
+        let v1::JobProgram { program, environment, secret_names, job_name, cluster_environment } =
+            self.known_program(job).await?;
         let executable = self.packages.get(job, &program.unwrap_or_default()).await;
         let executable = executable.map_err(|error| error.to_string())?;
-        Ok(Arc::new(JobProgram { executable, environment: environment.into_iter().collect(), secret_names, job_name }))
+        // Over these come those of the worker, and over those the job's.
+        let of_cluster = cluster_environment.into_iter().filter(|(name, _)| !self.environment.contains_key(name));
+        let environment = of_cluster.chain(environment).collect();
+        Ok(Arc::new(JobProgram { executable, environment, secret_names, job_name }))
     }
 
     async fn sql(&self, job: JobId, query: SqlQuery) -> Result<Vec<Bytes>, String> {
