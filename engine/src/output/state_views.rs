@@ -192,10 +192,10 @@ impl ObjectView {
             reasons.push(format!("process {}{more}", pids.join(", ")));
         }
         if self.uses > 0 {
-            reasons.push(format!("{} arguments or values", self.uses));
+            reasons.push(counted(self.uses, "argument or value", "arguments or values"));
         }
         if self.borrowers > 0 {
-            reasons.push(format!("{} other workers", self.borrowers));
+            reasons.push(counted(self.borrowers, "other worker", "other workers"));
         }
         reasons.join("; ")
     }
@@ -310,6 +310,10 @@ fn worker_name(worker: u64, workers: &WorkerNames) -> String {
         0 => String::new(),
         id => workers.get(&id).cloned().unwrap_or_else(|| WorkerId(id).to_string()),
     }
+}
+
+fn counted(count: u32, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn number_or_nothing(number: u32) -> String {

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tandem_proto::v1::StateKind;
-
-use super::{OfJob, ask, objects};
+use super::{OfJob, objects};
 use crate::cli::Failure;
 use crate::cli::session::Session;
 use crate::output::units::format_bytes;
@@ -14,13 +12,12 @@ use crate::output::{ObjectView, OutputFormat, print_list};
 const LISTED: usize = 50;
 
 pub(in crate::cli) async fn execute(job: OfJob, session: &Session) -> Result<(), Failure> {
-    let found = ask(session, StateKind::Objects, &job, "").await?;
-    let workers: Vec<String> = found.workers.values().cloned().collect();
-    let kept: Vec<_> = objects::views(found).into_iter().filter(|object| object.local && object.bytes > 0).collect();
+    let objects = objects::list(session, &job, "").await?;
+    let kept: Vec<_> = objects.into_iter().filter(|object| object.local && object.bytes > 0).collect();
     if session.format() != OutputFormat::Table {
         return print_list(session.format(), &kept);
     }
-    let totals = totals(&workers, &kept);
+    let totals = totals(&kept);
     print_list(OutputFormat::Table, &kept[..kept.len().min(LISTED)])?;
     println!();
     for (worker, (objects, bytes)) in &totals {
@@ -34,8 +31,8 @@ pub(in crate::cli) async fn execute(job: OfJob, session: &Session) -> Result<(),
 }
 
 /// Objects and bytes in the memory of each worker.
-fn totals<'a>(workers: &'a [String], kept: &'a [ObjectView]) -> BTreeMap<&'a str, (usize, u64)> {
-    let mut totals: BTreeMap<&str, (usize, u64)> = workers.iter().map(|name| (name.as_str(), (0, 0))).collect();
+fn totals(kept: &[ObjectView]) -> BTreeMap<&str, (usize, u64)> {
+    let mut totals: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
     for object in kept {
         let (objects, bytes) = totals.entry(&object.known_by).or_default();
         *objects += 1;

@@ -1,5 +1,7 @@
 //! `tandem object list | get`.
 
+use std::collections::HashMap;
+
 use clap::Subcommand;
 use tandem_client::ClusterState;
 use tandem_proto::v1::StateKind;
@@ -29,11 +31,11 @@ pub(in crate::cli) enum ObjectCommand {
 pub(in crate::cli) async fn execute(command: ObjectCommand, session: &Session) -> Result<(), Failure> {
     match command {
         ObjectCommand::List { job, limit } => {
-            let objects = views(ask(session, StateKind::Objects, &job, "").await?);
+            let objects = list(session, &job, "").await?;
             print_limited(session.format(), objects, &limit, "objects")
         }
         ObjectCommand::Get { id } => {
-            let objects = views(ask(session, StateKind::Objects, &OfJob { job: None }, &id).await?);
+            let objects = list(session, &OfJob { job: None }, &id).await?;
             if objects.is_empty() {
                 return Err(not_found("object", &id));
             }
@@ -42,8 +44,21 @@ pub(in crate::cli) async fn execute(command: ObjectCommand, session: &Session) -
     }
 }
 
-/// The largest first.
-pub(super) fn views(found: ClusterState) -> Vec<ObjectView> {
+/// The objects that are looked for, the largest first.
+pub(super) async fn list(session: &Session, job: &OfJob, id: &str) -> Result<Vec<ObjectView>, Failure> {
+    let mut found = ask(session, StateKind::Objects, job, id).await?;
+    // What ran on another worker than that of the object is known there.
+    if found.objects.iter().any(|(_, object)| object.made_by.is_empty() && !object.task.is_empty()) {
+        let tasks = ask(session, StateKind::Tasks, job, "").await?.tasks;
+        let functions: HashMap<_, _> = tasks.into_iter().map(|task| (task.id, task.function)).collect();
+        for (_, object) in found.objects.iter_mut().filter(|(_, object)| object.made_by.is_empty()) {
+            object.made_by = functions.get(&object.task).cloned().unwrap_or_default();
+        }
+    }
+    Ok(views(found))
+}
+
+fn views(found: ClusterState) -> Vec<ObjectView> {
     let workers = found.workers;
     let objects = found.objects.into_iter().map(|(worker, object)| ObjectView::new(worker, object, &workers));
     let mut objects: Vec<_> = objects.collect();

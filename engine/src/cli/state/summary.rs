@@ -33,9 +33,9 @@ pub(in crate::cli) async fn execute(command: SummaryCommand, session: &Session) 
             print_list(session.format(), &counted(actors.map(|actor| (actor.job, actor.class, actor.state, 0))))
         }
         SummaryCommand::Objects(job) => {
-            let found = objects::views(ask(session, StateKind::Objects, &job, "").await?);
             // An object that several workers know is counted where it is owned.
-            let owned = found.into_iter().filter(|object| object.owner == object.known_by);
+            let owned =
+                objects::list(session, &job, "").await?.into_iter().filter(|object| object.owner == object.known_by);
             print_list(
                 session.format(),
                 &counted(owned.map(|object| (object.job, object.made_by, object.state, object.bytes))),

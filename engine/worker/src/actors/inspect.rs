@@ -200,6 +200,7 @@ impl Wanted {
             uses: view.uses,
             borrowers: view.borrowers,
             pids: view.pids,
+            task: view.call.map(|call| call.to_string()).unwrap_or_default(),
         }
     }
 
