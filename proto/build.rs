@@ -3,7 +3,7 @@
 use std::error::Error;
 
 #[cfg(feature = "rpc")]
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "tandem/v1/types.proto",
     "tandem/v1/cluster.proto",
     "tandem/v1/shuffle.proto",
@@ -11,6 +11,7 @@ const FILES: [&str; 7] = [
     "tandem/v1/package.proto",
     "tandem/v1/peer.proto",
     "tandem/v1/state.proto",
+    "tandem/v1/driver.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -29,6 +30,7 @@ fn compile() -> Result<(), Box<dyn Error>> {
         .bytes(".tandem.v1.Chunk")
         .bytes(".tandem.v1.StageDefinition")
         .bytes(".tandem.v1.PeerFrame")
+        .bytes(".tandem.v1.DriverBytes")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -22,6 +22,13 @@ impl From<ChildEnd> for Stdio {
     }
 }
 
+/// For who stands in for a child within this process.
+impl From<ChildEnd> for UnixStream {
+    fn from(end: ChildEnd) -> Self {
+        end.0
+    }
+}
+
 /// Two connected ends, the first one for this process.
 ///
 /// # Errors

@@ -182,6 +182,9 @@ pub enum Action {
     },
 }
 
+/// What the [`purpose`](ExecutorNeeds::purpose) of a driver is; no class of actors has this name.
+pub const DRIVER: &str = "driver";
+
 /// What a process needs beside its job's package and variables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecutorNeeds {
@@ -191,6 +194,6 @@ pub struct ExecutorNeeds {
     pub memory_bytes: u64,
     /// Indices of GPUs that it may use.
     pub gpus: Vec<u32>,
-    /// What it is for, for logs: `driver`, `tasks`, or the actor's class.
+    /// What it is for, for logs: [`DRIVER`], `tasks`, or the actor's class.
     pub purpose: String,
 }

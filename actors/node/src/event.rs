@@ -198,6 +198,8 @@ pub enum ExitCause {
     Protocol(String),
     /// It never said hello.
     Silent,
+    /// It ran at a client, which is gone.
+    ClientGone(String),
     /// As the node asked.
     Asked,
 }

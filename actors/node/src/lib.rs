@@ -18,7 +18,7 @@ mod tasks;
 mod timers;
 pub mod views;
 
-pub use action::{Action, ExecutorNeeds};
+pub use action::{Action, DRIVER, ExecutorNeeds};
 pub use config::NodeConfig;
 pub use event::{Event, ExitCause, LeaseGrant, NameRefusal};
 pub use history::{Ended, Tally};

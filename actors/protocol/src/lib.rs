@@ -20,12 +20,14 @@ mod id;
 mod link;
 pub mod node;
 pub mod peer;
+mod piece;
 pub mod resources;
 pub mod value;
 
 pub use codec::{DecodeError, MESSAGE_KIND, decode, encode, encode_onto};
 pub use id::{ActorId, CallId, ProcessNumber, object_owner};
 pub use link::{MAX_MESSAGE_BYTES, link_limits};
+pub use piece::{NoPiece, PIECE_BYTES, PIECE_KIND, Piece};
 pub use tandem_arena::{ExecutorId, ExtentId, Lease as SpaceLease, LeaseId as SpaceLeaseId, Location, ObjectId};
 pub use tandem_proto::{JobId, WorkerId};
 

@@ -32,6 +32,8 @@ pub struct RuntimeConfig {
     pub stop_grace: Duration,
     /// How long a process may not read what is sent to it. Default 30 s.
     pub stuck_grace: Duration,
+    /// How long a driver waits for the client that it is to run at. Default 30 s.
+    pub attach_grace: Duration,
     /// Bytes that may wait for a process that does not read. Default 256 MiB.
     pub queue_bytes: u64,
     /// Processes that lost their parent become children of this process, which ends and reaps those of its executors. Only for
@@ -54,6 +56,7 @@ impl RuntimeConfig {
             hello_timeout: Duration::from_secs(30),
             stop_grace: Duration::from_secs(5),
             stuck_grace: Duration::from_secs(30),
+            attach_grace: Duration::from_secs(30),
             queue_bytes: 256 << 20,
             adopt_orphans: false,
         }

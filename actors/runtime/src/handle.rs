@@ -21,7 +21,8 @@ use crate::desk::{Desk, Inboxes};
 use crate::executor::{Spawner, Surroundings};
 use crate::folders::Folders;
 use crate::function::FunctionCall;
-use crate::inbox::Inbound;
+use crate::guest::{DriverPort, Visits};
+use crate::inbox::{Inbound, Seat};
 use crate::outside::Outside;
 use crate::peers::PeerPort;
 use crate::room::{Part, Room};
@@ -41,6 +42,8 @@ pub struct RuntimeHandle {
     peers: PeerPort,
     /// The wall clock when the node's time was 0.
     started: SystemTime,
+    visits: Visits,
+    attach_grace: Duration,
     _desk: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -78,13 +81,21 @@ impl Runtime {
         let (desk, executors) = mpsc::channel(BATCHES);
         let watch = Watch::start(&config);
         let spawner = Spawner::start(watch.leaders().clone())?;
+        let attach_grace = config.attach_grace;
         let access = Access { worker: config.worker, own, next_ticket: Arc::default() };
         let peers = PeerPort::new(config.worker, access.clone(), desk.clone());
         let surroundings = Arc::new(Surroundings { config, outside, folders, watch, spawner, desk });
         let desk = Desk::new(Box::new(brain), surroundings, access.clone());
         let started = SystemTime::now();
         let desk = tokio::spawn(desk.run(Inboxes { own: own_inbox, executors }));
-        Ok(RuntimeHandle { access, peers, started, _desk: Arc::new(AbortOnDropHandle::new(desk)) })
+        Ok(RuntimeHandle {
+            access,
+            peers,
+            started,
+            visits: Visits::default(),
+            attach_grace,
+            _desk: Arc::new(AbortOnDropHandle::new(desk)),
+        })
     }
 }
 
@@ -104,14 +115,32 @@ impl RuntimeHandle {
         self.peers.clone()
     }
 
+    /// Where clients attach; for the worker's data port.
+    pub fn driver_port(&self) -> DriverPort {
+        DriverPort::new(self.visits.clone())
+    }
+
     /// Runs the driver of a job to its end. What it has printed is passed on by then, if anyone takes it. Dropping the future
     /// ends the driver.
     ///
     /// # Errors
     /// Why it failed, or was lost.
     pub async fn drive(&self, job: JobId, attempt: u32, args: Vec<String>) -> Result<(), Failure> {
+        self.drive_in(Seat::Process, job, attempt, args).await
+    }
+
+    /// Waits for the client of a job, and has the driver run there to its end. Dropping the future lets the client go.
+    ///
+    /// # Errors
+    /// Why it failed, did not come, or was lost.
+    pub async fn drive_at_client(&self, job: JobId, attempt: u32, args: Vec<String>) -> Result<(), Failure> {
+        let visit = self.visits.wait(job, self.attach_grace).await?;
+        self.drive_in(Seat::Client(Box::new(visit)), job, attempt, args).await
+    }
+
+    async fn drive_in(&self, seat: Seat, job: JobId, attempt: u32, args: Vec<String>) -> Result<(), Failure> {
         let (reply, answer) = oneshot::channel();
-        self.access.send(Inbound::Drive { job, attempt, args, reply });
+        self.access.send(Inbound::Drive { job, attempt, args, seat, reply });
         let cancel = OnDrop::new(&self.access, Event::DriverCancelled { job });
         let ended = answer.await;
         cancel.disarm();

@@ -11,7 +11,19 @@ use tandem_node::{Event, ExitCause};
 use tokio::sync::oneshot;
 
 use crate::function::{FunctionCall, Returned};
+use crate::guest::Visit;
 use crate::room::{Room, Stored};
+
+/// Where a driver runs.
+#[derive(Debug)]
+pub(crate) enum Seat {
+    /// In a process of this worker.
+    Process,
+    /// At this client.
+    Client(Box<Visit>),
+    /// At a client that has been here once, and cannot come again.
+    Taken,
+}
 
 /// One thing that comes to the desk.
 pub(crate) enum Inbound {
@@ -29,6 +41,8 @@ pub(crate) enum Inbound {
         attempt: u32,
         /// The program's arguments.
         args: Vec<String>,
+        /// Where it runs.
+        seat: Seat,
         /// Told how it ended.
         reply: oneshot::Sender<Result<(), Failure>>,
     },

@@ -2,7 +2,7 @@
 //! Owned by the worker; decides nothing that the node could.
 //!
 //! ```text
-//!   worker ── RuntimeHandle ──▶ desk (one task, owns the node) ──▶ supervisors ──▶ processes
+//!   worker ── RuntimeHandle ──▶ desk (one task, owns the node) ──▶ supervisors ──▶ processes, clients
 //!      ▲                          │   ▲                               │
 //!      └──────── Outside ─────────┘   └──── readers, printers ◀───────┘
 //! ```
@@ -18,6 +18,7 @@ mod desk;
 mod executor;
 mod folders;
 mod function;
+mod guest;
 mod handle;
 mod inbox;
 mod outside;
@@ -29,6 +30,7 @@ mod watch;
 pub use brain::Brain;
 pub use config::RuntimeConfig;
 pub use executor::LINE_BYTES;
+pub use guest::DriverPort;
 pub use handle::{Argument, Runtime, RuntimeHandle};
 pub use outside::{JobProgram, LogLine, LogStream, News, Outside, SqlQuery};
 pub use peers::PeerPort;

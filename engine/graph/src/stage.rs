@@ -102,9 +102,26 @@ pub enum StageRole {
     Sink(String),
     /// There is none. The stage has no plan: its one task is the job's main program, which takes no slot.
     Driver,
+    /// As [`Self::Driver`], but the main program runs at the client.
+    ClientDriver,
+}
+
+impl StageRole {
+    /// Whether the stage is the main program of its job, wherever that runs.
+    pub fn is_driver(&self) -> bool {
+        match self {
+            Self::Driver | Self::ClientDriver => true,
+            Self::Exchange | Self::Result | Self::Sink(_) => false,
+        }
+    }
 }
 
 impl Stage {
+    /// The only stage of a job that is a program whose main function runs at its client.
+    pub fn client_driver() -> Self {
+        Self { role: StageRole::ClientDriver, ..Self::driver() }
+    }
+
     /// The only stage of a job that is a program.
     pub fn driver() -> Self {
         Self {

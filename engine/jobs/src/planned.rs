@@ -54,7 +54,8 @@ pub struct PlannedProgram {
 
 impl From<v1::Program> for PlannedProgram {
     fn from(program: v1::Program) -> Self {
-        let v1::Program { package, args, path } = program;
+        // Where its driver runs is said by the stage.
+        let v1::Program { package, args, path, driver: _ } = program;
         Self { package, args, path }
     }
 }
@@ -62,7 +63,7 @@ impl From<v1::Program> for PlannedProgram {
 impl From<PlannedProgram> for v1::Program {
     fn from(program: PlannedProgram) -> Self {
         let PlannedProgram { package, args, path } = program;
-        Self { package, args, path }
+        Self { package, args, path, ..Self::default() }
     }
 }
 

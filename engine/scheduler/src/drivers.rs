@@ -36,6 +36,12 @@ impl Cluster {
         usable.min_by_key(|worker| (worker.drivers(), u32::MAX - worker.free(), worker.id)).map(|worker| worker.id)
     }
 
+    /// Where the driver of a job is, if it is a program.
+    pub(crate) fn driver_host(&self, job: &Job) -> Option<WorkerId> {
+        let tasks = if job.plan.is_program() { &job.stage(DRIVER).tasks[..] } else { &[] };
+        tasks.iter().flat_map(|task| task.state.runs()).map(|run| run.worker).next()
+    }
+
     /// Whether a worker that is not known has executors of a live job: then it was given up, and others take it for lost.
     pub(crate) fn was_given_up(&self, jobs: &[JobId], running: &[AttemptId]) -> bool {
         let live = |job: &JobId| self.jobs.get(job).is_some_and(Job::has_executors);

@@ -152,6 +152,7 @@ impl Cluster {
             counts: job.counts(),
             results: self.results(job),
             retries_used: job.retries_used,
+            driver_address: self.driver_host(job).map(|worker| self.address(worker)).unwrap_or_default(),
         }
     }
 

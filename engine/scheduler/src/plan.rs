@@ -122,7 +122,7 @@ impl JobPlan {
 
     /// Whether the job is a program: its only stage is the driver.
     pub fn is_program(&self) -> bool {
-        self.stages.iter().any(|stage| stage.role == StageRole::Driver)
+        self.stages.iter().any(|stage| stage.role.is_driver())
     }
 
     /// The ids of all stages, inputs first.

@@ -117,7 +117,7 @@ impl Stage {
         let keep = match plan.role {
             StageRole::Result => Keep::ForClient,
             StageRole::Exchange if !readers.is_empty() => Keep::ForReaders,
-            StageRole::Exchange | StageRole::Sink(_) | StageRole::Driver => Keep::Nothing,
+            StageRole::Exchange | StageRole::Sink(_) | StageRole::Driver | StageRole::ClientDriver => Keep::Nothing,
         };
         Self {
             tasks: new_tasks(tasks, numbering.first_attempt, oldest_valid),

@@ -38,6 +38,8 @@ pub struct JobView {
     pub results: Vec<ResultPartition>,
     /// Retries used.
     pub retries_used: u32,
+    /// `host:port` of the worker that its driver runs on; empty while there is none.
+    pub driver_address: String,
 }
 
 /// Where a job stands.

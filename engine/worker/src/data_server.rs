@@ -1,4 +1,5 @@
-//! The data port: stored output for other workers and for clients, what nodes say to each other, and what is to be seen of them.
+//! The data port: stored output for other workers and for clients, what nodes say to each other, what is to be seen of them, and
+//! drivers at clients.
 //!
 //! The store is one step ahead of the connection and no more, so a slow reader costs this worker one step and one HTTP/2
 //! window.
@@ -12,7 +13,7 @@ use tandem_proto::transport::{RequireToken, ServerSecurity, incoming, server};
 use tandem_proto::v1::shuffle_service_server::{ShuffleService, ShuffleServiceServer};
 use tandem_proto::v1::{Chunk, FetchRequest};
 use tandem_proto::{Attempt, JobId, PartitionId, StageId};
-use tandem_runtime::PeerPort;
+use tandem_runtime::{DriverPort, PeerPort};
 use tandem_store::{BodyCompression, OutputKey, StoreError};
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
@@ -30,8 +31,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     security: ServerSecurity,
     board: Arc<StatusBoard>,
-    peers: PeerPort,
-    state: StatePort,
+    (peers, drivers, state): (PeerPort, DriverPort, StatePort),
 ) -> Result<(), WorkerError> {
     let service = ShuffleServiceServer::new(DataPort { board });
     server(&security)?
@@ -40,6 +40,7 @@ pub(crate) async fn serve(
         .add_service(service)
         .add_service(peers.service())
         .add_service(state.service())
+        .add_service(drivers.service())
         // Never told to stop; but when this is dropped, connections that it accepted take no further calls.
         .serve_with_incoming_shutdown(incoming(listener), std::future::pending())
         .await

@@ -109,7 +109,8 @@ impl Worker {
         let board = Arc::clone(&control.board);
         let target = LinkTarget { coordinator: config.coordinator, security: config.client_security, channel };
         let security = config.server_security;
-        let serve_data = data_server::serve(data, security.clone(), Arc::clone(&board), runtime.peer_port(), state);
+        let ports = (runtime.peer_port(), runtime.driver_port(), state);
+        let serve_data = data_server::serve(data, security.clone(), Arc::clone(&board), ports);
         let serve_http = http::serve(http, security, board);
         let outcome = tokio::select! {
             outcome = control.run(target, shutdown) => outcome,

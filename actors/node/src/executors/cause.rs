@@ -26,6 +26,7 @@ pub(crate) fn failure_of(fate: Option<&Fate>, cause: &ExitCause) -> Failure {
         (_, ExitCause::Exited(code)) => (FailureKind::ProcessLost, format!("its process ended with exit code {code}")),
         (_, ExitCause::Signalled(signal)) => (FailureKind::ProcessLost, format!("signal {signal} ended its process")),
         (_, ExitCause::Silent) => (FailureKind::ProcessLost, "its process never said that it had started".into()),
+        (_, ExitCause::ClientGone(why)) => (FailureKind::ProcessLost, format!("its client is gone: {why}")),
         (_, ExitCause::Asked) => (FailureKind::ProcessLost, "its process was ended".into()),
     };
     Failure::new(kind, "", message)

@@ -4,7 +4,7 @@ use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::{CallId, ExecutorId};
 
 use super::{Fate, Purpose};
-use crate::action::{Action, ExecutorNeeds};
+use crate::action::{Action, DRIVER, ExecutorNeeds};
 use crate::context::Context;
 use crate::job::Job;
 
@@ -33,7 +33,7 @@ impl Job {
     }
 
     fn start_driver(&mut self, cx: &mut Context<'_>) -> ExecutorId {
-        let needs = ExecutorNeeds { purpose: "driver".to_owned(), ..ExecutorNeeds::default() };
+        let needs = ExecutorNeeds { purpose: DRIVER.to_owned(), ..ExecutorNeeds::default() };
         self.start_executor(cx, Purpose::Driver, needs)
     }
 
@@ -74,7 +74,7 @@ impl Job {
         }
         let Some(driver) = self.driver.take() else { return };
         let kind = if driver.cancelled { FailureKind::Cancelled } else { failure.kind };
-        let failure = Failure { kind, task: "driver".to_owned(), attempts: driver.attempt + 1, ..failure };
+        let failure = Failure { kind, task: DRIVER.to_owned(), attempts: driver.attempt + 1, ..failure };
         self.end_top_level(cx);
         cx.act(Action::DriverEnded { job: self.id, attempt: driver.attempt, outcome: Err(failure) });
     }

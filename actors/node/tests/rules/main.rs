@@ -4,3 +4,4 @@ mod bench;
 mod deadlock;
 mod refused;
 mod seen;
+mod versions;

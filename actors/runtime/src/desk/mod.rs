@@ -8,6 +8,7 @@
 
 mod jobs;
 mod perform;
+mod start;
 mod tickets;
 
 use std::any::Any;
@@ -28,7 +29,7 @@ use crate::arenas::Arenas;
 use crate::brain::Brain;
 use crate::executor::{Orders, Outbox, Speaker, Surroundings};
 use crate::handle::Access;
-use crate::inbox::Inbound;
+use crate::inbox::{Inbound, Seat};
 use crate::peers::Peers;
 use jobs::Jobs;
 use tickets::Tickets;
@@ -48,11 +49,19 @@ pub(crate) struct Desk {
     pub(crate) tickets: Tickets,
     pub(crate) peers: Peers,
     pub(crate) jobs: Jobs,
-    pub(crate) drivers: HashMap<JobId, (u32, oneshot::Sender<Result<(), Failure>>)>,
+    pub(crate) drivers: HashMap<JobId, Driver>,
     /// Supervisors and others that this desk has started.
     pub(crate) tasks: JoinSet<()>,
     /// What happened while actions were performed.
     pub(crate) followups: VecDeque<Event>,
+}
+
+/// A driver that is wanted or runs here.
+pub(crate) struct Driver {
+    pub(crate) attempt: u32,
+    pub(crate) seat: Seat,
+    /// Told how it ended.
+    pub(crate) reply: oneshot::Sender<Result<(), Failure>>,
 }
 
 /// What the desk has of an executor.
@@ -126,8 +135,8 @@ impl Desk {
                 self.executors.remove(&executor);
                 self.happened(Event::ExecutorGone { executor, cause });
             }
-            Inbound::Drive { job, attempt, args, reply } => {
-                self.drivers.insert(job, (attempt, reply));
+            Inbound::Drive { job, attempt, args, seat, reply } => {
+                self.drivers.insert(job, Driver { attempt, seat, reply });
                 self.happened(Event::DriverLaunched { job, attempt, args });
             }
             Inbound::Call { call, reply } => {

@@ -9,15 +9,15 @@ use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::node::SqlRequest;
 use tandem_actor_protocol::value::Value;
 use tandem_actor_protocol::{
-    ExecutorId, ExtentId, JobId, Location, MESSAGE_KIND, ObjectId, SpaceLease, WorkerId, encode, link_limits,
+    ExecutorId, ExtentId, JobId, Location, MESSAGE_KIND, ObjectId, SpaceLease, WorkerId, encode,
 };
-use tandem_frames::{Frame, Link, pair};
-use tandem_node::{Action, Event, ExecutorNeeds, ExitCause};
+use tandem_frames::Frame;
+use tandem_node::{Action, Event, ExitCause};
 use tracing::{info, warn};
 
-use super::{Desk, Executor};
+use super::{Desk, Driver, Executor};
 use crate::arenas::NoExtent;
-use crate::executor::{Orders, Speaker, Supervisor, outbox};
+use crate::executor::Speaker;
 use crate::function::Returned;
 use crate::outside::News;
 use crate::room::{Room, Stored, Ticket};
@@ -57,46 +57,6 @@ impl Desk {
 
     fn tell(&self, news: News) {
         self.surroundings.outside.tell(news);
-    }
-
-    fn start_executor(&mut self, executor: ExecutorId, job: JobId, needs: ExecutorNeeds) {
-        self.begin(job);
-        let linked = pair().and_then(|(own, child_end)| Ok((Link::start(own, link_limits())?, child_end)));
-        let (link, child_end) = match linked {
-            Ok(linked) => linked,
-            Err(error) => {
-                let outcome = Err(format!("no link to a new process: {error}"));
-                return self.followups.push_back(Event::ExecutorStarted { executor, outcome });
-            }
-        };
-        let (orders, ordered) = Orders::channel();
-        let config = &self.surroundings.config;
-        let (outbox, pump) = outbox(link.sender, config.queue_bytes, config.stuck_grace, orders.clone());
-        let speaker = Arc::new(Speaker::default());
-        let job_name = Arc::default();
-        let known = Executor {
-            job,
-            outbox,
-            speaker: Arc::clone(&speaker),
-            orders: orders.clone(),
-            job_name: Arc::clone(&job_name),
-        };
-        self.executors.insert(executor, known);
-        let supervisor = Supervisor {
-            executor,
-            job,
-            needs,
-            surroundings: Arc::clone(&self.surroundings),
-            child_end: Some(child_end),
-            frames: link.receiver,
-            writer: link.writer,
-            pump,
-            speaker,
-            orders,
-            ordered,
-            job_name,
-        };
-        self.tasks.spawn(supervisor.run());
     }
 
     fn send(&mut self, executor: ExecutorId, mut message: ToExecutor) {
@@ -186,8 +146,8 @@ impl Desk {
     }
 
     fn driver_ended(&mut self, job: JobId, attempt: u32, outcome: Result<(), Failure>) {
-        if self.drivers.get(&job).is_some_and(|(known, _)| *known == attempt)
-            && let Some((_, reply)) = self.drivers.remove(&job)
+        if self.drivers.get(&job).is_some_and(|driver| driver.attempt == attempt)
+            && let Some(Driver { reply, .. }) = self.drivers.remove(&job)
         {
             let of_job = self.executors.values().filter(|executor| executor.job == job);
             let speakers: Vec<Arc<Speaker>> = of_job.map(|executor| Arc::clone(&executor.speaker)).collect();
@@ -232,7 +192,7 @@ impl Desk {
         self.followups.extend(self.jobs.forget(job));
     }
 
-    fn begin(&mut self, job: JobId) {
+    pub(super) fn begin(&mut self, job: JobId) {
         if self.jobs.begin(job) {
             self.tell(News::Began(job));
         }

@@ -20,8 +20,9 @@ mod speaker;
 mod supervisor;
 
 pub use lines::LINE_BYTES;
-pub(crate) use orders::Orders;
-pub(crate) use outbox::{Outbox, outbox};
+pub(crate) use orders::{Order, Orders};
+pub(crate) use outbox::{Outbox, Pump, outbox};
+pub(crate) use reader::Reader;
 pub(crate) use spawner::Spawner;
 pub(crate) use speaker::Speaker;
 pub(crate) use supervisor::{Supervisor, Surroundings};

@@ -22,8 +22,18 @@ pub(crate) fn stage_definition(
         environment: variables(job),
         share_plan: stage.share_plan,
         job_name: job.name.clone(),
-        driver: job.program.clone().filter(|_| stage.role == StageRole::Driver).map(v1::Program::from),
+        driver: driver(job, stage),
     }
+}
+
+/// The main program, if that is the stage.
+fn driver(job: &PlannedJob, stage: &Stage) -> Option<v1::Program> {
+    let place = match stage.role {
+        StageRole::Driver => v1::DriverPlace::Unspecified,
+        StageRole::ClientDriver => v1::DriverPlace::Client,
+        StageRole::Exchange | StageRole::Result | StageRole::Sink(_) => return None,
+    };
+    job.program.clone().map(|program| v1::Program { driver: place.into(), ..program.into() })
 }
 
 /// What executors of a job run. Jobs that name no package have the functions that are built in.

@@ -1,7 +1,6 @@
 //! What the outside sees of jobs, tasks and workers, as messages.
 
 use bytes::Bytes;
-use tandem_graph::StageRole;
 use tandem_proto::StageId;
 use tandem_proto::v1;
 
@@ -49,6 +48,7 @@ pub(crate) fn job_status(view: &JobView, face: &JobFace, with_plans: bool) -> v1
         results: view.results.iter().map(result_partition).collect(),
         counts: view.counts.iter().map(row_count).collect(),
         retries_used: view.retries_used,
+        driver_address: view.driver_address.clone(),
     }
 }
 
@@ -104,7 +104,7 @@ fn stage_status(job: &JobView, stage: &StageView) -> v1::StageStatus {
         plan: String::new(),
         operators: stage.operators.iter().map(operator_metrics).collect(),
         taken_over_by: stage.taken_over_by.map_or(0, |stage| stage.0),
-        driver: plan.is_some_and(|plan| plan.role == StageRole::Driver),
+        driver: plan.is_some_and(|plan| plan.role.is_driver()),
     }
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn explained(graph: &tandem_graph::StageGraph) -> Vec<v1::StageStatus
         inputs: stage.inputs.iter().map(|input| input.0).collect(),
         tasks: if stage.share_plan { 1 } else { stage.partitions },
         plan: stage.display.clone(),
-        driver: stage.role == StageRole::Driver,
+        driver: stage.role.is_driver(),
         ..Default::default()
     });
     stages.collect()

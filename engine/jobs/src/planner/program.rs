@@ -10,9 +10,13 @@ use crate::planned::{PlannedJob, PlannedProgram};
 const HASH_DIGITS: usize = 64;
 
 pub(super) fn plan(spec: &v1::JobSpec, program: &v1::Program) -> Result<PlannedJob, PlanError> {
+    let driver = match program.driver() {
+        v1::DriverPlace::Unspecified => Stage::driver(),
+        v1::DriverPlace::Client => Stage::client_driver(),
+    };
     Ok(PlannedJob {
         name: if spec.name.is_empty() { "program".to_owned() } else { spec.name.clone() },
-        graph: StageGraph { stages: vec![Stage::driver()] },
+        graph: StageGraph { stages: vec![driver] },
         environment: spec.environment.clone().into_iter().collect(),
         secrets: spec.secrets.clone().into_iter().collect(),
         retries: spec.retries,
@@ -53,13 +57,20 @@ mod tests {
             timeout_ms: 5,
             ..v1::JobSpec::default()
         };
-        let program = v1::Program { package: "0a".repeat(32), args: vec!["-n".to_owned()], path: "/pi".to_owned() };
+        let mut program = v1::Program {
+            package: "0a".repeat(32),
+            args: vec!["-n".to_owned()],
+            path: "/pi".to_owned(),
+            ..v1::Program::default()
+        };
         let planned = plan(&spec, &program).unwrap();
         assert_eq!((planned.name.as_str(), planned.retries, planned.timeout_ms), ("pi", 2, Some(5)));
         assert_eq!((planned.environment["MODE"].as_str(), planned.secrets["KEY"].as_str()), ("full", "hunter2"));
         assert_eq!(planned.graph.stages.len(), 1);
         assert_eq!(planned.graph.stages[0].role, StageRole::Driver);
-        assert_eq!(planned.program.map(v1::Program::from), Some(program));
+        assert_eq!(planned.program.map(v1::Program::from), Some(program.clone()));
+        program.set_driver(v1::DriverPlace::Client);
+        assert_eq!(plan(&spec, &program).unwrap().graph.stages[0].role, StageRole::ClientDriver);
     }
 
     #[test]

@@ -10,6 +10,11 @@ pub(crate) fn program() -> JobPlan {
     JobPlan { executors: true, race_stragglers: false, ..plan(vec![stage(&[], 1, StageRole::Driver)]) }
 }
 
+/// A program whose driver runs at its client.
+fn client_program() -> JobPlan {
+    JobPlan { executors: true, race_stragglers: false, ..plan(vec![stage(&[], 1, StageRole::ClientDriver)]) }
+}
+
 /// Who was told that a job is gone.
 pub(crate) fn told(actions: &[Action]) -> Vec<(WorkerId, JobId)> {
     let told = |action: &Action| match *action {
@@ -86,6 +91,21 @@ fn a_driver_goes_on_elsewhere_when_its_worker_is_lost() {
     assert_eq!((again.0, told(&actions)), (B, Vec::new()));
     bench.finish(again);
     assert_eq!(bench.outcome(), Some(JobOutcome::Succeeded));
+}
+
+#[test]
+fn a_driver_at_a_client_takes_no_slot_and_goes_nowhere_else() {
+    let mut bench = Bench::new();
+    bench.join(A, 1);
+    let (worker, epoch, _) = only(&bench.accept(JOB, client_program()));
+    assert_eq!(bench.cluster.summary().slots_used, 0);
+    let address = bench.cluster.job(JOB).unwrap().driver_address;
+    assert_eq!(address, bench.cluster.nodes()[0].info.data_address);
+    bench.join(B, 1);
+    let actions = bench.lose(worker, epoch);
+    assert!(launched(&actions).is_empty(), "{actions:?}");
+    assert_eq!(bench.failure().0, FailureReason::Fatal);
+    assert_eq!(bench.cluster.job(JOB).unwrap().driver_address, "");
 }
 
 #[test]

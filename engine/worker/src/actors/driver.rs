@@ -5,7 +5,7 @@ use std::time::Duration;
 use tandem_actor_protocol::failure::{Failure, FailureKind as Kind};
 use tandem_exec::error::TaskError;
 use tandem_proto::JobId;
-use tandem_proto::v1::{Program, TaskFinished};
+use tandem_proto::v1::{DriverPlace, Program, TaskFinished};
 use tandem_runtime::RuntimeHandle;
 use tracing::debug;
 
@@ -31,21 +31,29 @@ impl Drivers {
     /// # Errors
     /// As the driver or its process ended.
     pub(crate) async fn run(&self, job: JobId, attempt: u32, program: &Program) -> Result<TaskFinished, TaskError> {
-        let ended = self.runtime.drive(job, attempt, program.args.clone()).await;
+        let (place, args) = (program.driver(), program.args.clone());
+        let ended = match place {
+            DriverPlace::Unspecified => self.runtime.drive(job, attempt, args).await,
+            DriverPlace::Client => self.runtime.drive_at_client(job, attempt, args).await,
+        };
         if tokio::time::timeout(FLUSH_TIMEOUT, self.logs.flushed()).await.is_err() {
             debug!(%job, "a driver has ended before all its lines were kept");
         }
         match ended {
             // Its one output is empty.
             Ok(()) => Ok(TaskFinished { partition_sizes: vec![0], ..TaskFinished::default() }),
-            Err(failure) => Err(error(&failure)),
+            Err(failure) => Err(error(&failure, place)),
         }
     }
 }
 
-/// What the coordinator does next: what a driver says itself is final, what happened to it may go better again.
-fn error(failure: &Failure) -> TaskError {
+/// What the coordinator does next: what a driver says itself is final, what happened to it may go better again. A client does
+/// not come twice.
+fn error(failure: &Failure, place: DriverPlace) -> TaskError {
     let message = failure.to_string();
+    if place == DriverPlace::Client {
+        return TaskError::Fatal(message);
+    }
     match failure.kind {
         Kind::ProcessLost | Kind::WorkerLost | Kind::TimedOut | Kind::Cancelled => TaskError::Retry(message),
         Kind::MemoryLimit | Kind::StoreFull => TaskError::Resources(message),

@@ -10,7 +10,12 @@ use tonic::Code;
 use super::{FakeWorker, Running, register, start};
 
 fn program() -> v1::Program {
-    v1::Program { package: String::new(), args: vec!["--digits".to_owned(), "9".to_owned()], path: String::new() }
+    v1::Program {
+        package: String::new(),
+        args: vec!["--digits".to_owned(), "9".to_owned()],
+        path: String::new(),
+        ..v1::Program::default()
+    }
 }
 
 pub(super) fn submission() -> v1::SubmitRequest {

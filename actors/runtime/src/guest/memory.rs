@@ -1,0 +1,191 @@
+//! What a guest has of the arena of its job: the files of extents, which it maps nowhere, and the room that it was leased. Pure
+//! but for the files.
+//! Invariants: a lease holds one value, and is given back when that is published; an extent goes back to the node when nothing
+//! is being written there.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use tandem_actor_protocol::call::Arg;
+use tandem_actor_protocol::node::ToNode;
+use tandem_actor_protocol::value::{Body, Value};
+use tandem_actor_protocol::{ExtentId, Location, Piece, SpaceLease};
+
+/// See the module's header.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    extents: HashMap<ExtentId, Arc<File>>,
+    /// Room that no published value is in yet.
+    leases: Vec<SpaceLease>,
+    /// Extents that the node asked for.
+    wanted_back: Vec<ExtentId>,
+}
+
+/// What a client may not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Misdeed {
+    #[error("bytes at {offset} of {extent}, which was not leased to it")]
+    Elsewhere { extent: ExtentId, offset: u64 },
+    #[error("a value at {0:?}, where it was leased nothing")]
+    NotSent(Location),
+    #[error("a message about memory that it does not have, or of a process that runs tasks")]
+    NotADriver,
+    #[error("a value in {0}, which was not shown")]
+    Unknown(ExtentId),
+}
+
+impl Memory {
+    /// An extent, from the node.
+    pub(super) fn show(&mut self, extent: ExtentId, file: OwnedFd) {
+        self.extents.insert(extent, Arc::new(File::from(file)));
+    }
+
+    /// Room, from the node.
+    pub(super) fn add_lease(&mut self, lease: SpaceLease) {
+        self.leases.push(lease);
+    }
+
+    /// Where a piece is to be written.
+    pub(super) fn target(&self, piece: &Piece) -> Result<Arc<File>, Misdeed> {
+        let Piece { extent, offset, .. } = *piece;
+        let of = Location { extent, offset, length: piece.bytes.len() as u64 };
+        match (self.leases.iter().any(|lease| holds(lease, of)), self.extents.get(&extent)) {
+            (true, Some(file)) => Ok(Arc::clone(file)),
+            _ => Err(Misdeed::Elsewhere { extent, offset }),
+        }
+    }
+
+    /// Where a value is to be read.
+    pub(super) fn source(&self, location: Location) -> Result<Arc<File>, Misdeed> {
+        self.extents.get(&location.extent).cloned().ok_or(Misdeed::Unknown(location.extent))
+    }
+
+    /// Takes out the room of the values that a message publishes. It is to be given back behind the message.
+    pub(super) fn publish(&mut self, message: &ToNode) -> Result<Vec<SpaceLease>, Misdeed> {
+        let mut used = Vec::new();
+        for value in values(message)? {
+            let Body::Shared { location, .. } = value.body else { continue };
+            let at = self.leases.iter().position(|lease| holds(lease, location) && lease.offset == location.offset);
+            used.push(self.leases.swap_remove(at.ok_or(Misdeed::NotSent(location))?));
+        }
+        Ok(used)
+    }
+
+    /// The node wants an extent back.
+    pub(super) fn want_back(&mut self, extent: ExtentId) {
+        self.wanted_back.push(extent);
+    }
+
+    /// Forgets the extents that are wanted back and not in use.
+    pub(super) fn give_up(&mut self) -> Vec<ExtentId> {
+        let Self { extents, leases, wanted_back } = self;
+        let unused = |extent: &mut ExtentId| !leases.iter().any(|lease| lease.extent == *extent);
+        let given_up: Vec<ExtentId> = wanted_back.extract_if(.., unused).collect();
+        given_up.iter().for_each(|extent| drop(extents.remove(extent)));
+        given_up
+    }
+}
+
+fn holds(lease: &SpaceLease, of: Location) -> bool {
+    let inside = of.offset.checked_add(of.length).is_some_and(|end| end <= lease.offset + lease.bytes);
+    lease.extent == of.extent && of.offset >= lease.offset && inside
+}
+
+fn of_args(args: &[Arg]) -> Vec<&Value> {
+    args.iter().filter_map(|arg| if let Arg::Value(value) = arg { Some(value) } else { None }).collect()
+}
+
+/// The values that a driver sends with a message.
+fn values(message: &ToNode) -> Result<Vec<&Value>, Misdeed> {
+    Ok(match message {
+        ToNode::Submit(spec) => of_args(&spec.args),
+        ToNode::Spawn(spec) => of_args(&spec.args),
+        ToNode::Call(call) => of_args(&call.args),
+        ToNode::Put { value, .. } => vec![value],
+        ToNode::Hello(_)
+        | ToNode::Watch { .. }
+        | ToNode::Retain(_)
+        | ToNode::Release(_)
+        | ToNode::Cancel { .. }
+        | ToNode::Kill { .. }
+        | ToNode::Find { .. }
+        | ToNode::NeedSpace { .. }
+        | ToNode::Sql(_)
+        | ToNode::DriverDone(_) => Vec::new(),
+        ToNode::Unpin(_)
+        | ToNode::SpaceUsed(_)
+        | ToNode::GaveUp(_)
+        | ToNode::Blocked(_)
+        | ToNode::Unblocked(_)
+        | ToNode::GaveBack(_)
+        | ToNode::Began(_)
+        | ToNode::Done { .. }
+        | ToNode::Checkpoint { .. }
+        | ToNode::ActorEnded(_)
+        | ToNode::Stuck { .. } => return Err(Misdeed::NotADriver),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tandem_actor_protocol::value::Format;
+    use tandem_actor_protocol::{ObjectId, SpaceLeaseId};
+
+    use super::*;
+
+    const EXTENT: ExtentId = ExtentId(3);
+
+    fn memory() -> Memory {
+        let mut memory = Memory::default();
+        memory.show(EXTENT, File::open("/dev/null").expect("a file").into());
+        memory.add_lease(SpaceLease { id: SpaceLeaseId(1), extent: EXTENT, offset: 64, bytes: 128 });
+        memory
+    }
+
+    fn piece(extent: ExtentId, offset: u64, length: usize) -> Piece {
+        Piece { extent, offset, bytes: Bytes::from(vec![0; length]) }
+    }
+
+    fn put(offset: u64, length: u64) -> ToNode {
+        let location = Location { extent: EXTENT, offset, length };
+        let body = Body::Shared { format: Format::Bytes, object: ObjectId(1), location };
+        ToNode::Put { object: ObjectId(1), value: Value { body, refs: Vec::new() } }
+    }
+
+    #[test]
+    fn a_client_writes_only_where_it_was_leased_room() {
+        let memory = memory();
+        for (offset, length) in [(64, 128), (64, 0), (191, 1)] {
+            assert!(memory.target(&piece(EXTENT, offset, length)).is_ok(), "{length} bytes at {offset}");
+        }
+        for (extent, offset, length) in
+            [(EXTENT, 63, 1), (EXTENT, 64, 129), (EXTENT, 192, 1), (EXTENT, u64::MAX, 2), (ExtentId(4), 64, 1)]
+        {
+            let error = memory.target(&piece(extent, offset, length)).expect_err("it was not leased");
+            assert_eq!(error, Misdeed::Elsewhere { extent, offset });
+        }
+    }
+
+    #[test]
+    fn room_is_used_once_and_keeps_its_extent_until_then() {
+        let mut memory = memory();
+        memory.want_back(EXTENT);
+        assert_eq!(memory.give_up(), []);
+        assert!(memory.publish(&put(65, 10)).is_err() && memory.publish(&put(64, 129)).is_err());
+        assert_eq!(memory.publish(&put(64, 100)).expect("it was leased").len(), 1);
+        assert!(memory.publish(&put(64, 100)).is_err(), "it was published already");
+        assert_eq!(memory.give_up(), [EXTENT]);
+        assert_eq!(memory.give_up(), []);
+    }
+
+    #[test]
+    fn a_driver_does_not_answer_for_tasks() {
+        let mut memory = memory();
+        for message in [ToNode::Unpin(Vec::new()), ToNode::SpaceUsed(Vec::new()), ToNode::GaveUp(EXTENT)] {
+            assert_eq!(memory.publish(&message), Err(Misdeed::NotADriver), "{message:?}");
+        }
+    }
+}
