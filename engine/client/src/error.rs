@@ -49,7 +49,7 @@ pub enum ClientError {
     #[error("no answer in time from {0}")]
     TimedOut(String),
     /// The job ran and failed.
-    #[error("{job} failed: {}", .failure.cause)]
+    #[error("job {job} failed: {}", placed(.failure))]
     JobFailed {
         /// Which job.
         job: JobId,
@@ -57,8 +57,13 @@ pub enum ClientError {
         failure: Box<v1::JobFailure>,
     },
     /// Somebody stopped the job.
-    #[error("{0} was stopped")]
-    JobStopped(JobId),
+    #[error("job {job} was stopped{}", because(.reason))]
+    JobStopped {
+        /// Which job.
+        job: JobId,
+        /// Why, if that was said.
+        reason: String,
+    },
     /// Rows of a finished query can no longer be read; the query must run again.
     #[error("the result of {job} is gone: {reason}")]
     ResultLost {
@@ -109,7 +114,7 @@ impl ClientError {
             | Self::Denied { .. }
             | Self::NotFound(_)
             | Self::TimedOut(_)
-            | Self::JobStopped(_)
+            | Self::JobStopped { .. }
             | Self::ResultLost { .. }
             | Self::Protocol(_) => None,
         }
@@ -119,6 +124,20 @@ impl ClientError {
 /// Whether `status` says that the connection or the process behind it went away, rather than what it thinks of the request.
 pub(crate) fn is_broken_connection(status: &Status) -> bool {
     matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled | Code::Aborted)
+}
+
+/// The cause, and where it was met.
+fn placed(failure: &v1::JobFailure) -> String {
+    let mut text = failure.cause.clone();
+    let places = [("stage", &failure.stage), ("task", &failure.task), ("worker", &failure.worker)];
+    for (what, place) in places.into_iter().filter(|(_, place)| !place.is_empty()) {
+        text.push_str(&format!(": {what} {place}"));
+    }
+    text
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }
 
 fn split_help(text: &str) -> (String, Option<String>) {

@@ -62,6 +62,23 @@ impl Follow {
     }
 }
 
+/// What the end of a job means for who waited for it.
+///
+/// # Errors
+/// When it has not ended well.
+pub fn ended(status: JobStatus) -> Result<JobStatus, ClientError> {
+    let job = JobId(status.job);
+    let failure = || Box::new(status.failure.clone().unwrap_or_default());
+    match status.state() {
+        JobState::Succeeded | JobState::Skipped => Ok(status),
+        JobState::Failed => Err(ClientError::JobFailed { job, failure: failure() }),
+        JobState::Stopped => Err(ClientError::JobStopped { job, reason: failure().cause }),
+        JobState::Unspecified | JobState::Pending | JobState::Running => {
+            Err(ClientError::Refused { message: format!("job {job} has not ended"), help: None })
+        }
+    }
+}
+
 /// Whether a job in this state changes no more.
 pub(crate) fn is_final(state: JobState) -> bool {
     match state {

@@ -21,6 +21,13 @@ pub struct Logs {
     dropped: u64,
 }
 
+/// A line as it is shown among others, `WORKER TASK| text`; with the name of a function or class instead of an id that says nothing.
+pub fn line_text(line: &LogLine) -> String {
+    let task = if line.task_name.is_empty() { &line.task } else { &line.task_name };
+    let space = if task.is_empty() { "" } else { " " };
+    format!("{}{space}{task}| {}", line.worker, line.text)
+}
+
 impl Subscription for ReadLogsRequest {
     type Message = LogChunk;
 
@@ -64,5 +71,24 @@ impl Logs {
         self.skipped -= old as u64;
         self.given += lines.len() as u64;
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_who_printed_it() {
+        let line = |task: &str, name: &str| LogLine {
+            worker: "worker-1".to_owned(),
+            task: task.to_owned(),
+            task_name: name.to_owned(),
+            text: "hello".to_owned(),
+            ..LogLine::default()
+        };
+        assert_eq!(line_text(&line("2/0", "")), "worker-1 2/0| hello");
+        assert_eq!(line_text(&line("t0001", "count")), "worker-1 count| hello");
+        assert_eq!(line_text(&line("", "")), "worker-1| hello");
     }
 }

@@ -171,7 +171,10 @@ impl Results {
                 });
                 Err(ClientError::JobFailed { job, failure: Box::new(failure) })
             }
-            JobState::Stopped => Err(ClientError::JobStopped(job)),
+            JobState::Stopped => {
+                let reason = self.status.failure.as_ref().map(|failure| failure.cause.clone()).unwrap_or_default();
+                Err(ClientError::JobStopped { job, reason })
+            }
             _ => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tandem_client::{Client, ClientError, Submission};
+use tandem_client::{Client, Submission, ended};
 use tandem_proto::JobId;
 use tandem_proto::v1::{self, JobState, JobStatus};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -93,28 +93,10 @@ pub(super) async fn follow(
     if give_up_at.is_some() && last.state() == JobState::Stopped {
         return Err(interrupted(job));
     }
-    ended(last)
+    Ok(ended(last)?)
 }
 
 /// The end of a command whose job the user interrupted.
 pub(super) fn interrupted(job: JobId) -> Failure {
     Failure::new(Exit::Interrupted, format!("interrupted: job {job}"))
-}
-
-/// What the job's end means for a command that waited for it.
-pub(super) fn ended(status: JobStatus) -> Result<JobStatus, Failure> {
-    let job = JobId(status.job);
-    let failure = || Box::new(status.failure.clone().unwrap_or_default());
-    match status.state() {
-        JobState::Succeeded | JobState::Skipped => Ok(status),
-        JobState::Failed => Err(ClientError::JobFailed { job, failure: failure() }.into()),
-        JobState::Stopped => {
-            let reason = failure().cause;
-            let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-            Err(Failure::failed(format!("job {job} was stopped{why}")))
-        }
-        JobState::Unspecified | JobState::Pending | JobState::Running => {
-            Err(Failure::failed(format!("job {job} has not ended")))
-        }
-    }
 }

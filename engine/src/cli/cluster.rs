@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
+use tandem_client::{ClusterRecord, FolderLock, Occupancy};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot::Sender;
@@ -11,8 +12,8 @@ use super::resources::ResourceArgs;
 use super::session::Session;
 use super::{Exit, Failure, block_on, logging};
 use crate::local::{
-    Asked, ClusterFault, ClusterRecord, ClusterShape, ControlAnswer, ControlRequest, FolderLock, Launched,
-    LocalCluster, Occupancy, StateFolder, ask, launch, serve_control, tell_launcher,
+    Asked, ClusterFault, ClusterShape, ControlAnswer, ControlRequest, Launched, LocalCluster, StateFolder, ask, launch,
+    serve_control, tell_launcher,
 };
 use crate::output::units::parse_bytes;
 use crate::output::{ClusterView, print_one};

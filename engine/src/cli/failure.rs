@@ -3,25 +3,7 @@
 use std::process::ExitCode;
 
 use tandem_client::ClientError;
-
-/// What the exit code of a command says. The numbers are part of the command line's contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// The job, or what else the command was to do, failed.
-    Failed = 1,
-    /// Wrong usage, job file or SQL; nothing has run.
-    Usage = 2,
-    /// No such job, node or file.
-    NotFound = 3,
-    /// No cluster answers.
-    Unreachable = 4,
-    /// The token is missing or wrong.
-    Denied = 5,
-    /// Not done in time.
-    TimedOut = 6,
-    /// Interrupted by the user.
-    Interrupted = 130,
-}
+pub(crate) use tandem_client::Exit;
 
 /// The end of a command that did not succeed.
 #[derive(Debug)]
@@ -90,34 +72,14 @@ impl Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let (exit, default_help) = match &error {
-            ClientError::Unreachable { .. } => {
-                (Exit::Unreachable, Some("`tandem cluster status` says whether a local cluster runs"))
-            }
-            ClientError::Denied { .. } => (Exit::Denied, Some("give the cluster's token with --token-file")),
-            ClientError::NotFound(_) => (Exit::NotFound, None),
-            ClientError::Invalid { .. } => (Exit::Usage, None),
-            ClientError::TimedOut(_) => (Exit::TimedOut, None),
-            ClientError::Refused { .. } | ClientError::JobFailed { .. } => (Exit::Failed, None),
-            ClientError::JobStopped(_) | ClientError::ResultLost { .. } => (Exit::Failed, None),
-            ClientError::Protocol(_) => (Exit::Failed, Some("client and cluster must be of the same version")),
+        let default_help = match &error {
+            ClientError::Unreachable { .. } => Some("`tandem cluster status` says whether a local cluster runs"),
+            ClientError::Denied { .. } => Some("give the cluster's token with --token-file"),
+            ClientError::Protocol(_) => Some("client and cluster must be of the same version"),
+            _ => None,
         };
         let help = error.help().or(default_help).map(ToOwned::to_owned);
-        Self::Told { exit, message: describe(&error), help }
-    }
-}
-
-fn describe(error: &ClientError) -> String {
-    match error {
-        ClientError::JobFailed { job, failure } => {
-            let places = [("stage", &failure.stage), ("task", &failure.task), ("worker", &failure.worker)];
-            let mut text = format!("job {job} failed: {}", failure.cause);
-            for (what, place) in places.into_iter().filter(|(_, place)| !place.is_empty()) {
-                text.push_str(&format!(": {what} {place}"));
-            }
-            text
-        }
-        other => other.to_string(),
+        Self::Told { exit: error.exit(), message: error.to_string(), help }
     }
 }
 

@@ -16,9 +16,6 @@ use super::job::logs;
 use super::{Exit, Failure};
 use crate::output::UploadProgress;
 
-/// Variables of object storage: a client's own go with its jobs, as secrets.
-const STORAGE_PREFIX: &str = "AWS_";
-
 /// Which job, and with what.
 #[derive(Debug, clap::Args)]
 pub(super) struct JobArgs {
@@ -119,7 +116,7 @@ impl JobArgs {
         }
         let path = Path::new(&self.job);
         let (program, package) = package(path, &self.job, self.args.clone())?;
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = tandem_client::program_name(path);
         let spec = v1::JobSpec { name, work: Some(Work::Program(program)), ..v1::JobSpec::default() };
         Ok(CheckedJob { spec, sinks: Vec::new(), package: Some((path.to_owned(), package)) })
     }
@@ -178,10 +175,7 @@ fn package(path: &Path, origin: &str, args: Vec<String>) -> Result<(v1::Program,
             None => failure,
         }
     })?;
-    let place = std::path::absolute(path)?;
-    // A path that is not UTF-8 only means that no worker can use the file in place.
-    let path = place.to_str().unwrap_or_default().to_owned();
-    Ok((v1::Program { package: package.hash.to_string(), args, path }, package))
+    Ok((tandem_client::program(path, &package, args)?, package))
 }
 
 impl QueryArgs {
@@ -244,8 +238,7 @@ fn own_variable(name: &str) -> Result<String, Failure> {
 }
 
 fn secrets(names: &[String]) -> Result<HashMap<String, String>, Failure> {
-    let mut all: HashMap<String, String> =
-        std::env::vars().filter(|(name, _)| name.starts_with(STORAGE_PREFIX)).collect();
+    let mut all: HashMap<String, String> = tandem_client::storage_secrets().collect();
     for name in names {
         all.insert(name.clone(), own_variable(name)?);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
-use tandem_client::{Client, ClientSecurity, Token};
+use tandem_client::{Client, ClusterFolderError, Named, Target, TargetError};
 
 use super::{Exit, Failure};
 use crate::config::Settings;
@@ -29,34 +29,17 @@ impl Session {
 
     /// Connects to the coordinator that `--address` names, or else to the local cluster's.
     pub(super) async fn connect(&self) -> Result<Client, Failure> {
-        let (address, security) = self.target()?;
+        let Target { address, security } = self.target()?;
         Ok(Client::connect(&address, security).await?)
     }
 
-    fn target(&self) -> Result<(String, ClientSecurity), Failure> {
-        let local = self.folder.running()?;
-        let given = self.settings.address().map(ToOwned::to_owned);
-        let local_address = local.map(|record| record.address);
-        let Some(address) = given.or_else(|| local_address.clone()) else { return Err(self.no_cluster()) };
-        let token_file = match self.settings.token_file() {
-            Some(path) => Some(path.to_owned()),
-            None => (local_address.as_deref() == Some(address.as_str())).then(|| self.folder.token_file()),
+    fn target(&self) -> Result<Target, Failure> {
+        let named = Named {
+            address: self.settings.address().map(ToOwned::to_owned),
+            token_file: self.settings.token_file().map(ToOwned::to_owned),
+            tls_ca: self.settings.tls_ca().map(ToOwned::to_owned),
         };
-        let token = token_file.map(|path| Token::read(&path)).transpose();
-        let token = token.map_err(|error| Failure::usage(error.to_string()))?;
-        let ca_pem = match self.settings.tls_ca() {
-            Some(path) => Some(std::fs::read(path).map_err(|error| {
-                Failure::usage(format!("cannot read the certificates: {}: {error}", path.display()))
-            })?),
-            None => None,
-        };
-        Ok((address, ClientSecurity { token, ca_pem }))
-    }
-
-    fn no_cluster(&self) -> Failure {
-        let message = format!("no cluster is running: {}", self.folder.root().display());
-        Failure::new(Exit::Unreachable, message)
-            .with_help("start one with `tandem cluster up`, or name one with --address")
+        Ok(named.target(self.folder.found())?)
     }
 
     /// Gives up on `command` after `--timeout`.
@@ -90,10 +73,20 @@ impl From<FolderError> for Failure {
     fn from(error: FolderError) -> Self {
         match error {
             FolderError::Foreign(_) => Self::new(Exit::Denied, error.to_string()),
-            FolderError::NoHome => Self::usage(error.to_string()),
-            FolderError::Io { .. } | FolderError::Token(_) | FolderError::Record { .. } => {
-                Self::failed(error.to_string())
+            FolderError::Found(ClusterFolderError::NoHome) => Self::usage(error.to_string()),
+            FolderError::Found(_) | FolderError::Io { .. } | FolderError::Token(_) => Self::failed(error.to_string()),
+        }
+    }
+}
+
+impl From<TargetError> for Failure {
+    fn from(error: TargetError) -> Self {
+        let failure = Self::new(error.exit(), error.to_string());
+        match error {
+            TargetError::NoCluster(_) => {
+                failure.with_help("start one with `tandem cluster up`, or name one with --address")
             }
+            TargetError::Folder(_) | TargetError::Token(_) | TargetError::Authority { .. } => failure,
         }
     }
 }

@@ -12,14 +12,13 @@
 //! private/        a folder like this one for each running `run` or `sql --local`
 //! ```
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use tandem_client::{ClusterFolder, ClusterFolderError, ClusterRecord, FolderLock, Occupancy};
 use tandem_proto::transport::{Token, TokenError};
-
-use super::record::ClusterRecord;
 
 /// Why a state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,90 +27,73 @@ pub(crate) enum FolderError {
     Io { path: PathBuf, source: io::Error },
     #[error("the state folder belongs to another user: {}", .0.display())]
     Foreign(PathBuf),
-    #[error("no place for the state folder: neither XDG_STATE_HOME nor HOME is set")]
-    NoHome,
+    #[error(transparent)]
+    Found(#[from] ClusterFolderError),
     #[error(transparent)]
     Token(#[from] TokenError),
-    #[error("cannot read where the cluster is: {}: {reason}", path.display())]
-    Record { path: PathBuf, reason: String },
-}
-
-/// Who uses a folder.
-#[derive(Debug)]
-pub(crate) enum Occupancy {
-    /// Nobody, and now the caller does for as long as it keeps this.
-    Free(FolderLock),
-    /// A supervisor that lives.
-    Taken,
-}
-
-/// Proof that this process is the folder's supervisor. Ends with the process at the latest.
-#[derive(Debug)]
-pub(crate) struct FolderLock {
-    _file: File,
 }
 
 /// One state folder. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct StateFolder {
-    root: PathBuf,
+    found: ClusterFolder,
 }
 
 impl StateFolder {
     /// The user's own: `$XDG_STATE_HOME/tandem`.
     pub(crate) fn of_user() -> Result<Self, FolderError> {
-        let variable = |name| std::env::var_os(name).map(PathBuf::from);
-        let base = variable("XDG_STATE_HOME")
-            .filter(|path| path.is_absolute())
-            .or_else(|| variable("HOME").map(|home| home.join(".local/state")))
-            .ok_or(FolderError::NoHome)?;
-        Ok(Self { root: base.join("tandem") })
+        Ok(Self { found: ClusterFolder::of_user()? })
+    }
+
+    fn at(root: PathBuf) -> Self {
+        Self { found: ClusterFolder::at(root) }
+    }
+
+    /// The part that those see who look for the cluster.
+    pub(crate) fn found(&self) -> &ClusterFolder {
+        &self.found
     }
 
     pub(crate) fn root(&self) -> &Path {
-        &self.root
+        self.found.root()
     }
 
     pub(crate) fn token_file(&self) -> PathBuf {
-        self.root.join("token")
+        self.found.token_file()
     }
 
     pub(crate) fn logs(&self) -> PathBuf {
-        self.root.join("logs")
+        self.root().join("logs")
     }
 
     pub(crate) fn journal(&self) -> PathBuf {
-        self.root.join("journal")
+        self.root().join("journal")
     }
 
     pub(crate) fn spill(&self) -> PathBuf {
-        self.root.join("spill")
+        self.root().join("spill")
     }
 
     pub(crate) fn control_socket(&self) -> PathBuf {
-        self.root.join("control.sock")
-    }
-
-    fn record_file(&self) -> PathBuf {
-        self.root.join("cluster.json")
+        self.root().join("control.sock")
     }
 
     fn private_folders(&self) -> PathBuf {
-        self.root.join("private")
+        self.root().join("private")
     }
 
     /// Makes the folder and what belongs in it, and refuses one that others could write to.
     pub(crate) fn create(&self) -> Result<(), FolderError> {
-        for folder in [self.root.clone(), self.logs()] {
+        for folder in [self.root().to_owned(), self.logs()] {
             create_private(&folder)?;
         }
-        let about = std::fs::metadata(&self.root).map_err(|source| self.io(&self.root, source))?;
+        let about = std::fs::metadata(self.root()).map_err(|source| self.io(self.root(), source))?;
         if about.uid() != rustix::process::geteuid().as_raw() {
-            return Err(FolderError::Foreign(self.root.clone()));
+            return Err(FolderError::Foreign(self.root().to_owned()));
         }
         if about.permissions().mode() & 0o077 != 0 {
-            std::fs::set_permissions(&self.root, std::fs::Permissions::from_mode(0o700))
-                .map_err(|source| self.io(&self.root, source))?;
+            std::fs::set_permissions(self.root(), std::fs::Permissions::from_mode(0o700))
+                .map_err(|source| self.io(self.root(), source))?;
         }
         Ok(())
     }
@@ -129,35 +111,22 @@ impl StateFolder {
 
     /// Becomes the folder's supervisor unless there is one.
     pub(crate) fn occupy(&self) -> Result<Occupancy, FolderError> {
-        let path = self.root.join("lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let file = file.map_err(|source| self.io(&path, source))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Occupancy::Free(FolderLock { _file: file })),
-            Err(TryLockError::WouldBlock) => Ok(Occupancy::Taken),
-            Err(TryLockError::Error(source)) => Err(self.io(&path, source)),
-        }
+        Ok(self.found.occupy()?)
     }
 
     /// Where the running cluster is; none when there is none, whatever a crash left behind.
     pub(crate) fn running(&self) -> Result<Option<ClusterRecord>, FolderError> {
-        if !self.root.join("lock").exists() {
-            return Ok(None);
-        }
-        match self.occupy()? {
-            Occupancy::Free(_) => Ok(None),
-            Occupancy::Taken => ClusterRecord::read(&self.record_file()),
-        }
+        Ok(self.found.running()?)
     }
 
     /// Says where the cluster is.
     pub(crate) fn write_record(&self, record: &ClusterRecord) -> Result<(), FolderError> {
-        record.write(&self.record_file())
+        Ok(self.found.write_record(record)?)
     }
 
     /// Removes what belongs to a running cluster only. The token, the journal and the logs stay.
     pub(crate) fn sweep(&self) -> Result<(), FolderError> {
-        for file in [self.record_file(), self.control_socket()] {
+        for file in [self.found.record_file(), self.control_socket()] {
             ignore_missing(std::fs::remove_file(&file)).map_err(|source| self.io(&file, source))?;
         }
         let spill = self.spill();
@@ -170,16 +139,16 @@ impl StateFolder {
         // One at a time: a folder that is being made has no owner for a moment.
         let _turn = self.private_turn()?;
         self.remove_dead_private()?;
-        let private = Self { root: self.private_folders().join(format!("{:016x}", rand::random::<u64>())) };
+        let private = Self::at(self.private_folders().join(format!("{:016x}", rand::random::<u64>())));
         private.create()?;
         match private.occupy()? {
             Occupancy::Free(lock) => Ok((private, lock)),
-            Occupancy::Taken => Err(self.io(&private.root, io::ErrorKind::ResourceBusy.into())),
+            Occupancy::Taken => Err(self.io(private.root(), io::ErrorKind::ResourceBusy.into())),
         }
     }
 
     fn private_turn(&self) -> Result<File, FolderError> {
-        let path = self.root.join("private.lock");
+        let path = self.root().join("private.lock");
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(|source| self.io(&path, source))?;
         file.lock().map_err(|source| self.io(&path, source))?;
@@ -190,8 +159,8 @@ impl StateFolder {
         let folder = self.private_folders();
         for entry in std::fs::read_dir(&folder).map_err(|source| self.io(&folder, source))? {
             let path = entry.map_err(|source| self.io(&folder, source))?.path();
-            let dead = Self { root: path };
-            if dead.root.join("lock").exists() && matches!(dead.occupy(), Ok(Occupancy::Free(_))) {
+            let dead = Self::at(path);
+            if dead.found.lock_file().exists() && matches!(dead.occupy(), Ok(Occupancy::Free(_))) {
                 dead.remove()?;
             }
         }
@@ -200,7 +169,7 @@ impl StateFolder {
 
     /// Removes the folder with all that is in it.
     pub(crate) fn remove(&self) -> Result<(), FolderError> {
-        ignore_missing(std::fs::remove_dir_all(&self.root)).map_err(|source| self.io(&self.root, source))
+        ignore_missing(std::fs::remove_dir_all(self.root())).map_err(|source| self.io(self.root(), source))
     }
 
     fn io(&self, path: &Path, source: io::Error) -> FolderError {
@@ -229,7 +198,7 @@ mod tests {
 
     fn folder() -> (tempfile::TempDir, StateFolder) {
         let temp = tempfile::tempdir().unwrap();
-        let folder = StateFolder { root: temp.path().join("tandem") };
+        let folder = StateFolder::at(temp.path().join("tandem"));
         folder.create().unwrap();
         (temp, folder)
     }
@@ -242,18 +211,6 @@ mod tests {
         assert_eq!(mode(folder.root()), 0o700);
         assert_eq!(mode(&folder.token_file()), 0o600);
         assert_eq!(folder.token().unwrap(), token, "the token stays");
-    }
-
-    #[test]
-    fn what_a_crash_left_is_not_a_running_cluster() {
-        let (_temp, folder) = folder();
-        folder.write_record(&ClusterRecord { address: "127.0.0.1:1".to_owned(), supervisor_pid: 1 }).unwrap();
-        assert!(folder.running().unwrap().is_none());
-        let Occupancy::Free(lock) = folder.occupy().unwrap() else { panic!("nobody holds the lock") };
-        assert!(matches!(folder.occupy().unwrap(), Occupancy::Taken));
-        assert!(folder.running().unwrap().is_some());
-        drop(lock);
-        assert!(folder.running().unwrap().is_none());
     }
 
     #[test]

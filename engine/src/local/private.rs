@@ -1,7 +1,9 @@
 //! A cluster for one command: its folder and processes live as long as it does.
 
+use tandem_client::FolderLock;
+
 use super::cluster::{ClusterFault, LocalCluster};
-use super::folder::{FolderLock, StateFolder};
+use super::folder::StateFolder;
 use super::shape::ClusterShape;
 
 /// A [`LocalCluster`] in a folder of its own. Dropping it leaves neither.

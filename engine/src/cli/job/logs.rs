@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use serde::Serialize;
-use tandem_client::{Client, Logs};
+use tandem_client::{Client, Logs, line_text};
 use tandem_proto::JobId;
 use tandem_proto::v1::{JobStatus, LogLine, LogStream, ReadLogsRequest};
 
@@ -137,7 +137,7 @@ impl Form {
         let mut out = BufWriter::new(std::io::stdout().lock());
         for line in lines {
             let text = match self {
-                Self::Text => text(line),
+                Self::Text => line_text(line),
                 Self::Json => serde_json::to_string(&LineView::from(line))
                     .map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))?,
             };
@@ -145,13 +145,6 @@ impl Form {
         }
         Ok(out.flush()?)
     }
-}
-
-/// `WORKER TASK| text`; the name of a function or class instead of an id that says nothing.
-fn text(line: &LogLine) -> String {
-    let task = if line.task_name.is_empty() { &line.task } else { &line.task_name };
-    let space = if task.is_empty() { "" } else { " " };
-    format!("{}{space}{task}| {}", line.worker, line.text)
 }
 
 impl<'a> From<&'a LogLine> for LineView<'a> {
@@ -172,24 +165,5 @@ impl<'a> From<&'a LogLine> for LineView<'a> {
             sequence: line.sequence,
             text: &line.text,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_says_who_printed_it() {
-        let line = |task: &str, name: &str| LogLine {
-            worker: "worker-1".to_owned(),
-            task: task.to_owned(),
-            task_name: name.to_owned(),
-            text: "hello".to_owned(),
-            ..LogLine::default()
-        };
-        assert_eq!(text(&line("2/0", "")), "worker-1 2/0| hello");
-        assert_eq!(text(&line("t0001", "count")), "worker-1 count| hello");
-        assert_eq!(text(&line("", "")), "worker-1| hello");
     }
 }

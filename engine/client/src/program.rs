@@ -1,0 +1,30 @@
+//! A user's executable as a program to be submitted.
+
+use std::path::Path;
+
+use tandem_package::Package;
+use tandem_proto::v1;
+
+/// Variables of object storage: a client's own go with its jobs, as secrets.
+const STORAGE_PREFIX: &str = "AWS_";
+
+/// The program of a package that lies at `path`.
+///
+/// # Errors
+/// When the path cannot be made absolute.
+pub fn program(path: &Path, package: &Package, args: Vec<String>) -> std::io::Result<v1::Program> {
+    let place = std::path::absolute(path)?;
+    // A path that is not UTF-8 only means that no worker can use the file in place.
+    let path = place.to_str().unwrap_or_default().to_owned();
+    Ok(v1::Program { package: package.hash.to_string(), args, path, ..v1::Program::default() })
+}
+
+/// The name of the job of a program that lies at `path`.
+pub fn program_name(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Variables of this process that go with its jobs as secrets.
+pub fn storage_secrets() -> impl Iterator<Item = (String, String)> {
+    std::env::vars().filter(|(name, _)| name.starts_with(STORAGE_PREFIX))
+}
