@@ -4,7 +4,8 @@ use std::process::Command;
 
 use tandem_package::{Platform, inspect};
 
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
+    (env!("CARGO_BIN_EXE_carry"), "next"),
     (env!("CARGO_BIN_EXE_functions"), "label"),
     (env!("CARGO_BIN_EXE_hello"), "count_words"),
     (env!("CARGO_BIN_EXE_micro"), "echo"),
@@ -24,14 +25,15 @@ fn programs_are_packages_of_this_platform() {
 }
 
 #[test]
-fn programs_list_what_they_have_and_say_how_they_are_run() {
+fn programs_list_what_they_have_and_look_for_a_cluster() {
     for (program, function) in PROGRAMS {
         let listed = Command::new(program).arg("--list").output().expect("it runs");
         let listed = String::from_utf8(listed.stdout).expect("text");
         assert!(listed.lines().any(|line| line.ends_with(function)), "{program}: {listed}");
-        let by_hand = Command::new(program).output().expect("it runs");
+        let nobody = env!("CARGO_TARGET_TMPDIR");
+        let by_hand = Command::new(program).env_clear().env("HOME", nobody).output().expect("it runs");
         let said = String::from_utf8(by_hand.stderr).expect("text");
-        assert_eq!(by_hand.status.code(), Some(2), "{said}");
-        assert!(said.starts_with("error: ") && said.contains("help: type `tandem job submit "), "{said}");
+        assert_eq!(by_hand.status.code(), Some(4), "{said}");
+        assert!(said.starts_with("error: no cluster is running: ") && said.contains("\nhelp: start one"), "{said}");
     }
 }

@@ -23,3 +23,7 @@ struct Packages;
 /// docs/guide/resources.md
 #[doc = include_str!("../../../docs/guide/resources.md")]
 struct Resources;
+
+/// docs/guide/outside.md
+#[doc = include_str!("../../../docs/guide/outside.md")]
+struct Outside;

@@ -29,6 +29,9 @@
 //! }
 //! ```
 //!
+//! Started by hand, a program with the feature `client` is the client of a cluster: its main function runs there and then, and
+//! its tasks and actors in the cluster.
+//!
 //! What holds inside: no user's code runs on the thread that hears the node; whoever waits for an answer writes what is
 //! queued by itself; a value is read where it is, and what it is read from stays until it is dropped.
 #![deny(unsafe_code)]
@@ -37,8 +40,11 @@
 extern crate self as tandem;
 
 mod actor;
+mod apart;
 mod args;
 mod calls;
+#[cfg(feature = "client")]
+mod client;
 mod context;
 mod error;
 mod executor;
@@ -46,6 +52,7 @@ mod getting;
 #[cfg(doctest)]
 mod guide;
 mod inputs;
+mod memory;
 mod object_ref;
 mod objects;
 mod outbox;

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use tandem_actor_protocol::node::ToNode;
-use tandem_actor_protocol::{MESSAGE_KIND, ObjectId, encode_onto};
+use tandem_actor_protocol::{ExtentId, MESSAGE_KIND, ObjectId, PIECE_KIND, Piece, encode_onto};
 use tandem_frames::{HEADER_BYTES, frame_header};
 
 use crate::transport::Transport;
@@ -131,6 +131,11 @@ impl Transport for Outbox {
         self.change(|queue| if fetch { queue.fetch.push(object) } else { queue.watch.push(object) });
     }
 
+    fn piece(&self, extent: ExtentId, offset: u64, bytes: &[u8]) {
+        self.change(|queue| queue.frame(PIECE_KIND, |buffer| buffer.extend(Piece::encode(extent, offset, bytes))));
+        self.flush();
+    }
+
     fn flush(&self) {
         let mut buffer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.take(&mut buffer);
@@ -189,11 +194,15 @@ impl Queue {
     }
 
     fn encode(&mut self, message: &ToNode) {
+        self.frame(MESSAGE_KIND, |buffer| *buffer = encode_onto(message, std::mem::take(buffer)));
+    }
+
+    fn frame(&mut self, kind: u16, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; HEADER_BYTES]);
-        self.bytes = encode_onto(message, std::mem::take(&mut self.bytes));
+        write(&mut self.bytes);
         let payload_bytes = self.bytes.len() - start - HEADER_BYTES;
-        let header = frame_header(MESSAGE_KIND, payload_bytes).expect("no message has 4 GiB");
+        let header = frame_header(kind, payload_bytes).expect("no message has 4 GiB");
         self.bytes[start..start + HEADER_BYTES].copy_from_slice(&header);
     }
 }

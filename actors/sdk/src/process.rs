@@ -1,25 +1,25 @@
 //! This process as a part of a job: who it is, what it holds, and its way to the node.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::oneshot;
 use tandem_actor_protocol::executor::Welcome;
-use tandem_actor_protocol::failure::Failure;
+use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::node::{SqlRequest, ToNode};
 use tandem_actor_protocol::value::{Body, Value};
 use tandem_actor_protocol::{ActorId, CallId, ObjectId};
-use tandem_arena::{MappedArena, ReadError};
+use tandem_arena::ReadError;
 
 use crate::calls::Calls;
 use crate::executor::WorkQueue;
+use crate::memory::Memory;
 use crate::objects::{Handle, Table};
-use crate::space::Space;
 use crate::transport::Transport;
 use crate::value::Fetched;
 
-/// Answers that are waited for, by the number of the request.
-struct Asked<T>(Mutex<Vec<(u32, oneshot::Sender<T>)>>);
+/// Answers that are waited for, by the number of the request; none once no more will come.
+struct Asked<T>(Mutex<Option<Vec<(u32, oneshot::Sender<T>)>>>);
 
 /// The rows of a statement.
 type Rows = Result<Vec<Arc<Handle>>, Failure>;
@@ -27,22 +27,33 @@ type Rows = Result<Vec<Arc<Handle>>, Failure>;
 impl<T> Asked<T> {
     fn ask(&self, request: u32) -> oneshot::Receiver<T> {
         let (answer, answered) = oneshot::channel();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((request, answer));
+        if let Some(asked) = &mut *self.lock() {
+            asked.push((request, answer));
+        }
         answered
     }
 
     fn answer(&self, request: u32, answer: T) {
-        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = self.lock();
+        let Some(asked) = &mut *asked else { return };
         if let Some(at) = asked.iter().position(|(number, _)| *number == request) {
             // Who asked may not wait any more.
             let _ = asked.swap_remove(at).1.send(answer);
         }
     }
+
+    fn close(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<(u32, oneshot::Sender<T>)>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<T> Default for Asked<T> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Mutex::new(Some(Vec::new())))
     }
 }
 
@@ -56,14 +67,14 @@ pub(crate) struct Process {
     objects: Table,
     calls: Calls,
     work: WorkQueue,
-    space: Space,
+    memory: Memory,
     finding: Asked<Option<(ActorId, String)>>,
     querying: Asked<Rows>,
 }
 
 impl Process {
-    /// A process that has been welcomed and reads shared values in `arena`.
-    pub(crate) fn new(welcome: Welcome, transport: Arc<dyn Transport>, arena: Arc<MappedArena>) -> Arc<Self> {
+    /// A process that has been welcomed and has its large values in `memory`.
+    pub(crate) fn new(welcome: Welcome, transport: Arc<dyn Transport>, memory: Memory) -> Arc<Self> {
         Arc::new(Self {
             welcome,
             transport,
@@ -72,7 +83,7 @@ impl Process {
             objects: Table::default(),
             calls: Calls::default(),
             work: WorkQueue::default(),
-            space: Space::new(arena),
+            memory,
             finding: Asked::default(),
             querying: Asked::default(),
         })
@@ -103,8 +114,25 @@ impl Process {
         &self.work
     }
 
-    pub(crate) fn space(&self) -> &Space {
-        &self.space
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Nothing more will be heard: whatever is waited for, now or later, has no value for this reason.
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "an executor does not outlive its worker"))]
+    pub(crate) fn lose(&self, failure: Failure) {
+        self.objects.lose(failure);
+        self.finding.close();
+        self.querying.close();
+        if let Memory::Apart(apart) = &self.memory {
+            apart.close();
+        }
+    }
+
+    /// Why what was asked of the node has no answer.
+    pub(crate) fn unanswered(&self) -> Failure {
+        let ending = || Failure::new(FailureKind::ProcessLost, "", "this process is ending");
+        self.objects.lost().map_or_else(ending, |failure| Failure::clone(failure))
     }
 
     /// The first of `count` new ids that follow each other.
@@ -124,7 +152,11 @@ impl Process {
             // Copied, because a part of a frame would keep all that was read with it.
             Body::Inline { format, bytes } => Fetched { format, bytes: bytes::Bytes::copy_from_slice(&bytes) },
             Body::Shared { format, object, location } => {
-                Fetched { format, bytes: self.space.arena().read(object, location)? }
+                let bytes = match &self.memory {
+                    Memory::Shared(space) => space.arena().read(object, location)?,
+                    Memory::Apart(apart) => apart.take(location)?,
+                };
+                Fetched { format, bytes }
             }
         })
     }

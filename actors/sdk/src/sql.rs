@@ -119,7 +119,7 @@ impl<'a> IntoFuture for Sql<'a> {
             let objects = tables.iter().map(|(name, parts)| (name.clone(), ids(parts))).collect();
             match process.query(statement, files, objects).await {
                 Ok(rows) => Ok(rows?.into_iter().map(ObjectRef::new).collect()),
-                Err(_) => Err(Failure::new(FailureKind::ProcessLost, "", "this process is ending")),
+                Err(_) => Err(process.unanswered()),
             }
         })
     }

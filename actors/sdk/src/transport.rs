@@ -1,7 +1,7 @@
-//! How a process reaches its node. There is one way today, the socket that an executor is started with.
+//! How a process reaches its node: over the socket that it is started with, or that leads to the connection of a client.
 
-use tandem_actor_protocol::ObjectId;
 use tandem_actor_protocol::node::ToNode;
+use tandem_actor_protocol::{ExtentId, ObjectId};
 
 /// A way to say things to the node, in order and without waiting for answers.
 pub(crate) trait Transport: Send + Sync {
@@ -17,6 +17,8 @@ pub(crate) trait Transport: Send + Sync {
     fn unpin(&self, object: ObjectId);
     /// Asks for an object's value, or only whether it has one.
     fn watch(&self, object: ObjectId, fetch: bool);
+    /// Sends some bytes of a large value to where they belong, where memory is not shared. May wait as [`Self::send`].
+    fn piece(&self, extent: ExtentId, offset: u64, bytes: &[u8]);
     /// Makes sure that all that was said is on its way.
     fn flush(&self);
 }

@@ -90,7 +90,12 @@ impl Sandbox {
 
     /// The command, ready to be changed or run.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(TANDEM);
+        self.command_of(TANDEM, args)
+    }
+
+    /// The same for another program.
+    pub fn command_of(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(args).current_dir(self.work()).stdin(Stdio::null()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.folder.path().join("home"));

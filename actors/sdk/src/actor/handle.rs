@@ -98,12 +98,12 @@ impl<'de> Deserialize<'de> for ActorRef {
 /// The actor of that name in the job's own namespace, or in `namespace`.
 ///
 /// # Errors
-/// When the name is that of an actor of another type.
+/// When the name is that of an actor of another type, or nobody can be asked.
 pub async fn find<H: ActorHandle>(ctx: &Context, namespace: &str, name: &str) -> Result<Option<H>, Failure> {
     let process = ctx.process();
     let answer = process.find(namespace.to_owned(), name.to_owned());
     process.transport().flush();
-    match answer.await.ok().flatten() {
+    match answer.await.map_err(|_| process.unanswered())? {
         None => Ok(None),
         Some((actor, class)) if class == H::CLASS => {
             let created = process.objects().adopt(process, ObjectId(actor.0));

@@ -19,8 +19,8 @@ use crate::process::Process;
 /// A main program.
 pub type Driver = fn(Context, Args) -> LocalBoxFuture<'static, Result<(), Failure>>;
 
-/// Runs it and tells the node how it ended.
-pub(crate) fn run(process: &Arc<Process>, runtime: &Runtime, main: Driver, args: Vec<String>) {
+/// Runs it and tells the node, and the caller, how it ended.
+pub(crate) fn run(process: &Arc<Process>, runtime: &Runtime, main: Driver, args: Vec<String>) -> Result<(), Failure> {
     let ctx = Context::new(Arc::clone(process), None);
     let future = AssertUnwindSafe(async { main(ctx, Args::from(args)).await }).catch_unwind();
     let outcome = runtime.block_on(Flushing { process: Arc::clone(process), future: Box::pin(future) });
@@ -28,6 +28,7 @@ pub(crate) fn run(process: &Arc<Process>, runtime: &Runtime, main: Driver, args:
         .unwrap_or_else(|payload| Err(Failure::new(FailureKind::Panicked, "", panics::message(&*payload))))
         .map_err(|failure| placed(process, 0, "the main program", failure));
     flush_output();
-    process.send(ToNode::DriverDone(outcome));
+    process.send(ToNode::DriverDone(outcome.clone()));
     process.transport().flush();
+    outcome
 }

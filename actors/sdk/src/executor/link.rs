@@ -9,12 +9,13 @@ use tandem_actor_protocol::executor::{Run, Start, ToExecutor};
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::value::Value;
-use tandem_actor_protocol::{CallId, ObjectId, SpaceLease, decode};
+use tandem_actor_protocol::{CallId, NoPiece, ObjectId, PIECE_KIND, Piece, SpaceLease, decode};
 use tandem_arena::{Access, MapError, ReadError};
 use tandem_frames::{BlockingReceiver, Frame, RecvError};
 
 use super::ends::finish;
 use super::work::{Birth, Job, Work};
+use crate::memory::Memory;
 use crate::process::Process;
 use crate::value::Fetched;
 
@@ -39,6 +40,9 @@ pub(crate) enum LinkError {
     /// It speaks of memory that is not here.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A piece of a value that is none.
+    #[error(transparent)]
+    Piece(#[from] NoPiece),
     /// An extent comes with its descriptor.
     #[error("memory was announced that did not come")]
     NoDescriptor,
@@ -68,9 +72,19 @@ impl Drop for Deaf {
     }
 }
 
-fn hear(process: &Arc<Process>, mut receiver: BlockingReceiver) -> Result<(), LinkError> {
+/// Hears the node out.
+///
+/// # Errors
+/// When it cannot be heard any more, and has not said that this process should end in order.
+pub(crate) fn hear(process: &Arc<Process>, mut receiver: BlockingReceiver) -> Result<(), LinkError> {
     loop {
-        let Frame { payload, mut descriptors, .. } = receiver.recv()?.ok_or(LinkError::Gone)?;
+        let Frame { kind, payload, mut descriptors } = receiver.recv()?.ok_or(LinkError::Gone)?;
+        if kind == PIECE_KIND {
+            if let Memory::Apart(apart) = process.memory() {
+                apart.gather(&Piece::decode(payload)?);
+            }
+            continue;
+        }
         match decode(&payload)? {
             ToExecutor::Shutdown => return Ok(()),
             message => take(process, message, descriptors.pop())?,
@@ -98,9 +112,16 @@ fn take(process: &Arc<Process>, message: ToExecutor, descriptor: Option<OwnedFd>
         ToExecutor::Space(room) => take_room(process, room)?,
         ToExecutor::Extent { extent, bytes, writable } => {
             let access = if writable { Access::Write } else { Access::Read };
-            process.space().arena().map(extent, descriptor.ok_or(LinkError::NoDescriptor)?, bytes, access)?;
+            let descriptor = descriptor.ok_or(LinkError::NoDescriptor)?;
+            if let Memory::Shared(space) = process.memory() {
+                space.arena().map(extent, descriptor, bytes, access)?;
+            }
         }
-        ToExecutor::GiveUp(extent) => process.space().give_up(process.transport(), extent),
+        ToExecutor::GiveUp(extent) => {
+            if let Memory::Shared(space) = process.memory() {
+                space.give_up(process.transport(), extent);
+            }
+        }
         ToExecutor::SqlDone { request, outcome } => process.queried(request, outcome),
         // The first message, and the last one.
         ToExecutor::Welcome(_) | ToExecutor::Shutdown => {}
@@ -169,11 +190,16 @@ fn cancel(process: &Arc<Process>, call: CallId) {
 }
 
 fn take_room(process: &Process, room: Result<SpaceLease, Failure>) -> Result<(), MapError> {
-    let answer = match room {
-        Ok(lease) => Ok(process.space().arena().add_lease(lease)?),
-        Err(failure) => Err(failure),
-    };
-    process.space().answer(answer);
+    match process.memory() {
+        Memory::Shared(space) => {
+            let answer = match room {
+                Ok(lease) => Ok(space.arena().add_lease(lease)?),
+                Err(failure) => Err(failure),
+            };
+            space.answer(answer);
+        }
+        Memory::Apart(apart) => apart.answer(room),
+    }
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod watchdog;
 mod work;
 
 use std::future::Future;
+use std::io;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
@@ -26,6 +27,10 @@ use crate::process::Process;
 use attempt::Attempt;
 
 pub use driver::Driver;
+#[cfg(feature = "client")]
+pub(crate) use link::hear;
+#[cfg(feature = "client")]
+pub(crate) use start::join;
 pub(crate) use work::WorkQueue;
 
 /// What a program does in place of its main function.
@@ -35,7 +40,16 @@ pub fn main(main: Driver) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match start::start() {
-        Ok(started) => run(main, &started),
+        Ok(started) => match run(main, &started) {
+            // How a driver ended was told to the worker.
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: cannot start threads: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        #[cfg(feature = "client")]
+        Err(start::StartError::ByHand { .. }) => crate::client::main(main),
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(error.exit_code())
@@ -43,31 +57,36 @@ pub fn main(main: Driver) -> ExitCode {
     }
 }
 
-fn run(main: Driver, process: &Arc<Process>) -> ExitCode {
+/// Does what the process is there for. Says how a driver ended.
+pub(crate) fn run(main: Driver, process: &Arc<Process>) -> io::Result<Result<(), Failure>> {
     panics::note_places();
     let role = process.welcome().role.clone();
     let runtime = match role {
         Role::Driver { .. } => Builder::new_multi_thread().enable_all().build(),
         Role::Tasks | Role::Actor | Role::LightActors => Builder::new_current_thread().enable_all().build(),
     };
-    let runtime = match runtime {
-        Ok(runtime) => RUNTIME.get_or_init(|| runtime),
-        Err(error) => {
-            eprintln!("error: cannot start threads: {error}");
-            return ExitCode::FAILURE;
+    let started = runtime?;
+    let runtime = RUNTIME.get_or_init(|| started);
+    let outcome = match role {
+        Role::Driver { args } => driver::run(process, runtime, main, args),
+        Role::Tasks => {
+            tasks::run(process, runtime);
+            Ok(())
+        }
+        Role::Actor => {
+            host::run_one(process, runtime);
+            Ok(())
+        }
+        Role::LightActors => {
+            host::run_many(process, runtime);
+            Ok(())
         }
     };
-    match role {
-        Role::Driver { args } => driver::run(process, runtime, main, args),
-        Role::Tasks => tasks::run(process, runtime),
-        Role::Actor => host::run_one(process, runtime),
-        Role::LightActors => host::run_many(process, runtime),
-    }
     // The worker ends this process when it has read the last message; until then it must not.
     while process.work().next().is_some() {}
     ends::flush_output();
     process.transport().flush();
-    ExitCode::SUCCESS
+    Ok(outcome)
 }
 
 /// The runtime of this process.

@@ -14,9 +14,11 @@ use tandem_arena::MappedArena;
 use tandem_frames::{BlockingReceiver, inherited};
 
 use super::link;
+use crate::memory::Memory;
 use crate::outbox::Outbox;
 use crate::process::Process;
 use crate::registry;
+use crate::space::Space;
 use crate::transport::Transport;
 
 /// Set by a worker for the processes that it starts.
@@ -27,8 +29,8 @@ const EXECUTOR: &str = "TANDEM_EXECUTOR";
 pub(crate) enum StartError {
     /// It was started by hand.
     #[error(
-        "this program runs as a job of a Tandem cluster\nhelp: type `tandem job submit {program} -- ARGUMENTS`; \
-         with `--list` it prints its functions"
+        "this program runs as a job of a Tandem cluster\nhelp: type `tandem job submit {program} -- ARGUMENTS`, or build \
+         it with the feature `client` of `tandem` to run it from here; with `--list` it prints its functions"
     )]
     ByHand {
         /// How it was called.
@@ -51,11 +53,21 @@ impl StartError {
     }
 }
 
-/// Says hello and waits for the answer. From then on what the worker says is heard.
+/// Becomes the process that a worker has started. From then on what the worker says is heard.
 pub(crate) fn start() -> Result<Arc<Process>, StartError> {
     // By this it is known to be a package before it is started anywhere; nothing else here would keep the linker from leaving it out.
     hint::black_box(SDK_MARK);
-    let stream = link_to_worker()?;
+    let (process, receiver) = join(link_to_worker()?, |outbox| Memory::Shared(Space::new(arena(outbox))))?;
+    let listening = Arc::clone(&process);
+    thread::Builder::new().name("tandem-link".to_owned()).spawn(move || link::listen(&listening, receiver))?;
+    Ok(process)
+}
+
+/// Says hello and waits for the answer.
+pub(crate) fn join(
+    stream: UnixStream,
+    memory: impl FnOnce(Arc<Outbox>) -> Memory,
+) -> Result<(Arc<Process>, BlockingReceiver), StartError> {
     let mut receiver = BlockingReceiver::new(stream.try_clone()?, link_limits())?;
     let outbox = Outbox::start(stream)?;
     outbox.send(ToNode::Hello(Hello {
@@ -66,11 +78,8 @@ pub(crate) fn start() -> Result<Arc<Process>, StartError> {
     }));
     outbox.flush();
     let welcome = welcome(&mut receiver)?;
-    let released = Arc::clone(&outbox);
-    let process = Process::new(welcome, outbox, arena(released));
-    let listening = Arc::clone(&process);
-    thread::Builder::new().name("tandem-link".to_owned()).spawn(move || link::listen(&listening, receiver))?;
-    Ok(process)
+    let memory = memory(Arc::clone(&outbox));
+    Ok((Process::new(welcome, outbox, memory), receiver))
 }
 
 fn link_to_worker() -> Result<UnixStream, StartError> {

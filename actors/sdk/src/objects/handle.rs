@@ -150,6 +150,13 @@ impl Handle {
             .for_each(|waiter| if failed && waiter.for_value { waiter.gate.fail() } else { waiter.gate.arrive() });
     }
 
+    /// Nobody can say any more what it is. A value that is here stays.
+    pub(crate) fn lose(&self, failure: &Arc<Failure>) {
+        if self.known().is_none() {
+            self.set_value(Err(Arc::clone(failure)));
+        }
+    }
+
     /// The node says that there is a value or never will be one.
     pub(crate) fn set_ready(&self) {
         let mut state = self.lock();

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use tandem_actor_protocol::ObjectId;
+use tandem_actor_protocol::failure::Failure;
 
 use super::handle::Handle;
 use crate::process::Process;
@@ -15,6 +16,8 @@ use crate::transport::Transport;
 #[derive(Default)]
 pub(crate) struct Table {
     handles: Mutex<HashMap<ObjectId, Weak<Handle>, BuildHasherDefault<IdHasher>>>,
+    /// Why nothing can be learned of objects any more.
+    lost: OnceLock<Arc<Failure>>,
 }
 
 impl Table {
@@ -22,6 +25,9 @@ impl Table {
     pub(crate) fn insert(&self, process: &Arc<Process>, id: ObjectId) -> Arc<Handle> {
         let handle = Arc::new(Handle::new(Arc::clone(process), id));
         self.lock().insert(id, Arc::downgrade(&handle));
+        if let Some(failure) = self.lost() {
+            handle.lose(failure);
+        }
         handle
     }
 
@@ -37,7 +43,23 @@ impl Table {
         let handle = Arc::new(Handle::new(Arc::clone(process), id));
         entry.insert_entry(Arc::downgrade(&handle));
         process.transport().retain(id);
+        if let Some(failure) = self.lost() {
+            handle.lose(failure);
+        }
         handle
+    }
+
+    /// Nothing can be learned of objects any more: those without a value have failed.
+    pub(crate) fn lose(&self, failure: Failure) {
+        // Set first, so that a handle that is made meanwhile is seen here or sees this.
+        let failure = self.lost.get_or_init(|| Arc::new(failure));
+        let handles: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
+        handles.iter().for_each(|handle| handle.lose(failure));
+    }
+
+    /// Why nothing can be learned of objects any more; none while it can.
+    pub(crate) fn lost(&self) -> Option<&Arc<Failure>> {
+        self.lost.get()
     }
 
     /// The handle of an object, if there is one.

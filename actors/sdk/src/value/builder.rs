@@ -11,8 +11,10 @@ use tandem_actor_protocol::{INLINE_BYTES, ObjectId};
 use tandem_arena::ObjectWriter;
 
 use super::{Data, ValueError, collect};
+use crate::memory::Memory;
 use crate::objects::Handle;
 use crate::process::Process;
+use crate::space::Space;
 
 thread_local! {
     /// The buffer of the last small value, to save its allocation.
@@ -56,7 +58,7 @@ pub(crate) fn build_within<T: Data>(
         return Err(Failure::new(FailureKind::Mismatch, "", message));
     }
     let refs = named.iter().map(|handle| handle.id()).collect();
-    Ok(Built { value: Value { body: builder.finish(format, name), refs }, named })
+    Ok(Built { value: Value { body: builder.finish(format, name)?, refs }, named })
 }
 
 /// Where a value is written to.
@@ -99,23 +101,25 @@ impl<'a> ValueBuilder<'a> {
     /// # Errors
     /// When there is no room.
     pub fn reserve(&mut self, bytes: usize) -> io::Result<()> {
+        // Where nothing is shared, a large value is sent when it is whole.
+        let Memory::Shared(space) = self.process.memory() else { return Ok(()) };
         match &self.target {
             Target::Message(message) if message.len() + bytes <= self.inline_bytes => Ok(()),
             Target::Message(message) => {
                 let needed = (message.len() + bytes) as u64;
-                self.move_to(needed.max(FIRST_BYTES))
+                self.move_to(space, needed.max(FIRST_BYTES))
             }
             Target::Arena(writer) if writer.len() + bytes as u64 <= writer.capacity() => Ok(()),
             Target::Arena(writer) => {
                 let needed = writer.len() + bytes as u64;
-                self.move_to(needed.max(writer.capacity() * 2))
+                self.move_to(space, needed.max(writer.capacity() * 2))
             }
         }
     }
 
     /// Goes on in a place with room for `bytes` in all.
-    fn move_to(&mut self, bytes: u64) -> io::Result<()> {
-        let mut to = match self.process.space().create(self.process.transport(), bytes) {
+    fn move_to(&mut self, space: &Space, bytes: u64) -> io::Result<()> {
+        let mut to = match space.create(self.process.transport(), bytes) {
             Ok(writer) => writer,
             Err(failure) => {
                 self.failed = Some(failure);
@@ -131,20 +135,26 @@ impl<'a> ValueBuilder<'a> {
         Ok(())
     }
 
-    fn finish(self, format: Format, name: impl FnOnce() -> ObjectId) -> Body {
-        match self.target {
-            Target::Message(mut message) => {
+    fn finish(self, format: Format, name: impl FnOnce() -> ObjectId) -> Result<Body, Failure> {
+        let transport = self.process.transport();
+        let location = match (self.target, self.process.memory()) {
+            (Target::Message(message), Memory::Apart(apart)) if message.len() > self.inline_bytes => {
+                apart.send(transport, &message)?
+            }
+            (Target::Message(mut message), _) => {
                 let bytes = Bytes::copy_from_slice(&message);
                 message.clear();
                 SPARE.set(message);
-                Body::Inline { format, bytes }
+                return Ok(Body::Inline { format, bytes });
             }
-            Target::Arena(writer) => {
+            (Target::Arena(writer), Memory::Shared(space)) => {
                 let location = writer.finish();
-                self.process.space().settle(self.process.transport());
-                Body::Shared { format, object: name(), location }
+                space.settle(transport);
+                location
             }
-        }
+            (Target::Arena(writer), Memory::Apart(_)) => writer.finish(),
+        };
+        Ok(Body::Shared { format, object: name(), location })
     }
 
     /// What to tell of a value that could not be written.
