@@ -96,6 +96,7 @@ impl Shell {
                 host: WORKER,
                 host_address: String::new(),
                 shape: Shape::one_cpu(),
+                bundle: None,
             }));
         }
     }

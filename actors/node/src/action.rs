@@ -7,9 +7,10 @@ use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::failure::Failure;
 use tandem_actor_protocol::node::SqlRequest;
 use tandem_actor_protocol::peer::PeerMessage;
+use tandem_actor_protocol::placement::{BundleId, PlacementGroup};
 use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::value::Value;
-use tandem_actor_protocol::{ExecutorId, ExtentId, JobId, Location, ObjectId, SpaceLease, WorkerId};
+use tandem_actor_protocol::{ExecutorId, ExtentId, JobId, Location, ObjectId, PlacementGroupId, SpaceLease, WorkerId};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +101,8 @@ pub enum Action {
         job: JobId,
         /// The shape.
         shape: Shape,
+        /// The bundle that they are to be a part of; none for the workers as they are.
+        bundle: Option<BundleId>,
         /// Leases wanted in all.
         wanted: u32,
     },
@@ -112,6 +115,20 @@ pub enum Action {
     ReturnLease {
         /// Which.
         lease: u64,
+    },
+    /// Have the coordinator reserve a placement group. Answered by [`Event::GroupChanged`](crate::Event::GroupChanged).
+    CreateGroup {
+        /// The job.
+        job: JobId,
+        /// The group.
+        group: Box<PlacementGroup>,
+    },
+    /// As its owner, this node needs a placement group no more.
+    RemoveGroup {
+        /// The job.
+        job: JobId,
+        /// The group.
+        group: PlacementGroupId,
     },
     /// Ask the coordinator for the name of an actor.
     ClaimName {

@@ -2,9 +2,10 @@
 
 use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::peer::PeerMessage;
+use tandem_actor_protocol::placement::BundleId;
 use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::value::Value;
-use tandem_actor_protocol::{ActorId, ExecutorId, ExtentId, JobId, ObjectId, WorkerId};
+use tandem_actor_protocol::{ActorId, ExecutorId, ExtentId, JobId, ObjectId, PlacementGroupId, WorkerId};
 
 /// Why an actor does not get its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,19 @@ pub enum NameRefusal {
     Taken(ActorId),
     /// The coordinator gives it to none, for this reason.
     Refused(String),
+}
+
+/// How a placement group stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupNews {
+    /// Not all of it can be reserved, for this reason.
+    Waits(String),
+    /// Every bundle is reserved.
+    Reserved,
+    /// It cannot be, for this reason.
+    Failed(String),
+    /// It is not there any more, and what is in it is to end.
+    Gone,
 }
 
 /// One thing that happened.
@@ -109,8 +123,20 @@ pub enum Event {
         job: JobId,
         /// What was asked for.
         shape: Shape,
+        /// Of which bundle; none for the workers as they are.
+        bundle: Option<BundleId>,
         /// What is missing.
         reason: String,
+    },
+    /// The coordinator says how a placement group stands, to its owner, and to whoever has work in it when it is gone. May be
+    /// repeated.
+    GroupChanged {
+        /// Which job.
+        job: JobId,
+        /// Which group of it.
+        group: PlacementGroupId,
+        /// What is new.
+        news: GroupNews,
     },
     /// The coordinator came back: it is to be told the whole demand again.
     CoordinatorBack,
@@ -221,4 +247,6 @@ pub struct LeaseGrant {
     pub host_address: String,
     /// What it is one of.
     pub shape: Shape,
+    /// The bundle whose reservation it is a part of.
+    pub bundle: Option<BundleId>,
 }

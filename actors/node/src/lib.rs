@@ -14,13 +14,14 @@ mod job;
 mod node;
 mod objects;
 mod peers;
+mod placement;
 mod tasks;
 mod timers;
 pub mod views;
 
 pub use action::{Action, DRIVER, ExecutorNeeds};
 pub use config::NodeConfig;
-pub use event::{Event, ExitCause, LeaseGrant, NameRefusal};
+pub use event::{Event, ExitCause, GroupNews, LeaseGrant, NameRefusal};
 pub use history::{Ended, Tally};
 pub use node::Node;
 pub use timers::Timestamp;

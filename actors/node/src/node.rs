@@ -109,8 +109,11 @@ impl Jobs<'_> {
                 self.begin(cx, job);
                 self.with(cx, job, |job, cx| job.launch_driver(cx, attempt, args));
             }
-            Event::LeaseRefused { job, shape, reason } => {
-                self.with(cx, job, |job, cx| job.lease_refused(cx, &shape, &reason));
+            Event::LeaseRefused { job, shape, bundle, reason } => {
+                self.with(cx, job, |job, cx| job.lease_refused(cx, &shape, bundle, &reason));
+            }
+            Event::GroupChanged { job, group, news } => {
+                self.with(cx, job, |job, cx| job.group_changed(cx, group, news));
             }
             Event::DriverCancelled { job } => self.with(cx, job, |job, cx| job.cancel_driver(cx)),
             Event::FunctionWanted { ticket, job, function, args, returns } => {

@@ -3,7 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use tandem_actor_protocol::{ActorId, CallId, ExecutorId, JobId};
+use tandem_actor_protocol::{ActorId, CallId, ExecutorId, JobId, PlacementGroupId};
 
 use crate::host::GroupId;
 use crate::tasks::ShapeId;
@@ -48,6 +48,8 @@ pub(crate) enum Timer {
     Demand(ShapeId),
     /// The grant of a lease may not come any more.
     UnknownLease(u64),
+    /// A placement group may not be reserved in time.
+    Group(PlacementGroupId),
     /// Something may have waited for room for too long.
     Space,
 }

@@ -6,7 +6,8 @@
 //!
 //! The owner is the worker of the process that made the id; a process gets its number from its worker and never one that
 //! another process had. A call has the id of the first object it returns, the others follow it. An actor has the id of
-//! the call that creates it, whose object is ready when the actor is.
+//! the call that creates it, whose object is ready when the actor is; a placement group that of an object that is ready when the
+//! group is.
 
 use std::fmt;
 use std::str::FromStr;
@@ -89,6 +90,11 @@ call_like!(
     ActorId,
     "a"
 );
+call_like!(
+    /// One placement group.
+    PlacementGroupId,
+    "p"
+);
 
 impl CallId {
     /// Its `index`th object.
@@ -101,6 +107,13 @@ impl ActorId {
     /// The call that creates it.
     pub fn creation(self) -> CallId {
         CallId(self.0)
+    }
+}
+
+impl PlacementGroupId {
+    /// The object that is ready when the group is.
+    pub fn object(self) -> ObjectId {
+        ObjectId(self.0)
     }
 }
 

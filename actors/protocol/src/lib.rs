@@ -21,21 +21,22 @@ mod link;
 pub mod node;
 pub mod peer;
 mod piece;
+pub mod placement;
 pub mod resources;
 pub mod value;
 
 pub use codec::{DecodeError, MESSAGE_KIND, decode, encode, encode_onto};
-pub use id::{ActorId, CallId, ProcessNumber, object_owner};
+pub use id::{ActorId, CallId, PlacementGroupId, ProcessNumber, object_owner};
 pub use link::{MAX_MESSAGE_BYTES, link_limits};
 pub use piece::{NoPiece, PIECE_BYTES, PIECE_KIND, Piece};
 pub use tandem_arena::{ExecutorId, ExtentId, Lease as SpaceLease, LeaseId as SpaceLeaseId, Location, ObjectId};
 pub use tandem_proto::{JobId, WorkerId};
 
 /// Version of these messages, sent in [`node::Hello`].
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 
 /// Every program that has our SDK in it has this text, [`PROTOCOL`] at its end, so that what has not is refused before it runs.
-pub const SDK_MARK: &str = "tandem-sdk-protocol:1;";
+pub const SDK_MARK: &str = "tandem-sdk-protocol:2;";
 
 /// Values up to this many bytes travel in messages, larger ones through shared memory.
 pub const INLINE_BYTES: usize = 64 << 10;

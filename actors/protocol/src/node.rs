@@ -5,7 +5,8 @@ use tandem_arena::{ExtentId, Lease as SpaceLease, ObjectId};
 
 use crate::call::{ActorCall, ActorSpec, TaskSpec};
 use crate::failure::Failure;
-use crate::id::{ActorId, CallId};
+use crate::id::{ActorId, CallId, PlacementGroupId};
+use crate::placement::{BundleId, PlacementGroup};
 use crate::value::Value;
 
 /// What an executor says. The first message is [`Hello`].
@@ -111,6 +112,24 @@ pub enum ToNode {
         call: CallId,
         /// What it waits for.
         objects: Vec<ObjectId>,
+    },
+    /// Reserve this placement group. Since version 2, as all that follows.
+    CreateGroup(PlacementGroup),
+    /// Give back what a placement group has reserved, and end what is in it.
+    RemoveGroup(PlacementGroupId),
+    /// As [`Self::Submit`], on what a bundle has.
+    SubmitIn {
+        /// The task.
+        task: TaskSpec,
+        /// Where.
+        bundle: BundleId,
+    },
+    /// As [`Self::Spawn`], on what a bundle has.
+    SpawnIn {
+        /// The actor.
+        actor: ActorSpec,
+        /// Where.
+        bundle: BundleId,
     },
 }
 

@@ -8,7 +8,7 @@ use tandem_proto::{JobId, WorkerId};
 
 use crate::call::{ActorCall, ActorSpec, TaskSpec};
 use crate::failure::Failure;
-use crate::id::{ActorId, CallId};
+use crate::id::{ActorId, CallId, PlacementGroupId};
 use crate::value::Format;
 
 /// A message between nodes about one job.
@@ -169,4 +169,6 @@ pub enum PeerBody {
         /// `host:port`.
         address: String,
     },
+    /// Anyone → owner of a placement group: remove it.
+    RemoveGroup(PlacementGroupId),
 }

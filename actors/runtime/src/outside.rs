@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tandem_actor_protocol::call::ActorSpec;
 use tandem_actor_protocol::node::SqlRequest;
+use tandem_actor_protocol::placement::{BundleId, PlacementGroup};
 use tandem_actor_protocol::resources::Shape;
-use tandem_actor_protocol::{ActorId, ExecutorId, JobId};
+use tandem_actor_protocol::{ActorId, ExecutorId, JobId, PlacementGroupId};
 
 /// The worker around a runtime. None of it may block a thread.
 #[async_trait]
@@ -74,6 +75,8 @@ pub enum News {
         job: JobId,
         /// The shape.
         shape: Shape,
+        /// The bundle that they are to be a part of; none for the workers as they are.
+        bundle: Option<BundleId>,
         /// Leases wanted in all.
         wanted: u32,
     },
@@ -81,6 +84,20 @@ pub enum News {
     ReleaseLease(u64),
     /// As host, this node runs nothing on a revoked lease any more.
     ReturnLease(u64),
+    /// A placement group is to be reserved.
+    CreateGroup {
+        /// The job.
+        job: JobId,
+        /// The group.
+        group: Box<PlacementGroup>,
+    },
+    /// As its owner, this node needs a placement group no more.
+    RemoveGroup {
+        /// The job.
+        job: JobId,
+        /// The group.
+        group: PlacementGroupId,
+    },
     /// An actor wants its name.
     ClaimName {
         /// The job.

@@ -156,6 +156,12 @@ impl Client {
         Ok(self.answer(self.jobs.clone().list_nodes(v1::ListNodesRequest {})).await?.nodes)
     }
 
+    /// The placement groups of a job, or all of them.
+    pub async fn groups(&self, job: Option<JobId>) -> Result<Vec<v1::PlacementGroupStatus>, ClientError> {
+        let request = v1::ListGroupsRequest { job: job.map_or(0, |job| job.0) };
+        Ok(self.answer(self.jobs.clone().list_groups(request)).await?.groups)
+    }
+
     /// Gives a worker, by name or id, no more tasks.
     pub async fn drain(&self, node: &str) -> Result<v1::NodeStatus, ClientError> {
         let request = v1::DrainNodeRequest { node: node.to_owned() };

@@ -126,6 +126,17 @@ impl Snapshot {
             ("refused", counters.leases_refused),
         ];
         make.counters("tandem_coordinator_leases_total", "Leases given, taken back and refused", "outcome", &leases)?;
+        let groups = [
+            ("reserved", counters.groups_reserved),
+            ("removed", counters.groups_removed),
+            ("failed", counters.groups_failed),
+        ];
+        make.counters(
+            "tandem_coordinator_placement_groups_total",
+            "Placement groups that got all their places, were removed, or that no workers can hold",
+            "outcome",
+            &groups,
+        )?;
         let shuffled = [("local", counters.shuffle_local_bytes), ("remote", counters.shuffle_remote_bytes)];
         make.counters(
             "tandem_coordinator_shuffle_bytes_total",

@@ -6,6 +6,7 @@ use tandem_proto::{Attempt, Epoch, JobId, LeaseId, StageId, WorkerId};
 
 use crate::division::Division;
 use crate::event::LeaseGrant;
+use crate::groups::{BundleId, GroupPlan, PlacementGroupId};
 use crate::names::{ActorName, NamedActor};
 use crate::reason::JobOutcome;
 use crate::report::{AttemptId, OperatorMetrics, RowCount, StagedFile};
@@ -113,8 +114,23 @@ pub enum Action {
         job: JobId,
         /// Leases of which shape.
         shape: Shape,
+        /// In which bundle.
+        bundle: Option<BundleId>,
         /// What is missing.
         reason: String,
+    },
+    /// Tell the owner of a placement group how it stands, or a worker that has work in one that it is gone. May be repeated.
+    GroupChanged {
+        /// The worker that is told.
+        worker: WorkerId,
+        /// Of the stream.
+        epoch: Epoch,
+        /// The job.
+        job: JobId,
+        /// The group.
+        group: PlacementGroupId,
+        /// How it stands.
+        news: GroupNews,
     },
     /// Tell a worker that another one is lost.
     WorkerGone {
@@ -180,6 +196,19 @@ pub enum Action {
         /// The job.
         job: JobId,
     },
+}
+
+/// How a placement group stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupNews {
+    /// Not all of it can be reserved, for this reason.
+    Waits(String),
+    /// Every bundle was reserved.
+    Reserved,
+    /// No workers can hold it, for this reason.
+    Failed(String),
+    /// It is not there any more.
+    Gone,
 }
 
 /// What a restarted coordinator must know besides the accepted jobs and their commits. Only jobs that are journaled
@@ -288,6 +317,18 @@ pub enum Fact {
         /// The name.
         name: ActorName,
     },
+    /// Every bundle of a placement group has a place. Replaces an earlier fact of the same group.
+    GroupReserved {
+        /// The group.
+        plan: GroupPlan,
+        /// The worker of each bundle.
+        hosts: Vec<WorkerId>,
+    },
+    /// A placement group is not there any more.
+    GroupRemoved {
+        /// The group.
+        group: PlacementGroupId,
+    },
 }
 
 /// The accepted attempt of one task, in [`Fact::StageFinished`].
@@ -310,12 +351,15 @@ pub struct FinishedTask {
 }
 
 impl Fact {
-    /// The job that forgets it; none for a fact about a worker or a name.
+    /// The job that forgets it; none for a fact about a worker, a name or a placement group.
     pub fn job(&self) -> Option<JobId> {
         match self {
-            Self::WorkerJoined { .. } | Self::WorkerGone { .. } | Self::NameClaimed { .. } | Self::NameFreed { .. } => {
-                None
-            }
+            Self::WorkerJoined { .. }
+            | Self::WorkerGone { .. }
+            | Self::NameClaimed { .. }
+            | Self::NameFreed { .. }
+            | Self::GroupReserved { .. }
+            | Self::GroupRemoved { .. } => None,
             Self::JobStarted { job, .. }
             | Self::StageFinished { job, .. }
             | Self::StageFused { job, .. }

@@ -1,12 +1,14 @@
 //! Checks that what the state keeps twice agrees. For tests, which call it after every event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tandem_proto::{JobId, StageId, WorkerId};
 
 use crate::cluster::Cluster;
 use crate::contact::Contact;
+use crate::groups::{Bundle, BundleId, Group, GroupState, Strategy};
 use crate::job::Job;
+use crate::leases::Lease;
 use crate::resources::{CPUS, Resources};
 use crate::stage::{Demand, Keep};
 use crate::task::TaskState;
@@ -36,6 +38,7 @@ impl Cluster {
         }
         self.audit_bookings(&mut faults);
         self.audit_claims(&mut faults);
+        self.audit_groups(&mut faults);
         self.audit_names(&mut faults);
         faults.extend(
             held.keys().map(|(worker, job, stage)| format!("{worker} is not noted for stage {stage} of {job}")),
@@ -67,15 +70,18 @@ impl Cluster {
         check(running == wanted, faults, || format!("job {} runs {running} attempts with {wanted} slots", job.id));
     }
 
-    /// What leases take is booked on their hosts, and no worker has given more than it has.
+    /// What leases and bundles take is booked on their hosts, and no worker has given more than it has.
     fn audit_bookings(&self, faults: &mut Vec<String>) {
         for worker in self.workers.iter() {
             let mut leased = Resources::default();
-            self.leases.hosted_by(worker.id).for_each(|lease| leased.add(&lease.shape.resources));
+            let outside = self.leases.hosted_by(worker.id).filter(|lease| lease.inside().is_none());
+            outside.for_each(|lease| leased.add(&lease.shape.resources));
+            let reserved = self.groups.iter().flat_map(Group::reserved).filter(|(host, _)| *host == worker.id);
+            reserved.for_each(|(_, resources)| leased.add(resources));
             let hosted = self.leases.hosted_by(worker.id).count();
             check(leased == worker.leased && hosted == worker.hosted as usize, faults, || {
                 format!(
-                    "{} hosts {hosted} leases of {leased:?}, noted are {} of {:?}",
+                    "{} hosts {hosted} leases and bundles, {leased:?} in all, noted are {} of {:?}",
                     worker.id, worker.hosted, worker.leased
                 )
             });
@@ -98,8 +104,9 @@ impl Cluster {
     /// What is granted and used is counted right, and only live jobs want anything.
     fn audit_claims(&self, faults: &mut Vec<String>) {
         for (claim, wanted) in self.leases.claims() {
-            let theirs =
-                self.leases.owned_by(claim.owner).filter(|lease| lease.job == claim.job && lease.shape == claim.shape);
+            let same =
+                |lease: &&Lease| (lease.job, &lease.shape, lease.bundle) == (claim.job, &claim.shape, claim.bundle);
+            let theirs = self.leases.owned_by(claim.owner).filter(same);
             let granted = theirs.filter(|lease| lease.is_granted()).count();
             check(granted == wanted.granted as usize, faults, || {
                 format!("{granted} are granted of {claim:?}, noted {wanted:?}")
@@ -110,12 +117,62 @@ impl Cluster {
             check(self.workers.get(claim.owner).is_some(), faults, || format!("{claim:?} is of a worker that is gone"));
         }
         for job in self.jobs.keys() {
-            let leases = self.leases.iter().filter(|lease| lease.job == *job);
-            let used: u64 = leases.map(|lease| lease.shape.cpus()).sum();
-            check(used == self.leases.usage(*job, CPUS), faults, || {
-                format!("leases of {job} take {used} of processors")
+            let leases = self.leases.iter().filter(|lease| lease.job == *job && lease.inside().is_none());
+            let leased: u64 = leases.map(|lease| lease.shape.cpus()).sum();
+            let groups = self.groups.iter().filter(|group| group.plan.job == *job);
+            let reserved: u64 = groups.flat_map(Group::reserved).map(|(_, resources)| resources.amount(CPUS)).sum();
+            check(leased + reserved == self.leases.usage(*job, CPUS), faults, || {
+                format!("leases of {job} take {leased} of processors and bundles {reserved}")
             });
         }
+    }
+
+    /// A group has all or nothing, as its strategy says, and no bundle has given more than it has.
+    fn audit_groups(&self, faults: &mut Vec<String>) {
+        for group in self.groups.iter() {
+            let (id, state) = (group.plan.group, &group.state);
+            let (missing, hosts) = (group.unplaced().count(), group.reserved().map(|(host, _)| host));
+            let hosts: Vec<WorkerId> = hosts.collect();
+            let whole = match state {
+                GroupState::Pending { .. } | GroupState::Failed(_) => hosts.is_empty(),
+                GroupState::Reserved => missing == 0,
+                GroupState::Broken => missing > 0,
+            };
+            check(whole, faults, || format!("{id:?} is {state:?} with {hosts:?}"));
+            let distinct: BTreeSet<_> = hosts.iter().collect();
+            let kept = match group.plan.strategy {
+                Strategy::Pack | Strategy::Spread => true,
+                Strategy::StrictPack => distinct.len() <= 1,
+                Strategy::StrictSpread => distinct.len() == hosts.len(),
+            };
+            check(kept, faults, || format!("{id:?} is {:?} and on {hosts:?}", group.plan.strategy));
+            check(self.jobs.get(&group.plan.job).is_some_and(Job::has_executors), faults, || {
+                format!("{id:?} is of no live job")
+            });
+            let known = self.workers.get(id.owner()).is_some();
+            check(known, faults, || format!("{id:?} is of a worker that is gone"));
+            let lost = hosts.iter().find(|host| self.workers.get(**host).is_none());
+            check(lost.is_none(), faults, || format!("{id:?} has a bundle on {lost:?}, which is gone"));
+            let waits = self.groups.waiting().any(|waiting| waiting == id);
+            check(waits == group.waits(), faults, || format!("{id:?} is {state:?}, and waits is {waits}"));
+            for (index, bundle) in (0..).zip(&group.bundles) {
+                self.audit_bundle(BundleId { group: id, index }, bundle, faults);
+            }
+        }
+    }
+
+    fn audit_bundle(&self, id: BundleId, bundle: &Bundle, faults: &mut Vec<String>) {
+        let mut leased = Resources::default();
+        let inside = self.leases.iter().filter(|lease| lease.is_in(id));
+        for lease in inside {
+            leased.add(&lease.shape.resources);
+            check(Some(lease.host) == bundle.host, faults, || format!("{:?} is not where {id:?} is", lease.id));
+        }
+        check(leased == bundle.leased, faults, || format!("{leased:?} of {id:?} is leased, noted {:?}", bundle.leased));
+        let fits = bundle.shape.resources.has_room(&Resources::default(), &leased);
+        check(fits, faults, || format!("{id:?} has {}, and its leases take {leased:?}", bundle.shape));
+        let indexed = bundle.host.is_none_or(|host| self.groups.hosted_by(host).contains(&id));
+        check(indexed, faults, || format!("{id:?} is not indexed where it is"));
     }
 
     /// Names are of actors that may live, and indexed right.

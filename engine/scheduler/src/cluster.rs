@@ -12,6 +12,7 @@ use tandem_proto::{Epoch, JobId, Term};
 use crate::action::{Action, Fact};
 use crate::config::ClusterConfig;
 use crate::event::Event;
+use crate::groups::Groups;
 use crate::job::{Context, Job, Outbox, Shelf};
 use crate::leases::Leases;
 use crate::names::Names;
@@ -42,6 +43,7 @@ pub struct Cluster {
     pub(crate) ended_tasks: usize,
     pub(crate) leases: Leases,
     pub(crate) names: Names,
+    pub(crate) groups: Groups,
     /// Jobs that want slots, or leases of processors: those that have the least of these first, then longest not served.
     pub(crate) wanting: BTreeSet<(u64, u64, JobId)>,
     /// The key of each job in `wanting`.
@@ -76,6 +78,7 @@ impl Cluster {
             ended_tasks: 0,
             leases: Leases::new(term),
             names: Names::default(),
+            groups: Groups::default(),
             wanting: BTreeSet::new(),
             wanting_keys: BTreeMap::new(),
             driverless: BTreeSet::new(),
@@ -121,6 +124,8 @@ impl Cluster {
             Event::LeaseDemand { worker, epoch, demand } => self.lease_demand(worker, epoch, demand),
             Event::LeaseReleased { worker, epoch, lease } => self.lease_released(worker, epoch, lease),
             Event::LeaseReturned { worker, epoch, lease } => self.lease_returned(worker, epoch, lease),
+            Event::GroupWanted { worker, epoch, plan } => self.group_wanted(worker, epoch, plan),
+            Event::GroupRemoved { worker, epoch, group } => self.group_removed(worker, epoch, group),
             Event::NameClaimed { name, actor } => self.claim_name(name, actor),
             Event::NameDropped { job, actor } => self.drop_names(job, actor),
             Event::TaskReported { worker, epoch, sequence, attempt, outcome } => {
@@ -172,6 +177,7 @@ impl Cluster {
             workers: &mut self.workers,
             leases: &mut self.leases,
             names: &mut self.names,
+            groups: &mut self.groups,
             out: &mut self.out,
             counters: &mut self.counters,
         };
@@ -190,6 +196,7 @@ impl Cluster {
             workers: &mut self.workers,
             leases: &mut self.leases,
             names: &mut self.names,
+            groups: &mut self.groups,
             out: &mut self.out,
             counters: &mut self.counters,
         }

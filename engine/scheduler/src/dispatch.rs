@@ -19,6 +19,7 @@ impl Cluster {
     /// Places tasks and leases until processors, work or the batch run out.
     pub(crate) fn dispatch(&mut self) {
         let mut budget = self.config.launch_batch as u32;
+        self.place_groups();
         self.grant_scarce(&mut budget);
         let mut unplaceable = BTreeSet::new();
         loop {

@@ -115,6 +115,7 @@ impl Job {
     /// What executors of the job have made is not wanted any more.
     pub(crate) fn end_executors(&mut self, cx: &mut Context<'_>) {
         if self.plan.executors {
+            self.end_groups(cx);
             self.end_leases(cx);
             self.end_names(cx);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tandem_proto::{Epoch, JobId, LeaseId, WorkerId};
 
+use crate::groups::{BundleId, GroupPlan, PlacementGroupId};
 use crate::names::{ActorId, ActorName, NamedActor};
 use crate::plan::JobPlan;
 use crate::report::{AttemptId, TaskOutcome, TaskOutput};
@@ -62,6 +63,25 @@ pub enum Event {
         epoch: Epoch,
         /// The lease.
         lease: LeaseId,
+    },
+    /// An owner wants a placement group. May be repeated; [`Action::GroupChanged`](super::Action::GroupChanged) tells what comes
+    /// of it.
+    GroupWanted {
+        /// The worker.
+        worker: WorkerId,
+        /// Under which it was sent.
+        epoch: Epoch,
+        /// The group.
+        plan: GroupPlan,
+    },
+    /// An owner needs a placement group no more. May be repeated.
+    GroupRemoved {
+        /// The worker.
+        worker: WorkerId,
+        /// Under which it was sent.
+        epoch: Epoch,
+        /// The group.
+        group: PlacementGroupId,
     },
     /// An actor wants a name. May be repeated; [`Cluster::claim_of`](super::Cluster::claim_of) tells what came of it.
     NameClaimed {
@@ -162,6 +182,8 @@ pub struct Registration {
     pub jobs: Vec<JobId>,
     /// The leases that it hosts or owns.
     pub leases: Vec<LeaseGrant>,
+    /// The placement groups that it owns.
+    pub groups: Vec<GroupReport>,
 }
 
 /// A lease, as its host and its owner know it.
@@ -177,6 +199,8 @@ pub struct LeaseGrant {
     pub host: WorkerId,
     /// What it is one of.
     pub shape: Shape,
+    /// The bundle that it is a part of.
+    pub bundle: Option<BundleId>,
 }
 
 /// How many leases of a shape an owner wants for a job, those it has included.
@@ -186,6 +210,8 @@ pub struct LeaseDemand {
     pub job: JobId,
     /// The shape.
     pub shape: Shape,
+    /// The bundle that they are to be parts of; none for the workers as they are.
+    pub bundle: Option<BundleId>,
     /// How many.
     pub wanted: u32,
 }
@@ -201,6 +227,17 @@ pub struct LeaseReport {
     pub demand: Vec<LeaseDemand>,
     /// The jobs of which it has executors or objects.
     pub jobs: Vec<JobId>,
+    /// All placement groups that it owns.
+    pub groups: Vec<GroupReport>,
+}
+
+/// A placement group, as its owner knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupReport {
+    /// The group.
+    pub plan: GroupPlan,
+    /// The owner was told that it is reserved, or that it failed.
+    pub settled: bool,
 }
 
 /// What a worker is.

@@ -7,15 +7,16 @@ use tandem_proto::{Attempt, JobId, PartitionId, StageId, TaskId, WorkerId};
 
 use crate::cluster::Cluster;
 use crate::division::Division;
+use crate::groups::{Bundle, Group, GroupState};
 use crate::job::{Job, Origin, Phase};
-use crate::reason::{JobOutcome, PendingReason};
+use crate::reason::{GroupReason, JobOutcome, PendingReason};
 use crate::report::{AttemptId, OperatorMetrics};
 use crate::stage::{Demand, Stage};
 use crate::task::{self, Run, Task};
 use crate::time::Timestamp;
 use crate::views::{
-    ClusterView, Counters, InputsError, JobState, JobView, NodeView, ResultPartition, StageInput, StageView, TaskState,
-    TaskView,
+    BundleView, ClusterView, Counters, GroupStateView, GroupView, InputsError, JobState, JobView, NodeView,
+    ResultPartition, StageInput, StageView, TaskState, TaskView,
 };
 
 impl Cluster {
@@ -53,6 +54,27 @@ impl Cluster {
     pub fn nodes(&self) -> Vec<NodeView> {
         let present = self.workers.iter().map(|worker| worker.view());
         present.chain(self.workers.lost(self.now).cloned()).collect()
+    }
+
+    /// The placement groups of a job, or all of them.
+    pub fn groups(&self, job: Option<JobId>) -> Vec<GroupView> {
+        let shown = self.groups.iter().filter(|group| job.is_none_or(|job| job == group.plan.job));
+        shown.map(|group| self.view_group(group)).collect()
+    }
+
+    fn view_group(&self, group: &Group) -> GroupView {
+        let (state, reason) = match &group.state {
+            GroupState::Pending { .. } => (GroupStateView::Pending, Some(group.why_waits())),
+            GroupState::Broken => (GroupStateView::Broken, Some(group.why_waits())),
+            GroupState::Reserved => (GroupStateView::Reserved, None),
+            GroupState::Failed(why) => (GroupStateView::Failed, Some(GroupReason::Unsatisfiable(why.clone()))),
+        };
+        let bundle = |bundle: &Bundle| BundleView {
+            host: bundle.host,
+            worker: bundle.host.map_or_else(String::new, |host| self.workers.name(host)),
+            used: bundle.leased.clone(),
+        };
+        GroupView { plan: group.plan.clone(), state, reason, bundles: group.bundles.iter().map(bundle).collect() }
     }
 
     /// Sums over the cluster.

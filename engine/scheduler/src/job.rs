@@ -16,6 +16,7 @@ use std::sync::Arc;
 use tandem_proto::{JobId, StageId, TaskId, WorkerId};
 
 use crate::config::ClusterConfig;
+use crate::groups::Groups;
 use crate::leases::Leases;
 use crate::names::Names;
 use crate::plan::JobPlan;
@@ -186,6 +187,7 @@ pub(crate) struct Context<'a> {
     pub(crate) workers: &'a mut Workers,
     pub(crate) leases: &'a mut Leases,
     pub(crate) names: &'a mut Names,
+    pub(crate) groups: &'a mut Groups,
     pub(crate) out: &'a mut Outbox,
     pub(crate) counters: &'a mut Counters,
 }

@@ -1,6 +1,6 @@
 //! The leases that are given, and how many each owner wants.
 //! Owned by the [`Cluster`](super::Cluster); what may be given where is decided in `lending.rs` and `sharing.rs`.
-//! Invariants: a lease is booked on its host from the moment it is given until the host has said that nothing runs on it; the
+//! Invariants: a lease is booked on its host, or on a bundle there, from the moment it is given until the host has said that nothing runs on it; the
 //! indices by host and owner have each lease once; `granted` and `usage` count the table.
 //!
 //!   wanted ──▶ Granted ──Revoke──▶ Revoked ──returned──▶ gone      (a host that is lost returns nothing, its leases are gone)
@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use tandem_proto::{JobId, LeaseId, Term, WorkerId};
 
-use crate::resources::Shape;
+use crate::groups::BundleId;
+use crate::resources::{Resources, Shape};
 use crate::time::Timestamp;
 
 /// Whether a lease may still be used.
@@ -22,6 +23,15 @@ pub(crate) enum LeaseState {
     Revoked { since: Timestamp },
 }
 
+/// What a lease is taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Booked {
+    /// What its host has.
+    Worker,
+    /// What its bundle has.
+    Bundle,
+}
+
 /// One lease.
 #[derive(Debug, Clone)]
 pub(crate) struct Lease {
@@ -30,6 +40,8 @@ pub(crate) struct Lease {
     pub(crate) owner: WorkerId,
     pub(crate) host: WorkerId,
     pub(crate) shape: Arc<Shape>,
+    pub(crate) bundle: Option<BundleId>,
+    pub(crate) booked: Booked,
     pub(crate) state: LeaseState,
     /// When its host and its owner were last told of it, or last mentioned it.
     pub(crate) host_seen: Timestamp,
@@ -41,20 +53,35 @@ impl Lease {
     pub(crate) fn is_granted(&self) -> bool {
         self.state == LeaseState::Granted
     }
+
+    /// Whether it takes something of a bundle.
+    pub(crate) fn is_in(&self, bundle: BundleId) -> bool {
+        self.booked == Booked::Bundle && self.bundle == Some(bundle)
+    }
+
+    /// The bundle that it takes something of.
+    pub(crate) fn inside(&self) -> Option<BundleId> {
+        self.bundle.filter(|_| self.booked == Booked::Bundle)
+    }
+
+    fn claim(&self) -> Claim {
+        Claim { job: self.job, shape: self.shape.clone(), bundle: self.bundle, owner: self.owner }
+    }
 }
 
-/// Whose tasks want leases of which shape. Ordered by job first.
+/// Whose tasks want leases of which shape, and in which bundle. Ordered by job first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Claim {
     pub(crate) job: JobId,
     pub(crate) shape: Arc<Shape>,
+    pub(crate) bundle: Option<BundleId>,
     pub(crate) owner: WorkerId,
 }
 
 impl Claim {
-    /// Whether it competes with stage tasks for nothing but processors.
+    /// Whether it competes with stage tasks for nothing but processors. What a bundle has is nobody else's.
     pub(crate) fn takes_cpus_only(&self) -> bool {
-        self.shape.cpus() > 0 && self.shape.scarce().is_none()
+        self.bundle.is_none() && self.shape.cpus() > 0 && self.shape.scarce().is_none()
     }
 }
 
@@ -93,7 +120,7 @@ pub(crate) struct Leases {
     by_host: BTreeMap<WorkerId, BTreeSet<LeaseId>>,
     by_owner: BTreeMap<WorkerId, BTreeSet<LeaseId>>,
     claims: BTreeMap<Claim, Wanted>,
-    /// Thousandths of each resource that the leases of a job take.
+    /// Thousandths of each resource that the leases and bundles of a job take.
     usage: BTreeMap<JobId, BTreeMap<String, u64>>,
 }
 
@@ -141,7 +168,7 @@ impl Leases {
         self.by_owner.get(&worker).into_iter().flatten().filter_map(|id| self.table.get(id))
     }
 
-    /// How much of a resource the leases of a job take.
+    /// How much of a resource the leases and bundles of a job take.
     pub(crate) fn usage(&self, job: JobId, resource: &str) -> u64 {
         self.usage.get(&job).and_then(|usage| usage.get(resource)).copied().unwrap_or_default()
     }
@@ -151,9 +178,8 @@ impl Leases {
         let id = lease.id;
         self.by_host.entry(lease.host).or_default().insert(id);
         self.by_owner.entry(lease.owner).or_default().insert(id);
-        let usage = self.usage.entry(lease.job).or_default();
-        for (name, amount) in &lease.shape.resources.milli {
-            *usage.entry(name.clone()).or_default() += amount;
+        if lease.booked == Booked::Worker {
+            self.charge(lease.job, &lease.shape.resources);
         }
         if lease.is_granted() {
             self.count(&lease, |granted| granted + 1);
@@ -172,21 +198,46 @@ impl Leases {
                 }
             }
         }
-        if let Some(usage) = self.usage.get_mut(&lease.job) {
-            for (name, amount) in &lease.shape.resources.milli {
-                if let Some(used) = usage.get_mut(name) {
-                    *used = used.saturating_sub(*amount);
-                }
-            }
-            usage.retain(|_, used| *used > 0);
-            if usage.is_empty() {
-                self.usage.remove(&lease.job);
-            }
+        if lease.booked == Booked::Worker {
+            self.discharge(lease.job, &lease.shape.resources);
         }
         if lease.is_granted() {
             self.count(&lease, |granted| granted.saturating_sub(1));
         }
         Some(lease)
+    }
+
+    /// A job has so much more of what workers have.
+    pub(crate) fn charge(&mut self, job: JobId, resources: &Resources) {
+        if resources.milli.is_empty() {
+            return;
+        }
+        let usage = self.usage.entry(job).or_default();
+        for (name, amount) in &resources.milli {
+            *usage.entry(name.clone()).or_default() += amount;
+        }
+    }
+
+    /// A job has so much less.
+    pub(crate) fn discharge(&mut self, job: JobId, resources: &Resources) {
+        let Some(usage) = self.usage.get_mut(&job) else { return };
+        for (name, amount) in &resources.milli {
+            if let Some(used) = usage.get_mut(name) {
+                *used = used.saturating_sub(*amount);
+            }
+        }
+        usage.retain(|_, used| *used > 0);
+        if usage.is_empty() {
+            self.usage.remove(&job);
+        }
+    }
+
+    /// What a lease takes is not its bundle's any more. The caller has booked it on its host.
+    pub(crate) fn detach(&mut self, id: LeaseId) {
+        let Some(lease) = self.table.get_mut(&id) else { return };
+        lease.booked = Booked::Worker;
+        let (job, shape) = (lease.job, lease.shape.clone());
+        self.charge(job, &shape.resources);
     }
 
     /// No task is to be started on it any more. False when that was so already.
@@ -220,7 +271,7 @@ impl Leases {
 
     /// The claims of one job.
     pub(crate) fn claims_of(&self, job: JobId) -> impl Iterator<Item = (&Claim, &Wanted)> {
-        let first = Claim { job, shape: Arc::new(Shape::default()), owner: WorkerId(0) };
+        let first = Claim { job, shape: Arc::new(Shape::default()), bundle: None, owner: WorkerId(0) };
         self.claims.range(first..).take_while(move |(claim, _)| claim.job == job)
     }
 
@@ -248,7 +299,8 @@ impl Leases {
     pub(crate) fn worker_joined(&mut self, worker: WorkerId, could_host: impl Fn(&Shape) -> bool) -> BTreeSet<JobId> {
         let mut hopeful = BTreeSet::new();
         for (claim, wanted) in &mut self.claims {
-            if wanted.hopeless.is_some() && could_host(&claim.shape) {
+            // What is wanted in a bundle may be hopeless for other reasons; it is looked at again.
+            if wanted.hopeless.is_some() && (claim.bundle.is_some() || could_host(&claim.shape)) {
                 (wanted.hopeless, wanted.refused) = (None, false);
                 hopeful.insert(claim.job);
             }
@@ -270,8 +322,7 @@ impl Leases {
             Some(_) => self.claims.remove(&claim).is_some(),
             None if wanted == 0 => false,
             None => {
-                let theirs =
-                    |lease: &&Lease| lease.is_granted() && lease.job == claim.job && lease.shape == claim.shape;
+                let theirs = |lease: &&Lease| lease.is_granted() && lease.claim() == claim;
                 let granted = self.owned_by(claim.owner).filter(theirs).count() as u32;
                 let new = Wanted { wanted, granted, served: 0, hopeless: None, refused: false };
                 self.claims.insert(claim, new);
@@ -294,8 +345,7 @@ impl Leases {
     }
 
     fn count(&mut self, lease: &Lease, change: impl Fn(u32) -> u32) {
-        let claim = Claim { job: lease.job, shape: lease.shape.clone(), owner: lease.owner };
-        if let Some(wanted) = self.claims.get_mut(&claim) {
+        if let Some(wanted) = self.claims.get_mut(&lease.claim()) {
             wanted.granted = change(wanted.granted);
         }
     }

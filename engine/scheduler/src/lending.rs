@@ -3,7 +3,7 @@
 //! What a worker says of leases is taken at its word: one that its host or owner does not mention for a while is granted again,
 //! or gone if it was revoked; one that is mentioned and not known is revoked. So no single message must arrive.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tandem_proto::{Epoch, JobId, LeaseId, WorkerId};
@@ -13,7 +13,7 @@ use crate::cluster::Cluster;
 use crate::contact::Contact;
 use crate::event::{LeaseDemand, LeaseGrant, LeaseReport};
 use crate::job::{Context, Job};
-use crate::leases::{Claim, Lease, LeaseState};
+use crate::leases::{Booked, Claim, Lease, LeaseState};
 
 impl Cluster {
     /// An owner says what it wants.
@@ -40,24 +40,28 @@ impl Cluster {
     }
 
     fn want(&mut self, owner: WorkerId, demand: LeaseDemand) {
-        let LeaseDemand { job, shape, wanted } = demand;
-        let live = self.jobs.get_mut(&job).filter(|job| job.plan.executors && job.is_active());
+        let LeaseDemand { job: id, shape, bundle, wanted } = demand;
+        let live = self.jobs.get_mut(&id).filter(|job| job.plan.executors && job.is_active());
         let Some(job) = live else { return };
         job.members.insert(owner);
-        let claim = Claim { job: job.id, shape: Arc::new(shape), owner };
+        if bundle.is_some_and(|bundle| wanted > 0 && !self.has_bundle(owner, id, bundle)) {
+            return;
+        }
+        let claim = Claim { job: id, shape: Arc::new(shape), bundle, owner };
         if self.leases.want(claim, wanted) {
-            self.out.touched.insert(job.id);
+            self.out.touched.insert(id);
         }
     }
 
     /// A heartbeat says which leases a worker knows and wants.
     pub(crate) fn compare_lease_report(&mut self, id: WorkerId, report: LeaseReport) {
-        let LeaseReport { hosted, owned, demand, jobs } = report;
+        let LeaseReport { hosted, owned, demand, jobs, groups } = report;
         self.end_strangers(id, jobs);
+        self.compare_groups(id, groups);
         self.compare_hosted(id, &hosted.into_iter().collect());
         self.compare_owned(id, &owned.into_iter().collect());
-        let wanted: BTreeMap<_, _> = demand.iter().map(|demand| ((demand.job, &demand.shape), demand.wanted)).collect();
-        let dropped = |claim: &Claim| claim.owner == id && !wanted.contains_key(&(claim.job, &*claim.shape));
+        let wanted: BTreeSet<_> = demand.iter().map(|demand| (demand.job, &demand.shape, demand.bundle)).collect();
+        let dropped = |claim: &Claim| claim.owner == id && !wanted.contains(&(claim.job, &*claim.shape, claim.bundle));
         let jobs = self.leases.drop_claims(dropped);
         self.out.touched.extend(jobs);
         for demand in demand {
@@ -148,11 +152,12 @@ impl Cluster {
             cx.leases.host_saw(lease, now);
             cx.leases.owner_saw(lease, now);
         }
+        self.fit_bundles(id);
     }
 
     /// A worker has a lease that an earlier coordinator gave. What its host may still run on it keeps its place.
     fn adopt_lease(&mut self, id: WorkerId, grant: LeaseGrant, gone: &BTreeSet<JobId>) {
-        let LeaseGrant { lease, job, owner, host, shape } = grant;
+        let LeaseGrant { lease, job, owner, host, shape, bundle } = grant;
         let expected =
             |id| self.workers.get(id).is_some_and(|worker| matches!(worker.contact, Contact::Expected { .. }));
         if host != id && !(owner == id && expected(host)) {
@@ -161,9 +166,16 @@ impl Cluster {
         let live = self.jobs.get(&job).is_some_and(Job::has_executors);
         let wanted = live && !gone.contains(&job) && self.workers.get(owner).is_some();
         let (now, shape) = (self.now, Arc::new(shape));
-        self.workers.book(host, &shape);
+        // The journal may not know where a bundle went last.
+        let inside = bundle.filter(|bundle| {
+            let known = self.groups.bundle(*bundle).filter(|bundle| bundle.host == Some(host));
+            known.is_some_and(|bundle| bundle.has_room(&shape.resources))
+        });
+        let booked = if inside.is_some() { Booked::Bundle } else { Booked::Worker };
+        let wanted = wanted && inside == bundle;
         let state = LeaseState::Granted;
-        self.leases.insert(Lease { id: lease, job, owner, host, shape, state, host_seen: now, owner_seen: now });
+        let (host_seen, owner_seen) = (now, now);
+        self.book_lease(Lease { id: lease, job, owner, host, shape, bundle, booked, state, host_seen, owner_seen });
         if wanted {
             self.with_job(job, |job, _| job.members.extend([owner, host]));
         } else {
@@ -200,16 +212,20 @@ impl Cluster {
 
     /// Gives one lease to a claim, if there is room for it anywhere.
     pub(crate) fn grant(&mut self, claim: &Claim) -> bool {
-        let Some(host) = self.workers.host_for(&claim.shape, claim.owner) else { return false };
+        let (host, booked) = match claim.bundle {
+            Some(bundle) => (self.room_in(bundle, &claim.shape), Booked::Bundle),
+            None => (self.workers.host_for(&claim.shape, claim.owner), Booked::Worker),
+        };
+        let Some(host) = host else { return false };
         self.served += 1;
         let (now, served, id) = (self.now, self.served, self.leases.next_id());
-        let Claim { job, shape, owner } = claim.clone();
+        let Claim { job, shape, bundle, owner } = claim.clone();
         if let Some(wanted) = self.leases.claim_mut(claim) {
             (wanted.served, wanted.hopeless, wanted.refused) = (served, None, false);
         }
-        self.workers.book(host, &shape);
         let state = LeaseState::Granted;
-        self.leases.insert(Lease { id, job, owner, host, shape, state, host_seen: now, owner_seen: now });
+        let (host_seen, owner_seen) = (now, now);
+        self.book_lease(Lease { id, job, owner, host, shape, bundle, booked, state, host_seen, owner_seen });
         self.counters.leases_granted += 1;
         self.with_job(job, |job, _| {
             job.served = served;
@@ -222,6 +238,15 @@ impl Cluster {
             cx.tell_granted(owner, id);
         }
         true
+    }
+
+    fn book_lease(&mut self, lease: Lease) {
+        match lease.inside() {
+            Some(bundle) => self.groups.book(bundle, &lease.shape.resources),
+            None => self.workers.reserve(lease.host, &lease.shape.resources),
+        }
+        self.workers.host_more(lease.host);
+        self.leases.insert(lease);
     }
 }
 
@@ -255,7 +280,11 @@ impl Context<'_> {
     /// Frees the place of a lease. An owner that could still use it is told.
     pub(crate) fn end_lease(&mut self, id: LeaseId) {
         let Some(lease) = self.leases.remove(id) else { return };
-        self.workers.unbook(lease.host, &lease.shape);
+        match lease.inside() {
+            Some(bundle) => self.groups.unbook(bundle, &lease.shape.resources),
+            None => self.workers.unreserve(lease.host, &lease.shape.resources),
+        }
+        self.workers.host_fewer(lease.host);
         self.out.touched.insert(lease.job);
         if lease.is_granted() {
             self.counters.leases_revoked += 1;
@@ -264,11 +293,11 @@ impl Context<'_> {
     }
 
     fn tell_granted(&mut self, worker: WorkerId, id: LeaseId) {
-        let Some(Lease { job, owner, host, shape, .. }) = self.leases.get(id).cloned() else { return };
+        let Some(Lease { job, owner, host, shape, bundle, .. }) = self.leases.get(id).cloned() else { return };
         let Some(epoch) = self.reach(worker) else { return };
         let address = |id| self.workers.get(id).map(|worker| worker.info.data_address.clone()).unwrap_or_default();
         let (owner_address, host_address) = (address(owner), address(host));
-        let grant = LeaseGrant { lease: id, job, owner, host, shape: (*shape).clone() };
+        let grant = LeaseGrant { lease: id, job, owner, host, shape: (*shape).clone(), bundle };
         self.out.actions.push(Action::GrantLease { worker, epoch, grant, owner_address, host_address });
     }
 

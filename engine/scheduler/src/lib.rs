@@ -20,6 +20,7 @@ mod division;
 mod drivers;
 mod event;
 mod fusion;
+mod groups;
 mod inspect;
 mod job;
 mod leases;
@@ -28,12 +29,15 @@ mod lifecycle;
 mod lineage;
 mod membership;
 mod names;
+mod packing;
 mod placement;
+mod placing;
 mod plan;
 mod queue;
 mod reason;
 mod report;
 mod reports;
+mod reserving;
 mod resources;
 mod restore;
 mod sharing;
@@ -49,16 +53,18 @@ mod views;
 mod worker;
 mod workers;
 
-pub use action::{Action, Fact, FinishedTask};
+pub use action::{Action, Fact, FinishedTask, GroupNews};
 pub use cluster::Cluster;
 pub use config::ClusterConfig;
 pub use division::{Division, FittedTask, Share};
 pub use event::{
-    Event, HeldOutput, LeaseDemand, LeaseGrant, LeaseReport, Progress, Registration, WorkerInfo, WorkerUsage,
+    Event, GroupReport, HeldOutput, LeaseDemand, LeaseGrant, LeaseReport, Progress, Registration, WorkerInfo,
+    WorkerUsage,
 };
+pub use groups::{BundleId, GroupPlan, PlacementGroupId, Strategy};
 pub use names::{ActorId, ActorName, NameError, NamedActor, Namespace};
 pub use plan::{CountCheck, FusionPlan, JobPlan, StagePlan, VariantPlan};
-pub use reason::{FailureReason, JobFailure, JobOutcome, PendingReason};
+pub use reason::{FailureReason, GroupReason, JobFailure, JobOutcome, PendingReason};
 pub use report::{
     AttemptId, CountKind, FailureKind, OperatorMetrics, RowCount, StagedFile, TaskFailure, TaskMetrics, TaskOutcome,
     TaskOutput,
@@ -67,6 +73,6 @@ pub use resources::{CPUS, Resources, Shape};
 pub use restore::{RestoredCommit, RestoredJob};
 pub use time::Timestamp;
 pub use views::{
-    ClusterView, Counters, InputsError, JobState, JobView, NodeState, NodeView, ResultPartition, StageInput, StageView,
-    TaskState, TaskView,
+    BundleView, ClusterView, Counters, GroupStateView, GroupView, InputsError, JobState, JobView, NodeState, NodeView,
+    ResultPartition, StageInput, StageView, TaskState, TaskView,
 };

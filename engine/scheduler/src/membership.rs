@@ -19,7 +19,7 @@ use crate::worker::{Placed, Standing, Worker};
 impl Cluster {
     /// A worker opened a stream and says what it runs and holds.
     pub(crate) fn register(&mut self, registration: Registration) {
-        let Registration { worker: id, info, running, held, jobs, leases } = registration;
+        let Registration { worker: id, info, running, held, jobs, leases, groups } = registration;
         let known = self.workers.get(id).is_some();
         if !known && self.was_given_up(&jobs, &running) {
             let reason = "it was out of touch for so long that its work was given to others".to_owned();
@@ -44,6 +44,8 @@ impl Cluster {
         let gone = self.compare_jobs(id, jobs);
         self.compare_placed(id, &running, &held);
         self.compare_leases(id, leases, &gone);
+        self.compare_groups(id, groups);
+        self.tell_groups(id);
         self.compare_outputs(id, held);
         let joined = self.workers.get(id);
         let hopeful = self.leases.worker_joined(id, |shape| joined.is_some_and(|worker| worker.could_ever_host(shape)));
@@ -293,6 +295,7 @@ impl Cluster {
         let now = self.now;
         let Some(Duty::Ready) = self.workers.get(id).map(|worker| worker.duty) else { return };
         self.workers.edit(id, |worker| worker.duty.apply(DutyEvent::Drain(now)));
+        self.leave_bundles(id);
         self.revoke_hosted(id);
         if self.workers.get(id).is_some_and(|worker| worker.contact.has_stream()) {
             self.repeat_duty(id);
@@ -367,6 +370,8 @@ impl Cluster {
             self.out.actions.push(Action::Disconnect { worker: id, epoch: worker.epoch });
         }
         self.lose_leases(id);
+        self.leave_bundles(id);
+        self.remove_groups_of_worker(id);
         self.free_names_of_worker(id);
         self.leave_jobs(id);
         self.lose_outputs(id, worker.held.into_keys().collect(), why);

@@ -71,6 +71,43 @@ impl fmt::Display for PendingReason {
     }
 }
 
+/// Why bundles of a placement group have no place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupReason {
+    /// The workers that could hold them all are in use.
+    NoRoom,
+    /// No worker takes work.
+    NoWorkers,
+    /// A worker that had some of them is lost or drains, and no other has room.
+    WorkerLost,
+    /// The workers there are could never hold them all; says what is missing.
+    Unsatisfiable(String),
+}
+
+impl GroupReason {
+    /// For machines: a word, or `word: detail`.
+    pub fn code(&self) -> String {
+        match self {
+            Self::NoRoom => "no-room".to_owned(),
+            Self::NoWorkers => "no-workers".to_owned(),
+            Self::WorkerLost => "worker-lost".to_owned(),
+            Self::Unsatisfiable(why) => format!("unsatisfiable: {why}"),
+        }
+    }
+}
+
+/// For people.
+impl fmt::Display for GroupReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoom => f.write_str("waits until there is room for all of its bundles at once"),
+            Self::NoWorkers => f.write_str("waits for a worker: none takes work"),
+            Self::WorkerLost => f.write_str("waits for another worker: one that had a bundle is gone"),
+            Self::Unsatisfiable(why) => write!(f, "waits for other workers: {why}"),
+        }
+    }
+}
+
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JobOutcome {

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The name of processors. A slot is a thousand of their thousandths.
 pub const CPUS: &str = "cpus";
 /// What a stage task takes of its worker's processors.
 pub(crate) const SLOT_MILLI: u64 = 1_000;
 
 /// Amounts of what has a name, and memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Resources {
     /// Thousandths by name; none is zero.
     pub milli: BTreeMap<String, u64>,
@@ -18,7 +20,7 @@ pub struct Resources {
 }
 
 /// What one unit of work takes of its worker, and which workers will do.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Shape {
     /// What it takes.
     pub resources: Resources,

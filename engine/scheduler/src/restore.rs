@@ -1,6 +1,6 @@
 //! The cluster as the journal knows it, after the coordinator restarted. Part of the [`Cluster`].
 //!
-//! The journal knows accepted jobs, their commits, finished stages, the names of actors, and which workers were there. Everything else comes back from
+//! The journal knows accepted jobs, their commits, finished stages, the names of actors, placement groups, and which workers were there. Everything else comes back from
 //! the workers: each registers with what it runs and holds. Until all of them are back, or their grace is over, nothing of
 //! the restored jobs is started, so that nothing is run twice.
 
@@ -95,7 +95,7 @@ impl Cluster {
         let mut cluster = Self::new(config, term);
         cluster.now = now;
         let mut histories: BTreeMap<JobId, History> = BTreeMap::new();
-        let (mut workers, mut names) = (BTreeMap::new(), BTreeMap::new());
+        let (mut workers, mut names, mut groups) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for fact in facts {
             match fact {
                 Fact::WorkerJoined { worker, name } => {
@@ -109,6 +109,12 @@ impl Cluster {
                 }
                 Fact::NameFreed { name } => {
                     names.remove(&name);
+                }
+                Fact::GroupReserved { plan, hosts } => {
+                    groups.insert(plan.group, (plan, hosts));
+                }
+                Fact::GroupRemoved { group } => {
+                    groups.remove(&group);
                 }
                 fact => {
                     if let Some(job) = fact.job() {
@@ -133,6 +139,7 @@ impl Cluster {
         cluster.out.actions = gone;
         cluster.counters = Counters::default();
         names.into_iter().for_each(|(name, actor)| cluster.restore_name(name, actor));
+        groups.into_values().for_each(|(plan, hosts)| cluster.restore_group(plan, hosts));
         cluster.settle_fusions();
         cluster.roll_forward();
         cluster.settle();
@@ -233,8 +240,12 @@ impl Cluster {
 impl History {
     fn add(&mut self, fact: Fact) {
         match fact {
-            Fact::WorkerJoined { .. } | Fact::WorkerGone { .. } | Fact::NameClaimed { .. } | Fact::NameFreed { .. } => {
-            }
+            Fact::WorkerJoined { .. }
+            | Fact::WorkerGone { .. }
+            | Fact::NameClaimed { .. }
+            | Fact::NameFreed { .. }
+            | Fact::GroupReserved { .. }
+            | Fact::GroupRemoved { .. } => {}
             Fact::JobStarted { at, .. } => self.started = Some(at),
             Fact::StageFinished { job: _, stage, started, at, workers, tasks, counts, operators, files } => {
                 let finished = RestoredStage { started, at, workers, tasks, counts, operators, files };

@@ -11,7 +11,7 @@ use tandem_proto::{JobId, LeaseId, WorkerId};
 
 use crate::action::Action;
 use crate::cluster::Cluster;
-use crate::leases::{Claim, LeaseState};
+use crate::leases::{Claim, Lease, LeaseState, Wanted};
 use crate::placement::fair_level;
 use crate::resources::{CPUS, Mib, Milli, SLOT_MILLI, Shape};
 use crate::timers::Timer;
@@ -102,7 +102,7 @@ impl Cluster {
     /// Someone waits for leases, or for slots while others have leases: looks again in a while.
     pub(crate) fn watch_sharing(&mut self) {
         let waiting = self.leases.claims().any(|(_, wanted)| wanted.pending() > 0 && !wanted.refused);
-        if waiting || (!self.wanting.is_empty() && self.leases.len() > 0) {
+        if waiting || self.groups.any_waits() || (!self.wanting.is_empty() && self.leases.len() > 0) {
             self.timers.arm(Timer::Sharing, self.now.after_ms(self.config.sharing_interval_ms));
         }
     }
@@ -110,6 +110,7 @@ impl Cluster {
     /// Takes leases back from jobs that have more than their fair share, and refuses what nobody can give.
     pub(crate) fn share_again(&mut self) {
         self.refuse_hopeless();
+        self.give_up_groups();
         let mut resources = BTreeSet::from([CPUS.to_owned()]);
         let pending = self.leases.claims().filter(|(_, wanted)| wanted.waits());
         resources.extend(pending.filter_map(|(claim, _)| claim.shape.scarce()).map(str::to_owned));
@@ -149,7 +150,11 @@ impl Cluster {
     /// What each job that has or wants something of a resource has and wants.
     fn holdings(&self, resource: &str) -> BTreeMap<JobId, Holding> {
         let mut holdings: BTreeMap<JobId, Holding> = BTreeMap::new();
-        for lease in self.leases.iter() {
+        for group in self.groups.iter() {
+            let amounts = group.reserved().map(|(_, resources)| resources.amount(resource));
+            holdings.entry(group.plan.job).or_default().has += amounts.sum::<u64>();
+        }
+        for lease in self.leases.iter().filter(|lease| lease.inside().is_none()) {
             let amount = lease.shape.resources.amount(resource);
             let holding = holdings.entry(lease.job).or_default();
             holding.has += amount;
@@ -167,7 +172,8 @@ impl Cluster {
         for holding in holdings.values_mut() {
             holding.wants = holding.has;
         }
-        for (claim, wanted) in self.leases.claims().filter(|(_, wanted)| wanted.waits()) {
+        let outside = |(claim, wanted): &(&Claim, &Wanted)| claim.bundle.is_none() && wanted.waits();
+        for (claim, wanted) in self.leases.claims().filter(outside) {
             let amount = claim.shape.resources.amount(resource).saturating_mul(wanted.pending().into());
             let holding = holdings.entry(claim.job).or_default();
             holding.wants = holding.wants.saturating_add(amount);
@@ -184,7 +190,8 @@ impl Cluster {
     /// The leases of a job whose place is of use to one of the others, the last ones first.
     fn revocable(&self, job: JobId, resource: &str, others: &BTreeSet<JobId>) -> Vec<(LeaseId, u64)> {
         let hosts = self.hosts_of_use(others);
-        let theirs = self.leases.iter().filter(|lease| lease.job == job && lease.is_granted());
+        let free = |lease: &&Lease| lease.is_granted() && lease.inside().is_none();
+        let theirs = self.leases.iter().filter(|lease| lease.job == job && free(lease));
         let of_use = theirs.filter(|lease| lease.shape.resources.amount(resource) > 0 && hosts(lease.host));
         let mut leases: Vec<_> = of_use.map(|lease| (lease.id, lease.shape.resources.amount(resource))).collect();
         leases.reverse();
@@ -197,7 +204,7 @@ impl Cluster {
         let pending: Vec<&Claim> = self
             .leases
             .claims()
-            .filter(|(claim, wanted)| jobs.contains(&claim.job) && wanted.waits())
+            .filter(|(claim, wanted)| jobs.contains(&claim.job) && claim.bundle.is_none() && wanted.waits())
             .map(|(claim, _)| claim)
             .collect();
         move |host| {
@@ -215,7 +222,7 @@ impl Cluster {
         let pending: Vec<_> =
             self.leases.claims().filter(|(_, wanted)| wanted.pending() > 0).map(|(claim, _)| claim.clone()).collect();
         for claim in pending {
-            let hopeless = !self.workers.iter().any(|worker| worker.could_ever_host(&claim.shape));
+            let hopeless = self.why_not(&claim).is_some();
             let (now, grace_ms) = (self.now, self.config.unschedulable_grace_ms);
             let Some(wanted) = self.leases.claim_mut(&claim) else { continue };
             if hopeless != wanted.hopeless.is_some() {
@@ -235,16 +242,27 @@ impl Cluster {
 
     fn refuse(&mut self, claim: &Claim) {
         self.counters.leases_refused += 1;
-        let reason = self.why_hopeless(&claim.shape);
-        let Claim { job, shape, owner } = claim.clone();
+        let reason = self.why_not(claim).unwrap_or_default();
+        let Claim { job, shape, bundle, owner } = claim.clone();
         if let Some(epoch) = self.context().reach(owner) {
             let shape = (*shape).clone();
-            self.out.actions.push(Action::RefuseLease { worker: owner, epoch, job, shape, reason });
+            self.out.actions.push(Action::RefuseLease { worker: owner, epoch, job, shape, bundle, reason });
+        }
+    }
+
+    /// Why a claim can never be satisfied by the workers there are, if it cannot.
+    fn why_not(&self, claim: &Claim) -> Option<String> {
+        match claim.bundle {
+            Some(bundle) => self.why_not_in_bundle(bundle, &claim.shape),
+            None => {
+                let somewhere = self.workers.iter().any(|worker| worker.could_ever_host(&claim.shape));
+                (!somewhere).then(|| self.why_hopeless(&claim.shape))
+            }
         }
     }
 
     /// What is missing for a shape, and what workers have.
-    fn why_hopeless(&self, shape: &Shape) -> String {
+    pub(crate) fn why_hopeless(&self, shape: &Shape) -> String {
         let ready = || self.workers.iter().filter(|worker| worker.could_ever_host(&Shape::default()));
         let most = |name: &str| ready().map(|worker| worker.info.resources.amount(name)).max().unwrap_or_default();
         for (name, wanted) in &shape.resources.milli {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tandem_proto::{Attempt, JobId, PartitionId, StageId, WorkerId};
 
 use crate::event::{WorkerInfo, WorkerUsage};
+use crate::groups::GroupPlan;
 use crate::plan::JobPlan;
-use crate::reason::{JobOutcome, PendingReason};
+use crate::reason::{GroupReason, JobOutcome, PendingReason};
 use crate::report::{AttemptId, OperatorMetrics, RowCount};
 use crate::resources::Resources;
 use crate::time::Timestamp;
@@ -177,6 +178,43 @@ pub enum NodeState {
     Lost,
 }
 
+/// What `ListGroups` shows of a placement group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupView {
+    /// The group, with its job, its name, its strategy and what its bundles have.
+    pub plan: GroupPlan,
+    /// Where it stands.
+    pub state: GroupStateView,
+    /// Why bundles of it have no place, when they have none.
+    pub reason: Option<GroupReason>,
+    /// Its bundles.
+    pub bundles: Vec<BundleView>,
+}
+
+/// One bundle of a placement group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleView {
+    /// Where it is.
+    pub host: Option<WorkerId>,
+    /// Name of that worker, empty when it is nowhere.
+    pub worker: String,
+    /// What leases take of it.
+    pub used: Resources,
+}
+
+/// Where a placement group stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupStateView {
+    /// It has nothing and waits.
+    Pending,
+    /// All its bundles have a place.
+    Reserved,
+    /// Some bundles have lost their place and wait for another.
+    Broken,
+    /// No workers can hold it.
+    Failed,
+}
+
 /// What `GetCluster` shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ClusterView {
@@ -269,6 +307,12 @@ pub struct Counters {
     pub leases_revoked: u64,
     /// Wishes for leases that no worker can fulfil, as told to their owners.
     pub leases_refused: u64,
+    /// Placement groups that got all their places, each time they did.
+    pub groups_reserved: u64,
+    /// Placement groups that were removed, or ended with their job.
+    pub groups_removed: u64,
+    /// Placement groups that no workers can hold.
+    pub groups_failed: u64,
     /// Shuffle bytes read from the same worker, accepted attempts only.
     pub shuffle_local_bytes: u64,
     /// Shuffle bytes read from other workers, accepted attempts only.

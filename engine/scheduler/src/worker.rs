@@ -48,8 +48,9 @@ pub(crate) struct Worker {
     /// Its queries hold so much of its memory that it takes no more, as long as something runs.
     pub(crate) full: bool,
     pub(crate) placed: Vec<Placed>,
-    /// What the leases take that it hosts, and how many those are.
+    /// What leases and bundles take of it.
     pub(crate) leased: Resources,
+    /// How many leases it hosts, those in bundles included.
     pub(crate) hosted: u32,
     /// How many tasks of each stage have their output here.
     pub(crate) held: BTreeMap<(JobId, StageId), u32>,
@@ -93,6 +94,20 @@ impl Worker {
     pub(crate) fn free_scarce(&self) -> impl Iterator<Item = (&String, u64)> {
         let all = self.info.resources.milli.iter().filter(|(name, _)| self.takes_work() && *name != CPUS);
         all.map(|(name, amount)| (name, amount.saturating_sub(self.leased.amount(name))))
+    }
+
+    /// All that it offers.
+    pub(crate) fn room(&self) -> Resources {
+        let mut room = self.info.resources.clone();
+        room.subtract(&self.leased);
+        let cpus = self.free_cpus().min(room.amount(CPUS));
+        room.milli.insert(CPUS.to_owned(), cpus);
+        room
+    }
+
+    /// Whether more is booked on it than it has.
+    pub(crate) fn is_overbooked(&self) -> bool {
+        !self.info.resources.has_room(&Resources::default(), &self.used())
     }
 
     /// Thousandths of processors that attempts and leases take.

@@ -47,6 +47,7 @@ pub(crate) struct Workers {
     /// Workers with slots that they do not offer for want of memory.
     short: BTreeSet<WorkerId>,
     departed: VecDeque<Departed>,
+    changes: u64,
 }
 
 impl Workers {
@@ -128,11 +129,17 @@ impl Workers {
         workers.map(|worker| (worker.id, worker.free())).filter(|(_, free)| *free > 0)
     }
 
+    /// Whether all workers together have so much free. Looks at none of them.
+    pub(crate) fn may_have_room(&self, resources: &Resources) -> bool {
+        let free = |name: &str| self.free_scarce.get(name).copied().unwrap_or_default();
+        let enough = |name: &String, amount: u64| amount <= if name == CPUS { self.free_cpus } else { free(name) };
+        resources.milli.iter().all(|(name, amount)| enough(name, *amount))
+    }
+
     /// Where a lease goes: to its owner if that has room; else where most processors are free, or if it takes none, where the
     /// fewest leases are.
     pub(crate) fn host_for(&self, shape: &Shape, owner: WorkerId) -> Option<WorkerId> {
-        let free = |name: &str| self.free_scarce.get(name).copied().unwrap_or_default();
-        if shape.resources.milli.iter().any(|(name, amount)| name != CPUS && *amount > free(name)) {
+        if !self.may_have_room(&shape.resources) {
             return None;
         }
         let room = |id: &WorkerId| self.table.get(id).is_some_and(|worker| worker.has_room_for(shape));
@@ -151,20 +158,29 @@ impl Workers {
         self.by_hosted.iter().map(|(_, id)| *id).find(room)
     }
 
-    /// Books a lease on a worker.
-    pub(crate) fn book(&mut self, id: WorkerId, shape: &Shape) {
-        self.edit(id, |worker| {
-            worker.leased.add(&shape.resources);
-            worker.hosted += 1;
-        });
+    /// Books what a lease or a bundle takes of a worker.
+    pub(crate) fn reserve(&mut self, id: WorkerId, resources: &Resources) {
+        self.edit(id, |worker| worker.leased.add(resources));
     }
 
-    /// Frees the place of a lease.
-    pub(crate) fn unbook(&mut self, id: WorkerId, shape: &Shape) {
-        self.edit(id, |worker| {
-            worker.leased.subtract(&shape.resources);
-            worker.hosted = worker.hosted.saturating_sub(1);
-        });
+    /// Frees what a lease or a bundle took of a worker.
+    pub(crate) fn unreserve(&mut self, id: WorkerId, resources: &Resources) {
+        self.edit(id, |worker| worker.leased.subtract(resources));
+    }
+
+    /// A worker hosts one lease more.
+    pub(crate) fn host_more(&mut self, id: WorkerId) {
+        self.edit(id, |worker| worker.hosted += 1);
+    }
+
+    /// A worker hosts one lease less.
+    pub(crate) fn host_fewer(&mut self, id: WorkerId) {
+        self.edit(id, |worker| worker.hosted = worker.hosted.saturating_sub(1));
+    }
+
+    /// Is another number whenever anything that matters to placement may be other than before. Never zero.
+    pub(crate) fn version(&self) -> u64 {
+        self.changes + 1
     }
 
     /// How many workers take tasks, or will again when they are back in touch.
@@ -239,6 +255,7 @@ impl Workers {
     }
 
     fn unindex(&mut self, id: WorkerId) {
+        self.changes += 1;
         let Some(worker) = self.table.get(&id) else { return };
         if self.by_free.remove(&(Reverse(worker.free_cpus()), id)) {
             self.free -= worker.free();
@@ -392,7 +409,8 @@ mod tests {
                 match booking {
                     Booking::Lease { shape, owner } => match workers.host_for(&shape, WorkerId(owner)) {
                         Some(host) => {
-                            workers.book(host, &shape);
+                            workers.reserve(host, &shape.resources);
+                            workers.host_more(host);
                             leases.push((host, shape));
                         }
                         None => prop_assert!(workers.iter().all(|worker| !worker.has_room_for(&shape)), "{shape}"),
@@ -407,7 +425,8 @@ mod tests {
                     Booking::Return(place) => {
                         if !leases.is_empty() {
                             let (host, shape) = leases.swap_remove(place % leases.len());
-                            workers.unbook(host, &shape);
+                            workers.unreserve(host, &shape.resources);
+                            workers.host_fewer(host);
                         }
                     }
                 }

@@ -35,7 +35,7 @@ pub(crate) enum LinkEvent {
     /// A stream can be written to.
     Opened(OpenLink),
     /// The coordinator said something.
-    Received(CoordinatorMessage),
+    Received(Box<CoordinatorMessage>),
     /// The stream is gone.
     Closed,
 }
@@ -137,7 +137,7 @@ async fn receive(
     target.channel.send_replace(Some(channel));
     loop {
         let Some(message) = next else { return Status::unavailable("the coordinator closed the stream") };
-        if events.send(LinkEvent::Received(message)).await.is_err() {
+        if events.send(LinkEvent::Received(Box::new(message))).await.is_err() {
             return Status::aborted("the worker is stopping");
         }
         next = match incoming.message().await {

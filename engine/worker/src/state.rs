@@ -280,10 +280,18 @@ impl WorkerState {
             FromCoordinator::LeaseRefused(refused) => {
                 let (job, reason) = (JobId(refused.job), refused.reason);
                 let shape = refused.shape.unwrap_or_default().into();
-                let event = NodeEvent::LeaseRefused { job, shape, reason: reason.clone() };
+                let Ok(bundle) = refused.bundle.map(TryInto::try_into).transpose() else { return Vec::new() };
+                let event = NodeEvent::LeaseRefused { job, shape, bundle, reason: reason.clone() };
                 vec![Action::Refused(job, reason), Action::Node(event)]
             }
-            FromCoordinator::JobGone(gone) => vec![Action::Node(NodeEvent::JobGone { job: JobId(gone.job) })],
+            FromCoordinator::GroupChanged(changed) => {
+                self.leases.group_changed(changed).map(Action::Node).into_iter().collect()
+            }
+            FromCoordinator::JobGone(gone) => {
+                let job = JobId(gone.job);
+                self.leases.end_groups(job);
+                vec![Action::Node(NodeEvent::JobGone { job })]
+            }
             FromCoordinator::WorkerGone(gone) => {
                 vec![Action::Node(NodeEvent::PeerLost { worker: WorkerId(gone.worker) })]
             }
@@ -409,9 +417,17 @@ impl WorkerState {
 
     fn news(&mut self, news: News) -> Option<Action> {
         match news {
-            News::Demand { job, shape, wanted } => {
-                let demand = self.leases.demand(job, shape, wanted);
+            News::Demand { job, shape, bundle, wanted } => {
+                let demand = self.leases.demand(job, shape, bundle, wanted);
                 self.send(ToCoordinator::Demand(demand))
+            }
+            News::CreateGroup { job, group } => {
+                let wanted = self.leases.want_group(job, *group);
+                self.send(ToCoordinator::GroupWanted(wanted))
+            }
+            News::RemoveGroup { group, .. } => {
+                let ended = self.leases.remove_group(group);
+                self.send(ToCoordinator::GroupRemoved(ended))
             }
             News::ReleaseLease(lease) => {
                 self.leases.release(lease);

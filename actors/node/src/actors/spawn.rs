@@ -2,6 +2,7 @@
 
 use tandem_actor_protocol::call::{ActorSpec, Arg};
 use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::placement::BundleId;
 use tandem_actor_protocol::{ActorId, ExecutorId};
 
 use super::owned::OwnedEvent;
@@ -14,8 +15,14 @@ use crate::objects::{ObjectState, Refused, Waiter};
 use crate::tasks::dependency;
 
 impl Job {
-    /// A process makes an actor.
-    pub(crate) fn spawn(&mut self, cx: &mut Context<'_>, executor: ExecutorId, mut spec: ActorSpec) {
+    /// A process makes an actor, which may live in a bundle.
+    pub(crate) fn spawn(
+        &mut self,
+        cx: &mut Context<'_>,
+        executor: ExecutorId,
+        mut spec: ActorSpec,
+        bundle: Option<BundleId>,
+    ) {
         let (actor, creation) = (spec.actor, spec.actor.creation());
         if self.owned_actors.contains_key(&actor) || !self.may_make(executor, creation, 1) {
             return self.broke_protocol(cx, executor, &format!("{actor} is not its to make"));
@@ -29,7 +36,7 @@ impl Job {
                 return self.break_object(creation.object(0), failure.into());
             }
         };
-        let shape = self.shape_id(&spec.options.shape);
+        let shape = self.shape_id(&spec.options.shape, bundle);
         let named = !spec.options.name.is_empty();
         if named {
             cx.act(Action::ClaimName { job: self.id, spec: Box::new(spec.clone()) });
@@ -117,11 +124,12 @@ impl Job {
 
     fn queue_actor(&mut self, cx: &mut Context<'_>, actor: ActorId) {
         let Some(owned) = self.owned_actors.get(&actor) else { return };
-        if owned.spec.options.light && owned.spec.options.shape.milli.is_empty() {
+        let shape = owned.shape;
+        let anywhere = self.queues[shape.0 as usize].bundle.is_none();
+        if anywhere && owned.spec.options.light && owned.spec.options.shape.milli.is_empty() {
             // It takes nothing: no lease is needed for it.
             return self.start_here(cx, actor, 0);
         }
-        let shape = owned.shape;
         self.queues[shape.0 as usize].starts.push_back(actor);
         self.dirty.queue(shape);
     }

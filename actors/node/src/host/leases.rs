@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tandem_actor_protocol::resources::{GPUS, Shape};
+use tandem_actor_protocol::resources::GPUS;
 use tandem_actor_protocol::{ActorId, CallId, WorkerId};
 
 use super::gpus::GpuShare;
@@ -70,7 +70,7 @@ impl Job {
             return;
         }
         let gpus = cx.shared.gpus.take(grant.shape.milli.get(GPUS).copied().unwrap_or(0));
-        let group = self.group_for(&grant.shape, gpus.indices.clone());
+        let group = self.group_for(grant, gpus.indices.clone());
         let lease = HostLease { owner: grant.owner, group, gpus, state: LeaseState::Place };
         self.host_leases.insert(grant.lease, lease);
         cx.shared.leases.insert(grant.lease, self.id);
@@ -79,13 +79,14 @@ impl Job {
     }
 
     /// The places of a shape with these GPUs.
-    fn group_for(&mut self, shape: &Shape, gpus: Vec<u32>) -> GroupId {
-        let id = self.shape_id(shape);
-        let known = self.groups.iter().position(|group| group.shape == Some(id) && group.gpus == gpus);
-        let index = known.unwrap_or_else(|| {
-            let class = self.class_for(shape.memory_bytes, &gpus);
-            self.add_group(Group::new(Some(id), gpus, class))
-        });
+    fn group_for(&mut self, grant: &LeaseGrant, gpus: Vec<u32>) -> GroupId {
+        let id = self.shape_id(&grant.shape, grant.bundle);
+        let mut of_shape = self.shape_groups.get(&id).into_iter().flatten();
+        if let Some(known) = of_shape.find(|group| self.groups[group.0 as usize].gpus == gpus) {
+            return *known;
+        }
+        let class = self.class_for(grant.shape.memory_bytes, &gpus);
+        let index = self.add_group(Group::new(Some(id), gpus, class));
         GroupId(u32::try_from(index).unwrap_or(u32::MAX))
     }
 

@@ -21,8 +21,8 @@ impl Job {
         }
         match message {
             ToNode::Hello(hello) => self.hello(cx, executor, hello),
-            ToNode::Submit(spec) => self.submit(cx, executor, spec),
-            ToNode::Spawn(spec) => self.spawn(cx, executor, spec),
+            ToNode::Submit(spec) => self.submit(cx, executor, spec, None),
+            ToNode::Spawn(spec) => self.spawn(cx, executor, spec, None),
             ToNode::Call(call) => self.call(cx, executor, call),
             ToNode::Put { object, value } => self.put(cx, executor, object, value),
             ToNode::Watch { objects, fetch } => self.watch(cx, executor, objects, fetch),
@@ -53,6 +53,10 @@ impl Job {
             ToNode::Sql(request) => self.sql(cx, executor, request),
             ToNode::DriverDone(outcome) => self.driver_done(cx, executor, outcome),
             ToNode::ActorEnded(actor) => self.light_actor_ended(cx, executor, actor),
+            ToNode::CreateGroup(group) => self.create_group(cx, executor, group),
+            ToNode::RemoveGroup(group) => self.remove_group(cx, group),
+            ToNode::SubmitIn { task, bundle } => self.submit(cx, executor, task, Some(bundle)),
+            ToNode::SpawnIn { actor, bundle } => self.spawn(cx, executor, actor, Some(bundle)),
         }
     }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tandem_actor_protocol::resources::Shape;
-use tandem_actor_protocol::{ActorId, CallId, ExecutorId, ExtentId, JobId, ObjectId, WorkerId};
+use tandem_actor_protocol::{ActorId, CallId, ExecutorId, ExtentId, JobId, ObjectId, PlacementGroupId, WorkerId};
 use tandem_arena::Allocator;
 
 use crate::actors::{Call, EarlyStart, HostedActor, HostedCall, LightProcess, OwnedActor, Route};
@@ -25,6 +25,7 @@ use crate::executors::{Class, Driver, Executor};
 use crate::host::{EarlyRun, EndedLeases, Group, GroupId, HostLease, Hosted};
 use crate::objects::{Fetch, Object, Space, Sql, Ticket, Waiter};
 use crate::peers::Peers;
+use crate::placement::GroupState;
 use crate::tasks::{Queue, ShapeId, Shapes, Task};
 
 use deadlock::Stuck;
@@ -60,6 +61,8 @@ pub(crate) struct Job {
     pub(crate) queues: Vec<Queue>,
     /// Leases that this worker has on others.
     pub(crate) owned_leases: BTreeMap<u64, ShapeId>,
+    /// Placement groups that processes of this worker made.
+    pub(crate) placement_groups: FxHashMap<PlacementGroupId, GroupState>,
 
     pub(crate) hosted: FxHashMap<CallId, Hosted>,
     /// By [`GroupId`].
@@ -122,6 +125,7 @@ impl Job {
             shapes: Shapes::default(),
             queues: Vec::new(),
             owned_leases: BTreeMap::new(),
+            placement_groups: FxHashMap::default(),
             hosted: FxHashMap::default(),
             groups: Vec::new(),
             shape_groups: FxHashMap::default(),
@@ -144,7 +148,7 @@ impl Job {
             dirty: Dirty::default(),
         };
         // Number zero, what tasks take by default.
-        job.shape_id(&Shape::one_cpu());
+        job.shape_id(&Shape::one_cpu(), None);
         job
     }
 }

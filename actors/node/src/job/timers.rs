@@ -18,6 +18,7 @@ impl Job {
             Timer::SpareLeases(group) => self.release_spare(cx, group),
             Timer::Demand(shape) => self.demand_overdue(cx, shape),
             Timer::UnknownLease(lease) => self.unknown_lease_overdue(cx, lease),
+            Timer::Group(group) => self.group_overdue(cx, group),
             Timer::Space => self.space_overdue(cx),
         }
     }

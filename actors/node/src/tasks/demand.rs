@@ -1,6 +1,7 @@
 //! What the coordinator is told about how many leases are wanted: more at once while that is few, else from time to time.
 
 use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::placement::BundleId;
 use tandem_actor_protocol::resources::Shape;
 
 use super::{ShapeId, TaskState};
@@ -52,13 +53,19 @@ impl Job {
         let queue = &mut self.queues[shape.0 as usize];
         if queue.demanded != wanted {
             queue.demanded = wanted;
-            cx.act(Action::Demand { job: self.id, shape: queue.shape.clone(), wanted });
+            cx.act(Action::Demand { job: self.id, shape: queue.shape.clone(), bundle: queue.bundle, wanted });
         }
     }
 
     /// No worker has what a shape needs: what waits for a lease of it fails, unless there is one meanwhile.
-    pub(crate) fn lease_refused(&mut self, cx: &mut Context<'_>, shape: &Shape, reason: &str) {
-        let Some(id) = self.shapes.find(shape) else { return };
+    pub(crate) fn lease_refused(
+        &mut self,
+        cx: &mut Context<'_>,
+        shape: &Shape,
+        bundle: Option<BundleId>,
+        reason: &str,
+    ) {
+        let Some(id) = self.shapes.find(shape, bundle) else { return };
         let queue = &self.queues[id.0 as usize];
         if !queue.leases.is_empty() || self.places_of(id) > 0 {
             return;
@@ -87,7 +94,7 @@ impl Job {
             let queue = &mut self.queues[index];
             queue.demanded = wanted;
             if wanted > 0 {
-                cx.act(Action::Demand { job: self.id, shape: queue.shape.clone(), wanted });
+                cx.act(Action::Demand { job: self.id, shape: queue.shape.clone(), bundle: queue.bundle, wanted });
             }
         }
     }

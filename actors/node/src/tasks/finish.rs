@@ -1,7 +1,7 @@
 //! What becomes of a task when an attempt of it has ended.
 
 use tandem_actor_protocol::failure::{Failure, FailureKind};
-use tandem_actor_protocol::{CallId, ObjectId, WorkerId};
+use tandem_actor_protocol::{CallId, ObjectId, PlacementGroupId, WorkerId};
 
 use super::{Task, TaskEvent, TaskState};
 use crate::context::Context;
@@ -88,8 +88,8 @@ impl Job {
     }
 
     /// Nobody holds one of the objects of a call any more.
-    pub(crate) fn lineage_let_go(&mut self, _cx: &mut Context<'_>, call: CallId) {
-        let Some(task) = self.tasks.get_mut(&call) else { return };
+    pub(crate) fn lineage_let_go(&mut self, cx: &mut Context<'_>, call: CallId) {
+        let Some(task) = self.tasks.get_mut(&call) else { return self.group_let_go(cx, PlacementGroupId(call.0)) };
         task.live = task.live.saturating_sub(1);
         if task.live == 0 && task.state == TaskState::Finished {
             self.forget_task(call);

@@ -17,7 +17,7 @@ impl Job {
         if cx.shared.lost.contains(&grant.host) || self.owned_leases.contains_key(&grant.lease) {
             return;
         }
-        let shape = self.shape_id(&grant.shape);
+        let shape = self.shape_id(&grant.shape, grant.bundle);
         self.owned_leases.insert(grant.lease, shape);
         self.queues[shape.0 as usize].add_lease(grant.lease, grant.host, cx.now);
         self.dirty.queue(shape);

@@ -1,9 +1,11 @@
-//! The tasks of one shape that wait for a lease, and the leases on other workers that this worker has for them.
+//! The tasks of one shape that wait for a lease, and the leases on other workers that this worker has for them. Those in a bundle
+//! of a placement group are apart from all others: their leases are parts of what the bundle has.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use tandem_actor_protocol::placement::BundleId;
 use tandem_actor_protocol::resources::Shape;
-use tandem_actor_protocol::{ActorId, CallId, WorkerId};
+use tandem_actor_protocol::{ActorId, CallId, PlacementGroupId, WorkerId};
 
 use super::ShapeId;
 use crate::timers::Timestamp;
@@ -12,12 +14,16 @@ use crate::timers::Timestamp;
 #[derive(Debug, Default)]
 pub(crate) struct Shapes {
     ids: BTreeMap<Shape, ShapeId>,
+    in_bundles: BTreeMap<BundleId, BTreeMap<Shape, ShapeId>>,
+    count: u32,
 }
 
 /// What waits for leases of one shape.
 #[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) shape: Shape,
+    /// Whose leases are to be parts of this bundle.
+    pub(crate) bundle: Option<BundleId>,
     /// In order. Some may not be queued any more.
     pub(crate) waiting: VecDeque<CallId>,
     /// How many of them are.
@@ -64,25 +70,41 @@ pub(crate) enum LeaseUse {
 
 impl Shapes {
     /// The number of a shape, and whether it is new.
-    pub(crate) fn id(&mut self, shape: &Shape) -> (ShapeId, bool) {
-        if let Some(id) = self.ids.get(shape) {
-            return (*id, false);
+    pub(crate) fn id(&mut self, shape: &Shape, bundle: Option<BundleId>) -> (ShapeId, bool) {
+        if let Some(id) = self.find(shape, bundle) {
+            return (id, false);
         }
-        let id = ShapeId(u32::try_from(self.ids.len()).unwrap_or(u32::MAX));
-        self.ids.insert(shape.clone(), id);
+        let id = ShapeId(self.count);
+        self.count += 1;
+        let ids = match bundle {
+            Some(bundle) => self.in_bundles.entry(bundle).or_default(),
+            None => &mut self.ids,
+        };
+        ids.insert(shape.clone(), id);
         (id, true)
     }
 
     /// The number of a shape, if something has it.
-    pub(crate) fn find(&self, shape: &Shape) -> Option<ShapeId> {
-        self.ids.get(shape).copied()
+    pub(crate) fn find(&self, shape: &Shape, bundle: Option<BundleId>) -> Option<ShapeId> {
+        let ids = match bundle {
+            Some(bundle) => self.in_bundles.get(&bundle)?,
+            None => &self.ids,
+        };
+        ids.get(shape).copied()
+    }
+
+    /// The shapes that something has in a placement group.
+    pub(crate) fn in_group(&self, group: PlacementGroupId) -> impl Iterator<Item = ShapeId> {
+        let bundles = BundleId { group, index: 0 }..=BundleId { group, index: u32::MAX };
+        self.in_bundles.range(bundles).flat_map(|(_, ids)| ids.values().copied())
     }
 }
 
 impl Queue {
-    pub(crate) fn new(shape: Shape) -> Self {
+    pub(crate) fn new(shape: Shape, bundle: Option<BundleId>) -> Self {
         Self {
             shape,
+            bundle,
             waiting: VecDeque::new(),
             queued: 0,
             leases: BTreeMap::new(),

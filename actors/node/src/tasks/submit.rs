@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tandem_actor_protocol::call::{Arg, TaskSpec};
 use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::placement::BundleId;
 use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::{CallId, ExecutorId, ProcessNumber};
 
@@ -16,8 +17,14 @@ use crate::objects::{Object, ObjectState, Refused, Waiter};
 pub(crate) const MAX_RETURNS: u32 = 1 << 20;
 
 impl Job {
-    /// A process submits a task.
-    pub(crate) fn submit(&mut self, cx: &mut Context<'_>, executor: ExecutorId, spec: TaskSpec) {
+    /// A process submits a task, which may be for a bundle.
+    pub(crate) fn submit(
+        &mut self,
+        cx: &mut Context<'_>,
+        executor: ExecutorId,
+        spec: TaskSpec,
+        bundle: Option<BundleId>,
+    ) {
         let TaskSpec { call, function, args, returns, parent, options } = spec;
         if !self.may_make(executor, call, returns) {
             return self.broke_protocol(cx, executor, &format!("{call} is not its to submit"));
@@ -31,9 +38,10 @@ impl Job {
                 return (0..returns).for_each(|index| self.break_object(call.object(index), failure.clone()));
             }
         };
-        let shape = match &options {
-            Some(options) => self.shape_id(&options.shape),
-            None => ShapeId(0),
+        let shape = match (&options, bundle) {
+            (Some(options), _) => self.shape_id(&options.shape, bundle),
+            (None, Some(_)) => self.shape_id(&Shape::one_cpu(), bundle),
+            (None, None) => ShapeId(0),
         };
         if let Some(parent) = parent {
             self.children.insert((parent, call));
@@ -86,11 +94,11 @@ impl Job {
         name
     }
 
-    /// The number of a shape, with a queue for it.
-    pub(crate) fn shape_id(&mut self, shape: &Shape) -> ShapeId {
-        let (id, new) = self.shapes.id(shape);
+    /// The number of a shape in a bundle or anywhere, with a queue for it.
+    pub(crate) fn shape_id(&mut self, shape: &Shape, bundle: Option<BundleId>) -> ShapeId {
+        let (id, new) = self.shapes.id(shape, bundle);
         if new {
-            self.queues.push(Queue::new(shape.clone()));
+            self.queues.push(Queue::new(shape.clone(), bundle));
         }
         id
     }

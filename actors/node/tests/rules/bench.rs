@@ -38,6 +38,7 @@ impl Bench {
                 host: WORKER,
                 host_address: String::new(),
                 shape: Shape::one_cpu(),
+                bundle: None,
             }));
         }
         bench
@@ -94,13 +95,27 @@ impl Bench {
         call
     }
 
-    /// The process that a call or task was sent to.
-    pub(crate) fn at(&self, call: CallId) -> ExecutorId {
+    /// What processes were told.
+    pub(crate) fn heard(&self) -> impl Iterator<Item = &ToExecutor> {
+        self.told.iter().map(|(_, message)| message)
+    }
+
+    fn sent_to(&self, call: CallId) -> Option<ExecutorId> {
         let sent = |(executor, message): &(ExecutorId, ToExecutor)| match message {
             ToExecutor::Call(run) | ToExecutor::Run(run) if run.call == call => Some(*executor),
             _ => None,
         };
-        self.told.iter().find_map(sent).expect("it was sent")
+        self.told.iter().find_map(sent)
+    }
+
+    /// Whether a process has a call or task.
+    pub(crate) fn was_sent(&self, call: CallId) -> bool {
+        self.sent_to(call).is_some()
+    }
+
+    /// The process that a call or task was sent to.
+    pub(crate) fn at(&self, call: CallId) -> ExecutorId {
+        self.sent_to(call).expect("it was sent")
     }
 
     /// A call waits for others and for nothing else.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod deadlock;
+mod groups;
 mod refused;
 mod seen;
 mod versions;

@@ -17,7 +17,7 @@ fn license() -> Shape {
 }
 
 fn refuse(bench: &mut Bench, shape: Shape) {
-    bench.feed(Event::LeaseRefused { job: JOB, shape, reason: "it needs 1 of `license`".to_owned() });
+    bench.feed(Event::LeaseRefused { job: JOB, shape, bundle: None, reason: "it needs 1 of `license`".to_owned() });
 }
 
 /// The driver asks for the value of a call.

@@ -1,10 +1,12 @@
-//! A coordinator that gives leases as long as there are slots, and takes some back at random.
+//! A coordinator that gives leases as long as there are slots, and takes some back at random. It reserves placement groups, and
+//! gives leases in their bundles out of what these have.
 
 use std::collections::{BTreeMap, VecDeque};
 
+use tandem_actor_protocol::placement::{BundleId, PlacementGroup};
 use tandem_actor_protocol::resources::{CPUS, Shape};
-use tandem_actor_protocol::{JobId, WorkerId};
-use tandem_node::{Action, Event, LeaseGrant};
+use tandem_actor_protocol::{JobId, PlacementGroupId, WorkerId};
+use tandem_node::{Action, Event, GroupNews, LeaseGrant};
 
 use crate::random::Random;
 
@@ -13,7 +15,8 @@ use crate::random::Random;
 pub(crate) struct Coordinator {
     pub(crate) slots_milli: BTreeMap<WorkerId, u64>,
     pub(crate) leases: BTreeMap<u64, Booked>,
-    demand: BTreeMap<(WorkerId, Shape), u32>,
+    demand: BTreeMap<(WorkerId, Shape, Option<BundleId>), u32>,
+    pub(crate) groups: BTreeMap<PlacementGroupId, Vec<Bundle>>,
     next_lease: u64,
     /// What is on the way to each node, in order.
     pub(crate) outbox: BTreeMap<WorkerId, VecDeque<Event>>,
@@ -25,8 +28,16 @@ pub(crate) struct Booked {
     pub(crate) owner: WorkerId,
     pub(crate) host: WorkerId,
     pub(crate) shape: Shape,
+    pub(crate) bundle: Option<BundleId>,
     /// The owner does not count it any more.
     pub(crate) ending: bool,
+}
+
+/// What a bundle has, and where.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    milli: u64,
+    host: Option<WorkerId>,
 }
 
 pub(crate) const JOB: JobId = JobId(7);
@@ -41,9 +52,16 @@ impl Coordinator {
     /// Takes what a node says to it.
     pub(crate) fn hear(&mut self, from: WorkerId, action: Action) {
         match action {
-            Action::Demand { shape, wanted, .. } => {
-                self.demand.insert((from, shape), wanted);
+            Action::Demand { shape, bundle, wanted, .. } => {
+                self.demand.insert((from, shape, bundle), wanted);
             }
+            Action::CreateGroup { group, .. } => {
+                assert_eq!(group.group.owner(), from);
+                let PlacementGroup { group, bundles, .. } = *group;
+                let bundles = bundles.iter().map(|shape| Bundle { milli: cpus(shape), host: None }).collect();
+                self.groups.insert(group, bundles);
+            }
+            Action::RemoveGroup { group, .. } => self.remove_group(group),
             Action::ReleaseLease { lease } => self.revoke(lease),
             Action::ReturnLease { lease } => {
                 let booked = self.leases.remove(&lease).expect("a lease is returned once");
@@ -74,41 +92,93 @@ impl Coordinator {
         }
     }
 
+    /// Leases in it are booked on their hosts until they end there.
+    fn remove_group(&mut self, group: PlacementGroupId) {
+        self.groups.remove(&group).expect("a group is removed once");
+        let of_group = |bundle: Option<BundleId>| bundle.is_some_and(|bundle| bundle.group == group);
+        self.demand.retain(|(.., bundle), _| !of_group(*bundle));
+        let inside: Vec<u64> =
+            self.leases.iter().filter(|(_, booked)| of_group(booked.bundle)).map(|(lease, _)| *lease).collect();
+        for lease in inside {
+            self.revoke(lease);
+        }
+    }
+
+    /// The bundle that a lease is a part of, as long as that is there.
+    fn bundle_of(&self, booked: &Booked) -> Option<&Bundle> {
+        let bundle = booked.bundle?;
+        let bundle = self.groups.get(&bundle.group)?.get(bundle.index as usize)?;
+        (bundle.host == Some(booked.host)).then_some(bundle)
+    }
+
     fn free_milli(&self, worker: WorkerId) -> u64 {
-        let used: u64 =
-            self.leases.values().filter(|booked| booked.host == worker).map(|booked| cpus(&booked.shape)).sum();
-        self.slots_milli[&worker].checked_sub(used).expect("nothing is booked twice")
+        let here = |booked: &&Booked| booked.host == worker && self.bundle_of(booked).is_none();
+        let used: u64 = self.leases.values().filter(here).map(|booked| cpus(&booked.shape)).sum();
+        let bundles = self.groups.values().flatten().filter(|bundle| bundle.host == Some(worker));
+        let reserved: u64 = bundles.map(|bundle| bundle.milli).sum();
+        self.slots_milli[&worker].checked_sub(used + reserved).expect("nothing is booked twice")
+    }
+
+    /// The worker of a bundle that has room for this.
+    fn bundle_host(&self, bundle: BundleId, shape: &Shape) -> Option<WorkerId> {
+        let there = self.groups.get(&bundle.group)?.get(bundle.index as usize)?;
+        let inside = self.leases.values().filter(|booked| booked.bundle == Some(bundle));
+        let used: u64 = inside.filter(|booked| Some(booked.host) == there.host).map(|booked| cpus(&booked.shape)).sum();
+        let free = there.milli.checked_sub(used).expect("no bundle is booked twice");
+        there.host.filter(|_| free >= cpus(shape))
+    }
+
+    /// Gives bundles that are nowhere a place, and tells of groups that are whole by that.
+    fn place_groups(&mut self, random: &mut Random) {
+        let lost = |bundles: &[Bundle]| bundles.iter().position(|bundle| bundle.host.is_none());
+        let groups: Vec<PlacementGroupId> =
+            self.groups.iter().filter(|(_, bundles)| lost(bundles).is_some()).map(|(group, _)| *group).collect();
+        for group in groups {
+            while let Some(index) = lost(&self.groups[&group]) {
+                let mut hosts: Vec<WorkerId> = self.slots_milli.keys().copied().collect();
+                hosts.retain(|host| self.free_milli(*host) >= self.groups[&group][index].milli);
+                let host = hosts[random.below(hosts.len() as u64) as usize];
+                self.groups.get_mut(&group).expect("it is there")[index].host = Some(host);
+            }
+            self.tell(group.owner(), Event::GroupChanged { job: JOB, group, news: GroupNews::Reserved });
+        }
     }
 
     /// Gives what is wanted and free, where there is most room.
     pub(crate) fn grant(&mut self, random: &mut Random) {
-        let demands: Vec<((WorkerId, Shape), u32)> =
-            self.demand.iter().map(|(key, wanted)| (key.clone(), *wanted)).collect();
-        for ((owner, shape), wanted) in demands {
+        self.place_groups(random);
+        let demands: Vec<_> = self.demand.iter().map(|(key, wanted)| (key.clone(), *wanted)).collect();
+        for ((owner, shape, bundle), wanted) in demands {
             let has = |coordinator: &Self| {
-                let of_owner = |booked: &&Booked| booked.owner == owner && booked.shape == shape && !booked.ending;
+                let of_owner = |booked: &&Booked| {
+                    booked.owner == owner && booked.shape == shape && booked.bundle == bundle && !booked.ending
+                };
                 coordinator.leases.values().filter(of_owner).count()
             };
             while has(self) < wanted as usize {
-                let mut hosts: Vec<WorkerId> = self.slots_milli.keys().copied().collect();
-                hosts.retain(|host| self.free_milli(*host) >= cpus(&shape));
-                if hosts.is_empty() {
-                    break;
-                }
-                let host = if hosts.contains(&owner) && random.chance(2) {
-                    owner
-                } else {
-                    hosts[random.below(hosts.len() as u64) as usize]
+                let host = match bundle {
+                    Some(bundle) => self.bundle_host(bundle, &shape),
+                    None => self.host_for(owner, &shape, random),
                 };
-                self.give(owner, host, shape.clone());
+                let Some(host) = host else { break };
+                self.give(owner, host, shape.clone(), bundle);
             }
         }
     }
 
-    fn give(&mut self, owner: WorkerId, host: WorkerId, shape: Shape) {
+    fn host_for(&self, owner: WorkerId, shape: &Shape, random: &mut Random) -> Option<WorkerId> {
+        let mut hosts: Vec<WorkerId> = self.slots_milli.keys().copied().collect();
+        hosts.retain(|host| self.free_milli(*host) >= cpus(shape));
+        if hosts.is_empty() || (hosts.contains(&owner) && random.chance(2)) {
+            return hosts.contains(&owner).then_some(owner);
+        }
+        Some(hosts[random.below(hosts.len() as u64) as usize])
+    }
+
+    fn give(&mut self, owner: WorkerId, host: WorkerId, shape: Shape, bundle: Option<BundleId>) {
         self.next_lease += 1;
         let lease = self.next_lease;
-        self.leases.insert(lease, Booked { owner, host, shape: shape.clone(), ending: false });
+        self.leases.insert(lease, Booked { owner, host, shape: shape.clone(), bundle, ending: false });
         let grant = LeaseGrant {
             lease,
             job: JOB,
@@ -117,6 +187,7 @@ impl Coordinator {
             host,
             host_address: address(host),
             shape,
+            bundle,
         };
         self.tell(host, Event::LeaseGranted(grant.clone()));
         if owner != host {
@@ -128,8 +199,15 @@ impl Coordinator {
     pub(crate) fn lost(&mut self, worker: WorkerId) {
         self.slots_milli.remove(&worker);
         self.outbox.remove(&worker);
-        self.demand.retain(|(owner, _), _| *owner != worker);
+        self.demand.retain(|(owner, ..), _| *owner != worker);
         self.leases.retain(|_, booked| booked.host != worker);
+        let owned: Vec<PlacementGroupId> =
+            self.groups.keys().copied().filter(|group| group.owner() == worker).collect();
+        for group in owned {
+            self.remove_group(group);
+        }
+        let bundles = self.groups.values_mut().flatten().filter(|bundle| bundle.host == Some(worker));
+        bundles.for_each(|bundle| bundle.host = None);
         let owned: Vec<u64> =
             self.leases.iter().filter(|(_, booked)| booked.owner == worker).map(|(lease, _)| *lease).collect();
         for lease in owned {

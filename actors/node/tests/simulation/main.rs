@@ -13,7 +13,7 @@ use plan::Kinds;
 use random::Random;
 use world::{Faults, World};
 
-const PLAIN: Kinds = Kinds { nested: true, large: true, fails: true, actors: true, cancels: true };
+const PLAIN: Kinds = Kinds { nested: true, large: true, fails: true, actors: true, cancels: true, groups: false };
 
 fn seeds() -> Vec<u64> {
     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
@@ -58,4 +58,16 @@ fn processes_die() {
 fn workers_die() {
     let faults = Faults { process_dies: 600, worker_dies: 900, revoked: 500, until: 20_000, ..Faults::default() };
     run_all(5, Kinds { nested: false, fails: false, ..PLAIN }, faults);
+}
+
+#[test]
+fn with_placement_groups() {
+    let faults = Faults { process_dies: 500, revoked: 500, until: 20_000, ..Faults::default() };
+    run_all(3, Kinds { fails: false, groups: true, ..PLAIN }, faults);
+}
+
+#[test]
+fn workers_with_placement_groups_die() {
+    let faults = Faults { worker_dies: 900, revoked: 500, until: 20_000, ..Faults::default() };
+    run_all(5, Kinds { nested: false, fails: false, groups: true, ..PLAIN }, faults);
 }

@@ -11,6 +11,8 @@ pub(crate) struct Kinds {
     pub(crate) fails: bool,
     pub(crate) actors: bool,
     pub(crate) cancels: bool,
+    /// The driver makes a placement group.
+    pub(crate) groups: bool,
 }
 
 /// What one task does.

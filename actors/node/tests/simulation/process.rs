@@ -6,9 +6,11 @@ use tandem_actor_protocol::call::{ActorCall, ActorOptions, ActorSpec, Arg, TaskO
 use tandem_actor_protocol::executor::{Role, Run, ToExecutor};
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::node::{Hello, ToNode};
+use tandem_actor_protocol::placement::{BundleId, PlacementGroup, Strategy};
+use tandem_actor_protocol::resources::{CPUS, Shape};
 use tandem_actor_protocol::value::{Body, Format, Value};
 use tandem_actor_protocol::{
-    ActorId, CallId, ExtentId, Location, ObjectId, PROTOCOL, ProcessNumber, SpaceLease, WorkerId,
+    ActorId, CallId, ExtentId, Location, ObjectId, PROTOCOL, PlacementGroupId, ProcessNumber, SpaceLease, WorkerId,
 };
 
 use crate::plan::{Dependency, FAILED, Kinds, Out, Plan, digest, expected, plan, put_number};
@@ -71,6 +73,8 @@ pub(crate) struct Frame {
     pub(crate) blocked: bool,
     resumed: bool,
     put: Option<ObjectId>,
+    /// The driver's, and in which some of what it starts runs.
+    group: Option<PlacementGroupId>,
     children: Vec<ObjectId>,
     actors: Vec<ActorId>,
     actor_calls: Vec<(ObjectId, u64)>,
@@ -100,6 +104,9 @@ enum Stage {
 
 const DRIVER_DEPTH: u32 = 3;
 const ACTOR_CALLS: usize = 8;
+/// What the driver's placement group takes of one worker at most, and how many bundles it has.
+pub(crate) const GROUP_MILLI: u64 = 500;
+const BUNDLES: u32 = 2;
 
 impl Process {
     pub(crate) fn new(worker: WorkerId, kinds: Kinds, driver_seed: u64) -> Self {
@@ -414,6 +421,7 @@ impl Process {
     }
 
     fn put(&mut self, memory: &mut Memory) {
+        self.make_group();
         let frame = self.frame.as_ref().expect("it runs");
         let (puts, seed) = (frame.plan.puts, frame.seed);
         if puts {
@@ -425,6 +433,19 @@ impl Process {
             self.tidy();
         }
         self.frame.as_mut().expect("it runs").stage = Stage::Submit(0);
+    }
+
+    /// The driver makes a placement group. It may wait for that, or go on.
+    fn make_group(&mut self) {
+        let frame = self.frame.as_ref().expect("it runs");
+        if !self.kinds.groups || frame.run.is_some() || frame.group.is_some() {
+            return;
+        }
+        let group = PlacementGroupId(self.new_ids(1).0);
+        let bundles = vec![share(GROUP_MILLI / u64::from(BUNDLES)); BUNDLES as usize];
+        let (name, strategy, timeout_ms) = (String::new(), Strategy::Spread, 0);
+        self.say(ToNode::CreateGroup(PlacementGroup { group, name, strategy, bundles, timeout_ms }));
+        self.frame.as_mut().expect("it runs").group = Some(group);
     }
 
     fn submit(&mut self, index: usize) {
@@ -441,9 +462,15 @@ impl Process {
         }
         let parent = frame.run.as_ref().map(|run| run.call);
         let call = CallId(self.new_ids(1).0);
-        let options = TaskOptions { retries: 10_000, spread: child.seed.is_multiple_of(5), ..TaskOptions::default() };
-        let options = Some(Box::new(options));
-        self.say(ToNode::Submit(TaskSpec { call, function: "f".into(), args, returns: 1, parent, options }));
+        let group = frame_group(&self.frame, child.seed);
+        let shape = if group.is_some() { share(GROUP_MILLI / 4) } else { Shape::one_cpu() };
+        let spread = child.seed.is_multiple_of(5);
+        let options = Some(Box::new(TaskOptions { retries: 10_000, spread, shape, ..TaskOptions::default() }));
+        let task = TaskSpec { call, function: "f".into(), args, returns: 1, parent, options };
+        self.say(match group {
+            Some(bundle) => ToNode::SubmitIn { task, bundle },
+            None => ToNode::Submit(task),
+        });
         if child.cancels {
             self.say(ToNode::Cancel { call, force: child.seed.is_multiple_of(2) });
         }
@@ -468,7 +495,11 @@ impl Process {
                 name: if index == 0 { "one".into() } else { String::new() },
                 ..ActorOptions::default()
             };
-            self.say(ToNode::Spawn(ActorSpec { actor: id, class: "A".into(), args: Vec::new(), parent, options }));
+            let actor = ActorSpec { actor: id, class: "A".into(), args: Vec::new(), parent, options };
+            self.say(match frame_group(&self.frame, index as u64 * 3) {
+                Some(bundle) => ToNode::SpawnIn { actor, bundle },
+                None => ToNode::Spawn(actor),
+            });
             self.frame.as_mut().expect("it runs").actors.push(id);
         }
         let frame = self.frame.as_ref().expect("it runs");
@@ -555,6 +586,12 @@ impl Process {
         for (object, _) in frame.actor_calls {
             self.release(object);
         }
+        if let Some(group) = frame.group {
+            self.release(group.object());
+            if frame.seed.is_multiple_of(2) {
+                self.say(ToNode::RemoveGroup(group));
+            }
+        }
         for actor in frame.actors {
             self.release(actor.creation().object(0));
             self.say(ToNode::Kill { actor, at_once: actor.0.is_multiple_of(2) });
@@ -615,6 +652,7 @@ impl Frame {
             blocked: false,
             resumed: false,
             put: None,
+            group: None,
             children: Vec::new(),
             actors: Vec::new(),
             actor_calls: Vec::new(),
@@ -632,6 +670,17 @@ impl Frame {
             self.add(numbers, named);
         }
     }
+}
+
+/// A part of a processor.
+fn share(milli: u64) -> Shape {
+    Shape { milli: BTreeMap::from([(CPUS.to_owned(), milli)]), ..Shape::nothing() }
+}
+
+/// A third of what a frame with a group starts goes into its bundles.
+fn frame_group(frame: &Option<Frame>, seed: u64) -> Option<BundleId> {
+    let group = frame.as_ref()?.group.filter(|_| seed.is_multiple_of(3))?;
+    Some(BundleId { group, index: (seed / 3 % u64::from(BUNDLES)) as u32 })
 }
 
 fn number_value(number: u64) -> Value {

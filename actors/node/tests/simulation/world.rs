@@ -11,7 +11,7 @@ use tandem_node::{Action, Event, ExitCause, Node, NodeConfig, Timestamp};
 
 use crate::coordinator::{Coordinator, JOB};
 use crate::plan::Kinds;
-use crate::process::{Memory, Process};
+use crate::process::{GROUP_MILLI, Memory, Process};
 use crate::random::Random;
 
 /// Everything.
@@ -100,7 +100,8 @@ impl World {
         };
         self.nodes.insert(worker, Node::new(config));
         self.memory.insert(worker, Memory::default());
-        self.coordinator.slots_milli.insert(worker, slots * 1000);
+        // Beside the slots there is room for a placement group, which takes none of them.
+        self.coordinator.slots_milli.insert(worker, slots * 1000 + GROUP_MILLI);
         self.coordinator.outbox.insert(worker, VecDeque::new());
     }
 
@@ -381,6 +382,7 @@ impl World {
             let objects: Vec<_> = node.objects(None).collect();
             assert!(objects.is_empty(), "seed {}: {worker} has {objects:?}", self.seed);
         }
+        assert!(self.coordinator.groups.is_empty(), "seed {}: {:?}", self.seed, self.coordinator.groups);
     }
 
     /// The job ends: every process and lease with it.

@@ -115,7 +115,7 @@ impl Coordinator {
 
     fn hear(&mut self, news: News, runtime: &RuntimeHandle) {
         match news {
-            News::Demand { job, shape, wanted } => _ = self.wanted.insert((job, shape), wanted),
+            News::Demand { job, shape, wanted, .. } => _ = self.wanted.insert((job, shape), wanted),
             News::ReleaseLease(lease) => runtime.tell(Event::LeaseRevoked { lease }),
             News::ReturnLease(lease) => {
                 if let Some((_, shape)) = self.leases.remove(&lease) {
@@ -131,6 +131,7 @@ impl Coordinator {
                 runtime.tell(Event::NameFound { executor, request, actor: self.names.get(&name).cloned() });
             }
             News::DropName { actor, .. } => self.names.retain(|_, (named, _)| *named != actor),
+            News::CreateGroup { .. } | News::RemoveGroup { .. } => {}
             News::Note { .. } | News::Began(_) | News::Forgotten(_) => {}
         }
     }
@@ -153,6 +154,7 @@ impl Coordinator {
                     host: self.worker,
                     host_address: "here:1".to_owned(),
                     shape: shape.clone(),
+                    bundle: None,
                 }));
             }
         }

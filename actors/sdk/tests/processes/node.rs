@@ -242,7 +242,13 @@ impl Node {
             | ToNode::ActorEnded(_)
             | ToNode::GaveUp(_)
             | ToNode::Stuck { .. } => {}
-            ToNode::Hello(_) | ToNode::Sql(_) | ToNode::DriverDone(_) => panic!("{message:?}"),
+            ToNode::Hello(_)
+            | ToNode::Sql(_)
+            | ToNode::DriverDone(_)
+            | ToNode::CreateGroup(_)
+            | ToNode::RemoveGroup(_)
+            | ToNode::SubmitIn { .. }
+            | ToNode::SpawnIn { .. } => panic!("{message:?}"),
         }
     }
 

@@ -5,10 +5,12 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tandem_jobs::planned::PlannedJob;
-use tandem_proto::{JobId, StageId};
+use tandem_proto::{JobId, StageId, WorkerId};
 
 use super::record::{Commit, StoredJob, StoredReport, StoredWork, decode, encode};
-use tandem_scheduler::{ActorId, Fact, NamedActor, StagedFile, Timestamp};
+use tandem_scheduler::{
+    ActorId, Fact, GroupPlan, NamedActor, PlacementGroupId, Shape, StagedFile, Strategy, Timestamp,
+};
 
 /// Reads `bytes` as a record of every kind there is. What is read can be written and read again.
 ///
@@ -48,12 +50,21 @@ pub fn journal_records() -> Vec<Vec<u8>> {
     let retried = Fact::JobRetried { job: JobId(1), retries_used: 1 };
     let started = Fact::JobStarted { job: JobId(1), at: Timestamp(7) };
     let named = NamedActor { actor: ActorId(1 << 64), job: JobId(1), class: "Stock".to_owned(), detached: true };
+    let plan = GroupPlan {
+        group: PlacementGroupId(1 << 64),
+        job: JobId(1),
+        name: "train".to_owned(),
+        strategy: Strategy::StrictSpread,
+        bundles: vec![Shape::default(); 2],
+    };
+    let reserved = Fact::GroupReserved { plan, hosts: vec![WorkerId(1), WorkerId(2)] };
     let records = [
         encode(&Commit::Intended(vec![file.clone(), file]), path),
         encode(&finished, path),
         encode(&retried, path),
         encode(&started, path),
         encode(&named, path),
+        encode(&reserved, path),
         encode(&PlannedJob { name: "job".to_owned(), ..PlannedJob::default() }, path),
     ];
     records.into_iter().map(|record| record.expect("a sound record")).collect()

@@ -23,6 +23,8 @@ const TERM: TableDefinition<'_, (), u64> = TableDefinition::new("term");
 const WORKERS: TableDefinition<'_, u64, &str> = TableDefinition::new("workers");
 /// By job (zero for a namespace that all jobs share), namespace and name.
 const NAMES: TableDefinition<'_, (u64, &str, &str), &[u8]> = TableDefinition::new("names");
+/// By the group's id.
+const GROUPS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("placement_groups");
 const JOBS: ById = TableDefinition::new("jobs");
 const WORK: ById = TableDefinition::new("work");
 const COMMITS: ById = TableDefinition::new("commits");
@@ -129,6 +131,13 @@ impl Tables {
             Fact::NameFreed { name } => {
                 transaction.open_table(NAMES).at(path)?.remove(key_of(name)).at(path)?;
             }
+            Fact::GroupReserved { plan, .. } => {
+                let reserved = encode(fact, path)?;
+                transaction.open_table(GROUPS).at(path)?.insert(plan.group.0, &reserved[..]).at(path)?;
+            }
+            Fact::GroupRemoved { group } => {
+                transaction.open_table(GROUPS).at(path)?.remove(group.0).at(path)?;
+            }
             fact => {
                 let Some(job) = fact.job() else { return Ok(()) };
                 // It may come behind the end of its job.
@@ -153,8 +162,9 @@ impl Tables {
             table.insert((), term).at(path)?;
             Term(term)
         };
-        // A journal of before actors had names does not have it.
+        // A journal of before there were names of actors or placement groups does not have these.
         transaction.open_table(NAMES).at(path)?;
+        transaction.open_table(GROUPS).at(path)?;
         transaction.commit().at(path)?;
         Ok(term)
     }
@@ -206,6 +216,10 @@ impl Tables {
             let (key, actor) = row.at(path)?;
             facts.push(Fact::NameClaimed { name: name_of(key.value()), actor: decode(actor.value(), path)? });
         }
+        for row in transaction.open_table(GROUPS).at(path)?.iter().at(path)? {
+            let (_, reserved) = row.at(path)?;
+            facts.push(decode(reserved.value(), path)?);
+        }
         for row in transaction.open_table(FACTS).at(path)?.iter().at(path)? {
             let (_, data) = row.at(path)?;
             facts.push(decode(data.value(), path)?);
@@ -230,6 +244,7 @@ fn create(folder: &DataFolder, path: &Path) -> Result<(), JournalError> {
     transaction.open_table(FACTS).at(&draft)?;
     transaction.open_table(WORKERS).at(&draft)?;
     transaction.open_table(NAMES).at(&draft)?;
+    transaction.open_table(GROUPS).at(&draft)?;
     transaction.commit().at(&draft)?;
     drop(database);
     // Plans name paths and carry the job's environment: nobody else's business, whatever folder it is in.

@@ -17,7 +17,9 @@ use tempfile::TempDir;
 
 use super::record::VERSION;
 use super::*;
-use tandem_scheduler::{ActorId, ActorName, JobPlan, NamedActor, Namespace, Timestamp};
+use tandem_scheduler::{
+    ActorId, ActorName, GroupPlan, JobPlan, NamedActor, Namespace, PlacementGroupId, Shape, Timestamp,
+};
 
 fn accepted(job: u64) -> AcceptedJob {
     AcceptedJob {
@@ -63,12 +65,20 @@ fn named(job: u64) -> NamedActor {
     NamedActor { actor: ActorId(job.into()), job: JobId(job), class: "Stock".to_owned(), detached: false }
 }
 
+/// One of few placement groups.
+fn group(job: u64) -> GroupPlan {
+    let group = PlacementGroupId(u128::from(job) << 64);
+    let bundles = vec![Shape::default(); 2];
+    GroupPlan { group, job: JobId(job), name: "train".to_owned(), strategy: tandem_scheduler::Strategy::Pack, bundles }
+}
+
 /// What the journal should hold.
 #[derive(Default, Clone, Debug, PartialEq, Eq)]
 struct Model {
     jobs: BTreeMap<JobId, JournaledJob>,
     workers: BTreeMap<WorkerId, String>,
     names: BTreeMap<ActorName, NamedActor>,
+    groups: BTreeMap<PlacementGroupId, (GroupPlan, Vec<WorkerId>)>,
     facts: BTreeMap<JobId, Vec<String>>,
 }
 
@@ -89,6 +99,12 @@ impl Model {
             }
             Entry::Fact(Fact::NameFreed { name }) => {
                 self.names.remove(&name);
+            }
+            Entry::Fact(Fact::GroupReserved { plan, hosts }) => {
+                self.groups.insert(plan.group, (plan, hosts));
+            }
+            Entry::Fact(Fact::GroupRemoved { group }) => {
+                self.groups.remove(&group);
             }
             Entry::Fact(fact) => {
                 let job = fact.job().unwrap();
@@ -126,7 +142,7 @@ impl Model {
 
 /// Entries as a coordinator writes them: about jobs that were accepted, few of them, so that they meet.
 fn entries() -> impl Strategy<Value = Vec<Entry>> {
-    let step = (0u8..12, 1u64..5, any::<u8>());
+    let step = (0u8..14, 1u64..5, any::<u8>());
     prop::collection::vec(step, 1..20).prop_map(|steps| {
         let mut model = Model::default();
         let mut entries = Vec::new();
@@ -138,6 +154,8 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
                 9 => Entry::Fact(Fact::WorkerGone { worker }),
                 10 => Entry::Fact(Fact::NameClaimed { name: name(id, byte), actor: named(id) }),
                 11 => Entry::Fact(Fact::NameFreed { name: name(id, byte) }),
+                12 => Entry::Fact(Fact::GroupReserved { plan: group(id), hosts: vec![WorkerId(byte.into()); 2] }),
+                13 => Entry::Fact(Fact::GroupRemoved { group: group(id).group }),
                 _ if !model.jobs.contains_key(&job) => Entry::Accepted(accepted(id)),
                 0 | 1 => Entry::Fact(Fact::JobRetried { job, retries_used: byte.into() }),
                 2 => Entry::Report { job, report: report() },

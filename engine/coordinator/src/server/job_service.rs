@@ -146,6 +146,15 @@ impl JobService for JobRpc {
         Ok(Response::new(v1::ListNodesResponse { nodes: nodes.iter().map(wire::node_status).collect() }))
     }
 
+    async fn list_groups(
+        &self,
+        request: Request<v1::ListGroupsRequest>,
+    ) -> Result<Response<v1::ListGroupsResponse>, Status> {
+        let job = Some(JobId(request.into_inner().job)).filter(|job| job.0 != 0);
+        let groups = self.handle.look(move |seen| seen.cluster.groups(job)).await?;
+        Ok(Response::new(v1::ListGroupsResponse { groups: groups.iter().map(wire::group_status).collect() }))
+    }
+
     async fn drain_node(
         &self,
         request: Request<v1::DrainNodeRequest>,

@@ -204,6 +204,7 @@ impl Owner {
             | Action::GrantLease { .. }
             | Action::RevokeLease { .. }
             | Action::RefuseLease { .. }
+            | Action::GroupChanged { .. }
             | Action::WorkerGone { .. }
             | Action::Drain { .. }
             | Action::Shutdown { .. } => unreachable!("a command is for a worker"),

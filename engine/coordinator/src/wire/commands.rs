@@ -4,6 +4,7 @@ use tandem_graph::InputSlice;
 use tandem_proto::v1::{self, coordinator_message::Message};
 use tandem_proto::{Epoch, Term, WorkerId};
 
+use super::groups::{wire_bundle, wire_news};
 use super::leases::{wire_grant, wire_shape};
 use tandem_scheduler::{Action, AttemptId};
 
@@ -53,9 +54,17 @@ pub(crate) fn command(action: &Action) -> Option<(WorkerId, Epoch, v1::Coordinat
         Action::RevokeLease { worker, epoch, lease } => {
             (worker, epoch, Message::LeaseRevoked(v1::LeaseEnded { lease: lease.0 }))
         }
-        Action::RefuseLease { worker, epoch, job, shape, reason } => {
-            let refused = v1::LeaseRefused { job: job.0, shape: Some(wire_shape(shape)), reason: reason.clone() };
+        Action::RefuseLease { worker, epoch, job, shape, bundle, reason } => {
+            let refused = v1::LeaseRefused {
+                job: job.0,
+                shape: Some(wire_shape(shape)),
+                reason: reason.clone(),
+                bundle: bundle.map(wire_bundle),
+            };
             (worker, epoch, Message::LeaseRefused(refused))
+        }
+        Action::GroupChanged { worker, epoch, job, group, news } => {
+            (worker, epoch, Message::GroupChanged(wire_news(*job, *group, news)))
         }
         Action::WorkerGone { worker, epoch, gone } => {
             (worker, epoch, Message::WorkerGone(v1::WorkerGone { worker: gone.0 }))

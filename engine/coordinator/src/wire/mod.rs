@@ -1,6 +1,7 @@
 //! Between the wire's messages and the state machine's types. Nothing else in this crate converts.
 
 mod commands;
+mod groups;
 mod leases;
 mod names;
 mod reports;
@@ -8,6 +9,7 @@ mod stages;
 mod status;
 
 pub(crate) use commands::{command, registered, rejected};
+pub(crate) use groups::group_status;
 pub(crate) use names::{name_claim, name_wanted, named_actor, names_dropped};
 pub(crate) use reports::{Malformed, registration, worker_event};
 pub(crate) use stages::{job_program, stage_definition, staged_file};

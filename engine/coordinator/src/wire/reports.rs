@@ -3,7 +3,7 @@
 use tandem_proto::v1::{self, task_report, worker_message::Message};
 use tandem_proto::{Epoch, JobId, LeaseId, PartitionId, StageId, WorkerId};
 
-use super::leases;
+use super::{groups, leases};
 use tandem_scheduler::{
     AttemptId, CountKind, Event, FailureKind, HeldOutput, OperatorMetrics, Progress, Registration, RowCount,
     StagedFile, TaskFailure, TaskMetrics, TaskOutcome, TaskOutput, WorkerInfo, WorkerUsage,
@@ -33,6 +33,7 @@ pub(crate) fn registration(message: v1::Register) -> Result<Registration, Malfor
         held: message.held.into_iter().map(held_output).collect::<Result<_, _>>()?,
         jobs: message.jobs.into_iter().map(JobId).collect(),
         leases: message.leases.into_iter().map(leases::grant).collect::<Result<_, _>>()?,
+        groups: message.groups.into_iter().map(groups::report).collect::<Result<_, _>>()?,
     })
 }
 
@@ -64,6 +65,10 @@ pub(crate) fn worker_event(worker: WorkerId, message: v1::WorkerMessage) -> Resu
         Message::Demand(demand) => Ok(Event::LeaseDemand { worker, epoch, demand: leases::demand(demand)? }),
         Message::LeaseReleased(ended) => Ok(Event::LeaseReleased { worker, epoch, lease: LeaseId(ended.lease) }),
         Message::LeaseReturned(ended) => Ok(Event::LeaseReturned { worker, epoch, lease: LeaseId(ended.lease) }),
+        Message::GroupWanted(group) => Ok(Event::GroupWanted { worker, epoch, plan: groups::plan(group)? }),
+        Message::GroupRemoved(ended) => {
+            Ok(Event::GroupRemoved { worker, epoch, group: groups::group_id(&ended.group)? })
+        }
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tandem_graph::{Divisible, StageRole};
 use tandem_proto::{Epoch, JobId, StageId, Term, WorkerId};
 use tandem_scheduler::{
-    Action, AttemptId, Cluster, ClusterConfig, Event, Fact, FailureKind, FailureReason, HeldOutput, JobOutcome,
-    JobPlan, LeaseReport, Registration, RestoredCommit, RestoredJob, StagePlan, TaskFailure, TaskOutcome, TaskOutput,
-    Timestamp, WorkerInfo,
+    Action, AttemptId, Cluster, ClusterConfig, Event, Fact, FailureKind, FailureReason, GroupNews, GroupReport,
+    HeldOutput, JobOutcome, JobPlan, LeaseDemand, LeaseReport, Registration, RestoredCommit, RestoredJob, StagePlan,
+    TaskFailure, TaskOutcome, TaskOutput, Timestamp, WorkerInfo,
 };
 
 pub(crate) const JOB: JobId = JobId(1);
@@ -51,8 +51,16 @@ impl Bench {
         match event {
             Event::LeaseDemand { worker, demand, .. } => {
                 let known = &mut self.leases.entry(*worker).or_default().demand;
-                known.retain(|other| (other.job, &other.shape) != (demand.job, &demand.shape));
+                let key = |demand: &LeaseDemand| (demand.job, demand.shape.clone(), demand.bundle);
+                known.retain(|other| key(other) != key(demand));
                 known.push(demand.clone());
+            }
+            Event::GroupWanted { worker, plan, .. } => {
+                let known = &mut self.leases.entry(*worker).or_default().groups;
+                known.push(GroupReport { plan: plan.clone(), settled: false });
+            }
+            Event::GroupRemoved { worker, group, .. } => {
+                self.leases.entry(*worker).or_default().groups.retain(|known| known.plan.group != *group);
             }
             Event::LeaseReturned { worker, lease, .. } => {
                 self.leases.entry(*worker).or_default().hosted.retain(|known| known != lease);
@@ -74,6 +82,12 @@ impl Bench {
                 }
                 if grant.owner == *worker && !known.owned.contains(&grant.lease) {
                     known.owned.push(grant.lease);
+                }
+            }
+            Action::GroupChanged { worker, group, news, .. } => {
+                let known = &mut self.leases.entry(*worker).or_default().groups;
+                for known in known.iter_mut().filter(|known| known.plan.group == *group) {
+                    known.settled = !matches!(news, GroupNews::Waits(_));
                 }
             }
             Action::RevokeLease { worker, lease, .. } => {
@@ -104,6 +118,7 @@ impl Bench {
             held,
             jobs,
             leases: Vec::new(),
+            groups: Vec::new(),
         })))
     }
 

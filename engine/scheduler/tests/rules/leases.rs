@@ -15,17 +15,17 @@ use super::programs::{program, told};
 const C: WorkerId = WorkerId(3);
 const OTHER: JobId = JobId(2);
 
-fn shape(amounts: &[(&str, u64)]) -> Shape {
+pub(crate) fn shape(amounts: &[(&str, u64)]) -> Shape {
     let milli = amounts.iter().map(|(name, amount)| ((*name).to_owned(), *amount)).collect();
     Shape { resources: Resources { milli, memory_bytes: 0 }, labels: BTreeMap::new() }
 }
 
-fn one_cpu() -> Shape {
+pub(crate) fn one_cpu() -> Shape {
     shape(&[(CPUS, 1_000)])
 }
 
 /// Leases in the order they were first told of.
-fn granted(actions: &[Action]) -> Vec<LeaseGrant> {
+pub(crate) fn granted(actions: &[Action]) -> Vec<LeaseGrant> {
     let mut grants: Vec<LeaseGrant> = Vec::new();
     for action in actions {
         if let Action::GrantLease { grant, .. } = action
@@ -37,12 +37,12 @@ fn granted(actions: &[Action]) -> Vec<LeaseGrant> {
     grants
 }
 
-fn hosts(actions: &[Action]) -> Vec<WorkerId> {
+pub(crate) fn hosts(actions: &[Action]) -> Vec<WorkerId> {
     granted(actions).iter().map(|grant| grant.host).collect()
 }
 
 /// Which lease whom was told to give up.
-fn revoked(actions: &[Action]) -> Vec<(WorkerId, LeaseId)> {
+pub(crate) fn revoked(actions: &[Action]) -> Vec<(WorkerId, LeaseId)> {
     let revoked = |action: &Action| match *action {
         Action::RevokeLease { worker, lease, .. } => Some((worker, lease)),
         _ => None,
@@ -52,16 +52,16 @@ fn revoked(actions: &[Action]) -> Vec<(WorkerId, LeaseId)> {
 
 impl Bench {
     /// The epoch of a worker that has registered once, in the order of the ids.
-    fn epoch(worker: WorkerId) -> Epoch {
+    pub(crate) fn epoch(worker: WorkerId) -> Epoch {
         Epoch((1 << 32) + worker.0)
     }
 
-    fn want(&mut self, owner: WorkerId, job: JobId, shape: Shape, wanted: u32) -> Vec<Action> {
-        let demand = LeaseDemand { job, shape, wanted };
+    pub(crate) fn want(&mut self, owner: WorkerId, job: JobId, shape: Shape, wanted: u32) -> Vec<Action> {
+        let demand = LeaseDemand { job, shape, bundle: None, wanted };
         self.feed(Event::LeaseDemand { worker: owner, epoch: Self::epoch(owner), demand })
     }
 
-    fn give_back(&mut self, grant: &LeaseGrant) -> Vec<Action> {
+    pub(crate) fn give_back(&mut self, grant: &LeaseGrant) -> Vec<Action> {
         self.feed(Event::LeaseReturned { worker: grant.host, epoch: Self::epoch(grant.host), lease: grant.lease })
     }
 
@@ -69,7 +69,7 @@ impl Bench {
         self.feed(Event::LeaseReleased { worker: grant.owner, epoch: Self::epoch(grant.owner), lease: grant.lease })
     }
 
-    fn join_with(&mut self, worker: WorkerId, slots: u32, extra: &[(&str, u64)], labels: &[(&str, &str)]) {
+    pub(crate) fn join_with(&mut self, worker: WorkerId, slots: u32, extra: &[(&str, u64)], labels: &[(&str, &str)]) {
         let text = |text: &str| text.to_owned();
         let info = WorkerInfo {
             name: format!("worker-{}", worker.0),
@@ -81,15 +81,16 @@ impl Bench {
         self.feed(Event::WorkerRegistered(Box::new(Registration { worker, info, ..registration(worker) })));
     }
 
-    fn beat_with(&mut self, worker: WorkerId, leases: LeaseReport) -> Vec<Action> {
+    pub(crate) fn beat_with(&mut self, worker: WorkerId, leases: LeaseReport) -> Vec<Action> {
         let (epoch, usage) = (Self::epoch(worker), WorkerUsage::default());
         self.feed(Event::Heartbeat { worker, epoch, usage, progress: Vec::new(), leases })
     }
 }
 
-fn registration(worker: WorkerId) -> Registration {
+pub(crate) fn registration(worker: WorkerId) -> Registration {
     let info = WorkerInfo { slots: 2, ..WorkerInfo::default() };
-    Registration { worker, info, running: Vec::new(), held: Vec::new(), jobs: Vec::new(), leases: Vec::new() }
+    let (running, held, jobs) = (Vec::new(), Vec::new(), Vec::new());
+    Registration { worker, info, running, held, jobs, leases: Vec::new(), groups: Vec::new() }
 }
 
 /// A program whose driver runs on A, and so many slots on A and B.
@@ -270,13 +271,14 @@ fn a_grant_that_got_lost_is_told_again_and_a_revoked_lease_that_nobody_knows_is_
     let mut bench = bench([1, 1]);
     let leases = granted(&bench.want(A, JOB, one_cpu(), 2));
     let on_b = leases.iter().find(|lease| lease.host == B).unwrap().clone();
-    let demand = vec![LeaseDemand { job: JOB, shape: one_cpu(), wanted: 2 }];
+    let demand = vec![LeaseDemand { job: JOB, shape: one_cpu(), bundle: None, wanted: 2 }];
     let knows = |leases: &[LeaseId]| LeaseReport { hosted: leases.to_vec(), ..LeaseReport::default() };
     bench.now += 1_000;
     assert!(granted(&bench.beat_with(B, knows(&[]))).is_empty(), "it may be on its way");
     bench.now += 1_000;
     let all: Vec<_> = leases.iter().map(|lease| lease.lease).collect();
-    let owner = LeaseReport { hosted: vec![all[0]], owned: all.clone(), demand, jobs: vec![JOB] };
+    let (hosted, owned, jobs) = (vec![all[0]], all.clone(), vec![JOB]);
+    let owner = LeaseReport { hosted, owned, demand, jobs, groups: Vec::new() };
     bench.beat_with(A, owner);
     assert_eq!(granted(&bench.beat_with(B, knows(&[]))), std::slice::from_ref(&on_b));
     assert!(granted(&bench.beat_with(B, knows(&[on_b.lease]))).is_empty());

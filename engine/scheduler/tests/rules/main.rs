@@ -2,6 +2,7 @@
 //! and how a job ends.
 
 mod bench;
+mod groups;
 mod leases;
 mod names;
 mod programs;

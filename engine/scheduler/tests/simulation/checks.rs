@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tandem_graph::StageRole;
 use tandem_proto::{JobId, StageId, TaskId, WorkerId};
 use tandem_scheduler::{
-    Action, AttemptId, Cluster, FailureReason, JobOutcome, JobState, JobView, NodeState, PendingReason, Share,
-    StagedFile, TaskState,
+    Action, AttemptId, Cluster, FailureReason, GroupStateView, GroupView, JobOutcome, JobState, JobView, NodeState,
+    PendingReason, Share, StagedFile, TaskState,
 };
 
 use crate::worker::Link;
@@ -19,6 +19,7 @@ impl World {
             if let Action::GrantLease { grant, .. } = action
                 && self.granted.insert(grant.lease)
             {
+                self.tally.in_bundles += u64::from(grant.bundle.is_some());
                 check_room(cluster, grant.host)?;
             }
             let Action::Launch { worker, attempt, inputs_version, .. } = *action else { continue };
@@ -46,6 +47,7 @@ impl World {
         if !faults.is_empty() {
             return Err(faults.join("\n"));
         }
+        check_groups(cluster)?;
         for (&id, job) in &self.jobs {
             let Some(view) = cluster.job(id) else {
                 if job.script.plan.journaled && !job.forgotten {
@@ -172,7 +174,12 @@ impl World {
             }
         }
         let leases = self.cluster.as_ref().map_or(0, |cluster| cluster.summary().leases);
-        if leases == 0 { Ok(()) } else { Err(format!("{leases} leases are booked for jobs that are over")) }
+        let groups = self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.groups(None));
+        match groups.first() {
+            Some(group) => Err(format!("{group:?} is of a job that is over")),
+            None if leases > 0 => Err(format!("{leases} leases are booked for jobs that are over")),
+            None => Ok(()),
+        }
     }
 
     /// What a worker has is never given twice.
@@ -235,6 +242,15 @@ fn check_inputs(cluster: &Cluster, attempt: AttemptId, version: u32) -> Result<(
     let alive = |id: WorkerId| nodes.iter().any(|node| node.worker == id && node.state != NodeState::Lost);
     match inputs.iter().flat_map(|input| &input.workers).find(|(worker, _)| !alive(*worker)) {
         Some((worker, _)) => Err(format!("{attempt:?} starts with input on {worker}, which is gone")),
+        None => Ok(()),
+    }
+}
+
+/// What waits says why.
+fn check_groups(cluster: &Cluster) -> Result<(), String> {
+    let silent = |group: &GroupView| group.reason.is_none() && group.state != GroupStateView::Reserved;
+    match cluster.groups(None).into_iter().find(silent) {
+        Some(group) => Err(format!("{group:?} waits without a reason")),
         None => Ok(()),
     }
 }

@@ -153,6 +153,7 @@ impl World {
             | Action::RevokeLease { .. }
             | Action::RefuseLease { .. }
             | Action::WorkerGone { .. }) => self.obey_lending(id, lending),
+            Action::GroupChanged { group, news, .. } => self.group_changed(id, group, news),
             Action::Acknowledge { sequence, .. } => {
                 worker.owed.remove(&sequence);
             }
@@ -285,6 +286,7 @@ fn addressee(action: &Action) -> Option<WorkerId> {
         | Action::GrantLease { worker, .. }
         | Action::RevokeLease { worker, .. }
         | Action::RefuseLease { worker, .. }
+        | Action::GroupChanged { worker, .. }
         | Action::WorkerGone { worker, .. }
         | Action::Reject { worker, .. }
         | Action::Drain { worker, .. }

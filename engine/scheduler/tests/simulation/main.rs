@@ -5,6 +5,7 @@
 
 mod checks;
 mod clients;
+mod groups;
 mod journal;
 mod machines;
 mod names;
@@ -50,6 +51,10 @@ fn every_seed_ends_well() {
     assert!(total.raced > 0, "stragglers get second attempts: {total:?}");
     assert!(total.leases > seeds && total.revoked > 0 && total.refused > 0, "leases come and go: {total:?}");
     assert!(total.named > seeds, "actors have names: {total:?}");
+    assert!(
+        total.reserved > seeds && total.in_bundles > seeds / 2 && total.failed_groups > 0,
+        "so do groups: {total:?}"
+    );
     assert!(total.rejected > 0, "workers that were given up start anew: {total:?}");
     assert!(total.workers_lost > 0 && total.outputs_lost > 0 && total.restarts > 0 && total.released > 0, "{total:?}");
 }
@@ -88,6 +93,9 @@ impl Tally {
             revoked: self.revoked + other.revoked,
             refused: self.refused + other.refused,
             named: self.named + other.named,
+            reserved: self.reserved + other.reserved,
+            failed_groups: self.failed_groups + other.failed_groups,
+            in_bundles: self.in_bundles + other.in_bundles,
         }
     }
 }

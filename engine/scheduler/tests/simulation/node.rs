@@ -4,11 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tandem_proto::{JobId, LeaseId, WorkerId};
-use tandem_scheduler::{Action, CPUS, Event, LeaseDemand, LeaseGrant, LeaseReport, Resources, Shape, WorkerInfo};
+use tandem_scheduler::{
+    Action, BundleId, CPUS, Event, GroupReport, LeaseDemand, LeaseGrant, LeaseReport, PlacementGroupId, Resources,
+    Shape, WorkerInfo,
+};
 
 use crate::rng::Rng;
 use crate::worker::{Link, VirtualWorker};
 use crate::world::{Happening, World};
+
+/// What leases are wanted for.
+pub(crate) type Wish = (JobId, Shape, Option<BundleId>);
 
 /// What one worker knows of leases.
 #[derive(Debug, Default)]
@@ -17,19 +23,22 @@ pub(crate) struct VirtualNode {
     pub(crate) executors: BTreeSet<JobId>,
     pub(crate) hosted: BTreeMap<LeaseId, LeaseGrant>,
     pub(crate) owned: BTreeMap<LeaseId, LeaseGrant>,
-    pub(crate) demand: BTreeMap<(JobId, Shape), u32>,
+    pub(crate) demand: BTreeMap<Wish, u32>,
+    /// Placement groups that it owns.
+    pub(crate) groups: BTreeMap<PlacementGroupId, GroupReport>,
     /// Leases that are over: what arrives late about them changes nothing.
     over: BTreeSet<LeaseId>,
 }
 
 impl VirtualNode {
     pub(crate) fn report(&self) -> LeaseReport {
-        let demand = self.demand.iter().map(|((job, shape), wanted)| demand(*job, shape, *wanted));
+        let demand = self.demand.iter().map(|(wish, wanted)| demand(wish, *wanted));
         LeaseReport {
             hosted: self.hosted.keys().copied().collect(),
             owned: self.owned.keys().copied().collect(),
             demand: demand.collect(),
             jobs: self.executors.iter().copied().collect(),
+            groups: self.groups.values().cloned().collect(),
         }
     }
 
@@ -60,11 +69,11 @@ impl VirtualWorker {
     }
 }
 
-fn demand(job: JobId, shape: &Shape, wanted: u32) -> LeaseDemand {
-    LeaseDemand { job, shape: shape.clone(), wanted }
+fn demand((job, shape, bundle): &Wish, wanted: u32) -> LeaseDemand {
+    LeaseDemand { job: *job, shape: shape.clone(), bundle: *bundle, wanted }
 }
 
-fn random_shape(rng: &mut Rng) -> Shape {
+pub(crate) fn random_shape(rng: &mut Rng) -> Shape {
     let amounts: &[(&str, u64)] = match rng.range(0..8) {
         0 => &[],
         1 => &[(CPUS, 500)],
@@ -95,18 +104,19 @@ impl World {
             return self.plan(delay, Happening::Want { worker: id, job });
         }
         let (shape, wanted) = (random_shape(&mut self.rng), self.rng.range(0..7) as u32);
+        let bundle = self.random_bundle(id, job);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         if !worker.running.keys().any(|attempt| attempt.task.job == job) {
             return;
         }
-        let key = (job, shape);
+        let key = (job, shape, bundle);
         if wanted == 0 {
             worker.node.demand.remove(&key);
         } else {
             worker.node.demand.insert(key.clone(), wanted);
         }
         if let Link::Attached { stream, epoch } = worker.link {
-            let demand = demand(job, &key.1, wanted);
+            let demand = demand(&key, wanted);
             self.send_to_coordinator(id, stream, Event::LeaseDemand { worker: id, epoch, demand });
         }
         self.release_surplus(id, &key);
@@ -115,11 +125,11 @@ impl World {
     }
 
     /// An owner gives up what it has beyond its wish.
-    fn release_surplus(&mut self, id: WorkerId, key: &(JobId, Shape)) {
+    fn release_surplus(&mut self, id: WorkerId, key: &Wish) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let (link, node) = (worker.link, &mut worker.node);
         let wanted = node.demand.get(key).copied().unwrap_or_default() as usize;
-        let theirs = |grant: &&LeaseGrant| grant.job == key.0 && grant.shape == key.1;
+        let theirs = |grant: &&LeaseGrant| (grant.job, &grant.shape, grant.bundle) == (key.0, &key.1, key.2);
         let surplus: Vec<_> = node.owned.values().filter(theirs).map(|grant| grant.lease).skip(wanted).collect();
         node.owned.retain(|lease, _| !surplus.contains(lease));
         if let Link::Attached { stream, epoch } = link {
@@ -140,7 +150,7 @@ impl World {
                 }
                 if grant.owner == id {
                     worker.node.owned.insert(grant.lease, grant.clone());
-                    self.release_surplus(id, &(grant.job, grant.shape));
+                    self.release_surplus(id, &(grant.job, grant.shape, grant.bundle));
                 }
             }
             Action::RevokeLease { lease, .. } => {
@@ -148,14 +158,15 @@ impl World {
                 worker.node.owned.remove(&lease);
                 self.finish_leases(id, |grant| grant.lease == lease);
             }
-            Action::RefuseLease { job, shape, .. } => {
-                worker.node.demand.remove(&(job, shape));
+            Action::RefuseLease { job, shape, bundle, .. } => {
+                worker.node.demand.remove(&(job, shape, bundle));
                 self.tally.refused += 1;
             }
             Action::JobGone { job, .. } => {
                 worker.node.executors.remove(&job);
                 worker.node.owned.retain(|_, grant| grant.job != job);
-                worker.node.demand.retain(|(of, _), _| *of != job);
+                worker.node.demand.retain(|(of, ..), _| *of != job);
+                worker.node.groups.retain(|_, group| group.plan.job != job);
                 self.finish_leases(id, |grant| grant.job == job);
             }
             Action::WorkerGone { gone, .. } => {

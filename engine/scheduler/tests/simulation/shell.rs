@@ -18,6 +18,7 @@ impl World {
         self.tally.outputs_lost += after.outputs_lost - before.outputs_lost;
         self.tally.leases += after.leases_granted - before.leases_granted;
         self.tally.revoked += after.leases_revoked - before.leases_revoked;
+        self.tally.reserved += after.groups_reserved - before.groups_reserved;
         self.tally.raced += after.attempts_raced - before.attempts_raced;
         self.tally.released += after.workers_released - before.workers_released;
         self.perform(actions)
@@ -50,6 +51,7 @@ impl World {
             | Action::GrantLease { worker, epoch, .. }
             | Action::RevokeLease { worker, epoch, .. }
             | Action::RefuseLease { worker, epoch, .. }
+            | Action::GroupChanged { worker, epoch, .. }
             | Action::WorkerGone { worker, epoch, .. }
             | Action::Drain { worker, epoch }
             | Action::Shutdown { worker, epoch } => self.send_to_worker(worker, epoch, action),

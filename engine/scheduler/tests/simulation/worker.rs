@@ -103,6 +103,7 @@ impl VirtualWorker {
             held: held.collect(),
             jobs: self.node.executors.iter().copied().collect(),
             leases: self.node.leases(),
+            groups: self.node.groups.values().cloned().collect(),
         }
     }
 

@@ -142,6 +142,9 @@ pub(crate) struct Tally {
     pub(crate) revoked: u64,
     pub(crate) refused: u64,
     pub(crate) named: u64,
+    pub(crate) reserved: u64,
+    pub(crate) failed_groups: u64,
+    pub(crate) in_bundles: u64,
 }
 
 pub(crate) struct World {
@@ -292,6 +295,7 @@ impl World {
             Happening::Cleaned { term, job } if term == self.term => self.feed(Event::CleanedUp { job }),
             Happening::Tick { .. } | Happening::Published { .. } | Happening::Cleaned { .. } => Ok(()),
             Happening::Want { worker, job } => {
+                self.make_or_drop_group(worker, job);
                 self.want(worker, job);
                 self.name_or_drop(worker, job)
             }

@@ -19,14 +19,14 @@ pub(crate) enum NameQuestion {
 
 impl NameQuestion {
     /// The question that is news, else the news.
-    pub(crate) fn of(news: News) -> Result<Self, News> {
+    pub(crate) fn of(news: News) -> Result<Self, Box<News>> {
         match news {
             News::ClaimName { job, spec } => Ok(Self::Claim { job, spec }),
             News::DropName { job, actor } => Ok(Self::Drop { job, actor }),
             News::FindName { executor, request, job, namespace, name } => {
                 Ok(Self::Find { executor, request, job, namespace, name })
             }
-            other => Err(other),
+            other => Err(Box::new(other)),
         }
     }
 

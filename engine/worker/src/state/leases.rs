@@ -4,9 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tandem_actor_protocol::PlacementGroupId;
+use tandem_actor_protocol::placement::{BundleId, PlacementGroup};
 use tandem_actor_protocol::resources::Shape;
-use tandem_node::LeaseGrant;
+use tandem_node::{Event as NodeEvent, GroupNews, LeaseGrant};
 use tandem_proto::{JobId, WorkerId, v1};
+
+/// What leases are wanted for.
+type Wish = (Shape, Option<BundleId>);
 
 /// See the module's header.
 #[derive(Debug)]
@@ -14,13 +19,22 @@ pub(super) struct Leases {
     worker: WorkerId,
     hosted: BTreeMap<u64, v1::Lease>,
     owned: BTreeMap<u64, v1::Lease>,
-    demand: BTreeMap<JobId, BTreeMap<Shape, u32>>,
+    demand: BTreeMap<JobId, BTreeMap<Wish, u32>>,
+    /// Placement groups that the node wants, as the coordinator is told of them.
+    groups: BTreeMap<PlacementGroupId, v1::PlacementGroup>,
     jobs: BTreeSet<JobId>,
 }
 
 impl Leases {
     pub(super) fn new(worker: WorkerId) -> Self {
-        Self { worker, hosted: BTreeMap::new(), owned: BTreeMap::new(), demand: BTreeMap::new(), jobs: BTreeSet::new() }
+        Self {
+            worker,
+            hosted: BTreeMap::new(),
+            owned: BTreeMap::new(),
+            demand: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            jobs: BTreeSet::new(),
+        }
     }
 
     /// Whether nothing is hosted.
@@ -38,6 +52,42 @@ impl Leases {
         self.jobs.remove(&job);
         self.demand.remove(&job);
         self.owned.retain(|_, lease| lease.job != job.0);
+        self.end_groups(job);
+    }
+
+    /// The placement groups of a job have ended.
+    pub(super) fn end_groups(&mut self, job: JobId) {
+        self.groups.retain(|_, group| group.job != job.0);
+    }
+
+    /// The node wants a placement group.
+    pub(super) fn want_group(&mut self, job: JobId, group: PlacementGroup) -> v1::PlacementGroup {
+        let id = group.group;
+        let wanted = v1::PlacementGroup { job: job.0, ..group.into() };
+        self.groups.insert(id, wanted.clone());
+        wanted
+    }
+
+    /// The node needs a placement group no more.
+    pub(super) fn remove_group(&mut self, group: PlacementGroupId) -> v1::GroupEnded {
+        self.groups.remove(&group);
+        v1::GroupEnded { group: group.0.to_be_bytes().to_vec() }
+    }
+
+    /// The coordinator says how a placement group stands. None if it says nothing that this version knows.
+    pub(super) fn group_changed(&mut self, changed: v1::GroupChanged) -> Option<NodeEvent> {
+        let news = match changed.news() {
+            v1::GroupNews::Waits => GroupNews::Waits(changed.reason),
+            v1::GroupNews::Reserved => GroupNews::Reserved,
+            v1::GroupNews::Failed => GroupNews::Failed(changed.reason),
+            v1::GroupNews::Gone => GroupNews::Gone,
+            v1::GroupNews::Unspecified => return None,
+        };
+        let group = PlacementGroupId(u128::from_be_bytes(changed.group.as_slice().try_into().ok()?));
+        if let Some(known) = self.groups.get_mut(&group) {
+            known.settled |= matches!(news, GroupNews::Reserved | GroupNews::Failed(_));
+        }
+        Some(NodeEvent::GroupChanged { job: JobId(changed.job), group, news })
     }
 
     /// The coordinator gives a lease, maybe again.
@@ -51,6 +101,7 @@ impl Leases {
             host: WorkerId(host.worker),
             host_address: host.data_address,
             shape: lease.shape.clone().unwrap_or_default().into(),
+            bundle: lease.bundle.clone().map(TryInto::try_into).transpose().ok()?,
         };
         self.begin(grant.job);
         if grant.host == self.worker {
@@ -78,13 +129,20 @@ impl Leases {
     }
 
     /// The node wants other leases.
-    pub(super) fn demand(&mut self, job: JobId, shape: Shape, wanted: u32) -> v1::LeaseDemand {
-        let demand = demand(job, &shape, wanted);
+    pub(super) fn demand(
+        &mut self,
+        job: JobId,
+        shape: Shape,
+        bundle: Option<BundleId>,
+        wanted: u32,
+    ) -> v1::LeaseDemand {
+        let wish = (shape, bundle);
+        let demand = demand(job, &wish, wanted);
         let of_job = self.demand.entry(job).or_default();
         if wanted == 0 {
-            of_job.remove(&shape);
+            of_job.remove(&wish);
         } else {
-            of_job.insert(shape, wanted);
+            of_job.insert(wish, wanted);
         }
         if of_job.is_empty() {
             self.demand.remove(&job);
@@ -97,6 +155,7 @@ impl Leases {
         let owned_elsewhere = self.owned.iter().filter(|(lease, _)| !self.hosted.contains_key(lease));
         register.leases = self.hosted.iter().chain(owned_elsewhere).map(|(_, lease)| lease.clone()).collect();
         register.jobs = self.jobs.iter().map(|job| job.0).collect();
+        register.groups = self.groups.values().cloned().collect();
     }
 
     /// Adds what a heartbeat says.
@@ -104,16 +163,17 @@ impl Leases {
         heartbeat.hosted_leases = self.hosted.keys().copied().collect();
         heartbeat.owned_leases = self.owned.keys().copied().collect();
         heartbeat.demand = self.all_demand();
+        heartbeat.groups = self.groups.values().cloned().collect();
     }
 
     fn all_demand(&self) -> Vec<v1::LeaseDemand> {
-        let shapes = self.demand.iter().flat_map(|(job, shapes)| shapes.iter().map(|entry| (*job, entry)));
-        shapes.map(|(job, (shape, wanted))| demand(job, shape, *wanted)).collect()
+        let wishes = self.demand.iter().flat_map(|(job, wishes)| wishes.iter().map(|entry| (*job, entry)));
+        wishes.map(|(job, (wish, wanted))| demand(job, wish, *wanted)).collect()
     }
 }
 
-fn demand(job: JobId, shape: &Shape, wanted: u32) -> v1::LeaseDemand {
-    v1::LeaseDemand { job: job.0, shape: Some(shape.clone().into()), wanted }
+fn demand(job: JobId, (shape, bundle): &Wish, wanted: u32) -> v1::LeaseDemand {
+    v1::LeaseDemand { job: job.0, shape: Some(shape.clone().into()), wanted, bundle: bundle.map(Into::into) }
 }
 
 #[cfg(test)]
@@ -125,7 +185,7 @@ mod tests {
 
     fn lease(lease: u64, owner: u64, host: u64) -> v1::Lease {
         let address = |worker| Some(v1::WorkerAddress { worker, data_address: format!("worker-{worker}:1") });
-        v1::Lease { lease, job: JOB.0, owner: address(owner), host: address(host), shape: None }
+        v1::Lease { lease, job: JOB.0, owner: address(owner), host: address(host), ..v1::Lease::default() }
     }
 
     fn said(leases: &Leases) -> (Vec<u64>, Vec<u64>, Vec<u32>) {
@@ -158,13 +218,51 @@ mod tests {
     #[test]
     fn demand_is_replaced_and_forgotten_with_its_job() {
         let mut leases = Leases::new(HERE);
-        leases.demand(JOB, Shape::one_cpu(), 3);
-        leases.demand(JOB, Shape::nothing(), 1);
-        leases.demand(JOB, Shape::one_cpu(), 5);
+        leases.demand(JOB, Shape::one_cpu(), None, 3);
+        leases.demand(JOB, Shape::nothing(), None, 1);
+        leases.demand(JOB, Shape::one_cpu(), None, 5);
         assert_eq!(said(&leases).2, [1, 5]);
-        assert_eq!(leases.demand(JOB, Shape::nothing(), 0).wanted, 0);
+        assert_eq!(leases.demand(JOB, Shape::nothing(), None, 0).wanted, 0);
         assert_eq!(said(&leases).2, [5]);
         leases.forget(JOB);
         assert_eq!(said(&leases).2, [0; 0]);
+    }
+
+    #[test]
+    fn groups_are_said_again_until_they_are_removed_or_end_with_their_job() {
+        let group = |number| PlacementGroupId(u128::from(HERE.0) << 64 | number);
+        let wanted = |number| PlacementGroup {
+            group: group(number),
+            name: String::new(),
+            strategy: tandem_actor_protocol::placement::Strategy::Spread,
+            bundles: vec![Shape::one_cpu()],
+            timeout_ms: 0,
+        };
+        let said = |leases: &Leases| {
+            let (mut heartbeat, mut register) = (v1::Heartbeat::default(), v1::Register::default());
+            leases.beat(&mut heartbeat);
+            leases.register(&mut register);
+            assert_eq!(heartbeat.groups, register.groups);
+            heartbeat.groups.iter().map(|group| group.settled).collect::<Vec<_>>()
+        };
+        let mut leases = Leases::new(HERE);
+        for number in 1..=3 {
+            assert_eq!(leases.want_group(JOB, wanted(number)).job, JOB.0);
+        }
+        let id = group(2).0.to_be_bytes().to_vec();
+        let changed = |news: v1::GroupNews| v1::GroupChanged {
+            job: JOB.0,
+            group: id.clone(),
+            news: news.into(),
+            ..v1::GroupChanged::default()
+        };
+        let event = NodeEvent::GroupChanged { job: JOB, group: group(2), news: GroupNews::Reserved };
+        assert_eq!(leases.group_changed(changed(v1::GroupNews::Reserved)), Some(event));
+        assert_eq!(leases.group_changed(changed(v1::GroupNews::Unspecified)), None);
+        assert_eq!(said(&leases), [false, true, false]);
+        leases.remove_group(group(2));
+        assert_eq!(said(&leases), [false, false]);
+        leases.end_groups(JOB);
+        assert_eq!(said(&leases), [false; 0]);
     }
 }

@@ -133,7 +133,9 @@ impl Job {
         let queue = &self.queues[task.shape.0 as usize];
         let leases = self.places_of(task.shape) + queue.leases.len();
         if leases == 0 {
-            return format!("waits for a lease: {} were asked for and none is granted yet", queue.demanded);
+            let place = queue.bundle.map(|bundle| format!(" in bundle {} of {}", bundle.index, bundle.group));
+            let place = place.unwrap_or_default();
+            return format!("waits for a lease{place}: {} were asked for and none is granted yet", queue.demanded);
         }
         let starting: usize =
             self.groups_of(task.shape).map(|group| self.classes[group.class.0 as usize].starting).sum();

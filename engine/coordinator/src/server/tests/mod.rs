@@ -1,5 +1,6 @@
 //! A whole coordinator on loopback, against clients and workers that are only gRPC.
 
+mod groups;
 mod jobs;
 mod logs;
 mod programs;

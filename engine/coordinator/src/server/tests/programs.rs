@@ -93,7 +93,7 @@ fn wanted(job: u64) -> v1::FindNameRequest {
 }
 
 /// The folder of a coordinator as it would be if that had been killed now.
-fn killed(folder: &Path) -> TempDir {
+pub(super) fn killed(folder: &Path) -> TempDir {
     let copy = TempDir::new().unwrap();
     std::fs::create_dir(copy.path().join("data")).unwrap();
     for file in ["token", "data/journal.redb", "data/secrets.key"] {

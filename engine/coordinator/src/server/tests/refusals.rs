@@ -57,6 +57,7 @@ async fn refusals(running: &Running, token: Option<Token>) -> Vec<Code> {
         code!(jobs.explain(v1::ExplainRequest::default())),
         code!(jobs.relay_fetch(v1::RelayFetchRequest::default())),
         code!(jobs.list_nodes(v1::ListNodesRequest::default())),
+        code!(jobs.list_groups(v1::ListGroupsRequest::default())),
         code!(jobs.drain_node(v1::DrainNodeRequest::default())),
         code!(jobs.get_cluster(v1::GetClusterRequest::default())),
         code!(jobs.read_logs(v1::ReadLogsRequest::default())),
