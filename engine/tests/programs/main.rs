@@ -6,6 +6,7 @@ mod support;
 mod client;
 mod faults;
 mod functions;
+mod groups;
 mod leaks;
 mod resources;
 mod state;

@@ -132,6 +132,17 @@ async fn limits(ctx: &Context) -> Result<()> {
     Ok(())
 }
 
+async fn groups(ctx: &Context) -> Result<()> {
+    rate("placement group create and remove", async || {
+        let groups: Vec<_> = (0..100).map(|_| ctx.placement_group([cpus(0.001)], Strategy::Pack).start()).collect();
+        let reserved: Vec<_> = groups.iter().map(PlacementGroup::reserved).collect();
+        ctx.get_all(&reserved).await?;
+        groups.iter().for_each(PlacementGroup::remove);
+        Ok(groups.len() as u64)
+    })
+    .await
+}
+
 #[tandem::main]
 async fn main(ctx: Context, args: Args) -> Result<()> {
     let wanted = |name: &str| args.is_empty() || args.iter().any(|arg| arg == name);
@@ -143,6 +154,9 @@ async fn main(ctx: Context, args: Args) -> Result<()> {
     }
     if wanted("starts") {
         starts(&ctx).await?;
+    }
+    if wanted("groups") {
+        groups(&ctx).await?;
     }
     if wanted("objects") {
         objects(&ctx).await?;

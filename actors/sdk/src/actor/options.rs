@@ -3,6 +3,7 @@
 use tandem_actor_protocol::call::ActorOptions;
 
 use super::spawn::Spawn;
+use crate::placement::Bundle;
 use crate::resources::Resources;
 
 impl<H> Spawn<'_, H> {
@@ -65,6 +66,13 @@ impl<H> Spawn<'_, H> {
     #[must_use]
     pub fn label(self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.with(|options| drop(options.shape.labels.insert(key.into(), value.into())))
+    }
+
+    /// In a bundle of a placement group, on what that has reserved. It ends with the group.
+    #[must_use]
+    pub fn in_bundle(mut self, bundle: Bundle) -> Self {
+        self.bundle = Some(bundle.0);
+        self
     }
 
     /// Rather on this worker than on one that runs few of its kind.

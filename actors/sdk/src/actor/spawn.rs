@@ -9,6 +9,7 @@ use tandem_actor_protocol::ActorId;
 use tandem_actor_protocol::call::{ActorOptions, ActorSpec, Arg};
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::node::ToNode;
+use tandem_actor_protocol::placement::BundleId;
 
 use super::handle::{ActorHandle, ActorRef, find};
 use crate::context::Context;
@@ -23,6 +24,7 @@ pub struct Spawn<'a, H> {
     ctx: &'a Context,
     arguments: Arguments<'a>,
     pub(super) options: ActorOptions,
+    pub(super) bundle: Option<BundleId>,
     /// The one of that name will do.
     or_find: bool,
     handle: PhantomData<fn() -> H>,
@@ -33,7 +35,7 @@ impl<'a, H: ActorHandle> Spawn<'a, H> {
     pub fn new(ctx: &'a Context, count: usize) -> Self {
         let arguments = Arguments::new(ctx.process(), count);
         let options = ActorOptions::default();
-        Self { ctx, arguments, options, or_find: false, handle: PhantomData }
+        Self { ctx, arguments, options, bundle: None, or_find: false, handle: PhantomData }
     }
 
     #[doc(hidden)]
@@ -51,20 +53,31 @@ impl<'a, H: ActorHandle> Spawn<'a, H> {
 
     /// Starts it. Calls wait until it is there, and fail if it cannot start.
     pub fn start(self) -> H {
-        let Self { ctx, arguments, options, .. } = self;
+        let Self { ctx, arguments, options, bundle, .. } = self;
         H::of(match arguments.end(H::CLASS) {
-            Ok((args, named)) => start(ctx, H::CLASS, args, named, options),
+            Ok((args, named)) => start(ctx, H::CLASS, args, named, options, bundle),
             Err(failure) => never_started(failure),
         })
     }
 }
 
-fn start(ctx: &Context, class: &str, args: Vec<Arg>, named: Vec<Arc<Handle>>, options: ActorOptions) -> ActorRef {
+fn start(
+    ctx: &Context,
+    class: &str,
+    args: Vec<Arg>,
+    named: Vec<Arc<Handle>>,
+    options: ActorOptions,
+    bundle: Option<BundleId>,
+) -> ActorRef {
     let process = ctx.process();
     let object = process.new_ids(1);
     let created = process.objects().insert(process, object);
     let (actor, class) = (ActorId(object.0), class.to_owned());
-    process.send(ToNode::Spawn(ActorSpec { actor, class, args, parent: ctx.parent(), options }));
+    let actor = ActorSpec { actor, class, args, parent: ctx.parent(), options };
+    process.send(match bundle {
+        Some(bundle) => ToNode::SpawnIn { actor, bundle },
+        None => ToNode::Spawn(actor),
+    });
     drop(named);
     ActorRef::new(ObjectRef::new(created))
 }

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use tandem_actor_protocol::CallId;
 use tandem_actor_protocol::call::{TaskOptions, TaskSpec};
 use tandem_actor_protocol::node::ToNode;
+use tandem_actor_protocol::placement::BundleId;
 
 use super::argument::{Arguments, IntoArg};
 use super::returns::{Handles, Returns};
@@ -38,17 +39,18 @@ pub struct TaskCall<'a, A, R> {
     ctx: &'a Context,
     function: &'static str,
     pub(crate) options: Option<Box<TaskOptions>>,
+    pub(super) bundle: Option<BundleId>,
     types: PhantomData<fn(A) -> R>,
 }
 
 impl<'a, A, R: Returns> TaskCall<'a, A, R> {
     #[doc(hidden)]
     pub fn new(ctx: &'a Context, function: &'static str) -> Self {
-        Self { ctx, function, options: None, types: PhantomData }
+        Self { ctx, function, options: None, bundle: None, types: PhantomData }
     }
 
     fn send(self, arguments: Arguments<'_>) -> R::Refs {
-        let Self { ctx, function, options, .. } = self;
+        let Self { ctx, function, options, bundle, .. } = self;
         let (args, named) = match arguments.end(function) {
             Ok(arguments) => arguments,
             Err(failure) => return R::refs(Handles::failed(R::COUNT, &failure)),
@@ -58,7 +60,10 @@ impl<'a, A, R: Returns> TaskCall<'a, A, R> {
         let handles = process.returned(call, R::COUNT);
         let function = function.to_owned();
         let spec = TaskSpec { call, function, args, returns: R::COUNT, parent: ctx.parent(), options };
-        process.send(ToNode::Submit(spec));
+        process.send(match bundle {
+            Some(bundle) => ToNode::SubmitIn { task: spec, bundle },
+            None => ToNode::Submit(spec),
+        });
         drop(named);
         R::refs(Handles(handles))
     }

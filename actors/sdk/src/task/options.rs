@@ -5,6 +5,7 @@ use std::time::Duration;
 use tandem_actor_protocol::call::{RetryOn, TaskOptions};
 
 use super::TaskCall;
+use crate::placement::Bundle;
 use crate::resources::Resources;
 
 /// Which errors of a function are worth another attempt.
@@ -60,6 +61,13 @@ impl<A, R> TaskCall<'_, A, R> {
     #[must_use]
     pub fn label(self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.with(|options| drop(options.shape.labels.insert(key.into(), value.into())))
+    }
+
+    /// In a bundle of a placement group, on what that has reserved.
+    #[must_use]
+    pub fn in_bundle(mut self, bundle: Bundle) -> Self {
+        self.bundle = Some(bundle.0);
+        self
     }
 
     /// Rather on a worker that runs few of its kind than on this one.
