@@ -79,6 +79,9 @@ enum Command {
     /// Objects of programs
     #[command(subcommand)]
     Object(state::ObjectCommand),
+    /// Placement groups of programs
+    #[command(subcommand)]
+    Pg(state::GroupCommand),
     /// Tasks, actors or objects, counted
     #[command(subcommand)]
     Summary(state::SummaryCommand),
@@ -145,6 +148,7 @@ impl Cli {
             Command::Task(command) => block_on(session.in_time(state::task(command, &session))),
             Command::Actor(command) => block_on(session.in_time(state::actor(command, &session))),
             Command::Object(command) => block_on(session.in_time(state::object(command, &session))),
+            Command::Pg(command) => block_on(session.in_time(state::group(command, &session))),
             Command::Summary(command) => block_on(session.in_time(state::summary(command, &session))),
             Command::Memory(job) => block_on(session.in_time(state::memory(job, &session))),
             Command::Timeline(args) => block_on(session.in_time(state::timeline(args, &session))),

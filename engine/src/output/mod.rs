@@ -2,6 +2,7 @@
 
 mod format;
 mod grid;
+mod group_view;
 mod object;
 mod progress;
 mod records;
@@ -15,6 +16,7 @@ mod views;
 mod work_done;
 
 pub(crate) use format::OutputFormat;
+pub(crate) use group_view::GroupView;
 pub(crate) use object::print_object;
 pub(crate) use progress::Progress;
 pub(crate) use records::{Record, print_list, print_one};

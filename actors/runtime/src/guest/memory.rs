@@ -100,8 +100,8 @@ fn of_args(args: &[Arg]) -> Vec<&Value> {
 /// The values that a driver sends with a message.
 fn values(message: &ToNode) -> Result<Vec<&Value>, Misdeed> {
     Ok(match message {
-        ToNode::Submit(spec) => of_args(&spec.args),
-        ToNode::Spawn(spec) => of_args(&spec.args),
+        ToNode::Submit(task) | ToNode::SubmitIn { task, .. } => of_args(&task.args),
+        ToNode::Spawn(actor) | ToNode::SpawnIn { actor, .. } => of_args(&actor.args),
         ToNode::Call(call) => of_args(&call.args),
         ToNode::Put { value, .. } => vec![value],
         ToNode::Hello(_)
@@ -113,6 +113,8 @@ fn values(message: &ToNode) -> Result<Vec<&Value>, Misdeed> {
         | ToNode::Find { .. }
         | ToNode::NeedSpace { .. }
         | ToNode::Sql(_)
+        | ToNode::CreateGroup(_)
+        | ToNode::RemoveGroup(_)
         | ToNode::DriverDone(_) => Vec::new(),
         ToNode::Unpin(_)
         | ToNode::SpaceUsed(_)

@@ -1,6 +1,7 @@
-//! `tandem task|actor|object list|get`, `summary`, `memory`, `timeline`: what programs do and hold, as workers say.
+//! `tandem task|actor|object|pg list|get`, `summary`, `memory`, `timeline`: what programs do and hold, as workers say.
 
 mod actors;
+mod groups;
 mod lists;
 mod memory;
 mod objects;
@@ -16,6 +17,7 @@ use super::Failure;
 use super::session::Session;
 
 pub(super) use actors::{ActorCommand, execute as actor};
+pub(super) use groups::{GroupCommand, execute as group};
 pub(super) use memory::execute as memory;
 pub(super) use objects::{ObjectCommand, execute as object};
 pub(super) use summary::{SummaryCommand, execute as summary};
