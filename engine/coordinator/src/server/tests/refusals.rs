@@ -5,6 +5,7 @@ use tandem_proto::v1;
 use tandem_proto::v1::cluster_service_client::ClusterServiceClient;
 use tandem_proto::v1::coordinator_message::Message as Told;
 use tandem_proto::v1::job_service_client::JobServiceClient;
+use tandem_proto::v1::state_service_client::StateServiceClient;
 use tandem_proto::v1::worker_message::Message as Said;
 use tandem_proto::{VERSION, WorkerId};
 use tempfile::TempDir;
@@ -32,7 +33,8 @@ async fn a_worker_of_another_version_is_rejected_with_the_reason() {
 async fn refusals(running: &Running, token: Option<Token>) -> Vec<Code> {
     let channel = running.channel(token).await;
     let mut jobs = JobServiceClient::new(channel.clone());
-    let mut cluster = ClusterServiceClient::new(channel);
+    let mut cluster = ClusterServiceClient::new(channel.clone());
+    let mut state = StateServiceClient::new(channel);
     let register = v1::WorkerMessage { epoch: 0, message: Some(Said::Register(register(WorkerId(1)))) };
     macro_rules! code {
         ($call:expr) => {
@@ -61,6 +63,7 @@ async fn refusals(running: &Running, token: Option<Token>) -> Vec<Code> {
         code!(jobs.drain_node(v1::DrainNodeRequest::default())),
         code!(jobs.get_cluster(v1::GetClusterRequest::default())),
         code!(jobs.read_logs(v1::ReadLogsRequest::default())),
+        code!(state.list(v1::ListStateRequest::default())),
     ]
 }
 
