@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
-use tandem_actor_protocol::{ActorId, CallId, ExecutorId, JobId};
+use tandem_actor_protocol::{ActorId, CallId, JobId};
 
 use crate::timers::Timestamp;
 
 /// Attempts that ended well and are kept, and those that did not: they are what people look for, and there are fewer.
-const KEPT: usize = 16_384;
-const KEPT_FAILURES: usize = 4_096;
+const KEPT: usize = 8_192;
+const KEPT_FAILURES: usize = 2_048;
 /// Jobs of which counts are kept.
 const KEPT_JOBS: usize = 256;
 /// Characters of a failure's text that are kept.
@@ -37,8 +37,8 @@ pub struct Ended {
     pub began: Option<Timestamp>,
     /// When it ended.
     pub ended: Timestamp,
-    /// The process that ran it, and its process id.
-    pub process: Option<(ExecutorId, u32)>,
+    /// The id of the process that ran it.
+    pub pid: Option<u32>,
     /// Why it has no result, if it has none.
     pub failure: Option<Box<(FailureKind, String)>>,
 }
@@ -134,7 +134,7 @@ mod tests {
             attempt: 0,
             began: Some(Timestamp(10)),
             ended: Timestamp(25),
-            process: None,
+            pid: None,
             failure: failed.then(|| Box::new((FailureKind::Panicked, "oh".to_owned()))),
         }
     }

@@ -15,7 +15,7 @@ fn a_new_package_has_all_it_needs() {
     let source = manifest["dependencies"]["tandem"]["path"].as_str().expect("the tree that this test was built from");
     assert_eq!(source, env!("CARGO_MANIFEST_DIR"));
     assert!(file("src/main.rs").contains("#[tandem::main]"));
-    assert!(file("README.md").contains("tandem job submit ./target/release/my-app"));
+    assert!(file("README.md").contains("tandem job submit ./target/debug/my-app"));
     assert_eq!(file(".gitignore"), "/target\n");
 }
 

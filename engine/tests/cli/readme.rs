@@ -48,11 +48,11 @@ fn commands_of_the_guide_to_functions_run() {
 fn commands(page: &str) -> Vec<String> {
     let blocks = blocks(page, "sh");
     let lines = blocks.iter().flat_map(|block| block.lines());
-    // What `cargo build --release` would give is here already: `actors/programs` builds the same source.
+    // What `cargo build` would give is here already: `actors/programs` builds the same source.
     let hello = Path::new(TANDEM).with_file_name("hello");
     let hello = hello.to_str().expect("a UTF-8 path");
     let commands = lines.filter(|line| line.starts_with("tandem "));
-    commands.map(|line| line.replace("./target/release/hello", hello)).collect()
+    commands.map(|line| line.replace("./target/debug/hello", hello)).collect()
 }
 
 fn run_all(sandbox: &Sandbox, commands: &[String]) {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use tandem_actor_protocol::CallId;
 use tandem_actor_protocol::failure::Failure;
-use tandem_actor_protocol::{CallId, ExecutorId};
 
 use super::Job;
 use crate::actors::HostedCall;
@@ -35,7 +35,7 @@ impl Job {
             attempt: hosted.attempt,
             began,
             ended: cx.now,
-            process: self.process_id(executor),
+            pid: self.pid(executor),
             failure: failure.map(kept),
         });
     }
@@ -55,7 +55,7 @@ impl Job {
             attempt: task.attempt,
             began: None,
             ended: cx.now,
-            process: None,
+            pid: None,
             failure: Some(kept(failure)),
         });
     }
@@ -84,13 +84,8 @@ impl Job {
             attempt: entry.attempt,
             began: entry.sent.map(|sent| sent.max(before)),
             ended: cx.now,
-            process: self.process_id(executor),
+            pid: self.pid(executor),
             failure: failure.map(kept),
         });
-    }
-
-    fn process_id(&self, executor: Option<ExecutorId>) -> Option<(ExecutorId, u32)> {
-        let executor = executor?;
-        Some((executor, self.executors.get(&executor)?.pid?))
     }
 }

@@ -40,7 +40,7 @@ fn a_task_is_seen_from_its_submission_to_after_its_job() {
     let (ended, forgotten) = bench.node.ended(Some(JOB));
     let ended: Vec<_> = ended.collect();
     assert_eq!((ended.len(), forgotten, ended[0].call, ended[1].call), (2, 0, good, bad));
-    assert_eq!(ended[0].process.map(|(_, pid)| pid), Some(1));
+    assert_eq!(ended[0].pid, Some(1));
     // The clock of these tests moves by a millisecond per event.
     assert_eq!(ended[0].began.map(|began| ended[0].ended.us_since(began)), Some(2_000));
     let failure = ended[1].failure.as_deref().expect("why it failed");
@@ -59,7 +59,7 @@ fn a_task_that_never_began_is_seen_when_it_has_failed() {
     bench.say(DRIVER, ToNode::Cancel { call: waits, force: false });
     let (mut ended, _) = bench.node.ended(None);
     let ended = ended.next().expect("it has ended");
-    assert_eq!((ended.call, ended.began, ended.process), (waits, None, None));
+    assert_eq!((ended.call, ended.began, ended.pid), (waits, None, None));
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub(in crate::cli) async fn execute(command: TaskCommand, session: &Session) -> 
             let workers = found.workers;
             let attempts: Vec<_> = found.tasks.into_iter().map(|task| FineTaskView::new(task, &workers)).collect();
             if attempts.is_empty() {
-                let help = "workers keep the last 16,384 attempts that ended well and 4,096 that did not";
+                let help = "workers keep the last 8,192 attempts that ended well and 2,048 that did not";
                 return Err(not_found("task", &id).with_help(help));
             }
             print_list(session.format(), &attempts)

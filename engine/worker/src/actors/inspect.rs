@@ -154,7 +154,7 @@ impl Wanted {
             began_us: ended.began.map_or(0, |at| self.unix_us(at)),
             ended_us: self.unix_us(ended.ended),
             host: self.worker.0,
-            pid: ended.process.map_or(0, |(_, pid)| pid),
+            pid: ended.pid.unwrap_or_default(),
             parent: String::new(),
         }
     }

@@ -56,7 +56,7 @@ impl Job {
         }
     }
 
-    pub(super) fn pid(&self, executor: Option<ExecutorId>) -> Option<u32> {
+    pub(in crate::job) fn pid(&self, executor: Option<ExecutorId>) -> Option<u32> {
         self.executors.get(&executor?)?.pid
     }
 
