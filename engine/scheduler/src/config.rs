@@ -58,6 +58,9 @@ pub struct ClusterConfig {
     pub task_failures: u32,
     /// Workers that may be lost while they run one task before it counts as poisonous. Default 3.
     pub poison_workers: u32,
+    /// The same for a driver, which runs for as long as its job, and in a process of its own that is ended before it harms its
+    /// worker. Default 30.
+    pub poison_workers_of_driver: u32,
     /// Unreadable inputs of one task after which the job fails. Default 30.
     pub fetch_failures: u32,
     /// Ended jobs that are remembered. Default 200.
@@ -96,6 +99,7 @@ impl Default for ClusterConfig {
             unschedulable_grace_ms: 60_000,
             task_failures: 3,
             poison_workers: 3,
+            poison_workers_of_driver: 30,
             fetch_failures: 30,
             kept_jobs: 200,
             kept_tasks: 200_000,

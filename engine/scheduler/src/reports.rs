@@ -6,8 +6,8 @@
 //!   failed: fatal               fails the job
 //!   failed: fetch               the input is lost and made again; costs nothing, but not for ever
 //!   failed: cancelled           costs nothing
-//!   worker lost                 costs nothing; the third worker lost makes the task poisonous and fails the job; a driver at a
-//!                               client cannot start elsewhere, so that fails the job at once
+//!   worker lost                 costs nothing; the third worker lost makes the task poisonous and fails the job, the thirtieth a
+//!                               driver; a driver at a client cannot start elsewhere, so that fails the job at once
 //!
 //! A failure of an attempt whose input locations are over costs nothing, whatever it says.
 
@@ -227,11 +227,15 @@ impl Job {
         let trouble = self.stage_mut(stage).tasks[index as usize].trouble();
         trouble.workers_lost += 1;
         let lost = trouble.workers_lost;
-        if self.plan.stage(stage).is_some_and(|stage| stage.role == StageRole::ClientDriver) {
-            let cause = format!("the worker that stood for its client was lost: {why}");
-            return self.fail_for(cx, worker, attempt, FailureReason::Fatal, cause);
-        }
-        if lost >= cx.config.poison_workers {
+        let most = match self.plan.stage(stage).map(|stage| &stage.role) {
+            Some(StageRole::ClientDriver) => {
+                let cause = format!("the worker that stood for its client was lost: {why}");
+                return self.fail_for(cx, worker, attempt, FailureReason::Fatal, cause);
+            }
+            Some(StageRole::Driver) => cx.config.poison_workers_of_driver,
+            Some(StageRole::Exchange | StageRole::Result | StageRole::Sink(_)) | None => cx.config.poison_workers,
+        };
+        if lost >= most {
             let cause = format!("{lost} workers were lost while they ran this task");
             self.fail_for(cx, worker, attempt, FailureReason::Poisonous, cause);
         }
