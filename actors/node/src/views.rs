@@ -203,6 +203,26 @@ impl Node {
         self.seen(job).flat_map(|job| job.task_views().chain(job.guest_views()).chain(job.call_views()))
     }
 
+    /// One of these, as often as it is known here.
+    pub fn task(&self, call: CallId) -> impl Iterator<Item = TaskView> {
+        self.jobs.values().flat_map(move |job| job.views_of(call))
+    }
+
+    /// How many [`Self::tasks`] gives.
+    pub fn task_count(&self, job: Option<JobId>) -> usize {
+        self.seen(job).map(Job::view_count).sum()
+    }
+
+    /// How many [`Self::actors`] gives.
+    pub fn actor_count(&self, job: Option<JobId>) -> usize {
+        self.seen(job).map(Job::actor_count).sum()
+    }
+
+    /// How many [`Self::objects`] gives.
+    pub fn object_count(&self, job: Option<JobId>) -> usize {
+        self.seen(job).map(|job| job.objects.len()).sum()
+    }
+
     /// Attempts that have ended here, of jobs that are over too, as far as they are kept; and how many are not any more.
     pub fn ended(&self, job: Option<JobId>) -> (impl Iterator<Item = &Ended>, u64) {
         let (ended, forgotten) = self.history().ended();

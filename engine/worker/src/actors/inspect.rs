@@ -90,12 +90,13 @@ impl Wanted {
         match kind {
             StateKind::Tasks => self.find_tasks(node, &mut found),
             StateKind::Actors => {
-                let actors = node.actors(self.job).map(|actor| self.actor(actor));
-                (found.actors, found.left_out) = self.limited(actors, |actor| &actor.id);
+                found.actors = self.limited(node.actors(self.job).map(|actor| self.actor(actor)), |actor| &actor.id);
+                found.left_out = self.left_out(node.actor_count(self.job), found.actors.len());
             }
             StateKind::Objects => {
                 let objects = node.objects(self.job).map(|object| self.object(object));
-                (found.objects, found.left_out) = self.limited(objects, |object| &object.id);
+                found.objects = self.limited(objects, |object| &object.id);
+                found.left_out = self.left_out(node.object_count(self.job), found.objects.len());
             }
             StateKind::Processes => found.processes = node.executors(self.job).map(process).collect(),
             StateKind::Summary => found.functions = self.functions(node),
@@ -106,17 +107,26 @@ impl Wanted {
 
     fn find_tasks(&self, node: &Node, found: &mut Found) {
         let (ended, forgotten) = node.ended(self.job);
-        let ended = ended.map(|ended| self.ended(ended));
-        let all = node.tasks(self.job).map(|task| self.task(task)).chain(ended);
-        (found.tasks, found.left_out) = self.limited(all, |task| &task.id);
         found.forgotten = forgotten;
+        if let Ok(call) = self.id.parse() {
+            found.tasks.extend(node.task(call).map(|task| self.task(task)));
+            found.tasks.extend(ended.filter(|ended| ended.call == call).map(|ended| self.ended(ended)));
+        } else if self.id.is_empty() {
+            let all = node.tasks(self.job).map(|task| self.task(task));
+            found.tasks = all.chain(ended.map(|ended| self.ended(ended))).take(MAX_RECORDS).collect();
+            let total = node.task_count(self.job) + node.ended(self.job).0.count();
+            found.left_out = self.left_out(total, found.tasks.len());
+        }
     }
 
-    /// The records that are looked for, and how many there are beyond the limit.
-    fn limited<T>(&self, records: impl Iterator<Item = T>, id: impl Fn(&T) -> &str) -> (Vec<T>, u64) {
-        let mut records = records.filter(|record| self.id.is_empty() || id(record) == self.id);
-        let first = records.by_ref().take(MAX_RECORDS).collect();
-        (first, records.count() as u64)
+    /// The records that are looked for, up to the limit.
+    fn limited<T>(&self, records: impl Iterator<Item = T>, id: impl Fn(&T) -> &str) -> Vec<T> {
+        records.filter(|record| self.id.is_empty() || id(record) == self.id).take(MAX_RECORDS).collect()
+    }
+
+    /// How many records there are beyond the limit. They are not made to be counted.
+    fn left_out(&self, total: usize, found: usize) -> u64 {
+        if self.id.is_empty() { total.saturating_sub(found) as u64 } else { 0 }
     }
 
     fn task(&self, view: TaskView) -> v1::TaskRecord {

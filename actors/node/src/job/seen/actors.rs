@@ -2,14 +2,23 @@
 
 use tandem_actor_protocol::ActorId;
 
-use crate::actors::{HostedState, OwnedActor, OwnedState};
+use crate::actors::{HostedActor, HostedState, OwnedActor, OwnedState};
 use crate::job::Job;
 use crate::views::{ActorStateView, ActorView};
 
 impl Job {
+    /// How many views there are.
+    pub(crate) fn actor_count(&self) -> usize {
+        self.owned_actors.len() + self.guest_actors().count()
+    }
+
+    /// Actors here that other workers own.
+    fn guest_actors(&self) -> impl Iterator<Item = (&ActorId, &HostedActor)> {
+        self.hosted_actors.iter().filter(|(_, hosted)| hosted.owner != self.worker)
+    }
+
     pub(crate) fn actor_views(&self) -> impl Iterator<Item = ActorView> {
-        let guests = self.hosted_actors.iter().filter(|(_, hosted)| hosted.owner != self.worker);
-        let guests = guests.map(|(actor, hosted)| ActorView {
+        let guests = self.guest_actors().map(|(actor, hosted)| ActorView {
             job: self.id,
             actor: *actor,
             class: hosted.spec.class.clone(),

@@ -15,9 +15,23 @@ type Given = FxHashMap<ActorId, usize>;
 impl Job {
     pub(crate) fn call_views(&self) -> impl Iterator<Item = TaskView> {
         let given = self.given_calls();
-        let guests = self.hosted_calls.iter().filter(|(_, hosted)| hosted.from != Some(self.worker));
-        let guests: Vec<_> = guests.map(|(call, hosted)| self.guest_call_view(*call, hosted, &given)).collect();
+        let guests: Vec<_> =
+            self.guest_calls().map(|(call, hosted)| self.guest_call_view(*call, hosted, &given)).collect();
         self.calls.iter().map(move |(call, entry)| self.call_view(*call, entry, &given)).chain(guests)
+    }
+
+    /// One call, as often as it is known here.
+    pub(super) fn call_views_of(&self, call: CallId) -> impl Iterator<Item = TaskView> {
+        let given = self.given_calls();
+        let own = self.calls.get(&call).map(|entry| self.call_view(call, entry, &given));
+        let guest = self.hosted_calls.get(&call).filter(|hosted| hosted.from != Some(self.worker));
+        let guest = guest.map(|hosted| self.guest_call_view(call, hosted, &given));
+        own.into_iter().chain(guest)
+    }
+
+    /// Calls that processes of other workers have made.
+    pub(super) fn guest_calls(&self) -> impl Iterator<Item = (&CallId, &HostedCall)> {
+        self.hosted_calls.iter().filter(|(_, hosted)| hosted.from != Some(self.worker))
     }
 
     pub(super) fn given_calls(&self) -> Given {

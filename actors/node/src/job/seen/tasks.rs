@@ -66,30 +66,45 @@ impl Job {
 
     /// Tasks of other workers that are to run here, or do.
     pub(crate) fn guest_views(&self) -> impl Iterator<Item = TaskView> {
-        self.hosted.iter().filter_map(|(call, hosted)| {
-            let guest = hosted.guest.as_deref()?;
-            let executor = hosted.executor();
-            let reason = match hosted.phase {
-                Phase::Fetching { missing } => format!("{missing} arguments are on their way to this worker"),
-                Phase::Inbox => "waits for a process".to_owned(),
-                Phase::Sent(_) => String::new(),
-            };
-            Some(TaskView {
-                job: self.id,
-                call: *call,
-                actor: None,
-                function: Arc::clone(&guest.function),
-                name: Guest::name(guest).to_owned(),
-                state: self.hosted_state(*call, Some(hosted)),
-                reason,
-                attempt: hosted.attempt,
-                began: self.began_at(*call, executor),
-                host: Some(self.worker),
-                executor,
-                pid: self.pid(executor),
-                parent: None,
-            })
+        self.hosted.iter().filter_map(|(call, hosted)| self.guest_view(*call, hosted))
+    }
+
+    fn guest_view(&self, call: CallId, hosted: &Hosted) -> Option<TaskView> {
+        let guest = hosted.guest.as_deref()?;
+        let executor = hosted.executor();
+        let reason = match hosted.phase {
+            Phase::Fetching { missing } => format!("{missing} arguments are on their way to this worker"),
+            Phase::Inbox => "waits for a process".to_owned(),
+            Phase::Sent(_) => String::new(),
+        };
+        Some(TaskView {
+            job: self.id,
+            call,
+            actor: None,
+            function: Arc::clone(&guest.function),
+            name: Guest::name(guest).to_owned(),
+            state: self.hosted_state(call, Some(hosted)),
+            reason,
+            attempt: hosted.attempt,
+            began: self.began_at(call, executor),
+            host: Some(self.worker),
+            executor,
+            pid: self.pid(executor),
+            parent: None,
         })
+    }
+
+    /// One task or call, as often as it is known here.
+    pub(crate) fn views_of(&self, call: CallId) -> impl Iterator<Item = TaskView> {
+        let own = self.tasks.get(&call).map(|task| self.task_view(call, task));
+        let guest = self.hosted.get(&call).and_then(|hosted| self.guest_view(call, hosted));
+        own.into_iter().chain(guest).chain(self.call_views_of(call))
+    }
+
+    /// How many views there are of tasks and calls.
+    pub(crate) fn view_count(&self) -> usize {
+        let guests = self.hosted.values().filter(|hosted| hosted.guest.is_some()).count();
+        self.tasks.len() + guests + self.calls.len() + self.guest_calls().count()
     }
 
     pub(super) fn hosted_state(&self, call: CallId, hosted: Option<&Hosted>) -> TaskStateView {
