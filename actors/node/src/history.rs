@@ -84,14 +84,13 @@ impl History {
 
     fn count(&mut self, ended: &Ended) {
         if !self.tallies.contains_key(&ended.job) {
-            if self.jobs.len() == KEPT_JOBS
-                && let Some(oldest) = self.jobs.pop_front()
-            {
-                self.tallies.remove(&oldest);
-            }
-            self.jobs.push_back(ended.job);
+            self.begin_job(ended.job);
         }
-        let tally = self.tallies.entry(ended.job).or_default().entry(Arc::clone(&ended.function)).or_default();
+        let of_job = self.tallies.entry(ended.job).or_default();
+        let tally = match of_job.get_mut(&ended.function) {
+            Some(tally) => tally,
+            None => of_job.entry(Arc::clone(&ended.function)).or_default(),
+        };
         match ended.failure {
             Some(_) => tally.failed += 1,
             None => tally.finished += 1,
@@ -99,6 +98,15 @@ impl History {
         let run_us = ended.began.map_or(0, |began| ended.ended.us_since(began));
         tally.run_us += run_us;
         tally.longest_us = tally.longest_us.max(run_us);
+    }
+
+    fn begin_job(&mut self, job: JobId) {
+        if self.jobs.len() == KEPT_JOBS
+            && let Some(oldest) = self.jobs.pop_front()
+        {
+            self.tallies.remove(&oldest);
+        }
+        self.jobs.push_back(job);
     }
 
     /// The attempts that are kept, and how many are no more.
