@@ -5,8 +5,7 @@ use std::collections::btree_map::Entry;
 
 use tandem_proto::v1::state_service_client::StateServiceClient;
 use tandem_proto::v1::{
-    ActorRecord, ActorRecordState, FunctionSummary, ListStateRequest, ObjectRecord, ProcessRecord, StatePart,
-    TaskRecord, TaskRecordState,
+    ActorRecord, FunctionSummary, ListStateRequest, ObjectRecord, ProcessRecord, StatePart, TaskRecord, TaskRecordState,
 };
 
 use crate::client::Client;
@@ -95,14 +94,10 @@ impl Gathered {
         match self.actors.entry(actor.id.clone()) {
             Entry::Vacant(entry) => _ = entry.insert(actor),
             Entry::Occupied(mut entry) => {
-                let known = entry.get_mut();
                 // The owner knows where it stands, the host its process.
-                let owner_first = known.pid == 0 && known.state() != ActorRecordState::Gone;
-                if owner_first && actor.pid != 0 {
-                    *known = ActorRecord { pid: actor.pid, calls: actor.calls, ..known.clone() };
-                } else if known.pid != 0 && actor.pid == 0 {
-                    *known = ActorRecord { pid: known.pid, calls: known.calls, ..actor };
-                }
+                let (owner, host) = if actor.pid == 0 { (&actor, entry.get()) } else { (entry.get(), &actor) };
+                let merged = ActorRecord { pid: host.pid, calls: host.calls, ..owner.clone() };
+                entry.insert(merged);
             }
         }
     }
@@ -148,6 +143,8 @@ fn knows(task: &TaskRecord) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use tandem_proto::v1::ActorRecordState;
+
     use super::*;
 
     fn task(state: TaskRecordState, attempt: u32, parent: &str) -> TaskRecord {
@@ -169,6 +166,25 @@ mod tests {
             let state = gathered.finish();
             let expected = [task(TaskRecordState::Running, 1, "t0"), task(TaskRecordState::Pending, 2, "t0")];
             assert_eq!((state.tasks.as_slice(), state.left_out), (expected.as_slice(), 2));
+        }
+    }
+
+    #[test]
+    fn an_actor_is_as_its_owner_says_in_the_process_that_its_host_says() {
+        let record = |state: ActorRecordState, pid| ActorRecord {
+            id: "a1".to_owned(),
+            state: state.into(),
+            pid,
+            calls: u64::from(pid),
+            ..ActorRecord::default()
+        };
+        for state in [ActorRecordState::Ready, ActorRecordState::Gone] {
+            let (owner, host) = (record(state, 0), record(ActorRecordState::Ready, 7));
+            for actors in [[owner.clone(), host.clone()], [host, owner]] {
+                let mut gathered = Gathered::default();
+                actors.into_iter().for_each(|actor| gathered.add_actor(actor));
+                assert_eq!(gathered.finish().actors, [record(state, 7)]);
+            }
         }
     }
 
