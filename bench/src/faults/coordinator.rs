@@ -67,11 +67,7 @@ async fn disturb(cluster: &Cluster, work: &Work) -> anyhow::Result<Round> {
         tokio::time::sleep(POLL).await;
     }
     let serving_ms = killed.elapsed().as_secs_f64() * 1e3;
-    let mut follow = client.follow(job).await?;
-    let mut last = status;
-    while let Some(status) = follow.next_status().await? {
-        last = status;
-    }
+    let last = client.follow(job).await?.last_status().await?.unwrap_or(status);
     ensure!(last.state() == JobState::Succeeded, "the job ended as {:?}", last.state());
     let seconds = start.elapsed().as_secs_f64();
     let all_stages = last.stages.iter().map(|stage| stage.stage).collect();

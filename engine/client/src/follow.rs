@@ -54,6 +54,15 @@ impl Follow {
         Ok(None)
     }
 
+    /// Waits for the end of the job. None if its last status was given before.
+    pub async fn last_status(&mut self) -> Result<Option<JobStatus>, ClientError> {
+        let mut last = None;
+        while let Some(status) = self.next_status().await? {
+            last = Some(status);
+        }
+        Ok(last)
+    }
+
     /// The statuses as a stream.
     pub fn into_stream(self) -> impl Stream<Item = Result<JobStatus, ClientError>> + Send {
         futures::stream::try_unfold(self, |mut follow| async move {

@@ -73,8 +73,8 @@ impl Session {
     /// Ends a job whose worker cannot be heard any more. The cluster may know why; else it is for this `failure`.
     pub(super) async fn lost(mut self, failure: Failure) -> Result<(), Ended> {
         self.leave_to_signal().await;
-        if let Ok(Ok(status)) = tokio::time::timeout(NEWS_PATIENCE, last_status(&mut self.follow)).await {
-            return Ok(ended(status).map(drop)?);
+        if let Ok(Ok(status)) = tokio::time::timeout(NEWS_PATIENCE, self.follow.last_status()).await {
+            return Ok(ended(status.unwrap_or_default()).map(drop)?);
         }
         stop(&self.client, self.job, "its client has lost its worker").await;
         Err(failure.into())
@@ -83,10 +83,10 @@ impl Session {
     /// Sees the job to its end, which is what counts; `outcome` is what the driver made of it.
     pub(super) async fn end(mut self, outcome: Result<(), Failure>) -> Result<(), Ended> {
         self.leave_to_signal().await;
-        let status = tokio::time::timeout(END_PATIENCE, last_status(&mut self.follow)).await;
+        let status = tokio::time::timeout(END_PATIENCE, self.follow.last_status()).await;
         let _ = tokio::time::timeout(LAST_WORDS, self.printing).await;
         match (status, outcome) {
-            (Ok(Ok(status)), _) => Ok(ended(status).map(drop)?),
+            (Ok(Ok(status)), _) => Ok(ended(status.unwrap_or_default()).map(drop)?),
             (_, Err(failure)) => Err(failure.into()),
             (Ok(Err(error)), Ok(())) => Err(error.into()),
             (Err(_), Ok(())) => Err(ClientError::TimedOut(self.client.address().to_owned()).into()),
@@ -115,14 +115,6 @@ async fn bring(client: &Client, executable: &Path, args: Vec<String>) -> Result<
     })
 }
 
-async fn last_status(follow: &mut Follow) -> Result<v1::JobStatus, ClientError> {
-    let mut last = v1::JobStatus::default();
-    while let Some(status) = follow.next_status().await? {
-        last = status;
-    }
-    Ok(last)
-}
-
 async fn stop(client: &Client, job: JobId, reason: &str) {
     // It may have ended, and a cluster that is away ends it later by itself.
     let _ = tokio::time::timeout(NEWS_PATIENCE, client.stop(job, reason)).await;
@@ -141,8 +133,7 @@ fn stop_on_signals(client: Client, job: JobId) -> Result<Arc<AtomicBool>, Ended>
         heard.store(true, Ordering::Release);
         let stopped = async {
             stop(&client, job, "interrupted by the user").await;
-            let mut follow = client.follow(job).await?;
-            last_status(&mut follow).await
+            client.follow(job).await?.last_status().await
         };
         let _ = tokio::time::timeout(END_PATIENCE, stopped).await;
         Ended::new(Exit::Interrupted, format!("interrupted: job {job}")).exit();
@@ -153,9 +144,9 @@ fn stop_on_signals(client: Client, job: JobId) -> Result<Arc<AtomicBool>, Ended>
 /// Ends this process when the job has ended without its driver, and the driver goes on nevertheless.
 async fn end_with_job(client: Client, job: JobId) {
     let Ok(mut follow) = client.follow(job).await else { return };
-    let Ok(status) = last_status(&mut follow).await else { return };
+    let Ok(status) = follow.last_status().await else { return };
     tokio::time::sleep(DRIVER_GRACE).await;
-    if let Err(error) = ended(status) {
+    if let Err(error) = ended(status.unwrap_or_default()) {
         Ended::from(error).exit();
     }
 }

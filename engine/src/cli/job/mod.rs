@@ -126,11 +126,7 @@ async fn get(session: &Session, id: JobId) -> Result<(), Failure> {
 async fn stop(session: &Session, id: JobId) -> Result<(), Failure> {
     let client = session.connect().await?;
     client.stop(id, "stopped by `tandem job stop`").await?;
-    let mut follow = client.follow(id).await?;
-    let mut last = None;
-    while let Some(status) = follow.next_status().await? {
-        last = Some(status);
-    }
+    let last = client.follow(id).await?.last_status().await?;
     let last = last.ok_or_else(|| Failure::new(Exit::Failed, format!("job {id} has no status")))?;
     print_one(session.format(), &JobView::from(last))
 }
