@@ -6,6 +6,7 @@ use tandem_actor_protocol::call::{ActorCall, ActorOptions, ActorSpec, Arg, TaskO
 use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::failure::Failure;
 use tandem_actor_protocol::node::{Hello, ToNode};
+use tandem_actor_protocol::placement::BundleId;
 use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::value::{Format, Value};
 use tandem_actor_protocol::{ActorId, CallId, ExecutorId, JobId, ObjectId, PROTOCOL, ProcessNumber, WorkerId};
@@ -29,19 +30,22 @@ impl Bench {
         let mut bench =
             Self { node: Node::new(NodeConfig::new(WORKER, "here")), now: 0, told: VecDeque::new(), made: 0 };
         bench.feed(Event::DriverLaunched { job: JOB, attempt: 0, args: Vec::new() });
-        for lease in 1..=4 {
-            bench.feed(Event::LeaseGranted(LeaseGrant {
-                lease,
-                job: JOB,
-                owner: WORKER,
-                owner_address: String::new(),
-                host: WORKER,
-                host_address: String::new(),
-                shape: Shape::one_cpu(),
-                bundle: None,
-            }));
-        }
+        (1..=4).for_each(|lease| bench.grant(lease, None));
         bench
+    }
+
+    /// A processor of this worker, or of what a bundle has of it.
+    pub(crate) fn grant(&mut self, lease: u64, bundle: Option<BundleId>) {
+        self.feed(Event::LeaseGranted(LeaseGrant {
+            lease,
+            job: JOB,
+            owner: WORKER,
+            owner_address: String::new(),
+            host: WORKER,
+            host_address: String::new(),
+            shape: Shape::one_cpu(),
+            bundle,
+        }));
     }
 
     pub(crate) fn feed(&mut self, event: Event) {

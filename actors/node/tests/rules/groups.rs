@@ -7,9 +7,9 @@ use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::placement::{BundleId, PlacementGroup, Strategy};
 use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::{ActorId, CallId, PlacementGroupId};
-use tandem_node::{Event, GroupNews, LeaseGrant};
+use tandem_node::{Event, GroupNews};
 
-use crate::bench::{Bench, DRIVER, JOB, WORKER};
+use crate::bench::{Bench, DRIVER, JOB};
 
 impl Bench {
     fn create_group(&mut self, timeout_ms: u64) -> PlacementGroupId {
@@ -38,16 +38,7 @@ impl Bench {
     }
 
     fn grant_in(&mut self, group: PlacementGroupId, lease: u64) {
-        self.feed(Event::LeaseGranted(LeaseGrant {
-            lease,
-            job: JOB,
-            owner: WORKER,
-            owner_address: String::new(),
-            host: WORKER,
-            host_address: String::new(),
-            shape: Shape::one_cpu(),
-            bundle: Some(BundleId { group, index: 1 }),
-        }));
+        self.grant(lease, Some(BundleId { group, index: 1 }));
     }
 
     fn is_there(&self, group: PlacementGroupId) -> bool {

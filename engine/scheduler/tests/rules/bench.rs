@@ -144,6 +144,20 @@ impl Bench {
         self.pass(1_000)
     }
 
+    /// A job of one task goes on when its worker is lost, and fails with the last of so many.
+    #[track_caller]
+    pub(crate) fn assert_poisonous_with(mut self, plan: JobPlan, workers: u64) {
+        self.join(A, 1);
+        let mut at = only(&self.accept(JOB, plan));
+        for next in (2..=workers).map(WorkerId) {
+            self.join(next, 1);
+            at = only(&self.lose(at.0, at.1));
+            assert_eq!(at.0, next);
+        }
+        self.lose(at.0, at.1);
+        assert_eq!(self.failure().0, FailureReason::Poisonous);
+    }
+
     /// Time passes; workers in touch stay so.
     pub(crate) fn pass(&mut self, ms: u64) -> Vec<Action> {
         let until = self.now + ms;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bench::{A, B, Bench, JOB, Launched, launched, one_task, only, plan, stage};
 use tandem_graph::StageRole;
-use tandem_proto::{Epoch, JobId, PartitionId, StageId, Term, WorkerId};
+use tandem_proto::{Epoch, JobId, PartitionId, StageId, Term};
 use tandem_scheduler::{
     Action, AttemptId, Cluster, ClusterConfig, Event, Fact, FailureKind, FailureReason, JobOutcome, JobPlan, JobState,
     NodeState, PendingReason, RestoredCommit, RestoredJob, StagedFile, TaskOutcome, TaskOutput, TaskState, Timestamp,
@@ -98,16 +98,7 @@ fn a_full_worker_is_avoided_while_there_is_another() {
 
 #[test]
 fn a_lost_worker_costs_nothing_but_the_third_makes_the_task_poisonous() {
-    let mut bench = Bench::new();
-    bench.join(A, 1);
-    let mut at = only(&bench.accept(JOB, one_task()));
-    for next in [B, WorkerId(3)] {
-        bench.join(next, 1);
-        at = only(&bench.lose(at.0, at.1));
-        assert_eq!(at.0, next);
-    }
-    bench.lose(at.0, at.1);
-    assert_eq!(bench.failure().0, FailureReason::Poisonous);
+    Bench::new().assert_poisonous_with(one_task(), 3);
 }
 
 #[test]

@@ -95,16 +95,7 @@ fn a_driver_goes_on_elsewhere_when_its_worker_is_lost() {
 
 #[test]
 fn a_driver_bears_the_loss_of_many_workers_but_not_of_all() {
-    let mut bench = Bench::new();
-    bench.join(A, 1);
-    let mut at = only(&bench.accept(JOB, program()));
-    for next in (2..=30).map(WorkerId) {
-        bench.join(next, 1);
-        at = only(&bench.lose(at.0, at.1));
-        assert_eq!(at.0, next);
-    }
-    bench.lose(at.0, at.1);
-    assert_eq!(bench.failure().0, FailureReason::Poisonous);
+    Bench::new().assert_poisonous_with(program(), 30);
 }
 
 #[test]
