@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use tandem_scheduler::ClusterConfig;
 
 use crate::logs::LogsConfig;
 use crate::packages::PackagesConfig;
-use tandem_scheduler::ClusterConfig;
 
 /// Where clients and workers find a coordinator unless it is told otherwise.
 pub const DEFAULT_PORT: u16 = 7100;

@@ -18,6 +18,7 @@ use tandem_proto::v1::cluster_service_server::ClusterServiceServer;
 use tandem_proto::v1::job_service_server::JobServiceServer;
 use tandem_proto::v1::package_service_server::PackageServiceServer;
 use tandem_proto::v1::state_service_server::StateServiceServer;
+use tandem_scheduler::{Action, Cluster, RestoredCommit, RestoredJob};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +38,6 @@ use crate::server::{
     ClusterHandle, ClusterRpc, Identity, JobEntry, JobRpc, JobTable, Logs, Owner, PackageRpc, Planner, Relay, StateRpc,
     Submitter,
 };
-use tandem_scheduler::{Action, Cluster, RestoredCommit, RestoredJob};
 
 /// A worker that comes back reports all output it holds in one message.
 const MAX_REPORT_BYTES: usize = 64 << 20;

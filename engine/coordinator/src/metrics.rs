@@ -8,10 +8,10 @@ use prometheus::core::Collector;
 use prometheus::{
     Counter, Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use tandem_scheduler::{ClusterView, CountKind, Counters, JobState, NodeState, Timestamp};
 
 use crate::process;
 use crate::server::{Seen, Totals};
-use tandem_scheduler::{ClusterView, CountKind, Counters, JobState, NodeState, Timestamp};
 
 /// What the metrics show of one moment.
 pub(crate) struct Snapshot {

@@ -35,6 +35,7 @@ use datafusion::physical_plan::scalar_subquery::{ScalarSubqueryExec, ScalarSubqu
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, ReplaceChildrenOptions, displayable};
+use tandem_graph::{Divisible, Fusion, Stage, StageGraph, StageRole, Variant};
 use tandem_proto::StageId;
 
 use self::joins::UsefulKeys;
@@ -49,7 +50,6 @@ use crate::plan::{
 };
 use crate::shuffle::{ReadMode, ShuffleReadExec};
 use crate::sink::SinkSpec;
-use tandem_graph::{Divisible, Fusion, Stage, StageGraph, StageRole, Variant};
 
 /// Stages that one plan may take the place of, itself included.
 const MAX_FUSED: usize = 4;

@@ -17,13 +17,13 @@ use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::union::UnionExec;
+use tandem_graph::Divisible;
 use tandem_proto::StageId;
 
 use crate::plan::{Plan, calls_function, emits_build_rows, partitions, shares_state};
 use crate::prefilter::{KeyDigestExec, PrefilterExec};
 use crate::probe::ProbeExec;
 use crate::shuffle::{ReadMode, ShuffleReadExec};
-use tandem_graph::Divisible;
 
 /// How the partitions of `body`, a stage plan without the exchange at its top, may be divided over tasks.
 pub(crate) fn divisible(body: &Plan) -> Result<Divisible> {

@@ -6,11 +6,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tandem_jobs::planned::PlannedJob;
 use tandem_proto::{JobId, StageId, WorkerId};
-
-use super::record::{Commit, StoredJob, StoredReport, StoredWork, decode, encode};
 use tandem_scheduler::{
     ActorId, Fact, GroupPlan, NamedActor, PlacementGroupId, Shape, StagedFile, Strategy, Timestamp,
 };
+
+use super::record::{Commit, StoredJob, StoredReport, StoredWork, decode, encode};
 
 /// Reads `bytes` as a record of every kind there is. What is read can be written and read again.
 ///

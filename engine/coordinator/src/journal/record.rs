@@ -8,10 +8,10 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tandem_proto::{JobId, Term};
+use tandem_scheduler::{Fact, JobPlan, StagedFile, Timestamp};
 
 use super::error::JournalError;
 use super::seal::Sealer;
-use tandem_scheduler::{Fact, JobPlan, StagedFile, Timestamp};
 
 /// The version of every record written here. A change of any record's shape takes the next number, and reading keeps
 /// knowing the old shape.

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::de::DeserializeOwned;
 use tandem_proto::{JobId, Term, WorkerId};
+use tandem_scheduler::{ActorName, Fact, Namespace};
 
 use super::Restored;
 use super::error::{AtPath, JournalError};
 use super::folder::DataFolder;
 use super::record::{AcceptedJob, Commit, Entry, JobWork, JournaledJob, decode, encode};
 use super::seal::Sealer;
-use tandem_scheduler::{ActorName, Fact, Namespace};
 
 type ById = TableDefinition<'static, u64, &'static [u8]>;
 

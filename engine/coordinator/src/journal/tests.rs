@@ -13,13 +13,13 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use small_disk::SmallDisk;
 use tandem_proto::{Term, WorkerId};
+use tandem_scheduler::{
+    ActorId, ActorName, GroupPlan, JobPlan, NamedActor, Namespace, PlacementGroupId, Shape, Timestamp,
+};
 use tempfile::TempDir;
 
 use super::record::VERSION;
 use super::*;
-use tandem_scheduler::{
-    ActorId, ActorName, GroupPlan, JobPlan, NamedActor, Namespace, PlacementGroupId, Shape, Timestamp,
-};
 
 fn accepted(job: u64) -> AcceptedJob {
     AcceptedJob {

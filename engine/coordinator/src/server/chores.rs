@@ -9,11 +9,11 @@ use tandem_exec::storage::Storage;
 use tandem_jobs::planned::PlannedJob;
 use tandem_jobs::report::Summary;
 use tandem_proto::JobId;
+use tandem_scheduler::{JobView, StagedFile};
 use tracing::{error, warn};
 
 use crate::journal::Journal;
 use crate::wire;
-use tandem_scheduler::{JobView, StagedFile};
 
 /// Waits before each further try to publish or remove.
 const RETRIES: [Duration; 4] =

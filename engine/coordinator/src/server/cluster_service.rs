@@ -14,6 +14,7 @@ use prost::Message as _;
 use tandem_proto::v1::cluster_service_server::ClusterService;
 use tandem_proto::v1::{self, worker_message};
 use tandem_proto::{Epoch, JobId, StageId, Term, VERSION, WorkerId, chunks};
+use tandem_scheduler::{Event, InputsError, NameError, Registration};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,6 @@ use super::message::{Arrival, ClusterHandle, Message};
 use super::outbox::Outbox;
 use crate::journal::Journal;
 use crate::wire;
-use tandem_scheduler::{Event, InputsError, NameError, Registration};
 
 /// A worker says who it is within this time after opening its stream.
 const REGISTER_WITHIN: Duration = Duration::from_secs(10);

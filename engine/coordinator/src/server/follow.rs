@@ -3,6 +3,7 @@
 
 use tandem_proto::JobId;
 use tandem_proto::v1::JobStatus;
+use tandem_scheduler::JobState;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +12,6 @@ use tonic::Status;
 
 use super::message::{ClusterHandle, Follower, Message, Stopping};
 use crate::wire;
-use tandem_scheduler::JobState;
 
 /// Statuses on their way to a client. A slow client gets fewer, never older ones.
 const CAPACITY: usize = 2;

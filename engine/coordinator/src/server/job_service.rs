@@ -8,6 +8,7 @@ use futures::Stream;
 use tandem_proto::v1::job_service_server::JobService;
 use tandem_proto::v1::{self};
 use tandem_proto::{JobId, Term, VERSION, WorkerId};
+use tandem_scheduler::{Event, NodeState, NodeView, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
@@ -19,7 +20,6 @@ use super::relay::Relay;
 use super::submit::Submitter;
 use crate::journal::Journal;
 use crate::wire;
-use tandem_scheduler::{Event, NodeState, NodeView, Timestamp};
 
 /// Serves clients.
 pub(crate) struct JobRpc {

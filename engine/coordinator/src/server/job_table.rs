@@ -9,11 +9,11 @@ use bytes::Bytes;
 use tandem_graph::Stage;
 use tandem_jobs::planned::PlannedJob;
 use tandem_proto::JobId;
+use tandem_scheduler::{JobPlan, JobView};
 use tokio::sync::watch;
 
 use crate::journal::StoredReport;
 use crate::wire::JobFace;
-use tandem_scheduler::{JobPlan, JobView};
 
 /// A job of more tasks changes often, and each view of it takes a while to build: followers see it at most so often.
 const MANY_TASKS: u32 = 256;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt, stream};
 use tandem_proto::v1::{LogAck, LogBatch, LogChunk, LogLine, LogStream, ReadLogsRequest};
 use tandem_proto::{JobId, WorkerId};
+use tandem_scheduler::JobView;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,6 @@ use tonic::{Status, Streaming};
 use super::follow::is_over;
 use super::message::{ClusterHandle, Stopping};
 use crate::logs::{Extent, LogStore, START};
-use tandem_scheduler::JobView;
 
 /// What `driver` is called in lines.
 const DRIVER: &str = "driver";

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tandem_jobs::planned::PlannedJob;
 use tandem_proto::{Epoch, JobId};
+use tandem_scheduler::{Cluster, Event, JobPlan, JobView, Registration};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
 
@@ -11,7 +12,6 @@ use super::job_table::JobTable;
 use super::outbox::Outbox;
 use super::totals::Totals;
 use crate::wire::JobFace;
-use tandem_scheduler::{Cluster, Event, JobPlan, JobView, Registration};
 
 /// Messages that wait for the owner; senders beyond wait themselves.
 const CAPACITY: usize = 1024;

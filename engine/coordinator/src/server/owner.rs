@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tandem_jobs::planned::PlannedJob;
 use tandem_proto::{JobId, Term, WorkerId};
+use tandem_scheduler::{Action, Cluster, Event, Fact, JobOutcome, StagedFile};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,6 @@ use crate::clock::Clock;
 use crate::journal::{Journal, StoredReport};
 use crate::logs::LogStore;
 use crate::wire;
-use tandem_scheduler::{Action, Cluster, Event, Fact, JobOutcome, StagedFile};
 
 /// A wake-up when nothing has a deadline; keeps the loop simple.
 const LONG: Duration = Duration::from_secs(3600);

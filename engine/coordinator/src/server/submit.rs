@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tandem_jobs::planned::PlannedJob;
 use tandem_proto::v1::{JobSpec, SubmitRequest, job_spec::Work};
 use tandem_proto::{JobId, Term};
+use tandem_scheduler::{CountCheck, JobPlan};
 use tokio::sync::{OnceCell, oneshot};
 use tokio_util::task::TaskTracker;
 use tonic::Status;
@@ -19,7 +20,6 @@ use super::planning::{Planner, with_help};
 use crate::clock::Clock;
 use crate::journal::{AcceptedJob, JobWork, Journal, JournalError};
 use crate::packages::{PackageError, PackageStore, Present};
-use tandem_scheduler::{CountCheck, JobPlan};
 
 /// Takes jobs in.
 pub(crate) struct Submitter {

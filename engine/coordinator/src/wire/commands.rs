@@ -3,10 +3,10 @@
 use tandem_graph::InputSlice;
 use tandem_proto::v1::{self, coordinator_message::Message};
 use tandem_proto::{Epoch, Term, WorkerId};
+use tandem_scheduler::{Action, AttemptId};
 
 use super::groups::{wire_bundle, wire_news};
 use super::leases::{wire_grant, wire_shape};
-use tandem_scheduler::{Action, AttemptId};
 
 /// The answer to a registration, the first message of a stream.
 pub(crate) fn registered(epoch: Epoch, term: Term, interval_ms: u64, cluster: &str) -> v1::CoordinatorMessage {

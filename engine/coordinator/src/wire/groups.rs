@@ -1,12 +1,12 @@
 //! Placement groups, in both directions, and as people see them.
 
 use tandem_proto::{JobId, v1};
-
-use super::leases::{shape, wire_resources, wire_shape};
-use super::reports::Malformed;
 use tandem_scheduler::{
     BundleId, BundleView, GroupNews, GroupPlan, GroupReport, GroupStateView, GroupView, PlacementGroupId, Strategy,
 };
+
+use super::leases::{shape, wire_resources, wire_shape};
+use super::reports::Malformed;
 
 /// The most bundles of one group, and the longest name.
 const MAX_BUNDLES: usize = 10_000;

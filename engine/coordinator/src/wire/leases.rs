@@ -1,10 +1,10 @@
 //! Leases and what they are of, in both directions.
 
 use tandem_proto::{JobId, LeaseId, WorkerId, v1};
+use tandem_scheduler::{LeaseDemand, LeaseGrant, LeaseReport, Resources, Shape};
 
 use super::groups;
 use super::reports::Malformed;
-use tandem_scheduler::{LeaseDemand, LeaseGrant, LeaseReport, Resources, Shape};
 
 /// What a worker has or a lease takes. Names without an amount are left out.
 pub(super) fn resources(message: v1::Resources) -> Resources {

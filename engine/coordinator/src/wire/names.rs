@@ -1,9 +1,9 @@
 //! Names of actors, in both directions.
 
 use tandem_proto::{JobId, v1};
+use tandem_scheduler::{ActorId, ActorName, NamedActor, Namespace};
 
 use super::reports::Malformed;
-use tandem_scheduler::{ActorId, ActorName, NamedActor, Namespace};
 
 /// The longest name, and the longest namespace.
 const MAX_NAME_BYTES: usize = 256;

@@ -2,12 +2,12 @@
 
 use tandem_proto::v1::{self, task_report, worker_message::Message};
 use tandem_proto::{Epoch, JobId, LeaseId, PartitionId, StageId, WorkerId};
-
-use super::{groups, leases};
 use tandem_scheduler::{
     AttemptId, CountKind, Event, FailureKind, HeldOutput, OperatorMetrics, Progress, Registration, RowCount,
     StagedFile, TaskFailure, TaskMetrics, TaskOutcome, TaskOutput, WorkerInfo, WorkerUsage,
 };
+
+use super::{groups, leases};
 
 /// A message that a worker of this version never sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use tandem_proto::StageId;
 use tandem_proto::v1;
-
-use super::commands::wire_attempt;
-use super::leases::wire_resources;
 use tandem_scheduler::{
     ClusterView, CountKind, JobFailure, JobOutcome, JobState, JobView, NodeState, NodeView, OperatorMetrics,
     PendingReason, RowCount, StageView, TaskState, TaskView, Timestamp,
 };
+
+use super::commands::wire_attempt;
+use super::leases::wire_resources;
 
 /// What a job's status says that never changes.
 #[derive(Debug, Clone, Default)]
