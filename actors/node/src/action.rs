@@ -185,6 +185,11 @@ pub enum Action {
         /// ticket; or why there are none.
         outcome: Result<Vec<Value>, Failure>,
     },
+    /// Answers [`Event::LeaveWanted`](crate::Event::LeaveWanted).
+    Leave {
+        /// Nothing would be lost with this worker, and that stays so unless it gets a lease.
+        may: bool,
+    },
     /// Something of a job ended or began that people may want to see.
     Note {
         /// The job.

@@ -138,6 +138,9 @@ pub enum Event {
         /// What is new.
         news: GroupNews,
     },
+    /// This worker is to leave as soon as nothing is lost with it. Repeated; answered each time by
+    /// [`Action::Leave`](crate::Action::Leave).
+    LeaveWanted,
     /// The coordinator came back: it is to be told the whole demand again.
     CoordinatorBack,
     /// A job has ended: everything of it ends.

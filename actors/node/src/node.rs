@@ -98,6 +98,10 @@ impl Jobs<'_> {
                     self.each(cx, |job, cx| job.peer_lost(cx, worker));
                 }
             }
+            Event::LeaveWanted => {
+                self.each(cx, |job, cx| job.hand_over(cx));
+                cx.act(Action::Leave { may: !self.jobs.values().any(Job::is_needed) });
+            }
             Event::Tick => {}
             event => self.of_one_job(cx, event),
         }
@@ -152,6 +156,7 @@ impl Jobs<'_> {
             | Event::LeaseGranted(_)
             | Event::LeaseRevoked { .. }
             | Event::CoordinatorBack
+            | Event::LeaveWanted
             | Event::JobGone { .. }
             | Event::FromPeer { .. }
             | Event::PeerLost { .. }

@@ -55,6 +55,11 @@ impl Fence {
         }
     }
 
+    /// Whether something waits to be said.
+    pub(crate) fn holds_back(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     fn lost(&mut self, worker: WorkerId) {
         self.open.retain(|_, other| *other != worker);
         self.held.retain(|(_, to, _)| *to != worker);

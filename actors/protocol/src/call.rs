@@ -1,5 +1,6 @@
 //! What is to be run: tasks, actors, calls of actors.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -48,7 +49,7 @@ pub struct TaskOptions {
     pub timeout_ms: u64,
     /// What it takes of its worker.
     pub shape: Shape,
-    /// Rather on a worker that runs few of its kind than on this one.
+    /// Rather on a worker that runs few things than on this one.
     pub spread: bool,
     /// Variables of its process, over those of the job.
     pub environment: BTreeMap<String, String>,
@@ -65,6 +66,13 @@ impl Default for TaskOptions {
             spread: false,
             environment: BTreeMap::new(),
         }
+    }
+}
+
+impl TaskOptions {
+    /// What its leases are of.
+    pub fn leased(&self) -> Cow<'_, Shape> {
+        self.shape.spread_if(self.spread)
     }
 }
 
@@ -115,7 +123,7 @@ pub struct ActorOptions {
     pub light: bool,
     /// What it takes of its worker.
     pub shape: Shape,
-    /// Rather on a worker that runs few of its kind than on this one.
+    /// Rather on a worker that runs few things than on this one.
     pub spread: bool,
     /// Variables of its process, over those of the job.
     pub environment: BTreeMap<String, String>,
@@ -136,6 +144,13 @@ impl Default for ActorOptions {
             spread: true,
             environment: BTreeMap::new(),
         }
+    }
+}
+
+impl ActorOptions {
+    /// What its lease is of.
+    pub fn leased(&self) -> Cow<'_, Shape> {
+        self.shape.spread_if(self.spread)
     }
 }
 

@@ -171,4 +171,7 @@ pub enum PeerBody {
     },
     /// Anyone → owner of a placement group: remove it.
     RemoveGroup(PlacementGroupId),
+    /// Keeper → owner: this worker is to leave, take what it keeps of these. Answered by [`Self::Drop`] for those that are taken, and said
+    /// again until then.
+    Take(Vec<ObjectId>),
 }

@@ -1,5 +1,6 @@
 //! What a task or an actor needs of the worker it runs on.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -20,17 +21,30 @@ pub struct Shape {
     pub memory_bytes: u64,
     /// Labels that the worker must have.
     pub labels: BTreeMap<String, String>,
+    /// Its leases are rather where few are than at their owner. Processes say it beside the shape.
+    #[serde(skip)]
+    pub spread: bool,
 }
 
 impl Shape {
     /// One processor, on any worker: what tasks take by default.
     pub fn one_cpu() -> Self {
-        Self { milli: BTreeMap::from([(CPUS.to_owned(), 1000)]), memory_bytes: 0, labels: BTreeMap::new() }
+        Self {
+            milli: BTreeMap::from([(CPUS.to_owned(), 1000)]),
+            memory_bytes: 0,
+            labels: BTreeMap::new(),
+            spread: false,
+        }
     }
 
     /// Nothing, on any worker: what actors take by default.
     pub fn nothing() -> Self {
-        Self { milli: BTreeMap::new(), memory_bytes: 0, labels: BTreeMap::new() }
+        Self { milli: BTreeMap::new(), memory_bytes: 0, labels: BTreeMap::new(), spread: false }
+    }
+
+    /// Itself, or with leases that are spread.
+    pub(crate) fn spread_if(&self, spread: bool) -> Cow<'_, Self> {
+        if spread { Cow::Owned(Self { spread, ..self.clone() }) } else { Cow::Borrowed(self) }
     }
 }
 
@@ -43,9 +57,9 @@ impl Default for Shape {
 #[cfg(feature = "rpc")]
 impl From<Shape> for v1::Shape {
     fn from(shape: Shape) -> Self {
-        let Shape { milli, memory_bytes, labels } = shape;
+        let Shape { milli, memory_bytes, labels, spread } = shape;
         let resources = v1::Resources { milli: milli.into_iter().collect(), memory_bytes };
-        Self { resources: Some(resources), labels: labels.into_iter().collect() }
+        Self { resources: Some(resources), labels: labels.into_iter().collect(), spread }
     }
 }
 
@@ -54,6 +68,6 @@ impl From<v1::Shape> for Shape {
     fn from(shape: v1::Shape) -> Self {
         let v1::Resources { milli, memory_bytes } = shape.resources.unwrap_or_default();
         let milli = milli.into_iter().filter(|(_, amount)| *amount > 0).collect();
-        Self { milli, memory_bytes, labels: shape.labels.into_iter().collect() }
+        Self { milli, memory_bytes, labels: shape.labels.into_iter().collect(), spread: shape.spread }
     }
 }

@@ -11,6 +11,7 @@ use tandem_actor_protocol::node::SqlRequest;
 use tandem_actor_protocol::placement::{BundleId, PlacementGroup};
 use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::{ActorId, ExecutorId, JobId, PlacementGroupId};
+use tokio::sync::mpsc;
 
 /// The worker around a runtime. None of it may block a thread.
 #[async_trait]
@@ -21,11 +22,12 @@ pub trait Outside: Send + Sync + 'static {
     /// Why there is none, in words; the processes cannot be started then.
     async fn program(&self, job: JobId) -> Result<Arc<JobProgram>, String>;
 
-    /// Runs a statement as a query of a job. The rows come as Arrow IPC streams, at least one.
+    /// Runs a statement as a query of a job. `rows` gets its rows as Arrow IPC streams, at least one, each as the parts that it
+    /// consists of. It is full until the last one is kept.
     ///
     /// # Errors
-    /// Why there are none, in words.
-    async fn sql(&self, job: JobId, query: SqlQuery) -> Result<Vec<Bytes>, String>;
+    /// Why there are none, or not all of them, in words.
+    async fn sql(&self, job: JobId, query: SqlQuery, rows: mpsc::Sender<Vec<Bytes>>) -> Result<(), String>;
 
     /// Takes what processes printed, in order for each of them. While this waits, they wait.
     async fn log(&self, lines: Vec<LogLine>);
@@ -124,6 +126,11 @@ pub enum News {
         namespace: String,
         /// The name.
         name: String,
+    },
+    /// Whether this worker may leave, in answer to [`Event::LeaveWanted`](tandem_node::Event::LeaveWanted).
+    Leave {
+        /// Nothing would be lost with it.
+        may: bool,
     },
     /// Something of a job ended or began that people may want to see.
     Note {

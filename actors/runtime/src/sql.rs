@@ -7,6 +7,7 @@ use tandem_actor_protocol::node::SqlRequest;
 use tandem_actor_protocol::value::{Format, Value};
 use tandem_actor_protocol::{ExecutorId, JobId};
 use tandem_node::Event;
+use tokio::sync::mpsc;
 
 use crate::handle::Access;
 use crate::inbox::Inbound;
@@ -46,11 +47,24 @@ pub(crate) async fn run(outside: Arc<dyn Outside>, access: Access, statement: St
 async fn rows(outside: &dyn Outside, access: &Access, statement: Statement) -> Result<Vec<(Room, Value)>, String> {
     let Statement { job, request, tables, .. } = statement;
     let tables = read(tables).await.map_err(|error| format!("an object cannot be read: {error}"))?;
-    let streams = outside.sql(job, SqlQuery { request, tables }).await?;
-    let mut rows = Vec::with_capacity(streams.len());
-    for stream in streams {
-        let room = access.space(job, stream.len() as u64).await.map_err(|failure| failure.to_string())?;
-        let value = room.write(Format::Arrow, vec![stream]).await;
+    // While one part is written, the next may be made.
+    let (sender, streams) = mpsc::channel(1);
+    let ((), rows) =
+        tokio::try_join!(outside.sql(job, SqlQuery { request, tables }, sender), keep(access, job, streams))?;
+    Ok(rows)
+}
+
+/// Writes each stream to the arena of a job, until there are no more.
+async fn keep(
+    access: &Access,
+    job: JobId,
+    mut streams: mpsc::Receiver<Vec<Bytes>>,
+) -> Result<Vec<(Room, Value)>, String> {
+    let mut rows = Vec::new();
+    while let Some(parts) = streams.recv().await {
+        let bytes = parts.iter().map(|part| part.len() as u64).sum();
+        let room = access.space(job, bytes).await.map_err(|failure| failure.to_string())?;
+        let value = room.write(Format::Arrow, parts).await;
         rows.push((room, value.map_err(|error| format!("rows cannot be kept: {error}"))?));
     }
     Ok(rows)

@@ -12,6 +12,7 @@ use tonic::{Response, Status, Streaming};
 use crate::error::{ClientError, is_broken_connection};
 use crate::follow::Follow;
 use crate::logs::Logs;
+use crate::own_rows::OwnRows;
 use crate::patience::Patience;
 use crate::results::Results;
 use crate::worker_reads::WorkerConnections;
@@ -27,6 +28,7 @@ pub struct Client {
     channel: AuthorizedChannel,
     jobs: JobServiceClient<AuthorizedChannel>,
     workers: Arc<WorkerConnections>,
+    own_rows: Option<Arc<dyn OwnRows>>,
     packages: PackageServiceClient<AuthorizedChannel>,
 }
 
@@ -45,16 +47,26 @@ impl Client {
     /// Connects to the coordinator at `address` (`host:port`).
     pub async fn connect(address: &str, security: ClientSecurity) -> Result<Self, ClientError> {
         let channel = transport::connect(address, &security).await.map_err(ClientError::from_connect)?;
-        let packages = PackageServiceClient::new(channel.clone());
-        let jobs = JobServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
-        Ok(Self {
+        Ok(Self::over(channel, address, security))
+    }
+
+    /// A client over a connection that is there. With `security` it connects to workers.
+    pub fn over(channel: AuthorizedChannel, address: &str, security: ClientSecurity) -> Self {
+        Self {
             address: address.into(),
             security: Arc::new(security),
+            jobs: JobServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
+            packages: PackageServiceClient::new(channel.clone()),
             channel,
-            jobs,
-            packages,
             workers: Arc::default(),
-        })
+            own_rows: None,
+        }
+    }
+
+    /// Reads from `rows` what is there, before anyone else is asked.
+    #[must_use]
+    pub fn with_own_rows(self, rows: Arc<dyn OwnRows>) -> Self {
+        Self { own_rows: Some(rows), ..self }
     }
 
     /// Where the coordinator is.
@@ -76,6 +88,10 @@ impl Client {
 
     pub(crate) fn workers(&self) -> &WorkerConnections {
         &self.workers
+    }
+
+    pub(crate) fn own_rows(&self) -> Option<&dyn OwnRows> {
+        self.own_rows.as_deref()
     }
 
     /// Has the job planned and accepted. Once this returns, a submitted job survives client and coordinator. A

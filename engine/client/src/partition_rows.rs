@@ -5,30 +5,57 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 use tandem_ipc::{DecodeError, Decoder};
 
-/// Reads one partition once. Pieces may end anywhere.
+use crate::worker_reads::Piece;
+
+/// Reads one partition once. It comes as rows or encoded.
 #[derive(Debug)]
 pub(crate) struct PartitionRows {
-    decoder: Decoder,
-    piece: Bytes,
+    source: Source,
     given: usize,
     to_skip: usize,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// Nothing has come.
+    Unknown,
+    /// The last piece, as far as it is not used up.
+    Encoded { decoder: Box<Decoder>, piece: Bytes },
+    /// Rows that were not given.
+    Rows(Option<RecordBatch>),
+    /// There are no more.
+    End,
+}
+
+impl Source {
+    fn next(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
+        match self {
+            Self::Unknown | Self::End => Ok(None),
+            Self::Encoded { decoder, piece } => decoder.decode(piece),
+            Self::Rows(rows) => Ok(rows.take()),
+        }
+    }
 }
 
 impl PartitionRows {
     /// Leaves out the first `to_skip` rows.
     pub(crate) fn new(to_skip: usize) -> Self {
-        Self { decoder: Decoder::new(), piece: Bytes::new(), given: 0, to_skip }
+        Self { source: Source::Unknown, given: 0, to_skip }
     }
 
     /// Takes the next piece. Call only when [`Self::next_batch`] gave none.
-    pub(crate) fn push(&mut self, piece: Bytes) {
-        debug_assert!(self.piece.is_empty(), "the last piece is not used up");
-        self.piece = piece;
+    pub(crate) fn push(&mut self, piece: Piece) {
+        match (&mut self.source, piece) {
+            (Source::Encoded { piece, .. }, Piece::Bytes(next)) => *piece = next,
+            (source, Piece::Bytes(piece)) => *source = Source::Encoded { decoder: Box::new(Decoder::new()), piece },
+            (source, Piece::Rows(rows)) => *source = Source::Rows(Some(rows)),
+            (source, Piece::End) => *source = Source::End,
+        }
     }
 
     /// The next rows that are wanted in what was pushed so far.
     pub(crate) fn next_batch(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
-        while let Some(batch) = self.decoder.decode(&mut self.piece)? {
+        while let Some(batch) = self.source.next()? {
             let skipped = self.to_skip.saturating_sub(self.given).min(batch.num_rows());
             self.given += batch.num_rows();
             if skipped < batch.num_rows() {
@@ -40,7 +67,11 @@ impl PartitionRows {
 
     /// Whether all of the partition was there.
     pub(crate) fn finish(&self) -> Result<(), DecodeError> {
-        self.decoder.finish()
+        match &self.source {
+            Source::Encoded { decoder, .. } => decoder.finish(),
+            Source::Unknown | Source::Rows(_) => Err(DecodeError::Truncated),
+            Source::End => Ok(()),
+        }
     }
 
     /// Rows that this read and those before it gave.
@@ -82,7 +113,7 @@ mod tests {
         let mut rows = PartitionRows::new(to_skip);
         let mut batches = Vec::new();
         while !bytes.is_empty() {
-            rows.push(bytes.split_to(bytes.len().min(100)));
+            rows.push(Piece::Bytes(bytes.split_to(bytes.len().min(100))));
             while let Some(batch) = rows.next_batch()? {
                 batches.push(batch);
             }
@@ -96,6 +127,18 @@ mod tests {
         assert_eq!(read(stream(), 10).unwrap(), [numbers(10..20), numbers(20..30)]);
         assert_eq!(read(stream(), 14).unwrap(), [numbers(14..20), numbers(20..30)]);
         assert_eq!(read(stream(), 30).unwrap(), []);
+    }
+
+    #[test]
+    fn rows_that_are_here_are_given_as_they_are() {
+        let mut rows = PartitionRows::new(4);
+        assert!(rows.finish().is_err(), "nothing has come");
+        rows.push(Piece::Rows(numbers(0..10)));
+        assert_eq!(rows.next_batch().unwrap(), Some(numbers(4..10)));
+        assert_eq!(rows.next_batch().unwrap(), None);
+        assert!(rows.finish().is_err(), "there may be more");
+        rows.push(Piece::End);
+        assert!(rows.next_batch().unwrap().is_none() && rows.finish().is_ok());
     }
 
     #[test]

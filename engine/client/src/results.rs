@@ -15,15 +15,15 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt, Stream, StreamExt};
 use tandem_ipc::{DecodeError, decode_schema};
-use tandem_proto::v1::{Chunk, JobFailure, JobState, JobStatus, ResultPartition};
+use tandem_proto::v1::{JobFailure, JobState, JobStatus, ResultPartition};
 use tokio::time::Instant;
-use tonic::Streaming;
+use tonic::Status;
 
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::follow::{Follow, is_final};
 use crate::partition_rows::PartitionRows;
-use crate::worker_reads::{ReadFailure, WorkerReads};
+use crate::worker_reads::{Piece, Pieces, ReadFailure, WorkerReads};
 
 /// Partitions opened ahead of the one being read.
 const WINDOW: usize = 4;
@@ -57,12 +57,12 @@ pub struct Results {
 
 struct Opened {
     partition: ResultPartition,
-    stream: Result<Streaming<Chunk>, ReadFailure>,
+    pieces: Result<Pieces, ReadFailure>,
 }
 
 struct PartitionRead {
     partition: ResultPartition,
-    stream: Streaming<Chunk>,
+    pieces: Pieces,
     rows: PartitionRows,
     /// When an earlier read of the same attempt broke.
     broken_since: Option<Instant>,
@@ -199,14 +199,14 @@ impl Results {
     }
 
     fn opened(&mut self, opened: Opened) -> Result<(), ClientError> {
-        let Opened { partition, stream } = opened;
+        let Opened { partition, pieces } = opened;
         let earlier = self.retry.take();
         let rows_given = earlier.as_ref().map_or(0, |retry| retry.rows_given);
         let broken_since = earlier.map(|retry| retry.since);
-        match stream {
-            Ok(stream) => {
+        match pieces {
+            Ok(pieces) => {
                 let rows = PartitionRows::new(rows_given);
-                self.reading = Some(PartitionRead { partition, stream, rows, broken_since });
+                self.reading = Some(PartitionRead { partition, pieces, rows, broken_since });
                 Ok(())
             }
             Err(failure) => self.lost(partition, rows_given, broken_since, failure),
@@ -220,19 +220,19 @@ impl Results {
         }
     }
 
-    fn took_piece(&mut self, piece: Result<Option<Chunk>, tonic::Status>) -> Result<(), ClientError> {
+    fn took_piece(&mut self, piece: Option<Result<Piece, Status>>) -> Result<(), ClientError> {
         match piece {
-            Ok(Some(chunk)) => {
+            Some(Ok(piece)) => {
                 if let Some(read) = &mut self.reading {
-                    read.rows.push(chunk.data);
+                    read.rows.push(piece);
                 }
                 Ok(())
             }
-            Ok(None) => match self.reading.take() {
+            None => match self.reading.take() {
                 Some(read) => read.rows.finish().or_else(|cut| self.broke(read, ReadFailure::Gone(cut.to_string()))),
                 None => Ok(()),
             },
-            Err(status) => match self.reading.take() {
+            Some(Err(status)) => match self.reading.take() {
                 Some(read) => {
                     let failure = self.reads.judge(&read.partition.data_address, &status);
                     self.broke(read, failure)
@@ -301,12 +301,12 @@ fn malformed(error: DecodeError) -> ClientError {
 }
 
 fn open(reads: WorkerReads, stage: u32, partition: ResultPartition) -> BoxFuture<'static, Opened> {
-    async move { Opened { stream: reads.open(stage, partition.clone()).await, partition } }.boxed()
+    async move { Opened { pieces: reads.open(stage, partition.clone()).await, partition } }.boxed()
 }
 
-async fn next_piece(reading: &mut Option<PartitionRead>) -> Result<Option<Chunk>, tonic::Status> {
+async fn next_piece(reading: &mut Option<PartitionRead>) -> Option<Result<Piece, Status>> {
     match reading {
-        Some(read) => read.stream.message().await,
+        Some(read) => read.pieces.next().await,
         None => std::future::pending().await,
     }
 }

@@ -5,10 +5,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use tandem_proto::transport::{self, AuthorizedChannel};
 use tandem_proto::v1::shuffle_service_client::ShuffleServiceClient;
 use tandem_proto::{JobId, v1};
-use tonic::{Code, Response, Status, Streaming};
+use tonic::{Code, Response, Status};
 
 use crate::client::Client;
 use crate::error::{ClientError, is_broken_connection};
@@ -47,6 +51,20 @@ impl WorkerConnections {
     }
 }
 
+/// A part of a partition.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// Of its encoded form, which may end anywhere.
+    Bytes(Bytes),
+    /// Some of its rows, as they are.
+    Rows(RecordBatch),
+    /// Behind its rows: they are all there. The encoded form says so itself.
+    End,
+}
+
+/// All parts of a partition in order.
+pub(crate) type Pieces = BoxStream<'static, Result<Piece, Status>>;
+
 /// Why a partition could not be opened or read to its end.
 #[derive(Debug)]
 pub(crate) enum ReadFailure {
@@ -69,12 +87,11 @@ impl WorkerReads {
         Self { client, job, unreachable: Arc::default() }
     }
 
-    /// The bytes of one result partition, from the worker or through the coordinator.
-    pub(crate) async fn open(
-        self,
-        stage: u32,
-        partition: v1::ResultPartition,
-    ) -> Result<Streaming<v1::Chunk>, ReadFailure> {
+    /// One result partition: its rows if the client has them, else its bytes from the worker or through the coordinator.
+    pub(crate) async fn open(self, stage: u32, partition: v1::ResultPartition) -> Result<Pieces, ReadFailure> {
+        if let Some(rows) = self.client.own_rows().and_then(|own| own.read(self.job, stage, &partition)) {
+            return Ok(rows.map_ok(Piece::Rows).chain(stream::iter([Ok(Piece::End)])).boxed());
+        }
         let mut fetch = v1::FetchRequest {
             job: self.job.0,
             stage,
@@ -94,7 +111,8 @@ impl WorkerReads {
                 self.client.relay(request).await
             }
         };
-        opened.map_err(|status| self.judge(&partition.data_address, &status))
+        let chunks = opened.map_err(|status| self.judge(&partition.data_address, &status))?;
+        Ok(chunks.map_ok(|chunk| Piece::Bytes(chunk.data)).boxed())
     }
 
     /// What a failed read means. A broken direct connection makes the next attempt go through the coordinator, which

@@ -229,6 +229,8 @@ pub struct LeaseReport {
     pub jobs: Vec<JobId>,
     /// All placement groups that it owns.
     pub groups: Vec<GroupReport>,
+    /// It drains, and nothing of these jobs would be lost with it.
+    pub may_leave: bool,
 }
 
 /// A placement group, as its owner knows it.

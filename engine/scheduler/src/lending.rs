@@ -55,7 +55,10 @@ impl Cluster {
 
     /// A heartbeat says which leases a worker knows and wants.
     pub(crate) fn compare_lease_report(&mut self, id: WorkerId, report: LeaseReport) {
-        let LeaseReport { hosted, owned, demand, jobs, groups } = report;
+        let LeaseReport { hosted, owned, demand, jobs, groups, may_leave } = report;
+        if let Some(worker) = self.workers.get_mut(id) {
+            worker.may_leave = may_leave;
+        }
         self.end_strangers(id, jobs);
         self.compare_groups(id, groups);
         self.compare_hosted(id, &hosted.into_iter().collect());

@@ -309,9 +309,11 @@ impl Cluster {
             self.jobs.get(&job).is_some_and(|job| job.stage(stage).demand == Demand::Wanted)
         };
         let lends = |id| self.leases.hosted_by(id).chain(self.leases.owned_by(id)).next().is_some();
+        let has_programs = |id| self.jobs.values().any(|job| job.members.contains(&id));
         let idle = |worker: &&Worker| {
             let works = !worker.placed.is_empty() || lends(worker.id);
-            worker.contact.has_stream() && !works && !worker.held.keys().any(wanted)
+            let needed = worker.held.keys().any(wanted) || (!worker.may_leave && has_programs(worker.id));
+            worker.contact.has_stream() && !works && !needed
         };
         let draining = self.workers.draining().filter_map(|id| self.workers.get(id));
         let done: Vec<_> = draining.filter(idle).map(|worker| worker.id).collect();

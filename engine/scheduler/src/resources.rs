@@ -26,6 +26,9 @@ pub struct Shape {
     pub resources: Resources,
     /// Labels that the worker must have.
     pub labels: BTreeMap<String, String>,
+    /// Leases of it are rather where few are than at their owner. Does not matter in a placement group, and is not journaled.
+    #[serde(skip)]
+    pub spread: bool,
 }
 
 impl Resources {
@@ -143,7 +146,7 @@ mod tests {
     #[test]
     fn a_shape_reads_like_its_flags() {
         let labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
-        let shape = Shape { resources: resources(500, 1_000, 1 << 20), labels };
+        let shape = Shape { resources: resources(500, 1_000, 1 << 20), labels, spread: false };
         assert_eq!(shape.to_string(), "cpus 0.5, gpus 1, memory 1 MiB, zone=a");
         assert_eq!(Shape::default().to_string(), "nothing");
         assert_eq!((shape.scarce(), Shape::default().scarce()), (Some("gpus"), None));

@@ -52,6 +52,8 @@ pub(crate) struct Worker {
     pub(crate) leased: Resources,
     /// How many leases it hosts, those in bundles included.
     pub(crate) hosted: u32,
+    /// Nothing of programs would be lost with it, as it said when it drained.
+    pub(crate) may_leave: bool,
     /// How many tasks of each stage have their output here.
     pub(crate) held: BTreeMap<(JobId, StageId), u32>,
 }
@@ -72,6 +74,7 @@ impl Worker {
             placed: Vec::new(),
             leased: Resources::default(),
             hosted: 0,
+            may_leave: false,
             held: BTreeMap::new(),
         }
     }

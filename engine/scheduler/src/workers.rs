@@ -136,17 +136,17 @@ impl Workers {
         resources.milli.iter().all(|(name, amount)| enough(name, *amount))
     }
 
-    /// Where a lease goes: to its owner if that has room; else where most processors are free, or if it takes none, where the
-    /// fewest leases are.
+    /// Where a lease goes. One that is spread: where the fewest are, to its owner if that is such a worker. Any other: to its
+    /// owner if that has room; else where most processors are free, or if it takes none, where the fewest leases are.
     pub(crate) fn host_for(&self, shape: &Shape, owner: WorkerId) -> Option<WorkerId> {
         if !self.may_have_room(&shape.resources) {
             return None;
         }
         let room = |id: &WorkerId| self.table.get(id).is_some_and(|worker| worker.has_room_for(shape));
-        if shape.resources == Resources::default() {
-            let fewest = self.by_hosted.iter().find(|(_, id)| room(id)).map(|(hosted, _)| *hosted)?;
-            let near = self.table.get(&owner).filter(|owner| owner.hosted == fewest && room(&owner.id));
-            return near.map(|owner| owner.id).or_else(|| self.by_hosted.iter().map(|(_, id)| *id).find(room));
+        if shape.spread {
+            let (fewest, first) = self.by_hosted.iter().find(|(_, id)| room(id))?;
+            let near = self.table.get(&owner).is_some_and(|owner| owner.hosted == *fewest && room(&owner.id));
+            return Some(if near { owner } else { *first });
         }
         if room(&owner) {
             return Some(owner);
@@ -372,12 +372,14 @@ mod tests {
     fn bookings() -> impl Strategy<Value = Vec<Booking>> {
         let amounts =
             (prop::sample::select(vec![0u64, 250, 500, 1_000, 3_000]), prop::sample::select(vec![0u64, 0, 500, 1_000]));
-        let shape = (amounts, 0u64..3, any::<bool>()).prop_map(|((cpus, gpus), memory_bytes, labelled)| {
-            let milli = [(CPUS, cpus), ("gpus", gpus)].into_iter().filter(|(_, amount)| *amount > 0);
-            let milli = milli.map(|(name, amount)| (name.to_owned(), amount)).collect();
-            let labels = labelled.then(|| ("zone".to_owned(), "a".to_owned())).into_iter().collect();
-            Shape { resources: Resources { milli, memory_bytes }, labels }
-        });
+        let shape = (amounts, 0u64..3, any::<bool>(), any::<bool>()).prop_map(
+            |((cpus, gpus), memory_bytes, labelled, spread)| {
+                let milli = [(CPUS, cpus), ("gpus", gpus)].into_iter().filter(|(_, amount)| *amount > 0);
+                let milli = milli.map(|(name, amount)| (name.to_owned(), amount)).collect();
+                let labels = labelled.then(|| ("zone".to_owned(), "a".to_owned())).into_iter().collect();
+                Shape { resources: Resources { milli, memory_bytes }, labels, spread }
+            },
+        );
         let lease = (shape, 0u64..5).prop_map(|(shape, owner)| Booking::Lease { shape, owner });
         let booking = prop_oneof![4 => lease, 2 => Just(Booking::Task), 3 => (0usize..50).prop_map(Booking::Return)];
         prop::collection::vec(booking, 0..120)

@@ -1,5 +1,7 @@
-//! Processes are killed in the middle of programs whose right answer is known. `TANDEM_ROUNDS=1000` goes on for longer.
+//! Processes are killed in the middle of programs and jobs whose right answers are known. `TANDEM_ROUNDS=1000` goes on for longer,
+//! `TANDEM_KILLS` sets how often a worker or the coordinator is killed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -22,15 +24,75 @@ fn disturb(sandbox: &Sandbox, rounds: u64, pause: Duration, mut fault: impl FnMu
     wait_for("the end of the job's processes", || sandbox.executors().is_empty());
 }
 
+/// Kills one process of a program, if there is one.
+fn kill_executor(sandbox: &Sandbox, rng: &mut SmallRng) {
+    let processes = sandbox.executors();
+    if !processes.is_empty() {
+        kill_if_there(processes[rng.random_range(0..processes.len())]);
+    }
+}
+
+fn kill_worker(sandbox: &Sandbox, rng: &mut SmallRng) {
+    let status = sandbox.run(&["cluster", "status", "-o", "json"]).succeeded().json();
+    let processes = status["processes"].as_object().expect("processes by name");
+    let workers: Vec<_> = processes.iter().filter(|(name, _)| name.starts_with("worker")).collect();
+    signal("KILL", workers[rng.random_range(0..workers.len())].1);
+}
+
+/// Runs the job `events`, and returns what it wrote.
+fn events(sandbox: &Sandbox, name: &str) -> Vec<String> {
+    let output = format!("output={name}");
+    let inputs = ["--set", "input=data/events.csv", "--set", "products=data/products.csv"];
+    sandbox.run(&[&["job", "submit", "events", "--set", &output], &inputs[..]].concat()).succeeded();
+    let query = |sql: &str, table: &str| {
+        let table = format!("t={name}/{table}");
+        sandbox.run(&["sql", "-e", sql, "-o", "csv", "--table", &table]).succeeded().stdout
+    };
+    vec![
+        sandbox.read(&format!("{name}/totals.json")),
+        query("SELECT * FROM t ORDER BY event_id", "curated"),
+        query("SELECT line, \"column\" FROM t ORDER BY line", "rejects"),
+    ]
+}
+
+#[test]
+fn programs_and_jobs_side_by_side_end_right_when_processes_are_killed() {
+    let sandbox = Sandbox::with_cluster(3);
+    sandbox.run(&["data", "gen", "events", "--rows", "20000", "--dirty", "0.01", "--out", "data"]).succeeded();
+    let expected = events(&sandbox, "undisturbed");
+    let mut rng = SmallRng::seed_from_u64(number_from("TANDEM_SEED", 1));
+    let over = AtomicBool::new(false);
+    let jobs = thread::scope(|scope| {
+        let jobs = scope.spawn(|| {
+            let mut jobs = 0_u64;
+            while !over.load(Ordering::Relaxed) {
+                assert!(events(&sandbox, &format!("disturbed-{jobs}")) == expected, "job {jobs} wrote something else");
+                jobs += 1;
+            }
+            jobs
+        });
+        let (mut seconds, workers) = (0, number_from("TANDEM_KILLS", 2));
+        disturb(&sandbox, number_from("TANDEM_ROUNDS", 20), Duration::from_millis(1_000), |sandbox| {
+            seconds += 1;
+            kill_executor(sandbox, &mut rng);
+            // One worker for ten executors, or as many as asked for.
+            if seconds % 10 == 2 && seconds / 10 < workers {
+                kill_worker(sandbox, &mut rng);
+            }
+        });
+        over.store(true, Ordering::Relaxed);
+        jobs.join().expect("every job is right")
+    });
+    assert!(jobs > 0);
+    eprintln!("{jobs} jobs were right beside the program");
+}
+
 #[test]
 fn programs_end_right_when_their_processes_are_killed() {
     let sandbox = Sandbox::with_cluster(3);
     let mut rng = SmallRng::seed_from_u64(number_from("TANDEM_SEED", 1));
     disturb(&sandbox, number_from("TANDEM_ROUNDS", 20), Duration::from_millis(300), |sandbox| {
-        let processes = sandbox.executors();
-        if !processes.is_empty() {
-            kill_if_there(processes[rng.random_range(0..processes.len())]);
-        }
+        kill_executor(sandbox, &mut rng);
     });
 }
 
@@ -44,10 +106,7 @@ fn programs_end_right_when_workers_are_killed() {
             return;
         }
         kills += 1;
-        let status = sandbox.run(&["cluster", "status", "-o", "json"]).succeeded().json();
-        let processes = status["processes"].as_object().expect("processes by name");
-        let workers: Vec<_> = processes.iter().filter(|(name, _)| name.starts_with("worker")).collect();
-        signal("KILL", workers[rng.random_range(0..workers.len())].1);
+        kill_worker(sandbox, &mut rng);
     });
 }
 

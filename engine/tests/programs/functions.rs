@@ -1,7 +1,7 @@
-//! Job files whose steps run functions of the user's package.
+//! Job files whose steps run functions of the user's package. `TANDEM_ROWS=10000000` gives them so many rows.
 
 use crate::program;
-use crate::support::Sandbox;
+use crate::support::{Sandbox, number_from};
 
 const JOB: &str = r#"
 name = "labelled"
@@ -16,7 +16,7 @@ input = "numbers"
 like = "numbers"
 schema = "label string"
 args = { even = "smooth", odd = "rough" }
-batch_rows = 1000
+batch_rows = BATCH
 [[sink]]
 from = "labelled"
 path = "out"
@@ -24,30 +24,54 @@ format = "parquet"
 mode = "overwrite"
 "#;
 
-fn sandbox_with_numbers() -> Sandbox {
-    let sandbox = Sandbox::with_cluster(2);
-    let sql = "SELECT value FROM generate_series(1, 20000)";
-    sandbox.run(&["sql", "--local", "-e", sql, "--output", "numbers.parquet"]).succeeded();
-    sandbox.write("job.toml", &JOB.replace("PACKAGE", &program("functions")));
-    sandbox
+/// With so many numbers from one, twenty batches of them.
+fn sandbox_with_numbers() -> (Sandbox, u64) {
+    let (sandbox, rows) = (Sandbox::with_cluster(2), number_from("TANDEM_ROWS", 20_000));
+    let sql = format!("SELECT value FROM generate_series(1, {rows})");
+    sandbox.run(&["sql", "--local", "-e", &sql, "--output", "numbers.parquet"]).succeeded();
+    let job = JOB.replace("PACKAGE", &program("functions")).replace("BATCH", &(rows / 20).to_string());
+    sandbox.write("job.toml", &job);
+    (sandbox, rows)
+}
+
+/// Changes the arguments of the function.
+fn add_args(sandbox: &Sandbox, more: &str) {
+    let job = sandbox.read("job.toml").replace("odd = \"rough\"", &format!("odd = \"rough\", {more}"));
+    sandbox.write("job.toml", &job);
+}
+
+fn expect_labels(sandbox: &Sandbox, rows: u64) {
+    let sql = "SELECT label, count(*) AS n, sum(value % 2) AS odd FROM './out' GROUP BY label ORDER BY label";
+    let found = sandbox.run(&["sql", "-e", sql, "-o", "csv"]).succeeded();
+    let half = rows / 2;
+    assert_eq!(found.stdout, format!("label,n,odd\nrough,{half},{half}\nsmooth,{half},0\n"));
 }
 
 #[test]
 fn steps_run_functions_of_a_package() {
-    let sandbox = sandbox_with_numbers();
+    let (sandbox, rows) = sandbox_with_numbers();
     sandbox.run(&["job", "submit", "job.toml"]).succeeded();
-    let sql = "SELECT label, count(*) AS n, sum(value % 2) AS odd FROM './out' GROUP BY label ORDER BY label";
-    let found = sandbox.run(&["sql", "-e", sql, "-o", "csv"]).succeeded();
-    assert_eq!(found.stdout, "label,n,odd\nrough,10000,10000\nsmooth,10000,0\n");
+    expect_labels(&sandbox, rows);
+}
+
+#[test]
+fn a_batch_that_ends_its_process_once_is_tried_again() {
+    let (sandbox, rows) = sandbox_with_numbers();
+    let mark = sandbox.work().join("ended");
+    add_args(&sandbox, &format!("fatal = {}, once = '{}'", rows / 4, mark.display()));
+    sandbox.run(&["job", "submit", "job.toml"]).succeeded();
+    assert!(mark.exists(), "a process has ended");
+    expect_labels(&sandbox, rows);
 }
 
 #[test]
 fn a_batch_that_ends_its_process_is_named_and_nothing_is_left() {
-    let sandbox = sandbox_with_numbers();
-    let job = sandbox.read("job.toml").replace("odd = \"rough\"", "odd = \"rough\", fatal = 4500");
-    sandbox.write("job.toml", &job);
+    let (sandbox, rows) = sandbox_with_numbers();
+    let batch = rows / 20;
+    add_args(&sandbox, &format!("fatal = {}", 4 * batch + batch / 2));
     let failed = sandbox.run(&["job", "submit", "job.toml"]).ended_with(1);
-    failed.tells(&["function `label` of step `labelled`, batch ", "rows 4001 to 5000", "signal 6"]);
+    let named = format!("rows {} to {}", 4 * batch + 1, 5 * batch);
+    failed.tells(&["function `label` of step `labelled`, batch ", &named, "signal 6"]);
     assert!(!sandbox.work().join("out").exists());
 }
 

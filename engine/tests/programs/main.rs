@@ -4,11 +4,14 @@
 mod support;
 
 mod client;
+mod drain;
 mod faults;
 mod functions;
 mod groups;
 mod leaks;
 mod resources;
+mod secrets;
+mod sharing;
 mod state;
 mod submit;
 mod tables;

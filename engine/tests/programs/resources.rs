@@ -26,3 +26,14 @@ fn a_resource_of_one_worker_draws_all_tasks_there() {
     signal("TERM", special.id());
     assert!(special.wait().expect("it ends").success());
 }
+
+#[test]
+fn actors_are_spread_or_near() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["cluster", "up", "--workers", "3", "--cpus", "2", "--memory", "256MiB"]).succeeded();
+    for share in ["0", "0.5"] {
+        for (how, workers) in [("spread", "3 workers\n"), ("near", "1 workers\n")] {
+            assert_eq!(submit(&sandbox, "places", &[how, "3", share]).succeeded().stdout, workers, "{how}, {share}");
+        }
+    }
+}

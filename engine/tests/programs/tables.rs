@@ -14,6 +14,10 @@ fn queries_and_tasks_pass_rows_to_each_other() {
     let squares: i64 = (1..=333_333).map(|n| 9 * n * n).sum();
     let lines: Vec<&str> = finished.stdout.lines().collect();
     assert_eq!(lines[0], format!("333333 rows, {squares}"));
+    let jobs = sandbox.run(&["job", "list", "-o", "json"]).succeeded().json();
+    let queries = jobs.as_array().expect("jobs").iter().filter(|job| job["name"] == "a query of tables");
+    let ends: Vec<_> = queries.map(|job| job["state"].as_str()).collect();
+    assert_eq!(ends, [Some("SUCCEEDED")], "that over the file, but not those over objects");
     assert!(lines[1].starts_with("Returned: ") && lines[1].contains("No field named nothing"), "{}", lines[1]);
     let relative = submit(&sandbox, "tables", &["numbers.parquet"]).ended_with(1);
     assert!(

@@ -154,7 +154,11 @@ impl CoordinatorCalls {
         Ok(encoded)
     }
 
-    async fn connected(&self) -> Result<AuthorizedChannel, Status> {
+    /// The connection, as soon as there is one.
+    ///
+    /// # Errors
+    /// When there will be none.
+    pub(crate) async fn connected(&self) -> Result<AuthorizedChannel, Status> {
         let mut latest = self.channel.clone();
         let channel = latest.wait_for(Option::is_some).await.map_err(|_| Status::aborted("the worker is stopping"))?;
         channel.clone().ok_or_else(|| Status::unavailable("not connected"))

@@ -185,6 +185,8 @@ pub(crate) struct WorkerState {
     ended: BTreeSet<AttemptId>,
     reports: Reports,
     leases: Leases,
+    /// Nothing of programs would be lost with this worker, as its node says while it drains.
+    may_leave: bool,
 }
 
 impl WorkerState {
@@ -200,6 +202,7 @@ impl WorkerState {
             held: BTreeMap::new(),
             ended: BTreeSet::new(),
             reports: Reports::default(),
+            may_leave: false,
         }
     }
 
@@ -243,7 +246,8 @@ impl WorkerState {
 
     /// Draining, with nothing to finish or to serve, and no coordinator to say that it may go.
     fn is_done(&self) -> bool {
-        let idle = self.running.is_empty() && self.held.is_empty() && self.leases.hosts_none();
+        let programs = !self.leases.hosts_none() || (self.leases.has_jobs() && !self.may_leave);
+        let idle = self.running.is_empty() && self.held.is_empty() && !programs;
         self.duty == Duty::Draining && self.link == Link::Away && idle
     }
 
@@ -394,8 +398,12 @@ impl WorkerState {
     }
 
     fn beat(&mut self, sample: Sample) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.duty == Duty::Draining {
+            actions.push(Action::Node(NodeEvent::LeaveWanted));
+        }
         if !self.is_attached() {
-            return Vec::new();
+            return actions;
         }
         let progress = sample.progress.into_iter();
         let mut heartbeat = v1::Heartbeat {
@@ -406,10 +414,11 @@ impl WorkerState {
             progress: progress
                 .map(|(id, rows, bytes)| v1::TaskProgress { attempt: Some(id.into()), rows, bytes })
                 .collect(),
+            may_leave: self.may_leave,
             ..v1::Heartbeat::default()
         };
         self.leases.beat(&mut heartbeat);
-        let mut actions: Vec<_> = self.send(ToCoordinator::Heartbeat(heartbeat)).into_iter().collect();
+        actions.extend(self.send(ToCoordinator::Heartbeat(heartbeat)));
         let overdue = self.reports.overdue();
         actions.extend(overdue.into_iter().filter_map(|report| self.send(ToCoordinator::Report(report))));
         actions
@@ -436,6 +445,10 @@ impl WorkerState {
             News::ReturnLease(lease) => {
                 self.leases.return_lease(lease);
                 self.send(ToCoordinator::LeaseReturned(v1::LeaseEnded { lease }))
+            }
+            News::Leave { may } => {
+                self.may_leave = may;
+                None
             }
             News::Began(job) => {
                 self.leases.begin(job);

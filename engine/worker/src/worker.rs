@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span};
 
-use crate::actors::{Actors, StatePort, Statements};
+use crate::actors::{Actors, Alone, Queries, StatePort, Statements};
 use crate::attach::LinkTarget;
 use crate::config::WorkerConfig;
 use crate::control::Control;
@@ -128,12 +128,10 @@ impl Worker {
         let io = Handle::current();
         let metrics = Arc::new(Metrics::new(config.slots, config.pool_bytes()));
         let threads = TaskThreads::start(config.slots)?;
-        let statements = Statements::new(
-            Arc::clone(&resources.runtime),
-            io.clone(),
-            threads.handle().clone(),
-            config.slots as usize,
-        );
+        let (runtime, store) = (Arc::clone(&resources.runtime), Arc::clone(&resources.store));
+        let alone = Alone::new(runtime, io.clone(), threads.handle().clone(), config.slots as usize);
+        let queries = Queries::new(calls.clone(), config.client_security.clone(), *id, store);
+        let statements = Statements::new(alone, queries);
         let actors = Actors::start(*id, config, resources.spill_dir.path(), &calls, statements)?;
         let stages = StageCache::new(*id, calls.clone(), Arc::clone(&resources.runtime), io.clone());
         let stages = Arc::new(stages);

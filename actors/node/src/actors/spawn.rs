@@ -36,7 +36,7 @@ impl Job {
                 return self.break_object(creation.object(0), failure.into());
             }
         };
-        let shape = self.shape_id(&spec.options.shape, bundle);
+        let shape = self.shape_id(&spec.options.leased(), bundle);
         let named = !spec.options.name.is_empty();
         if named {
             cx.act(Action::ClaimName { job: self.id, spec: Box::new(spec.clone()) });

@@ -5,6 +5,7 @@ mod deadlock;
 mod end;
 mod executor_messages;
 mod functions;
+mod leave;
 mod peer_messages;
 mod remember;
 mod seen;

@@ -47,6 +47,7 @@ impl Job {
             PeerBody::Lent(_) => self.peers.fence.lent(from),
             PeerBody::Return(objects) => self.returned(from, objects),
             PeerBody::Drop(objects) => self.drop_kept(objects),
+            PeerBody::Take(objects) => self.take_over(cx, from, objects),
             PeerBody::Unreadable { object, worker } => self.unreadable_elsewhere(cx, from, object, worker),
             PeerBody::Know { worker, address } => self.know_peer(cx, worker, address),
             PeerBody::RemoveGroup(group) if group.owner() == self.worker => self.remove_group(cx, group),

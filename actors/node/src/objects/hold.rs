@@ -178,7 +178,7 @@ impl Job {
             self.send_fenced(cx, owner, PeerBody::Return(objects));
         }
         for (keeper, objects) in mem::take(&mut self.peers.dropping) {
-            self.send_peer(cx, keeper, PeerBody::Drop(objects));
+            self.send_fenced(cx, keeper, PeerBody::Drop(objects));
         }
     }
 }

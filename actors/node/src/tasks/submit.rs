@@ -39,7 +39,7 @@ impl Job {
             }
         };
         let shape = match (&options, bundle) {
-            (Some(options), _) => self.shape_id(&options.shape, bundle),
+            (Some(options), _) => self.shape_id(&options.leased(), bundle),
             (None, Some(_)) => self.shape_id(&Shape::one_cpu(), bundle),
             (None, None) => ShapeId(0),
         };

@@ -1,7 +1,7 @@
 //! A coordinator that gives leases as long as there are slots, and takes some back at random. It reserves placement groups, and
 //! gives leases in their bundles out of what these have.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tandem_actor_protocol::placement::{BundleId, PlacementGroup};
 use tandem_actor_protocol::resources::{CPUS, Shape};
@@ -15,6 +15,8 @@ use crate::random::Random;
 pub(crate) struct Coordinator {
     pub(crate) slots_milli: BTreeMap<WorkerId, u64>,
     pub(crate) leases: BTreeMap<u64, Booked>,
+    /// Workers that take nothing new.
+    draining: BTreeSet<WorkerId>,
     demand: BTreeMap<(WorkerId, Shape, Option<BundleId>), u32>,
     pub(crate) groups: BTreeMap<PlacementGroupId, Vec<Bundle>>,
     next_lease: u64,
@@ -85,6 +87,20 @@ impl Coordinator {
         }
     }
 
+    /// A worker takes nothing new, and what runs there ends.
+    pub(crate) fn drain(&mut self, worker: WorkerId) {
+        self.draining.insert(worker);
+        let hosted = self.leases.iter().filter(|(_, booked)| booked.host == worker && !booked.ending);
+        for lease in hosted.map(|(lease, _)| *lease).collect::<Vec<_>>() {
+            self.revoke(lease);
+        }
+    }
+
+    /// Whether a worker hosts or owns any.
+    pub(crate) fn has_leases(&self, worker: WorkerId) -> bool {
+        self.leases.values().any(|booked| booked.host == worker || booked.owner == worker)
+    }
+
     pub(crate) fn revoke_one(&mut self, random: &mut Random) {
         let open: Vec<u64> = self.leases.iter().filter(|(_, booked)| !booked.ending).map(|(lease, _)| *lease).collect();
         if !open.is_empty() {
@@ -119,6 +135,10 @@ impl Coordinator {
         self.slots_milli[&worker].checked_sub(used + reserved).expect("nothing is booked twice")
     }
 
+    fn takes(&self, worker: WorkerId, milli: u64) -> bool {
+        !self.draining.contains(&worker) && self.free_milli(worker) >= milli
+    }
+
     /// The worker of a bundle that has room for this.
     fn bundle_host(&self, bundle: BundleId, shape: &Shape) -> Option<WorkerId> {
         let there = self.groups.get(&bundle.group)?.get(bundle.index as usize)?;
@@ -136,7 +156,7 @@ impl Coordinator {
         for group in groups {
             while let Some(index) = lost(&self.groups[&group]) {
                 let mut hosts: Vec<WorkerId> = self.slots_milli.keys().copied().collect();
-                hosts.retain(|host| self.free_milli(*host) >= self.groups[&group][index].milli);
+                hosts.retain(|host| self.takes(*host, self.groups[&group][index].milli));
                 let host = hosts[random.below(hosts.len() as u64) as usize];
                 self.groups.get_mut(&group).expect("it is there")[index].host = Some(host);
             }
@@ -168,7 +188,7 @@ impl Coordinator {
 
     fn host_for(&self, owner: WorkerId, shape: &Shape, random: &mut Random) -> Option<WorkerId> {
         let mut hosts: Vec<WorkerId> = self.slots_milli.keys().copied().collect();
-        hosts.retain(|host| self.free_milli(*host) >= cpus(shape));
+        hosts.retain(|host| self.takes(*host, cpus(shape)));
         if hosts.is_empty() || (hosts.contains(&owner) && random.chance(2)) {
             return hosts.contains(&owner).then_some(owner);
         }

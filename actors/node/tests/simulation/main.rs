@@ -61,6 +61,22 @@ fn workers_die() {
 }
 
 #[test]
+fn nothing_is_lost_with_workers_that_drain() {
+    let faults = Faults { leaves: 100, revoked: 500, until: 20_000, ..Faults::default() };
+    let mut left = 0;
+    for seed in seeds() {
+        let mut random = Random(seed);
+        let mut world = World::new(seed, 2 + random.below(3), 1 + random.below(3), PLAIN, faults);
+        world.run();
+        assert_eq!(world.driver_attempt, 0, "seed {seed}");
+        world.check_empty();
+        world.end_job();
+        left += world.left;
+    }
+    assert!(left > 0, "none has left");
+}
+
+#[test]
 fn with_placement_groups() {
     let faults = Faults { process_dies: 500, revoked: 500, until: 20_000, ..Faults::default() };
     run_all(3, Kinds { fails: false, groups: true, ..PLAIN }, faults);

@@ -1,7 +1,7 @@
 //! Some workers with their nodes and processes, and everything that is on its way between them. Whatever may come next is drawn by lot;
 //! only what goes over one link keeps its order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::peer::PeerMessage;
@@ -31,7 +31,11 @@ pub(crate) struct World {
     tickets: u64,
     pub(crate) coordinator: Coordinator,
     driver_at: WorkerId,
-    driver_attempt: u32,
+    pub(crate) driver_attempt: u32,
+    /// Workers that drain.
+    leaving: BTreeSet<WorkerId>,
+    /// Workers that have gone after that.
+    pub(crate) left: u64,
     pub(crate) steps: u64,
     pub(crate) faults: Faults,
     trace: bool,
@@ -42,6 +46,8 @@ pub(crate) struct World {
 pub(crate) struct Faults {
     pub(crate) process_dies: u64,
     pub(crate) worker_dies: u64,
+    /// A worker drains.
+    pub(crate) leaves: u64,
     pub(crate) revoked: u64,
     pub(crate) start_fails: u64,
     /// Nothing goes wrong after so many steps.
@@ -77,6 +83,8 @@ impl World {
             coordinator: Coordinator::default(),
             driver_at: WorkerId(1),
             driver_attempt: 0,
+            leaving: BTreeSet::new(),
+            left: 0,
             steps: 0,
             faults,
             trace: std::env::var_os("TANDEM_SIM_TRACE").is_some(),
@@ -278,6 +286,13 @@ impl World {
                     self.links.entry((worker, to)).or_default().push_back(message);
                 }
             }
+            Action::Leave { may } => {
+                let unsaid = self.links.iter().any(|((from, _), queue)| *from == worker && !queue.is_empty());
+                if may && !unsaid && !self.coordinator.has_leases(worker) {
+                    self.lose(worker);
+                    self.left += 1;
+                }
+            }
             Action::KnowPeer { worker: other, .. } => self.known.entry(worker).or_default().push(other),
             Action::Fetch { object, from, into, .. } => self.fetches.push((worker, object, from, into)),
             Action::MakeExtent { .. }
@@ -331,7 +346,10 @@ impl World {
         if self.steps > self.faults.until {
             self.faults = Faults::default();
         }
-        let Faults { process_dies, worker_dies, revoked, .. } = self.faults;
+        let Faults { process_dies, worker_dies, leaves, revoked, .. } = self.faults;
+        if leaves > 0 && self.random.chance(leaves) {
+            self.drain();
+        }
         if revoked > 0 && self.random.chance(revoked) {
             self.coordinator.revoke_one(&mut self.random);
         }
@@ -349,7 +367,20 @@ impl World {
         }
     }
 
+    /// A worker that does not run the driver drains, and those that do already are asked whether they may leave.
+    fn drain(&mut self) {
+        let stays = |worker: &&WorkerId| **worker != self.driver_at && !self.leaving.contains(*worker);
+        if let Some(worker) = self.nodes.keys().find(stays).copied() {
+            self.leaving.insert(worker);
+            self.coordinator.drain(worker);
+        }
+        for worker in self.leaving.clone() {
+            self.event(worker, Event::LeaveWanted);
+        }
+    }
+
     fn lose(&mut self, worker: WorkerId) {
+        self.leaving.remove(&worker);
         if self.trace {
             eprintln!("       worker {} is lost", worker.0);
         }

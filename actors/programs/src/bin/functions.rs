@@ -16,6 +16,17 @@ struct Words {
     /// The process ends when it meets this value.
     #[serde(default)]
     fatal: Option<i64>,
+    /// But not if there is this file, which it makes.
+    #[serde(default)]
+    once: Option<String>,
+}
+
+impl Words {
+    /// Whether the process is to end on these values.
+    fn end_on(&self, values: &Int64Array) -> bool {
+        let meets = self.fatal.is_some_and(|fatal| values.iter().flatten().any(|value| value == fatal));
+        meets && self.once.as_ref().is_none_or(|file| std::fs::File::create_new(file).is_ok())
+    }
 }
 
 /// Adds a column `label` that says whether `value` is even or odd.
@@ -28,7 +39,7 @@ fn label(rows: Batches, words: Words) -> Result<Batches> {
     for batch in &rows {
         let values = batch.column_by_name("value").and_then(|column| column.as_any().downcast_ref::<Int64Array>());
         let Some(values) = values else { tandem::bail!("there is no column `value` of integers") };
-        if words.fatal.is_some_and(|fatal| values.iter().flatten().any(|value| value == fatal)) {
+        if words.end_on(values) {
             std::process::abort();
         }
         let word = |value: i64| if value % 2 == 0 { words.even.as_str() } else { words.odd.as_str() };

@@ -53,6 +53,7 @@ impl Desk {
             Action::FindName { executor, request, job, namespace, name } => {
                 self.tell(News::FindName { executor, request, job, namespace, name });
             }
+            Action::Leave { may } => self.tell(News::Leave { may }),
             Action::Note { job, text } => self.tell(News::Note { job, text }),
         }
     }

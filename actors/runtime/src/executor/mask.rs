@@ -1,6 +1,8 @@
-//! Hides the values of secrets in text. Pure.
+//! Hides the values of secrets in what processes print and in what they say of failures. Pure.
 
 use memchr::memmem::Finder;
+use tandem_actor_protocol::failure::Failure;
+use tandem_actor_protocol::node::ToNode;
 
 use crate::outside::JobProgram;
 
@@ -42,6 +44,28 @@ impl Mask {
             }
         }
     }
+
+    /// Does so where a process says why something failed.
+    pub(crate) fn apply_to(&self, message: &mut ToNode) {
+        match message {
+            ToNode::Done { outcome: Err(failure), .. } | ToNode::DriverDone(Err(failure)) => {
+                self.apply_to_failure(failure)
+            }
+            _ => {}
+        }
+    }
+
+    fn apply_to_failure(&self, failure: &mut Failure) {
+        if self.secrets.is_empty() {
+            return;
+        }
+        for text in std::iter::once(&mut failure.message).chain(&mut failure.chain) {
+            let mut bytes = std::mem::take(text).into_bytes();
+            self.apply(&mut bytes);
+            *text = String::from_utf8_lossy(&bytes).into_owned();
+        }
+        failure.cause.iter_mut().for_each(|cause| self.apply_to_failure(cause));
+    }
 }
 
 #[cfg(test)]
@@ -74,5 +98,18 @@ mod tests {
             mask(secrets).apply(&mut bytes);
             assert_eq!(String::from_utf8_lossy(&bytes), expected);
         }
+    }
+
+    #[test]
+    fn failures_are_masked_with_their_causes() {
+        let failure = |text: &str| Failure::new(tandem_actor_protocol::failure::FailureKind::Returned, "f", text);
+        let said = |secret: &str| Failure {
+            chain: vec![format!("no such user: {secret}")],
+            cause: Some(Box::new(failure(secret))),
+            ..failure(&format!("cannot connect with {secret}"))
+        };
+        let mut message = ToNode::DriverDone(Err(said("hunter2")));
+        mask(&["hunter2"]).apply_to(&mut message);
+        assert_eq!(message, ToNode::DriverDone(Err(said("***"))));
     }
 }

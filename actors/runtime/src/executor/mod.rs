@@ -20,6 +20,7 @@ mod speaker;
 mod supervisor;
 
 pub use lines::LINE_BYTES;
+pub(crate) use mask::Mask;
 pub(crate) use orders::{Order, Orders};
 pub(crate) use outbox::{Outbox, Pump, outbox};
 pub(crate) use reader::Reader;

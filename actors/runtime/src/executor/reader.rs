@@ -7,6 +7,7 @@ use tandem_actor_protocol::{ExecutorId, MESSAGE_KIND, decode};
 use tandem_frames::{Frame, FrameReceiver, RecvError};
 use tokio::sync::{Notify, mpsc};
 
+use super::mask::Mask;
 use super::speaker::Speaker;
 use crate::inbox::Inbound;
 
@@ -19,6 +20,7 @@ pub(crate) struct Reader {
     pub(crate) executor: ExecutorId,
     pub(crate) frames: FrameReceiver,
     pub(crate) speaker: Arc<Speaker>,
+    pub(crate) mask: Mask,
     pub(crate) desk: mpsc::Sender<Inbound>,
     /// Told when the first message has come.
     pub(crate) hello: Arc<Notify>,
@@ -53,22 +55,24 @@ impl Reader {
     /// `first` and what else has come already.
     fn batch(&mut self, first: Frame) -> Result<Vec<ToNode>, String> {
         let mut bytes = first.payload.len();
-        let mut messages = vec![message(first)?];
+        let mut messages = vec![self.message(first)?];
         while messages.len() < BATCH_MESSAGES && bytes < BATCH_BYTES {
             let Some(frame) = self.frames.received().map_err(|error| error.to_string())? else { break };
             bytes += frame.payload.len();
-            messages.push(message(frame)?);
+            messages.push(self.message(frame)?);
         }
         Ok(messages)
     }
-}
 
-fn message(frame: Frame) -> Result<ToNode, String> {
-    if frame.kind != MESSAGE_KIND {
-        return Err(format!("a frame of the unknown kind {}", frame.kind));
+    fn message(&self, frame: Frame) -> Result<ToNode, String> {
+        if frame.kind != MESSAGE_KIND {
+            return Err(format!("a frame of the unknown kind {}", frame.kind));
+        }
+        if !frame.descriptors.is_empty() {
+            return Err("open files from an executor".to_owned());
+        }
+        let mut message = decode(&frame.payload).map_err(|error| error.to_string())?;
+        self.mask.apply_to(&mut message);
+        Ok(message)
     }
-    if !frame.descriptors.is_empty() {
-        return Err("open files from an executor".to_owned());
-    }
-    decode(&frame.payload).map_err(|error| error.to_string())
 }

@@ -79,6 +79,7 @@ pub(crate) struct Supervisor {
 struct Started {
     process: Process,
     printers: [Printer; 2],
+    mask: Mask,
 }
 
 /// The task that reads the link, until its result is known.
@@ -95,22 +96,24 @@ async fn ended(reading: &mut Reading) -> Result<(), String> {
 impl Supervisor {
     /// Runs the process to its end.
     pub(crate) async fn run(mut self) {
-        let Started { process, printers } = match self.start_unless_stopped().await {
+        let started = match self.start_unless_stopped().await {
             Ok(started) => started,
             Err(reason) => {
                 info!(executor = self.executor.0, job = %self.job, reason, "an executor could not be started");
                 return self.tell(Event::ExecutorStarted { executor: self.executor, outcome: Err(reason) }).await;
             }
         };
-        debug!(executor = self.executor.0, job = %self.job, purpose = self.needs.purpose, pid = process.pid(), "executor started");
-        self.tell(Event::ExecutorStarted { executor: self.executor, outcome: Ok(process.pid()) }).await;
-        self.supervise(process, printers).await;
+        debug!(executor = self.executor.0, job = %self.job, purpose = self.needs.purpose, pid = started.process.pid(), "executor started");
+        self.tell(Event::ExecutorStarted { executor: self.executor, outcome: Ok(started.process.pid()) }).await;
+        self.supervise(started).await;
     }
 
-    async fn supervise(self, process: Process, printers: [Printer; 2]) {
+    async fn supervise(self, started: Started) {
+        let Started { process, printers, mask } = started;
         let Self { executor, job, surroundings, frames, writer, pump, speaker, mut ordered, .. } = self;
         let hello = Arc::new(Notify::new());
-        let reader = Reader { executor, frames, speaker, desk: surroundings.desk.clone(), hello: Arc::clone(&hello) };
+        let desk = surroundings.desk.clone();
+        let reader = Reader { executor, frames, speaker, mask, desk, hello: Arc::clone(&hello) };
         let mut reading = Some(AbortOnDropHandle::new(tokio::spawn(reader.run())));
         let pumping = AbortOnDropHandle::new(tokio::spawn(pump.run()));
         let mut printing: JoinSet<()> = printers.into_iter().map(Printer::run).collect();
@@ -155,12 +158,13 @@ impl Supervisor {
             .await
             .map_err(|error| format!("cannot start {}: {error}", program.executable.display()))?;
         let outputs = process.take_outputs();
-        let printers = self.printers(&program, outputs).map_err(|error| format!("no pipes for its output: {error}"))?;
+        let mask = Mask::new(&program);
+        let printers = self.printers(&mask, outputs).map_err(|error| format!("no pipes for its output: {error}"))?;
         let Surroundings { config, watch, .. } = &*self.surroundings;
         let limit_bytes = if self.needs.memory_bytes > 0 { self.needs.memory_bytes } else { config.slot_memory_bytes };
         let of = executor_of(config.worker, self.executor);
         watch.add(self.executor, Watched::new(process.birth(), of, limit_bytes, self.orders.clone()));
-        Ok(Started { process, printers })
+        Ok(Started { process, printers, mask })
     }
 
     async fn spawn(&mut self, program: &JobProgram) -> io::Result<Process> {
@@ -175,7 +179,7 @@ impl Supervisor {
         Process::watch(spawner.spawn(command).await?, watch.leaders())
     }
 
-    fn printers(&self, program: &JobProgram, outputs: [Option<OwnedFd>; 2]) -> io::Result<[Printer; 2]> {
+    fn printers(&self, mask: &Mask, outputs: [Option<OwnedFd>; 2]) -> io::Result<[Printer; 2]> {
         let [stdout, stderr] = outputs;
         let open = |output: Option<OwnedFd>| {
             let pipe = pipe::Receiver::from_owned_fd(output.ok_or(io::ErrorKind::NotFound)?)?;
@@ -183,7 +187,6 @@ impl Supervisor {
         };
         let pipes = [open(stdout)?, open(stderr)?];
         self.speaker.started(pipes.clone());
-        let mask = Mask::new(program);
         let [stdout, stderr] = pipes;
         let printer = |stream, printed| Printer {
             job: self.job,

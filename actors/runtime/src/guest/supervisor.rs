@@ -18,7 +18,7 @@ use tracing::{debug, info};
 
 use super::port::Visit;
 use super::relay::{Parting, Relay};
-use crate::executor::{Order, Pump, Reader, Speaker, Surroundings};
+use crate::executor::{Mask, Order, Pump, Reader, Speaker, Surroundings};
 use crate::inbox::Inbound;
 
 /// How long what a client said last may take to reach the desk.
@@ -51,9 +51,12 @@ impl Guest {
             _ = self.ordered.recv() => Err("it was stopped before it had started".to_owned()),
             program = self.surroundings.outside.program(self.job) => program,
         };
-        match program {
-            // Set again, it is the same.
-            Ok(program) => _ = self.job_name.set(program.job_name.clone()),
+        let mask = match program {
+            Ok(program) => {
+                // Set again, it is the same.
+                let _ = self.job_name.set(program.job_name.clone());
+                Mask::new(&program)
+            }
             Err(reason) => {
                 self.visit.to.fail(&reason);
                 let started = Event::ExecutorStarted { executor: self.executor, outcome: Err(reason) };
@@ -61,16 +64,17 @@ impl Guest {
                 let _ = self.surroundings.desk.send(Inbound::Event(started)).await;
                 return;
             }
-        }
+        };
         debug!(executor = self.executor.0, job = %self.job, "a client has attached");
-        self.serve().await;
+        self.serve(mask).await;
     }
 
-    async fn serve(self) {
+    async fn serve(self, mask: Mask) {
         let Self { executor, job, surroundings, visit, child_end, frames, writer, pump, speaker, mut ordered, .. } =
             self;
         let hello = Arc::new(Notify::new());
-        let reader = Reader { executor, frames, speaker, desk: surroundings.desk.clone(), hello: Arc::clone(&hello) };
+        let desk = surroundings.desk.clone();
+        let reader = Reader { executor, frames, speaker, mask, desk, hello: Arc::clone(&hello) };
         let mut reading = AbortOnDropHandle::new(tokio::spawn(reader.run()));
         let pumping = AbortOnDropHandle::new(tokio::spawn(pump.run()));
         let client = visit.to.clone();

@@ -14,7 +14,7 @@ use tandem_actor_protocol::{ActorId, JobId, WorkerId};
 use tandem_node::{Event, LeaseGrant, NameRefusal, Node, NodeConfig};
 use tandem_runtime::{JobProgram, LogLine, News, Outside, Runtime, RuntimeConfig, RuntimeHandle, SqlQuery};
 use tempfile::TempDir;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::task::AbortOnDropHandle;
 
 /// One worker with a program.
@@ -43,7 +43,7 @@ impl Outside for World {
         }))
     }
 
-    async fn sql(&self, _: JobId, _: SqlQuery) -> Result<Vec<Bytes>, String> {
+    async fn sql(&self, _: JobId, _: SqlQuery, _: mpsc::Sender<Vec<Bytes>>) -> Result<(), String> {
         Err("there is no SQL here".to_owned())
     }
 
@@ -132,7 +132,7 @@ impl Coordinator {
             }
             News::DropName { actor, .. } => self.names.retain(|_, (named, _)| *named != actor),
             News::CreateGroup { .. } | News::RemoveGroup { .. } => {}
-            News::Note { .. } | News::Began(_) | News::Forgotten(_) => {}
+            News::Note { .. } | News::Leave { .. } | News::Began(_) | News::Forgotten(_) => {}
         }
     }
 

@@ -16,7 +16,7 @@ use tandem_actor_protocol::{CallId, ExecutorId, JobId, WorkerId};
 use tandem_node::{Action, Event, ExecutorNeeds, ExitCause, Timestamp};
 use tandem_runtime::{Brain, JobProgram, LogLine, News, Outside, Runtime, RuntimeConfig, RuntimeHandle, SqlQuery};
 use tempfile::TempDir;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 pub(crate) const JOB: JobId = JobId(7);
@@ -78,8 +78,8 @@ impl Outside for World {
         Ok(Arc::new(JobProgram { executable, environment, secret_names, job_name: "a job".to_owned() }))
     }
 
-    async fn sql(&self, _: JobId, query: SqlQuery) -> Result<Vec<Bytes>, String> {
-        Ok(vec![Bytes::from(query.request.sql)])
+    async fn sql(&self, _: JobId, query: SqlQuery, rows: mpsc::Sender<Vec<Bytes>>) -> Result<(), String> {
+        rows.send(vec![Bytes::from(query.request.sql)]).await.map_err(|error| error.to_string())
     }
 
     async fn log(&self, lines: Vec<LogLine>) {

@@ -17,7 +17,7 @@ const OTHER: JobId = JobId(2);
 
 pub(crate) fn shape(amounts: &[(&str, u64)]) -> Shape {
     let milli = amounts.iter().map(|(name, amount)| ((*name).to_owned(), *amount)).collect();
-    Shape { resources: Resources { milli, memory_bytes: 0 }, labels: BTreeMap::new() }
+    Shape { resources: Resources { milli, memory_bytes: 0 }, labels: BTreeMap::new(), spread: false }
 }
 
 pub(crate) fn one_cpu() -> Shape {
@@ -124,10 +124,20 @@ fn leases_go_to_their_owner_first_and_then_where_most_is_free() {
 }
 
 #[test]
-fn what_takes_nothing_always_fits_and_is_spread() {
+fn what_takes_nothing_always_fits() {
     let mut bench = bench([1, 1]);
     assert_eq!(granted(&bench.want(A, JOB, one_cpu(), 9)).len(), 2);
-    assert_eq!(hosts(&bench.want(A, JOB, shape(&[]), 4)), [A, B, A, B]);
+    assert_eq!(hosts(&bench.want(A, JOB, shape(&[]), 3)), [A, A, A]);
+}
+
+#[test]
+fn leases_that_are_spread_go_where_the_fewest_are() {
+    let spread = |amounts| Shape { spread: true, ..shape(amounts) };
+    let mut bench = bench([1, 1]);
+    assert_eq!(hosts(&bench.want(A, JOB, spread(&[]), 4)), [A, B, A, B]);
+    assert_eq!(hosts(&bench.want(A, JOB, spread(&[(CPUS, 100)]), 2)), [A, B]);
+    assert_eq!(hosts(&bench.want(A, JOB, shape(&[(CPUS, 200)]), 2)), [A, A]);
+    assert_eq!(hosts(&bench.want(A, JOB, spread(&[(CPUS, 300)]), 3)), [B, B, A]);
 }
 
 #[test]
@@ -278,7 +288,7 @@ fn a_grant_that_got_lost_is_told_again_and_a_revoked_lease_that_nobody_knows_is_
     bench.now += 1_000;
     let all: Vec<_> = leases.iter().map(|lease| lease.lease).collect();
     let (hosted, owned, jobs) = (vec![all[0]], all.clone(), vec![JOB]);
-    let owner = LeaseReport { hosted, owned, demand, jobs, groups: Vec::new() };
+    let owner = LeaseReport { hosted, owned, demand, jobs, ..LeaseReport::default() };
     bench.beat_with(A, owner);
     assert_eq!(granted(&bench.beat_with(B, knows(&[]))), std::slice::from_ref(&on_b));
     assert!(granted(&bench.beat_with(B, knows(&[on_b.lease]))).is_empty());
@@ -333,5 +343,8 @@ fn a_draining_host_gets_its_leases_back_and_then_leaves() {
     assert_eq!(revoked(&actions), [(B, lease.lease), (A, lease.lease)]);
     let left = |actions: &[Action]| actions.iter().any(|action| matches!(action, Action::Shutdown { worker: B, .. }));
     assert!(!left(&actions));
-    assert!(left(&bench.give_back(&lease)));
+    assert!(!left(&bench.give_back(&lease)), "objects of the job may be there");
+    let report = |may_leave| LeaseReport { jobs: vec![JOB], may_leave, ..LeaseReport::default() };
+    assert!(!left(&bench.beat_with(B, report(false))));
+    assert!(left(&bench.beat_with(B, report(true))));
 }

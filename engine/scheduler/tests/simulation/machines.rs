@@ -81,7 +81,7 @@ impl World {
             Link::Attached { stream, epoch } if stream == of => {
                 let (progress, owed, draining) = (worker.progress(), worker.owed.clone(), worker.draining);
                 let usage = WorkerUsage::default();
-                let leases = worker.node.report();
+                let leases = worker.node.report(draining);
                 self.send_to_coordinator(id, stream, Event::Heartbeat { worker: id, epoch, usage, progress, leases });
                 for (sequence, (attempt, outcome)) in owed {
                     let event = Event::TaskReported { worker: id, epoch, sequence, attempt, outcome };

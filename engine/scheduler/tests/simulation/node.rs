@@ -31,7 +31,7 @@ pub(crate) struct VirtualNode {
 }
 
 impl VirtualNode {
-    pub(crate) fn report(&self) -> LeaseReport {
+    pub(crate) fn report(&self, may_leave: bool) -> LeaseReport {
         let demand = self.demand.iter().map(|(wish, wanted)| demand(wish, *wanted));
         LeaseReport {
             hosted: self.hosted.keys().copied().collect(),
@@ -39,6 +39,7 @@ impl VirtualNode {
             demand: demand.collect(),
             jobs: self.executors.iter().copied().collect(),
             groups: self.groups.values().cloned().collect(),
+            may_leave,
         }
     }
 
@@ -84,7 +85,11 @@ pub(crate) fn random_shape(rng: &mut Rng) -> Shape {
     };
     let milli = amounts.iter().map(|(name, amount)| ((*name).to_owned(), *amount)).collect();
     let label = rng.chance(15).then(|| ("zone".to_owned(), "a".to_owned()));
-    Shape { resources: Resources { milli, memory_bytes: 0 }, labels: label.into_iter().collect() }
+    Shape {
+        resources: Resources { milli, memory_bytes: 0 },
+        labels: label.into_iter().collect(),
+        spread: rng.chance(3),
+    }
 }
 
 /// What a worker has besides slots.

@@ -15,7 +15,6 @@ mod names;
 mod outside;
 mod packages;
 mod sql;
-mod tables;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -40,7 +39,7 @@ pub(crate) use functions::ExecutorFunctions;
 pub(crate) use inspect::StatePort;
 pub(crate) use logs::Logs;
 pub(crate) use names::NameQuestion;
-pub(crate) use sql::Statements;
+pub(crate) use sql::{Alone, Queries, Statements};
 
 const MIB: u64 = 1 << 20;
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tandem_proto::{JobId, v1};
 use tandem_runtime::{JobProgram, LogLine, LogStream, News, Outside, SqlQuery};
 use tokio::sync::OnceCell;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{self, UnboundedSender};
 
 use super::logs::Logs;
 use super::packages::Packages;
@@ -42,9 +42,9 @@ impl Outside for WorkerSide {
         Ok(Arc::new(JobProgram { executable, environment, secret_names, job_name }))
     }
 
-    async fn sql(&self, job: JobId, query: SqlQuery) -> Result<Vec<Bytes>, String> {
+    async fn sql(&self, job: JobId, query: SqlQuery, rows: mpsc::Sender<Vec<Bytes>>) -> Result<(), String> {
         let program = self.known_program(job).await?;
-        self.statements.run(program.environment.into_iter().collect(), query).await
+        self.statements.run(program, query, rows).await
     }
 
     async fn log(&self, lines: Vec<LogLine>) {

@@ -42,6 +42,11 @@ impl Leases {
         self.hosted.is_empty()
     }
 
+    /// Whether any job has something here.
+    pub(super) fn has_jobs(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
     /// A job has something here from now on.
     pub(super) fn begin(&mut self, job: JobId) {
         self.jobs.insert(job);
@@ -163,6 +168,7 @@ impl Leases {
         heartbeat.hosted_leases = self.hosted.keys().copied().collect();
         heartbeat.owned_leases = self.owned.keys().copied().collect();
         heartbeat.demand = self.all_demand();
+        heartbeat.jobs = self.jobs.iter().map(|job| job.0).collect();
         heartbeat.groups = self.groups.values().cloned().collect();
     }
 

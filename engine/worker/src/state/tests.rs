@@ -260,6 +260,27 @@ fn without_a_coordinator_a_draining_worker_stays_only_for_what_it_has() {
 }
 
 #[test]
+fn a_draining_worker_asks_its_node_and_says_whether_it_may_leave() {
+    let said = |actions: &[Action]| {
+        let beat = |action: &Action| match action {
+            Action::Send(WorkerMessage { message: Some(ToCoordinator::Heartbeat(beat)), .. }) => Some(beat.may_leave),
+            _ => None,
+        };
+        (actions.contains(&Action::Node(NodeEvent::LeaveWanted)), actions.iter().find_map(beat))
+    };
+    let mut worker = attached(1);
+    assert_eq!(said(&worker.handle(Event::Beat(Sample::default()))), (false, Some(false)));
+    worker.handle(Event::News(News::Began(JobId(1))));
+    worker.handle(Event::DrainRequested);
+    assert_eq!(said(&worker.handle(Event::Beat(Sample::default()))), (true, Some(false)));
+    worker.handle(Event::News(News::Leave { may: true }));
+    assert_eq!(said(&worker.handle(Event::Beat(Sample::default()))), (true, Some(true)));
+    worker.handle(Event::News(News::Leave { may: false }));
+    assert_eq!(worker.handle(Event::LinkClosed), [], "something of the job would be lost");
+    assert_eq!(worker.handle(Event::News(News::Leave { may: true })), [Action::Exit(Exit::Shutdown)]);
+}
+
+#[test]
 fn a_rejected_worker_leaves_with_the_reason() {
     let mut worker = worker();
     worker.handle(Event::LinkOpened);

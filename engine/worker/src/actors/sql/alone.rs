@@ -1,10 +1,8 @@
-//! Statements of executors: queries over files and objects, run by this worker alone, on its task threads and within its memory.
+//! Statements over objects and files, run by this worker alone, on its task threads and within its memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
@@ -19,16 +17,12 @@ use tandem_runtime::SqlQuery;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::tables;
-
-/// The rows of one object take about so much.
-const OBJECT_BYTES: usize = 32 << 20;
-/// The rows of one statement, which wait in memory until the program has them.
-const RESULT_BYTES: usize = 1 << 30;
+use super::objects::Objects;
+use super::{Refused, tables};
 
 /// Where statements run.
 #[derive(Debug, Clone)]
-pub(crate) struct Statements {
+pub(crate) struct Alone {
     runtime: Arc<RuntimeEnv>,
     /// Threads of storage, and of tasks.
     io: Handle,
@@ -36,35 +30,34 @@ pub(crate) struct Statements {
     partitions: usize,
 }
 
-/// Why a statement has no rows, in words.
-type Refused = String;
-
-impl Statements {
+impl Alone {
     /// Statements take memory and disk of `runtime` and run on `threads`, `partitions` parts at once.
     pub(crate) fn new(runtime: Arc<RuntimeEnv>, io: Handle, threads: Handle, partitions: usize) -> Self {
         Self { runtime, io, threads, partitions }
     }
 
-    /// The rows as Arrow streams, at least one. `environment` has the credentials of storage.
+    /// Runs one and has `objects` made of its rows. `environment` has the credentials of storage.
     pub(super) async fn run(
         &self,
         environment: BTreeMap<String, String>,
         query: SqlQuery,
-    ) -> Result<Vec<Bytes>, Refused> {
-        let statements = self.clone();
-        let running = self.threads.spawn(async move { statements.rows(environment, query).await });
+        objects: Objects,
+    ) -> Result<(), Refused> {
+        let alone = self.clone();
+        let running = self.threads.spawn(async move { alone.rows(environment, query, objects).await });
         AbortOnDropHandle::new(running).await.unwrap_or_else(|error| Err(format!("the statement stopped: {error}")))
     }
 
-    async fn rows(&self, environment: BTreeMap<String, String>, query: SqlQuery) -> Result<Vec<Bytes>, Refused> {
+    async fn rows(
+        &self,
+        environment: BTreeMap<String, String>,
+        query: SqlQuery,
+        mut objects: Objects,
+    ) -> Result<(), Refused> {
         let settings = QuerySettings::new(self.partitions, &BTreeMap::new());
         let storage = Arc::new(Storage::new(environment).with_io_runtime(self.io.clone()));
         let context = settings.planning_context(storage.runtime(&self.runtime)).map_err(|error| error.to_string())?;
         for (name, path) in &query.request.tables {
-            // Where a program was written or submitted is not where its worker is.
-            if !path.contains("://") && !path.starts_with('/') {
-                return Err(format!("the path of table `{name}` is not absolute: {path}"));
-            }
             let spec = SourceSpec::new(name.clone(), path.clone());
             let opened = open_source(&spec, &storage, &context).await.map_err(|error| error.to_string())?;
             context.register_table(name.as_str(), opened.table).map_err(|error| refused(&error))?;
@@ -75,11 +68,11 @@ impl Statements {
         let reads_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let frame = context.sql_with_options(&query.request.sql, reads_only).await.map_err(|error| refused(&error))?;
         let mut rows = frame.execute_stream().await.map_err(|error| refused(&error))?;
-        let mut result = Collected::new(rows.schema());
+        let schema = rows.schema();
         while let Some(batch) = rows.try_next().await.map_err(|error| refused(&error))? {
-            result.push(batch)?;
+            objects.push(batch).await?;
         }
-        result.finish()
+        objects.finish(&schema).await
     }
 }
 
@@ -103,47 +96,4 @@ fn register(context: &SessionContext, name: &str, streams: Vec<Bytes>) -> Result
 
 fn refused(error: &DataFusionError) -> Refused {
     error.strip_backtrace()
-}
-
-/// The rows so far.
-struct Collected {
-    schema: SchemaRef,
-    objects: Vec<Bytes>,
-    open: Vec<RecordBatch>,
-    open_bytes: usize,
-    bytes: usize,
-}
-
-impl Collected {
-    fn new(schema: SchemaRef) -> Self {
-        Self { schema, objects: Vec::new(), open: Vec::new(), open_bytes: 0, bytes: 0 }
-    }
-
-    fn push(&mut self, batch: RecordBatch) -> Result<(), Refused> {
-        self.open_bytes += batch.get_array_memory_size();
-        self.open.push(batch);
-        if self.open_bytes >= OBJECT_BYTES {
-            self.close()?;
-        }
-        if self.bytes + self.open_bytes > RESULT_BYTES {
-            return Err(format!("the statement has more than {RESULT_BYTES} bytes of rows"));
-        }
-        Ok(())
-    }
-
-    fn close(&mut self) -> Result<(), Refused> {
-        let object = tables::encode(&self.schema, &self.open).map_err(|error| error.to_string())?;
-        self.bytes += object.len();
-        self.objects.push(object);
-        self.open.clear();
-        self.open_bytes = 0;
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Vec<Bytes>, Refused> {
-        if !self.open.is_empty() || self.objects.is_empty() {
-            self.close()?;
-        }
-        Ok(self.objects)
-    }
 }

@@ -1,9 +1,11 @@
-//! Rows as the bytes of objects: Arrow IPC streams whose buffers are aligned, so that executors read them in place.
+//! Rows as the bytes of objects: Arrow IPC streams whose buffers are aligned, so that executors read them in place. They are put
+//! together where the object is, so that rows are copied once.
 
+use arrow::buffer::Buffer;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::MetadataVersion;
-use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
+use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use tandem_ipc::{DecodeError, Decoder};
@@ -18,17 +20,27 @@ pub(super) struct Table {
     pub(super) batches: Vec<RecordBatch>,
 }
 
-/// Rows as one stream.
+/// The parts of one stream. Those that have rows are the buffers of these.
 ///
 /// # Errors
 /// When Arrow refuses.
-pub(super) fn encode(schema: &Schema, batches: &[RecordBatch]) -> Result<Bytes, ArrowError> {
-    let rows: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
-    let bytes = Vec::with_capacity(rows + 1024);
+pub(super) fn encode(schema: &Schema, batches: &[RecordBatch]) -> Result<Vec<Bytes>, ArrowError> {
     let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)?;
-    let mut writer = StreamWriter::try_new_with_options(bytes, schema, options)?;
-    batches.iter().try_for_each(|batch| writer.write(batch))?;
-    Ok(writer.into_inner()?.into())
+    let mut encoder = StreamEncoder::try_new_with_options(schema, options)?;
+    let mut parts = Vec::new();
+    for batch in batches {
+        parts.extend(encoder.encode(batch)?);
+    }
+    parts.extend(encoder.finish()?);
+    Ok(parts.into_iter().map(|part| Bytes::from_owner(Part(part))).collect())
+}
+
+struct Part(Buffer);
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
+    }
 }
 
 /// The rows that a stream of an executor has, which may be broken or hostile.
@@ -60,7 +72,8 @@ mod tests {
         let batch = RecordBatch::try_from_iter_with_nullable([("n", numbers as _, false), ("t", texts as _, true)]);
         let batch = batch.unwrap();
         for batches in [vec![], vec![batch.clone()], vec![batch.slice(3, 10), batch.clone()]] {
-            let decoded = decode(encode(&batch.schema(), &batches).unwrap()).unwrap();
+            let parts = encode(&batch.schema(), &batches).unwrap();
+            let decoded = decode(parts.concat().into()).unwrap();
             assert_eq!((decoded.schema, decoded.batches), (batch.schema(), batches));
         }
         assert!(decode(Bytes::from_static(b"rows")).is_err());
