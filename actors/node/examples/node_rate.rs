@@ -11,7 +11,7 @@ use tandem_actor_protocol::node::{Hello, ToNode};
 use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::value::{Format, Value};
 use tandem_actor_protocol::{CallId, ExecutorId, JobId, PROTOCOL, ProcessNumber, WorkerId};
-use tandem_node::{Action, Event, LeaseGrant, Node, NodeConfig, Timestamp};
+use tandem_node::{Action, DriverWork, Event, LeaseGrant, Node, NodeConfig, Timestamp};
 
 const WORKER: WorkerId = WorkerId(1);
 const JOB: JobId = JobId(1);
@@ -81,7 +81,7 @@ impl Shell {
     }
 
     fn launch(&mut self) -> (ExecutorId, ProcessNumber) {
-        self.event(Event::DriverLaunched { job: JOB, attempt: 0, args: Vec::new() });
+        self.event(Event::DriverLaunched { job: JOB, attempt: 0, driver: DriverWork::Program(Vec::new()) });
         self.run();
         (ExecutorId(1), ProcessNumber(1))
     }

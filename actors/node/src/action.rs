@@ -90,6 +90,8 @@ pub enum Action {
         job: JobId,
         /// Which.
         object: ObjectId,
+        /// What it is there, if that is in another job.
+        theirs: Option<(JobId, ObjectId)>,
         /// Who has it.
         from: WorkerId,
         /// Where to put it.
@@ -156,6 +158,13 @@ pub enum Action {
         namespace: String,
         /// The name.
         name: String,
+    },
+    /// Start a job that is this actor and nothing else. Answered by [`Event::Detached`](crate::Event::Detached).
+    Detach {
+        /// The job of whoever made it.
+        job: JobId,
+        /// The actor, without arguments but values.
+        spec: Box<ActorSpec>,
     },
     /// Run a statement as a query of the job.
     RunSql {

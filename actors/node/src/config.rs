@@ -10,6 +10,8 @@ pub struct NodeConfig {
     pub worker: WorkerId,
     /// Its name, for people.
     pub worker_name: String,
+    /// Where its node is reached by others; empty if by none.
+    pub address: String,
     /// How many GPUs it has; they have the indices from 0 on.
     pub gpus: u32,
     /// The shared memory of each job.
@@ -44,6 +46,7 @@ impl NodeConfig {
         Self {
             worker,
             worker_name: worker_name.into(),
+            address: String::new(),
             gpus: 0,
             arena: ArenaConfig::default(),
             max_task_executors: 1024,

@@ -1,8 +1,11 @@
 //! What every decision may use: the time, the limits, what the jobs of a node share, and the list of what is to be done.
 
+use std::collections::VecDeque;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 use tandem_actor_protocol::executor::ToExecutor;
-use tandem_actor_protocol::{CallId, ExecutorId, JobId, ObjectId, ProcessNumber, WorkerId};
+use tandem_actor_protocol::peer::{PeerBody, PeerMessage};
+use tandem_actor_protocol::{ActorId, CallId, ExecutorId, JobId, ObjectId, ProcessNumber, WorkerId};
 
 use crate::action::Action;
 use crate::config::NodeConfig;
@@ -32,6 +35,10 @@ pub(crate) struct Shared {
     pub(crate) history: History,
     /// Workers that are lost for good.
     pub(crate) lost: FxHashSet<WorkerId>,
+    /// Actors of this worker that other jobs may call, and their jobs.
+    pub(crate) public: FxHashMap<ActorId, JobId>,
+    /// What jobs of this worker have said to each other.
+    pub(crate) between: VecDeque<PeerMessage>,
     next_executor: u64,
     next_process: u32,
     next_object: u64,
@@ -50,6 +57,16 @@ impl Context<'_> {
 
     pub(crate) fn send(&mut self, executor: ExecutorId, message: ToExecutor) {
         self.out.push(Action::Send { executor, message });
+    }
+
+    /// Says something to a job of a worker, which may be this one, that is not about objects of the job that says it.
+    pub(crate) fn tell_job(&mut self, worker: WorkerId, job: JobId, body: PeerBody) {
+        let message = PeerMessage { job, body };
+        if worker == self.config.worker {
+            self.shared.between.push_back(message);
+        } else if !self.shared.lost.contains(&worker) {
+            self.out.push(Action::SendPeer { worker, message });
+        }
     }
 
     pub(crate) fn timer(&mut self, after_ms: u64, job: JobId, timer: Timer) {

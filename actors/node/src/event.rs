@@ -1,5 +1,6 @@
 //! What can happen to a node. The shell turns frames, streams, timers and the ends of processes into these.
 
+use tandem_actor_protocol::call::ActorSpec;
 use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::peer::PeerMessage;
 use tandem_actor_protocol::placement::BundleId;
@@ -29,6 +30,26 @@ pub enum GroupNews {
     Gone,
 }
 
+/// What the driver of a job is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DriverWork {
+    /// The main program, with these arguments.
+    Program(Vec<String>),
+    /// No process but an actor, as long as that lives. It has no arguments but values.
+    Actor(Box<ActorSpec>),
+}
+
+/// An actor that was found by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Which.
+    pub actor: ActorId,
+    /// Its type.
+    pub class: String,
+    /// Where the node of its owner is reached.
+    pub owner_address: String,
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -39,8 +60,8 @@ pub enum Event {
         job: JobId,
         /// Which attempt of the driver's task.
         attempt: u32,
-        /// The program's arguments.
-        args: Vec<String>,
+        /// What it is.
+        driver: DriverWork,
     },
     /// The coordinator wants the driver ended.
     DriverCancelled {
@@ -193,8 +214,17 @@ pub enum Event {
         executor: ExecutorId,
         /// As it asked.
         request: u32,
-        /// The actor and its class.
-        actor: Option<(ActorId, String)>,
+        /// The actor, if there is one.
+        actor: Option<Found>,
+    },
+    /// The answer to [`Action::Detach`](crate::Action::Detach).
+    Detached {
+        /// The job of whoever made it.
+        job: JobId,
+        /// As it is called there.
+        actor: ActorId,
+        /// What it is, or why it is not.
+        outcome: Result<Found, String>,
     },
     /// The rows of a statement are there as objects of the shell, or there are none.
     SqlDone {

@@ -13,6 +13,7 @@ mod host;
 mod job;
 mod node;
 mod objects;
+mod outside;
 mod peers;
 mod placement;
 mod tasks;
@@ -21,7 +22,7 @@ pub mod views;
 
 pub use action::{Action, DRIVER, ExecutorNeeds};
 pub use config::NodeConfig;
-pub use event::{Event, ExitCause, GroupNews, LeaseGrant, NameRefusal};
+pub use event::{DriverWork, Event, ExitCause, Found, GroupNews, LeaseGrant, NameRefusal};
 pub use history::{Ended, Tally};
 pub use node::Node;
 pub use timers::Timestamp;

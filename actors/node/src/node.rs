@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
-use tandem_actor_protocol::peer::PeerBody;
-use tandem_actor_protocol::{ExecutorId, JobId};
+use tandem_actor_protocol::peer::{PeerBody, PeerMessage};
+use tandem_actor_protocol::{ExecutorId, JobId, WorkerId};
 
 use crate::action::Action;
 use crate::config::NodeConfig;
@@ -13,6 +13,7 @@ use crate::event::{Event, LeaseGrant};
 use crate::history::History;
 use crate::host::Gpus;
 use crate::job::Job;
+use crate::outside;
 use crate::timers::Timestamp;
 
 /// The fine state of one worker.
@@ -44,6 +45,10 @@ impl Node {
             jobs.with(&mut cx, job, |job, cx| job.timer(cx, timer));
         }
         jobs.handle(&mut cx, event);
+        while let Some(message) = cx.shared.between.pop_front() {
+            let here = config.worker;
+            jobs.heard(&mut cx, here, message);
+        }
         cx.out
     }
 
@@ -69,14 +74,7 @@ impl Jobs<'_> {
             Event::FromExecutor { executor, message } => {
                 self.of_executor(cx, executor, |job, cx| job.executor_said(cx, executor, message));
             }
-            Event::FromPeer { worker, message } => {
-                let make =
-                    matches!(message.body, PeerBody::Run { .. } | PeerBody::Start { .. } | PeerBody::Know { .. });
-                if make {
-                    self.make(cx, message.job);
-                }
-                self.with(cx, message.job, |job, cx| job.peer_said(cx, worker, message.body));
-            }
+            Event::FromPeer { worker, message } => self.heard(cx, worker, message),
             Event::ExecutorStarted { executor, outcome } => {
                 self.of_executor(cx, executor, |job, cx| job.executor_started(cx, executor, outcome));
             }
@@ -107,11 +105,31 @@ impl Jobs<'_> {
         }
     }
 
+    /// A worker, or another job of this one, says something to a job here.
+    fn heard(&mut self, cx: &mut Context<'_>, from: WorkerId, message: PeerMessage) {
+        let PeerMessage { job, body } = message;
+        match body {
+            PeerBody::CallOutside(call) => match cx.shared.public.get(&call.actor).copied() {
+                Some(of) => self.with(cx, of, |job, cx| job.call_from_outside(cx, *call)),
+                None => outside::refuse(cx, &call),
+            },
+            PeerBody::DoneOutside { outcome, .. } if !self.jobs.get(&job).is_some_and(Job::is_running) => {
+                outside::drop_unwanted(cx, from, job, outcome.unwrap_or_default());
+            }
+            body => {
+                if matches!(body, PeerBody::Run { .. } | PeerBody::Start { .. } | PeerBody::Know { .. }) {
+                    self.make(cx, job);
+                }
+                self.with(cx, job, |job, cx| job.peer_said(cx, from, body));
+            }
+        }
+    }
+
     fn of_one_job(&mut self, cx: &mut Context<'_>, event: Event) {
         match event {
-            Event::DriverLaunched { job, attempt, args } => {
+            Event::DriverLaunched { job, attempt, driver } => {
                 self.begin(cx, job);
-                self.with(cx, job, |job, cx| job.launch_driver(cx, attempt, args));
+                self.with(cx, job, |job, cx| job.launch_driver(cx, attempt, driver));
             }
             Event::LeaseRefused { job, shape, bundle, reason } => {
                 self.with(cx, job, |job, cx| job.lease_refused(cx, &shape, bundle, &reason));
@@ -146,6 +164,9 @@ impl Jobs<'_> {
             Event::NameClaimed { job, actor, .. } => cx.act(Action::DropName { job, actor }),
             Event::NameFound { executor, request, actor } => {
                 self.of_executor(cx, executor, |job, cx| job.name_found(cx, executor, request, actor));
+            }
+            Event::Detached { job, actor, outcome } => {
+                self.with(cx, job, |job, cx| job.detached(cx, actor, outcome));
             }
             Event::SqlDone { executor, request, outcome } => {
                 self.of_executor(cx, executor, |job, cx| job.sql_done(cx, executor, request, outcome));

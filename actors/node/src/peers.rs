@@ -81,6 +81,12 @@ impl Fence {
 }
 
 impl Peers {
+    /// Nobody is known but this worker itself, if it can be reached.
+    pub(crate) fn new(worker: WorkerId, address: &str) -> Self {
+        let own = (!address.is_empty()).then(|| (worker, address.to_owned()));
+        Self { addresses: own.into_iter().collect(), ..Self::default() }
+    }
+
     pub(crate) fn lost(&mut self, worker: WorkerId) {
         self.fence.lost(worker);
         self.borrowing.remove(&worker);

@@ -114,6 +114,8 @@ pub enum PeerBody {
         place: Result<Option<WorkerId>, Failure>,
         /// Calls that were under way when it was lost are made again.
         retry_calls: bool,
+        /// It is this actor of another job: calls of it go to its owner, as [`Self::CallOutside`].
+        outside: Option<ActorId>,
     },
     /// Host → owner: the process of the actor ended.
     ActorLost {
@@ -174,4 +176,62 @@ pub enum PeerBody {
     /// Keeper → owner: this worker is to leave, take what it keeps of these. Answered by [`Self::Drop`] for those that are taken, and said
     /// again until then.
     Take(Vec<ObjectId>),
+    /// Caller → owner of an actor of another job. Said in the caller's job, as is the answer.
+    CallOutside(Box<OutsideCall>),
+    /// Owner of the actor → caller: its call has ended.
+    DoneOutside {
+        /// Which, as the caller calls it.
+        call: CallId,
+        /// Its values, or why there are none.
+        outcome: Result<Vec<OutsideValue>, Failure>,
+    },
+    /// Caller → owner of the actor, in the actor's job: results that it kept are needed no more.
+    DropOutside {
+        /// The caller's job.
+        job: JobId,
+        /// Which.
+        objects: Vec<ObjectId>,
+    },
+}
+
+/// A call of an actor of another job. Its values name no objects: those of one job mean nothing in another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutsideCall {
+    /// The worker of the caller.
+    pub caller: WorkerId,
+    /// The caller's job.
+    pub job: JobId,
+    /// As the caller calls it.
+    pub call: CallId,
+    /// The actor.
+    pub actor: ActorId,
+    /// The method's name.
+    pub method: String,
+    /// Its arguments, in order. Those that are held stay there until the call has ended.
+    pub args: Vec<OutsideValue>,
+    /// How many values it returns.
+    pub returns: u32,
+}
+
+/// A value on its way to another job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutsideValue {
+    /// Here.
+    Inline {
+        /// How to read it.
+        format: Format,
+        /// Its bytes.
+        bytes: bytes::Bytes,
+    },
+    /// In the arena of a job at the worker that says so.
+    Held {
+        /// How to read it.
+        format: Format,
+        /// Its size.
+        length: u64,
+        /// The job.
+        job: JobId,
+        /// Its name there.
+        object: ObjectId,
+    },
 }

@@ -126,7 +126,15 @@ impl RuntimeHandle {
     /// # Errors
     /// Why it failed, or was lost.
     pub async fn drive(&self, job: JobId, attempt: u32, args: Vec<String>) -> Result<(), Failure> {
-        self.drive_in(Seat::Process, job, attempt, args).await
+        self.drive_in(Seat::Process, job, attempt, DriverWork::Program(args)).await
+    }
+
+    /// Runs a job that is an actor, as long as that lives. Dropping the future ends it.
+    ///
+    /// # Errors
+    /// Why it could not start, or was lost for good.
+    pub async fn drive_actor(&self, job: JobId, attempt: u32, spec: ActorSpec) -> Result<(), Failure> {
+        self.drive_in(Seat::Process, job, attempt, DriverWork::Actor(Box::new(spec))).await
     }
 
     /// Waits for the client of a job, and has the driver run there to its end. Dropping the future lets the client go.
@@ -135,12 +143,12 @@ impl RuntimeHandle {
     /// Why it failed, did not come, or was lost.
     pub async fn drive_at_client(&self, job: JobId, attempt: u32, args: Vec<String>) -> Result<(), Failure> {
         let visit = self.visits.wait(job, self.attach_grace).await?;
-        self.drive_in(Seat::Client(Box::new(visit)), job, attempt, args).await
+        self.drive_in(Seat::Client(Box::new(visit)), job, attempt, DriverWork::Program(args)).await
     }
 
-    async fn drive_in(&self, seat: Seat, job: JobId, attempt: u32, args: Vec<String>) -> Result<(), Failure> {
+    async fn drive_in(&self, seat: Seat, job: JobId, attempt: u32, driver: DriverWork) -> Result<(), Failure> {
         let (reply, answer) = oneshot::channel();
-        self.access.send(Inbound::Drive { job, attempt, args, seat, reply });
+        self.access.send(Inbound::Drive { job, attempt, driver, seat, reply });
         let cancel = OnDrop::new(&self.access, Event::DriverCancelled { job });
         let ended = answer.await;
         cancel.disarm();

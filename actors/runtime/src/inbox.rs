@@ -7,7 +7,7 @@ use tandem_actor_protocol::failure::Failure;
 use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::peer::PeerMessage;
 use tandem_actor_protocol::{ExecutorId, JobId, ObjectId, WorkerId};
-use tandem_node::{Event, ExitCause};
+use tandem_node::{DriverWork, Event, ExitCause};
 use tokio::sync::oneshot;
 
 use crate::function::{FunctionCall, Returned};
@@ -39,9 +39,9 @@ pub(crate) enum Inbound {
         job: JobId,
         /// Which attempt.
         attempt: u32,
-        /// The program's arguments.
-        args: Vec<String>,
-        /// Where it runs.
+        /// What it is.
+        driver: DriverWork,
+        /// Where it runs, if it is a program.
         seat: Seat,
         /// Told how it ended.
         reply: oneshot::Sender<Result<(), Failure>>,

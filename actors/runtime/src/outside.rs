@@ -114,6 +114,13 @@ pub enum News {
         /// The actor.
         actor: ActorId,
     },
+    /// An actor is to be started as a job of its own.
+    Detach {
+        /// The job of whoever made it.
+        job: JobId,
+        /// The actor.
+        spec: Box<ActorSpec>,
+    },
     /// An executor asks who has a name.
     FindName {
         /// Who asks.

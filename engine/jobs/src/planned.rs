@@ -50,20 +50,22 @@ pub struct PlannedProgram {
     pub args: Vec<String>,
     /// Where the client had the executable.
     pub path: String,
+    /// The encoded actor that runs in place of a driver; empty if there is none.
+    pub actor: Vec<u8>,
 }
 
 impl From<v1::Program> for PlannedProgram {
     fn from(program: v1::Program) -> Self {
         // Where its driver runs is said by the stage.
-        let v1::Program { package, args, path, driver: _ } = program;
-        Self { package, args, path }
+        let v1::Program { package, args, path, actor, driver: _ } = program;
+        Self { package, args, path, actor }
     }
 }
 
 impl From<PlannedProgram> for v1::Program {
     fn from(program: PlannedProgram) -> Self {
-        let PlannedProgram { package, args, path } = program;
-        Self { package, args, path, ..Self::default() }
+        let PlannedProgram { package, args, path, actor } = program;
+        Self { package, args, path, actor, ..Self::default() }
     }
 }
 

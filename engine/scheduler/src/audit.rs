@@ -178,7 +178,7 @@ impl Cluster {
     /// Names are of actors that may live, and indexed right.
     fn audit_names(&self, faults: &mut Vec<String>) {
         for (name, actor) in self.names.iter() {
-            let lives = actor.detached || self.jobs.get(&actor.job).is_some_and(Job::has_executors);
+            let lives = self.jobs.get(&actor.job).is_some_and(Job::has_executors);
             check(lives, faults, || format!("{name:?} is that of {actor:?}, whose job is over"));
             let owned = self.workers.get(actor.actor.owner()).is_some();
             check(owned, faults, || format!("{name:?} is that of {actor:?}, whose owner is gone"));

@@ -127,6 +127,7 @@ impl Cluster {
             Event::GroupWanted { worker, epoch, plan } => self.group_wanted(worker, epoch, plan),
             Event::GroupRemoved { worker, epoch, group } => self.group_removed(worker, epoch, group),
             Event::NameClaimed { name, actor } => self.claim_name(name, actor),
+            Event::ActorFound { job, owner } => self.actor_found(job, owner),
             Event::NameDropped { job, actor } => self.drop_names(job, actor),
             Event::TaskReported { worker, epoch, sequence, attempt, outcome } => {
                 self.task_reported(worker, epoch, sequence, attempt, outcome);

@@ -90,6 +90,13 @@ pub enum Event {
         /// The actor.
         actor: NamedActor,
     },
+    /// Someone in a job was told of an actor.
+    ActorFound {
+        /// The job.
+        job: JobId,
+        /// The worker that owns the actor.
+        owner: WorkerId,
+    },
     /// An actor is gone for good, and needs its names no more. May be repeated.
     NameDropped {
         /// Its job.

@@ -142,7 +142,8 @@ impl Cluster {
         input
     }
 
-    fn address(&self, worker: WorkerId) -> String {
+    /// The data port of a worker; empty if it is not registered.
+    pub fn address(&self, worker: WorkerId) -> String {
         self.workers.get(worker).map(|worker| worker.info.data_address.clone()).unwrap_or_default()
     }
 

@@ -1,6 +1,6 @@
 //! The directory of named actors: who has which name.
 //! Owned by the [`Cluster`]; journaled, so that a restart of the coordinator takes no name from an actor that lives.
-//! Invariants: a name is that of one actor; its job is live unless the actor is detached; the worker that owns it is known.
+//! Invariants: a name is that of one actor; its job is live; the worker that owns it is known.
 //!
 //! ```text
 //!   free ──claimed──▶ taken ──actor, driver, job or owner is gone──▶ free
@@ -56,8 +56,6 @@ pub struct NamedActor {
     pub job: JobId,
     /// Its type.
     pub class: String,
-    /// It keeps its name when the job ends or its driver starts again.
-    pub detached: bool,
 }
 
 /// Why a name can neither be claimed nor found.
@@ -111,9 +109,8 @@ impl Names {
         self.by_job.get(&job).map_or(0, BTreeSet::len)
     }
 
-    fn of_job(&self, job: JobId) -> impl Iterator<Item = (&ActorName, &NamedActor)> {
-        let names = self.by_job.get(&job).into_iter().flatten();
-        names.filter_map(|(_, name)| self.table.get_key_value(name))
+    fn of_job(&self, job: JobId) -> impl Iterator<Item = &ActorName> {
+        self.by_job.get(&job).into_iter().flatten().map(|(_, name)| name)
     }
 
     fn of_actor(&self, job: JobId, actor: ActorId) -> impl Iterator<Item = &ActorName> {
@@ -169,6 +166,15 @@ impl Cluster {
         self.context().free_names(names);
     }
 
+    /// Processes of a job may call an actor that this worker owns: it hears when the job is over, and they when it is lost.
+    pub(crate) fn actor_found(&mut self, job: JobId, owner: WorkerId) {
+        if self.workers.get(owner).is_some()
+            && let Some(job) = self.jobs.get_mut(&job).filter(|job| job.has_executors())
+        {
+            job.members.insert(owner);
+        }
+    }
+
     /// A worker is lost, with the actors that it owned.
     pub(crate) fn free_names_of_worker(&mut self, id: WorkerId) {
         let owned = self.names.iter().filter(|(_, actor)| actor.actor.owner() == id);
@@ -178,7 +184,7 @@ impl Cluster {
 
     /// Takes a name from the journal, unless what makes it free came too late to be journaled.
     pub(crate) fn restore_name(&mut self, name: ActorName, actor: NamedActor) {
-        let lives = actor.detached || self.jobs.get(&actor.job).is_some_and(Job::has_executors);
+        let lives = self.jobs.get(&actor.job).is_some_and(Job::has_executors);
         if lives && self.workers.get(actor.actor.owner()).is_some() {
             self.names.insert(name, actor);
         } else {
@@ -193,10 +199,9 @@ impl Job {
         self.plan.executors && !self.is_ended()
     }
 
-    /// The actors of the job end, but for those that are detached.
+    /// The actors of the job end.
     pub(crate) fn end_names(&self, cx: &mut Context<'_>) {
-        let ended = cx.names.of_job(self.id).filter(|(_, actor)| !actor.detached);
-        let names = ended.map(|(name, _)| name.clone()).collect();
+        let names = cx.names.of_job(self.id).cloned().collect();
         cx.free_names(names);
     }
 }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use crate::actors::{Actors, NameQuestion};
+use crate::actors::{ActorQuestion, Actors};
 use crate::attach::{LinkEvent, LinkTarget, OpenLink, keep_attached};
 use crate::coordinator::CoordinatorCalls;
 use crate::error::WorkerError;
@@ -136,9 +136,9 @@ impl Desk {
         }
     }
 
-    /// Asks about names; what is not about them comes back.
+    /// Asks what is to be asked; other news come back.
     fn errand(&mut self, news: News) -> Option<News> {
-        match NameQuestion::of(news) {
+        match ActorQuestion::of(news) {
             Ok(question) => {
                 let Control { coordinator, actors, .. } = &self.control;
                 self.errands.spawn(question.ask(coordinator.clone(), actors.runtime.clone()));

@@ -459,7 +459,11 @@ impl WorkerState {
                 None
             }
             // Not for the attach stream.
-            News::ClaimName { .. } | News::DropName { .. } | News::FindName { .. } | News::Note { .. } => None,
+            News::ClaimName { .. }
+            | News::DropName { .. }
+            | News::FindName { .. }
+            | News::Detach { .. }
+            | News::Note { .. } => None,
         }
     }
 

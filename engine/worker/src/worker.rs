@@ -132,17 +132,15 @@ impl Worker {
         let alone = Alone::new(runtime, io.clone(), threads.handle().clone(), config.slots as usize);
         let queries = Queries::new(calls.clone(), config.client_security.clone(), *id, store);
         let statements = Statements::new(alone, queries);
-        let actors = Actors::start(*id, config, resources.spill_dir.path(), &calls, statements)?;
+        let address = config.advertised(self.addresses.data);
+        let actors =
+            Actors::start(*id, config, address.clone(), resources.spill_dir.path(), &calls, statements)?;
         let stages = StageCache::new(*id, calls.clone(), Arc::clone(&resources.runtime), io.clone());
         let stages = Arc::new(stages);
         let environment = TaskEnvironment {
             worker: *id,
             store: Arc::clone(&resources.store),
-            remote: Arc::new(GrpcFetch::new(
-                config.client_security.clone(),
-                io,
-                &config.advertised(self.addresses.data),
-            )),
+            remote: Arc::new(GrpcFetch::new(config.client_security.clone(), io, &address)),
             functions: Arc::clone(&actors.functions) as _,
         };
         let (ends_sender, ends) = mpsc::channel(ENDS_CAPACITY);

@@ -57,6 +57,11 @@ impl Job {
         let method = self.intern(&method);
         let state = CallState::Waiting { missing: 0 };
         self.calls.insert(call, Call { actor, method, args, returns, parent, attempt: 0, state });
+        self.place_call(cx, call, actor);
+    }
+
+    /// Puts a new call where it goes from to its actor.
+    pub(crate) fn place_call(&mut self, cx: &mut Context<'_>, call: CallId, actor: ActorId) {
         let most = self.owned_actors.get(&actor).map_or(DEFAULT_PENDING, |owned| owned.spec.options.max_pending_calls);
         let route = self.route_to(cx, actor);
         match route.place.clone() {
@@ -137,6 +142,9 @@ impl Job {
 
     fn send_call(&mut self, cx: &mut Context<'_>, id: CallId, host: WorkerId) {
         let Some(entry) = self.calls.get_mut(&id) else { return };
+        if let Some(outside) = self.routes.get(&entry.actor).and_then(|route| route.outside) {
+            return self.send_call_outside(cx, id, outside);
+        }
         entry.state = CallState::Sent { host };
         let (actor, attempt) = (entry.actor, entry.attempt);
         let call = ActorCall {

@@ -21,7 +21,7 @@ impl Job {
         if actor.owner() != self.worker {
             return self.send_peer(cx, actor.owner(), PeerBody::Kill { actor, at_once });
         }
-        let Some(owned) = self.owned_actors.get_mut(&actor) else { return };
+        let Some(owned) = self.owned_actors.get_mut(&actor) else { return self.kill_outside(cx, actor, at_once) };
         match owned.state.at() {
             None => {
                 let failure = killed(&owned.spec.class);
@@ -205,13 +205,18 @@ impl Job {
         }
         self.break_object(actor.creation().object(0), failure);
         if named {
+            cx.shared.public.remove(&actor);
             cx.act(Action::DropName { job: self.id, actor });
         }
         self.actor_moved(cx, actor);
+        self.driver_actor_gone(cx, actor);
     }
 }
 
 /// Why the calls of an actor that was ended fail.
 pub(crate) fn killed(class: &str) -> Failure {
-    Failure::new(FailureKind::ActorGone, class, "the actor was ended")
+    Failure::new(FailureKind::ActorGone, class, ENDED)
 }
+
+/// What is said of an actor that was ended, and of no other.
+pub(crate) const ENDED: &str = "the actor was ended";

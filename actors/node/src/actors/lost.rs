@@ -3,7 +3,7 @@
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::{ActorId, WorkerId};
 
-use super::{HostedActor, OwnedState, Place};
+use super::{HostedActor, OwnedActor, OwnedState, Place};
 use crate::context::Context;
 use crate::job::Job;
 
@@ -57,7 +57,7 @@ impl Job {
             if actor.owner() == lost {
                 let why = "the worker that owned the actor was lost";
                 let failure = Failure::new(FailureKind::WorkerLost, "", why);
-                self.actor_at(cx, actor, Err(failure), false);
+                self.actor_at(cx, actor, Err(failure), None, false);
             } else if self.routes.get(&actor).is_some_and(|route| route.place == Place::At(lost)) {
                 self.ask_place(cx, actor);
             }
@@ -68,7 +68,7 @@ impl Job {
     /// The actors that a driver has made end with it.
     pub(crate) fn end_top_actors(&mut self, cx: &mut Context<'_>) {
         let top =
-            |owned: &super::OwnedActor| owned.spec.parent.is_none() && !matches!(owned.state, OwnedState::Gone(_));
+            |owned: &OwnedActor| owned.spec.parent.is_none() && !matches!(owned.state, OwnedState::Gone(_));
         let actors: Vec<ActorId> =
             self.owned_actors.iter().filter(|(_, owned)| top(owned)).map(|(actor, _)| *actor).collect();
         for actor in actors {
@@ -106,19 +106,28 @@ impl Job {
         }
     }
 
-    /// Whether an actor can still take calls, as its owner sees it.
-    pub(crate) fn place_of(&self, actor: ActorId) -> Place {
-        let Some(owned) = self.owned_actors.get(&actor) else {
+    /// Whether an actor of this worker can still take calls, and which one of another job it is, if it is none of this.
+    pub(crate) fn place_of(&self, cx: &Context<'_>, actor: ActorId) -> (Place, Option<ActorId>) {
+        if let Some(owned) = self.owned_actors.get(&actor) {
+            (place_of(owned), None)
+        } else if let Some(proxy) = self.proxies.get(&actor) {
+            proxy.place()
+        } else if cx.shared.public.contains_key(&actor) {
+            (Place::At(self.worker), Some(actor))
+        } else {
             let failure = Failure::new(FailureKind::NotFound, "", "there is no such actor");
-            return Place::Gone(failure.into());
-        };
-        match &owned.state {
-            OwnedState::Ready { host, .. } => Place::At(*host),
-            OwnedState::Gone(failure) => Place::Gone(failure.clone()),
-            OwnedState::Ending { .. } => Place::Gone(super::end::killed(&owned.spec.class).into()),
-            OwnedState::Naming | OwnedState::Waiting { .. } | OwnedState::Queued | OwnedState::Starting { .. } => {
-                Place::Unknown
-            }
+            (Place::Gone(failure.into()), None)
+        }
+    }
+}
+
+fn place_of(owned: &OwnedActor) -> Place {
+    match &owned.state {
+        OwnedState::Ready { host, .. } => Place::At(*host),
+        OwnedState::Gone(failure) => Place::Gone(failure.clone()),
+        OwnedState::Ending { .. } => Place::Gone(super::end::killed(&owned.spec.class).into()),
+        OwnedState::Naming | OwnedState::Waiting { .. } | OwnedState::Queued | OwnedState::Starting { .. } => {
+            Place::Unknown
         }
     }
 }

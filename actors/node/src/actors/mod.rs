@@ -15,6 +15,7 @@ mod route;
 mod spawn;
 
 pub(crate) use calls::{Call, CallState};
+pub(crate) use end::ENDED;
 pub(crate) use host::EarlyStart;
 pub(crate) use hosted::{HostedActor, HostedState};
 pub(crate) use hosted_calls::HostedCall;

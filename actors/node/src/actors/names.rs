@@ -1,9 +1,10 @@
 //! Actors by name: the coordinator knows them.
 
 use tandem_actor_protocol::executor::ToExecutor;
-use tandem_actor_protocol::{ActorId, ExecutorId};
+use tandem_actor_protocol::ExecutorId;
 
 use crate::context::Context;
+use crate::event::Found;
 use crate::job::Job;
 
 impl Job {
@@ -13,10 +14,16 @@ impl Job {
         cx: &mut Context<'_>,
         executor: ExecutorId,
         request: u32,
-        actor: Option<(ActorId, String)>,
+        found: Option<Found>,
     ) {
-        if self.executors.contains_key(&executor) {
-            cx.send(executor, ToExecutor::Found { request, actor });
+        if !self.executors.contains_key(&executor) {
+            return;
         }
+        let actor = found.map(|Found { actor, class, owner_address }| {
+            // Those of other jobs may be owned by workers that this job has nothing else to do with.
+            self.know_peer(cx, actor.owner(), owner_address);
+            (actor, class)
+        });
+        cx.send(executor, ToExecutor::Found { request, actor });
     }
 }

@@ -17,6 +17,8 @@ use crate::job::Job;
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) place: Place,
+    /// It is this actor of another job, and its place is that of its owner.
+    pub(crate) outside: Option<ActorId>,
     /// Calls that were under way when it was lost are made again.
     pub(crate) retry_calls: bool,
     /// Calls that have not been sent, by the process that made them.
@@ -44,7 +46,14 @@ pub(crate) fn lane_of(call: CallId) -> u128 {
 
 impl Route {
     fn new() -> Self {
-        Self { place: Place::Unknown, retry_calls: false, lanes: BTreeMap::new(), waiting: 0, sent: BTreeSet::new() }
+        Self {
+            place: Place::Unknown,
+            outside: None,
+            retry_calls: false,
+            lanes: BTreeMap::new(),
+            waiting: 0,
+            sent: BTreeSet::new(),
+        }
     }
 
     /// Puts a call where it belongs in its lane: ids of one process grow.
@@ -83,17 +92,18 @@ impl Job {
     /// Asks the owner of an actor where it is now, which may be this worker.
     pub(crate) fn ask_place(&mut self, cx: &mut Context<'_>, actor: ActorId) {
         let owner = actor.owner();
-        let (place, retry_calls) = if owner == self.worker {
-            (self.place_of(actor), self.owned_actors.get(&actor).is_some_and(|owned| owned.spec.options.retry_calls))
+        let ((place, outside), retry_calls) = if owner == self.worker {
+            let retry_calls = self.owned_actors.get(&actor).is_some_and(|owned| owned.spec.options.retry_calls);
+            (self.place_of(cx, actor), retry_calls)
         } else if cx.shared.lost.contains(&owner) {
             let why = "the worker that owned the actor was lost";
-            (Place::Gone(Failure::new(FailureKind::WorkerLost, "", why).into()), false)
+            ((Place::Gone(Failure::new(FailureKind::WorkerLost, "", why).into()), None), false)
         } else {
             self.send_peer(cx, owner, PeerBody::WatchActor(actor));
             let known = self.routes.get(&actor).is_some_and(|route| route.retry_calls);
-            (Place::Unknown, known)
+            ((Place::Unknown, None), known)
         };
-        self.set_place(cx, actor, place, retry_calls);
+        self.set_place(cx, actor, place, outside, retry_calls);
     }
 
     /// The owner of an actor says where it is.
@@ -102,6 +112,7 @@ impl Job {
         cx: &mut Context<'_>,
         actor: ActorId,
         place: Result<Option<WorkerId>, Failure>,
+        outside: Option<ActorId>,
         retry_calls: bool,
     ) {
         let place = match place {
@@ -110,15 +121,23 @@ impl Job {
             Ok(None) => Place::Unknown,
             Err(failure) => Place::Gone(failure.into()),
         };
-        self.set_place(cx, actor, place, retry_calls);
+        self.set_place(cx, actor, place, outside, retry_calls);
     }
 
-    fn set_place(&mut self, cx: &mut Context<'_>, actor: ActorId, place: Place, retry_calls: bool) {
+    fn set_place(
+        &mut self,
+        cx: &mut Context<'_>,
+        actor: ActorId,
+        place: Place,
+        outside: Option<ActorId>,
+        retry_calls: bool,
+    ) {
         let Some(route) = self.routes.get_mut(&actor) else { return };
         if matches!(route.place, Place::Gone(_)) {
             return;
         }
         route.place = place.clone();
+        route.outside = outside;
         route.retry_calls = retry_calls;
         match place {
             Place::Unknown => {}
@@ -144,25 +163,28 @@ impl Job {
     pub(crate) fn watch_actor(&mut self, cx: &mut Context<'_>, from: WorkerId, actor: ActorId) {
         if let Some(owned) = self.owned_actors.get_mut(&actor) {
             owned.watchers.insert(from);
+        } else if let Some(proxy) = self.proxies.get_mut(&actor) {
+            proxy.watchers.insert(from);
         }
         self.tell_place(cx, from, actor);
     }
 
     fn tell_place(&mut self, cx: &mut Context<'_>, to: WorkerId, actor: ActorId) {
-        let place = match self.place_of(actor) {
+        let (place, outside) = self.place_of(cx, actor);
+        let place = match place {
             Place::Unknown => Ok(None),
             Place::At(host) => Ok(Some(host)),
             Place::Gone(failure) => Err(Failure::clone(&failure)),
         };
         let retry_calls = self.owned_actors.get(&actor).is_some_and(|owned| owned.spec.options.retry_calls);
-        self.send_peer(cx, to, PeerBody::ActorAt { actor, place, retry_calls });
+        self.send_peer(cx, to, PeerBody::ActorAt { actor, place, retry_calls, outside });
     }
 
     /// An actor of this worker is elsewhere now, or nowhere: those who call it are told.
     pub(crate) fn actor_moved(&mut self, cx: &mut Context<'_>, actor: ActorId) {
-        let watchers =
-            self.owned_actors.get(&actor).map_or(Vec::new(), |owned| owned.watchers.iter().copied().collect());
-        for watcher in watchers {
+        let owned = self.owned_actors.get(&actor).map(|owned| &owned.watchers);
+        let watchers = owned.or_else(|| self.proxies.get(&actor).map(|proxy| &proxy.watchers));
+        for watcher in watchers.into_iter().flatten().copied().collect::<Vec<_>>() {
             self.tell_place(cx, watcher, actor);
         }
         if self.routes.contains_key(&actor) {

@@ -36,9 +36,27 @@ impl Job {
                 return self.break_object(creation.object(0), failure.into());
             }
         };
+        if spec.options.detached {
+            return self.detach(cx, spec, &args);
+        }
+        self.own_actor(cx, spec, args, bundle);
+    }
+
+    /// An actor is this worker's from now on.
+    pub(crate) fn own_actor(
+        &mut self,
+        cx: &mut Context<'_>,
+        spec: ActorSpec,
+        args: Box<[Arg]>,
+        bundle: Option<BundleId>,
+    ) {
+        let actor = spec.actor;
         let shape = self.shape_id(&spec.options.leased(), bundle);
         let named = !spec.options.name.is_empty();
         if named {
+            if !spec.options.namespace.is_empty() {
+                cx.shared.public.insert(actor, self.id);
+            }
             cx.act(Action::ClaimName { job: self.id, spec: Box::new(spec.clone()) });
         }
         self.queues[shape.0 as usize].actors += 1;

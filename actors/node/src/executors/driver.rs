@@ -1,35 +1,69 @@
-//! The driver of a job: its main program, if it runs on this worker.
+//! The driver of a job: its main program, if it runs on this worker, or the actor that the job is.
 
 use tandem_actor_protocol::failure::{Failure, FailureKind};
-use tandem_actor_protocol::{CallId, ExecutorId};
+use tandem_actor_protocol::{ActorId, CallId, ExecutorId};
 
 use super::{Fate, Purpose};
 use crate::action::{Action, DRIVER, ExecutorNeeds};
+use crate::actors::{ENDED, OwnedState};
 use crate::context::Context;
+use crate::event::DriverWork;
 use crate::job::Job;
 
 /// The driver, while this worker has to answer for it.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    pub(crate) attempt: u32,
-    pub(crate) args: Vec<String>,
-    executor: ExecutorId,
-    failed_starts: u32,
-    cancelled: bool,
+    attempt: u32,
+    is: Is,
+}
+
+/// What a driver is.
+#[derive(Debug)]
+enum Is {
+    /// A process.
+    Process { executor: ExecutorId, args: Vec<String>, failed_starts: u32, cancelled: bool },
+    /// No process of its own.
+    Actor(ActorId),
+}
+
+impl Driver {
+    /// What its main program is given.
+    pub(crate) fn args(&self) -> Vec<String> {
+        match &self.is {
+            Is::Process { args, .. } => args.clone(),
+            Is::Actor(_) => Vec::new(),
+        }
+    }
+
+    fn is_process(&self, of: ExecutorId) -> bool {
+        matches!(self.is, Is::Process { executor, .. } if executor == of)
+    }
 }
 
 impl Job {
     /// The coordinator wants the driver run here.
-    pub(crate) fn launch_driver(&mut self, cx: &mut Context<'_>, attempt: u32, args: Vec<String>) {
+    pub(crate) fn launch_driver(&mut self, cx: &mut Context<'_>, attempt: u32, work: DriverWork) {
         if self.driver.as_ref().is_some_and(|driver| driver.attempt >= attempt) {
             return;
         }
         if let Some(before) = self.driver.take() {
-            self.stop_executor(cx, before.executor, Fate::JobEnded, true);
+            if let Is::Process { executor, .. } = before.is {
+                self.stop_executor(cx, executor, Fate::JobEnded, true);
+            }
             self.end_top_level(cx);
         }
-        let executor = self.start_driver(cx);
-        self.driver = Some(Driver { attempt, args, executor, failed_starts: 0, cancelled: false });
+        match work {
+            DriverWork::Program(args) => {
+                let executor = self.start_driver(cx);
+                let is = Is::Process { executor, args, failed_starts: 0, cancelled: false };
+                self.driver = Some(Driver { attempt, is });
+            }
+            DriverWork::Actor(spec) => {
+                let actor = self.new_driver_actor(cx);
+                self.driver = Some(Driver { attempt, is: Is::Actor(actor) });
+                self.start_driver_actor(cx, actor, *spec);
+            }
+        }
     }
 
     fn start_driver(&mut self, cx: &mut Context<'_>) -> ExecutorId {
@@ -38,18 +72,39 @@ impl Job {
     }
 
     pub(crate) fn cancel_driver(&mut self, cx: &mut Context<'_>) {
-        if let Some(driver) = &mut self.driver {
-            driver.cancelled = true;
-            let executor = driver.executor;
-            self.stop_executor(cx, executor, Fate::Cancelled, false);
+        match self.driver.as_mut().map(|driver| &mut driver.is) {
+            Some(Is::Process { executor, cancelled, .. }) => {
+                *cancelled = true;
+                let executor = *executor;
+                self.stop_executor(cx, executor, Fate::Cancelled, false);
+            }
+            Some(Is::Actor(actor)) => {
+                let actor = *actor;
+                self.kill(cx, actor, true);
+            }
+            None => {}
         }
     }
 
     /// The driver says that it is done.
     pub(crate) fn driver_done(&mut self, cx: &mut Context<'_>, executor: ExecutorId, outcome: Result<(), Failure>) {
-        if self.driver.as_ref().is_some_and(|driver| driver.executor == executor)
-            && let Some(driver) = self.driver.take()
-        {
+        if self.driver.as_ref().is_some_and(|driver| driver.is_process(executor)) {
+            self.end_driver(cx, outcome);
+        }
+    }
+
+    /// An actor will not live again. If it is the driver, that has ended: well if it was to end.
+    pub(crate) fn driver_actor_gone(&mut self, cx: &mut Context<'_>, actor: ActorId) {
+        if self.driver.as_ref().is_none_or(|driver| !matches!(driver.is, Is::Actor(of) if of == actor)) {
+            return;
+        }
+        let Some(OwnedState::Gone(why)) = self.owned_actors.get(&actor).map(|owned| &owned.state) else { return };
+        let outcome = if why.message == ENDED { Ok(()) } else { Err(Failure::clone(why)) };
+        self.end_driver(cx, outcome);
+    }
+
+    fn end_driver(&mut self, cx: &mut Context<'_>, outcome: Result<(), Failure>) {
+        if let Some(driver) = self.driver.take() {
             cx.act(Action::DriverEnded { job: self.id, attempt: driver.attempt, outcome });
         }
     }
@@ -63,20 +118,24 @@ impl Job {
         fate: Option<Fate>,
         failure: Failure,
     ) {
-        let Some(driver) = self.driver.as_mut().filter(|driver| driver.executor == executor) else { return };
-        if silent && fate.is_none() && driver.failed_starts + 1 < cx.config.max_failed_starts {
-            driver.failed_starts += 1;
-            let executor = self.start_driver(cx);
-            if let Some(driver) = &mut self.driver {
-                driver.executor = executor;
-            }
-            return;
+        let Some(driver) = self.driver.as_mut().filter(|driver| driver.is_process(executor)) else { return };
+        let attempt = driver.attempt;
+        let Is::Process { failed_starts, cancelled, .. } = &mut driver.is else { return };
+        if silent && fate.is_none() && *failed_starts + 1 < cx.config.max_failed_starts {
+            *failed_starts += 1;
+            return self.start_driver_again(cx);
         }
-        let Some(driver) = self.driver.take() else { return };
-        let kind = if driver.cancelled { FailureKind::Cancelled } else { failure.kind };
-        let failure = Failure { kind, task: DRIVER.to_owned(), attempts: driver.attempt + 1, ..failure };
+        let kind = if *cancelled { FailureKind::Cancelled } else { failure.kind };
+        let failure = Failure { kind, task: DRIVER.to_owned(), attempts: attempt + 1, ..failure };
         self.end_top_level(cx);
-        cx.act(Action::DriverEnded { job: self.id, attempt: driver.attempt, outcome: Err(failure) });
+        self.end_driver(cx, Err(failure));
+    }
+
+    fn start_driver_again(&mut self, cx: &mut Context<'_>) {
+        let started = self.start_driver(cx);
+        if let Some(Driver { is: Is::Process { executor, .. }, .. }) = &mut self.driver {
+            *executor = started;
+        }
     }
 
     /// What a driver that is gone has started ends too: another attempt of it starts from nothing.

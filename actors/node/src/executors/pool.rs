@@ -6,7 +6,7 @@ use tandem_actor_protocol::executor::{Role, ToExecutor, Welcome};
 use tandem_actor_protocol::node::Hello;
 use tandem_actor_protocol::{CallId, ExecutorId, PROTOCOL};
 
-use super::{ClassId, Executor, ExecutorState, Fate, Purpose};
+use super::{ClassId, Driver, Executor, ExecutorState, Fate, Purpose};
 use crate::action::{Action, ExecutorNeeds};
 use crate::context::Context;
 use crate::host::GroupId;
@@ -95,7 +95,7 @@ impl Job {
         }
         let role = match purpose {
             Purpose::Driver => {
-                Role::Driver { args: self.driver.as_ref().map_or(Vec::new(), |driver| driver.args.clone()) }
+                Role::Driver { args: self.driver.as_ref().map_or(Vec::new(), Driver::args) }
             }
             Purpose::Tasks(_) => Role::Tasks,
             Purpose::Actor(_) => Role::Actor,

@@ -167,10 +167,6 @@ impl Job {
         (call.owner() == self.worker).then_some(call)
     }
 
-    fn is_pending(&self, object: ObjectId) -> bool {
-        self.objects.get(&object).is_some_and(|record| record.state == ObjectState::Pending)
-    }
-
     /// The stuck call that an actor here is at, if it takes no other before that ends.
     fn call_before(&self, actor: ActorId) -> Option<CallId> {
         let alone = self.hosted_actors.get(&actor)?.spec.options.concurrency <= 1;

@@ -4,7 +4,6 @@ use tandem_actor_protocol::ExecutorId;
 
 use super::{Job, Life};
 use crate::action::Action;
-use crate::actors::OwnedState;
 use crate::context::Context;
 use crate::executors::Fate;
 
@@ -20,19 +19,9 @@ impl Job {
         for executor in executors {
             self.stop_executor(cx, executor, Fate::JobEnded, true);
         }
-        self.drop_kept_names(cx);
+        self.end_outside_calls(cx);
         for ticket in self.tickets.keys() {
             cx.shared.tickets.remove(ticket);
-        }
-    }
-
-    /// The coordinator keeps the names of detached actors when the job ends, but these end here with it.
-    fn drop_kept_names(&self, cx: &mut Context<'_>) {
-        for (actor, owned) in &self.owned_actors {
-            let options = &owned.spec.options;
-            if options.detached && !options.name.is_empty() && !matches!(owned.state, OwnedState::Gone(_)) {
-                cx.act(Action::DropName { job: self.id, actor: *actor });
-            }
         }
     }
 

@@ -16,7 +16,8 @@ impl Job {
     /// Asks the owners of what is kept here to take it.
     pub(crate) fn hand_over(&mut self, cx: &mut Context<'_>) {
         let mut kept: BTreeMap<WorkerId, Vec<ObjectId>> = BTreeMap::new();
-        for (object, _) in self.objects.iter().filter(|(_, record)| record.kept) {
+        let of_others = |object: ObjectId| object_owner(object) != self.worker;
+        for (object, _) in self.objects.iter().filter(|(object, record)| record.kept && of_others(**object)) {
             kept.entry(object_owner(*object)).or_default().push(*object);
         }
         for (owner, mut objects) in kept {

@@ -25,6 +25,7 @@ use crate::config::NodeConfig;
 use crate::executors::{Class, Driver, Executor};
 use crate::host::{EarlyRun, EndedLeases, Group, GroupId, HostLease, Hosted};
 use crate::objects::{Fetch, Object, Space, Sql, Ticket, Waiter};
+use crate::outside::{OutsideCalls, Proxy, Returning};
 use crate::peers::Peers;
 use crate::placement::GroupState;
 use crate::tasks::{Queue, ShapeId, Shapes, Task};
@@ -88,6 +89,13 @@ pub(crate) struct Job {
     pub(crate) light: BTreeMap<ExecutorId, LightProcess>,
     pub(crate) stuck: Stuck,
 
+    /// What stands here for actors that are jobs of their own.
+    pub(crate) proxies: BTreeMap<ActorId, Proxy>,
+    /// Calls of other jobs of actors of this one.
+    pub(crate) outside: OutsideCalls,
+    /// Calls of actors of other jobs whose results are on their way here.
+    pub(crate) returning: BTreeMap<CallId, Returning>,
+
     /// Objects that may not be held any more.
     pub(crate) freeing: Vec<ObjectId>,
     /// Objects that have a value now, or never will.
@@ -110,7 +118,7 @@ impl Job {
             worker: config.worker,
             life: Life::Running,
             driver: None,
-            peers: Peers::default(),
+            peers: Peers::new(config.worker, &config.address),
             objects: FxHashMap::default(),
             waiters: FxHashMap::default(),
             fetches: FxHashMap::default(),
@@ -144,6 +152,9 @@ impl Job {
             hosted_calls: FxHashMap::default(),
             light: BTreeMap::new(),
             stuck: Stuck::default(),
+            proxies: BTreeMap::new(),
+            outside: OutsideCalls::default(),
+            returning: BTreeMap::new(),
             freeing: Vec::new(),
             settled: VecDeque::new(),
             dirty: Dirty::default(),
@@ -151,5 +162,9 @@ impl Job {
         // Number zero, what tasks take by default.
         job.shape_id(&Shape::one_cpu(), None);
         job
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.life == Life::Running
     }
 }

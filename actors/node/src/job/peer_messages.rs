@@ -37,9 +37,13 @@ impl Job {
             }
             PeerBody::Call { call, attempt, resolved } => self.call_from_peer(cx, from, call, attempt, resolved),
             PeerBody::WatchActor(actor) => self.watch_actor(cx, from, actor),
-            PeerBody::ActorAt { actor, place, retry_calls } => self.actor_at(cx, actor, place, retry_calls),
+            PeerBody::ActorAt { actor, place, retry_calls, outside } => {
+                self.actor_at(cx, actor, place, outside, retry_calls);
+            }
             PeerBody::ActorLost { actor, attempt, why } => self.actor_lost(cx, from, actor, attempt, why),
-            PeerBody::Kill { actor, at_once } if actor.owner() == from => self.end_hosted(cx, actor, at_once),
+            PeerBody::Kill { actor, at_once } if actor.owner() == from && from != self.worker => {
+                self.end_hosted(cx, actor, at_once);
+            }
             PeerBody::Kill { actor, at_once } => self.kill(cx, actor, at_once),
             PeerBody::Checkpoint { actor, object, state } => self.checkpoint_from_peer(cx, from, actor, object, state),
             PeerBody::Borrow(objects) => self.lend(cx, from, objects),
@@ -48,6 +52,9 @@ impl Job {
             PeerBody::Return(objects) => self.returned(from, objects),
             PeerBody::Drop(objects) => self.drop_kept(objects),
             PeerBody::Take(objects) => self.take_over(cx, from, objects),
+            PeerBody::CallOutside(call) => self.call_from_outside(cx, *call),
+            PeerBody::DoneOutside { call, outcome } => self.done_outside(cx, from, call, outcome),
+            PeerBody::DropOutside { job, objects } => self.drop_outside(from, job, &objects),
             PeerBody::Unreadable { object, worker } => self.unreadable_elsewhere(cx, from, object, worker),
             PeerBody::Know { worker, address } => self.know_peer(cx, worker, address),
             PeerBody::RemoveGroup(group) if group.owner() == self.worker => self.remove_group(cx, group),
@@ -67,5 +74,7 @@ impl Job {
         self.objects_of_lost(cx, lost);
         self.tasks_of_lost(cx, lost);
         self.actors_of_lost(cx, lost);
+        self.callers_lost(lost);
+        self.proxies_of_lost(cx, lost);
     }
 }

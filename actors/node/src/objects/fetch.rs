@@ -11,6 +11,7 @@ use super::{ObjectEvent, SpaceWaiter};
 use crate::action::Action;
 use crate::context::Context;
 use crate::job::Job;
+use crate::outside::{FromOutside, unreadable};
 
 /// An object on its way here. Its place is in the books of the arena, but nobody may read it.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Fetch {
     /// It has its place, and the shell was told.
     placed: bool,
     waiters: Vec<FetchWaiter>,
+    /// It is one of another job.
+    outside: Option<FromOutside>,
 }
 
 /// Who waits until the bytes of an object are here.
@@ -39,6 +42,10 @@ pub(crate) enum FetchWaiter {
     Sql(u64),
     /// This worker wants to have it, whoever has it now.
     Keep,
+    /// A call of an actor of another job has it as an argument.
+    Outward(CallId),
+    /// It is a result of a call of another job.
+    Outside(CallId),
 }
 
 impl Job {
@@ -51,7 +58,26 @@ impl Job {
         let stored = self.objects.get(&object).and_then(super::Object::stored);
         let Some((from, length)) = stored.and_then(|stored| Some((stored.remote()?, stored.bytes()))) else { return };
         let name = cx.new_objects(1);
-        self.fetches.insert(object, Fetch { from, length, name, placed: false, waiters: vec![waiter] });
+        let fetch = Fetch { from, length, name, placed: false, waiters: vec![waiter], outside: None };
+        self.fetches.insert(object, fetch);
+        self.want_space(cx, length, SpaceWaiter::Fetch(object));
+    }
+
+    /// Gets a value of another job that a worker holds, for or as an object here.
+    pub(crate) fn fetch_outside(
+        &mut self,
+        cx: &mut Context<'_>,
+        object: ObjectId,
+        from: WorkerId,
+        length: u64,
+        outside: FromOutside,
+    ) {
+        if from == self.worker && !cx.config.address.is_empty() {
+            cx.act(Action::KnowPeer { worker: from, address: cx.config.address.clone() });
+        }
+        let name = cx.new_objects(1);
+        let fetch = Fetch { from, length, name, placed: false, waiters: Vec::new(), outside: Some(outside) };
+        self.fetches.insert(object, fetch);
         self.want_space(cx, length, SpaceWaiter::Fetch(object));
     }
 
@@ -65,11 +91,12 @@ impl Job {
         let location = Location { extent: lease.extent, offset: lease.offset, length: fetch.length };
         fetch.placed = true;
         let (from, name) = (fetch.from, fetch.name);
+        let theirs = fetch.outside.map(|outside| (outside.job, outside.object));
         // In the books at once, so that the rest of the lease is free for others.
         let published = self.arena.publish(Holder::Worker, Published { object: name, location });
         let _ = self.arena.give_back(Holder::Worker, lease);
         match published {
-            Ok(_) => cx.act(Action::Fetch { job: self.id, object, from, into: location }),
+            Ok(_) => cx.act(Action::Fetch { job: self.id, object, theirs, from, into: location }),
             Err(error) => {
                 let why = tandem_actor_protocol::failure::FailureKind::StoreFull;
                 self.fetch_failed(cx, object, Failure::new(why, "", error.to_string()));
@@ -80,6 +107,13 @@ impl Job {
     /// The bytes are here, or could not be had.
     pub(crate) fn fetched(&mut self, cx: &mut Context<'_>, object: ObjectId, outcome: Result<(), String>) {
         let Some(fetch) = self.fetches.remove(&object) else { return };
+        if let Some(outside) = fetch.outside {
+            if outcome.is_err() {
+                self.unpin(Holder::Worker, fetch.name);
+            }
+            let outcome = outcome.map(|()| (fetch.name, fetch.length)).map_err(unreadable);
+            return self.fetched_outside(cx, object, outside, outcome);
+        }
         let wanted = self.objects.get_mut(&object);
         let taken =
             wanted.is_some_and(|record| outcome.is_ok() && record.state.apply(ObjectEvent::Copied(fetch.name)).is_ok());
@@ -113,12 +147,17 @@ impl Job {
             FetchWaiter::Actor(actor) => self.hosted_actor_unreadable(cx, actor, object, from),
             FetchWaiter::Sql(ticket) => self.table_again(cx, ticket, object),
             FetchWaiter::Keep => {}
+            FetchWaiter::Outward(call) => self.arg_is_here(cx, call),
+            FetchWaiter::Outside(call) => self.bring_result(cx, call, object),
         }
     }
 
     /// There is no room for it: what needs it fails.
     fn fetch_failed(&mut self, cx: &mut Context<'_>, object: ObjectId, failure: Failure) {
         let Some(fetch) = self.fetches.remove(&object) else { return };
+        if let Some(outside) = fetch.outside {
+            return self.fetched_outside(cx, object, outside, Err(failure));
+        }
         for waiter in fetch.waiters {
             match waiter {
                 FetchWaiter::Watch(executor) => {
@@ -129,6 +168,8 @@ impl Job {
                 FetchWaiter::Actor(actor) => self.hosted_actor_failed(cx, actor, failure.clone()),
                 FetchWaiter::Sql(ticket) => self.sql_failed(cx, ticket, failure.clone()),
                 FetchWaiter::Keep => {}
+                FetchWaiter::Outward(call) => self.call_failed(cx, call, &failure),
+                FetchWaiter::Outside(call) => self.end_call_from_outside(cx, call, Err(failure.clone())),
             }
         }
     }
@@ -143,6 +184,8 @@ impl Job {
             FetchWaiter::Call(call) => self.hosted_call_argument_here(cx, call),
             FetchWaiter::Actor(actor) => self.hosted_actor_argument_here(cx, actor),
             FetchWaiter::Sql(ticket) => self.table_here(cx, ticket),
+            FetchWaiter::Outward(call) => self.arg_is_here(cx, call),
+            FetchWaiter::Outside(call) => self.outside_settled(cx, call),
         }
     }
 

@@ -19,6 +19,8 @@ pub(crate) enum Waiter {
     Actor(ActorId),
     /// A statement reads it.
     Sql(u64),
+    /// It is a result of a call of another job.
+    Outside(CallId),
     /// A process wants to know.
     Watch { executor: ExecutorId, fetch: bool },
 }
@@ -47,6 +49,11 @@ impl Job {
         }
     }
 
+    /// Whether an object has no value, and may have one yet.
+    pub(crate) fn is_pending(&self, object: ObjectId) -> bool {
+        self.objects.get(&object).is_some_and(|record| record.state == ObjectState::Pending)
+    }
+
     pub(crate) fn wait_for(&mut self, object: ObjectId, waiter: Waiter) {
         self.waiters.entry(object).or_default().push(waiter);
     }
@@ -71,6 +78,7 @@ impl Job {
                 Waiter::Call(call) => self.call_argument_settled(cx, call, failed.as_deref()),
                 Waiter::Actor(actor) => self.actor_argument_settled(cx, actor, failed.as_deref()),
                 Waiter::Sql(id) => self.table_again(cx, id, object),
+                Waiter::Outside(call) => self.outside_settled(cx, call),
                 Waiter::Watch { executor, .. } if !self.executors.contains_key(&executor) => {}
                 Waiter::Watch { executor, fetch: true } => self.give_value(cx, executor, object),
                 Waiter::Watch { executor, fetch: false } => cx.send(executor, ToExecutor::Ready(vec![object])),

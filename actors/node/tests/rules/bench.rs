@@ -10,7 +10,7 @@ use tandem_actor_protocol::placement::BundleId;
 use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::value::{Format, Value};
 use tandem_actor_protocol::{ActorId, CallId, ExecutorId, JobId, ObjectId, PROTOCOL, ProcessNumber, WorkerId};
-use tandem_node::{Action, Event, LeaseGrant, Node, NodeConfig, Timestamp};
+use tandem_node::{Action, DriverWork, Event, LeaseGrant, Node, NodeConfig, Timestamp};
 
 pub(crate) const WORKER: WorkerId = WorkerId(1);
 pub(crate) const JOB: JobId = JobId(1);
@@ -29,7 +29,7 @@ impl Bench {
     pub(crate) fn new() -> Self {
         let mut bench =
             Self { node: Node::new(NodeConfig::new(WORKER, "here")), now: 0, told: VecDeque::new(), made: 0 };
-        bench.feed(Event::DriverLaunched { job: JOB, attempt: 0, args: Vec::new() });
+        bench.feed(Event::DriverLaunched { job: JOB, attempt: 0, driver: DriverWork::Program(Vec::new()) });
         (1..=4).for_each(|lease| bench.grant(lease, None));
         bench
     }

@@ -58,7 +58,7 @@ fn actors_that_no_worker_can_run_are_gone_with_their_calls() {
     bench.say(DRIVER, ToNode::Spawn(spec));
     let call = bench.call(DRIVER, actor, "take");
     watch(&mut bench, call);
-    refuse(&mut bench, license());
+    refuse(&mut bench, Shape { spread: true, ..license() });
     let failure = bench.failure(call).expect("it has failed");
     assert!(failure.to_string().contains("no worker can run it: it needs 1 of `license`"), "{failure}");
 }

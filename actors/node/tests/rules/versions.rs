@@ -4,7 +4,7 @@ use tandem_actor_protocol::PROTOCOL;
 use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::node::{Hello, ToNode};
-use tandem_node::{Action, Event, ExitCause, Node, NodeConfig, Timestamp};
+use tandem_node::{Action, DriverWork, Event, ExitCause, Node, NodeConfig, Timestamp};
 
 use crate::bench::{DRIVER, JOB, WORKER};
 
@@ -12,7 +12,7 @@ use crate::bench::{DRIVER, JOB, WORKER};
 fn received(protocol: u16) -> Result<u16, Failure> {
     let mut node = Node::new(NodeConfig::new(WORKER, "here"));
     let mut happen = |event| node.handle(Timestamp(1), event);
-    happen(Event::DriverLaunched { job: JOB, attempt: 0, args: Vec::new() });
+    happen(Event::DriverLaunched { job: JOB, attempt: 0, driver: DriverWork::Program(Vec::new()) });
     let hello = Hello { protocol, version: "another".to_owned(), pid: 1, functions: Vec::new() };
     let answers = happen(Event::FromExecutor { executor: DRIVER, message: ToNode::Hello(hello) });
     if let [Action::Send { message: ToExecutor::Welcome(welcome), .. }] = &answers[..] {

@@ -7,7 +7,7 @@ use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::peer::PeerMessage;
 use tandem_actor_protocol::{ExecutorId, Location, ObjectId, WorkerId, object_owner};
 use tandem_arena::ArenaConfig;
-use tandem_node::{Action, Event, ExitCause, Node, NodeConfig, Timestamp};
+use tandem_node::{Action, DriverWork, Event, ExitCause, Node, NodeConfig, Timestamp};
 
 use crate::coordinator::{Coordinator, JOB};
 use crate::plan::Kinds;
@@ -92,7 +92,7 @@ impl World {
         for worker in 1..=workers {
             world.add_worker(WorkerId(worker), slots);
         }
-        let launched = Event::DriverLaunched { job: JOB, attempt: 0, args: Vec::new() };
+        let launched = Event::DriverLaunched { job: JOB, attempt: 0, driver: DriverWork::Program(Vec::new()) };
         world.coordinator.tell(WorkerId(1), launched);
         world
     }
@@ -144,7 +144,7 @@ impl World {
         self.driver_attempt += 1;
         let workers: Vec<WorkerId> = self.nodes.keys().copied().collect();
         self.driver_at = workers[self.random.below(workers.len() as u64) as usize];
-        let launched = Event::DriverLaunched { job: JOB, attempt: self.driver_attempt, args: Vec::new() };
+        let launched = Event::DriverLaunched { job: JOB, attempt: self.driver_attempt, driver: DriverWork::Program(Vec::new()) };
         self.coordinator.tell(self.driver_at, launched);
     }
 
@@ -252,7 +252,7 @@ impl World {
 
     fn pass_time(&mut self) {
         let next = self.nodes.values().filter_map(Node::next_deadline).min();
-        self.now = next.map_or(self.now + 1000, |next| next.0.max(self.now));
+        self.now = next.map_or(self.now + 1000, |next| next.0.div_ceil(1000).max(self.now));
         for worker in self.nodes.keys().copied().collect::<Vec<_>>() {
             self.event(worker, Event::Tick);
         }

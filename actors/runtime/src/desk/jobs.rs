@@ -68,12 +68,14 @@ fn opens(event: &Event) -> Option<JobId> {
 
 #[cfg(test)]
 mod tests {
+    use tandem_node::DriverWork;
+
     use super::*;
 
     const JOB: JobId = JobId(1);
 
     fn launched(attempt: u32) -> Event {
-        Event::DriverLaunched { job: JOB, attempt, args: Vec::new() }
+        Event::DriverLaunched { job: JOB, attempt, driver: DriverWork::Program(Vec::new()) }
     }
 
     #[test]

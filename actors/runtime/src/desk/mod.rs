@@ -135,9 +135,9 @@ impl Desk {
                 self.executors.remove(&executor);
                 self.happened(Event::ExecutorGone { executor, cause });
             }
-            Inbound::Drive { job, attempt, args, seat, reply } => {
+            Inbound::Drive { job, attempt, driver, seat, reply } => {
                 self.drivers.insert(job, Driver { attempt, seat, reply });
-                self.happened(Event::DriverLaunched { job, attempt, args });
+                self.happened(Event::DriverLaunched { job, attempt, driver });
             }
             Inbound::Call { call, reply } => {
                 self.tickets.called(call.ticket, call.job, reply);

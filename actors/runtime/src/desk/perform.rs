@@ -42,7 +42,7 @@ impl Desk {
             Action::ReadGiven { ticket, location } => self.read_given(ticket, location),
             Action::SendPeer { worker, message } => self.peers.send(worker, &message),
             Action::KnowPeer { worker, address } => self.peers.know(worker, address),
-            Action::Fetch { job, object, from, into } => self.fetch(job, object, from, into),
+            Action::Fetch { job, object, theirs, from, into } => self.fetch((job, object), theirs, from, into),
             Action::Demand { job, shape, bundle, wanted } => self.tell(News::Demand { job, shape, bundle, wanted }),
             Action::CreateGroup { job, group } => self.tell(News::CreateGroup { job, group }),
             Action::RemoveGroup { job, group } => self.tell(News::RemoveGroup { job, group }),
@@ -50,6 +50,7 @@ impl Desk {
             Action::ReturnLease { lease } => self.tell(News::ReturnLease(lease)),
             Action::ClaimName { job, spec } => self.tell(News::ClaimName { job, spec }),
             Action::DropName { job, actor } => self.tell(News::DropName { job, actor }),
+            Action::Detach { job, spec } => self.tell(News::Detach { job, spec }),
             Action::FindName { executor, request, job, namespace, name } => {
                 self.tell(News::FindName { executor, request, job, namespace, name });
             }
@@ -128,9 +129,18 @@ impl Desk {
         let _ = reply.send(stored);
     }
 
-    fn fetch(&mut self, job: JobId, object: ObjectId, from: WorkerId, into: Location) {
+    fn fetch(
+        &mut self,
+        (job, object): (JobId, ObjectId),
+        theirs: Option<(JobId, ObjectId)>,
+        from: WorkerId,
+        into: Location,
+    ) {
         match self.arenas.extent(job, into.extent) {
-            Ok(file) => _ = self.tasks.spawn(self.peers.fetch(job, object, from, Arc::clone(file), into)),
+            Ok(file) => {
+                let theirs = theirs.unwrap_or((job, object));
+                _ = self.tasks.spawn(self.peers.fetch((job, object), theirs, from, Arc::clone(file), into));
+            }
             Err(error) => {
                 self.followups.push_back(Event::Fetched { job, object, outcome: Err(error.to_string()) });
             }

@@ -79,11 +79,11 @@ impl Peers {
         self.known.remove(&worker);
     }
 
-    /// Reads an object into `file`; to be run beside the desk, which is told the end.
+    /// Reads an object, which is another one where it is, into `file`; to be run beside the desk, which is told the end.
     pub(crate) fn fetch(
         &self,
-        job: JobId,
-        object: ObjectId,
+        (job, object): (JobId, ObjectId),
+        theirs: (JobId, ObjectId),
         from: WorkerId,
         file: Arc<ExtentFile>,
         into: Location,
@@ -92,7 +92,7 @@ impl Peers {
         let access = self.access.clone();
         async move {
             let outcome = match channels {
-                Some(channels) => Fetch { job, object, channels, file, into }.run().await,
+                Some(channels) => Fetch { job: theirs.0, object: theirs.1, channels, file, into }.run().await,
                 None => Err(format!("{from} is not known here")),
             };
             access.send(Inbound::Event(Event::Fetched { job, object, outcome }));

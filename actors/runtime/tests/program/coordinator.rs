@@ -132,7 +132,7 @@ impl Coordinator {
             }
             News::DropName { actor, .. } => self.names.retain(|_, (named, _)| *named != actor),
             News::CreateGroup { .. } | News::RemoveGroup { .. } => {}
-            News::Note { .. } | News::Leave { .. } | News::Began(_) | News::Forgotten(_) => {}
+            News::Note { .. } | News::Leave { .. } | News::Detach { .. } | News::Began(_) | News::Forgotten(_) => {}
         }
     }
 

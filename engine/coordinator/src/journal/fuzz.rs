@@ -49,7 +49,7 @@ pub fn journal_records() -> Vec<Vec<u8>> {
     let finished = Fact::StageReopened { job: JobId(1), stage: StageId(2) };
     let retried = Fact::JobRetried { job: JobId(1), retries_used: 1 };
     let started = Fact::JobStarted { job: JobId(1), at: Timestamp(7) };
-    let named = NamedActor { actor: ActorId(1 << 64), job: JobId(1), class: "Stock".to_owned(), detached: true };
+    let named = NamedActor { actor: ActorId(1 << 64), job: JobId(1), class: "Stock".to_owned() };
     let plan = GroupPlan {
         group: PlacementGroupId(1 << 64),
         job: JobId(1),

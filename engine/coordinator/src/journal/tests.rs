@@ -62,7 +62,7 @@ fn name(job: u64, byte: u8) -> ActorName {
 }
 
 fn named(job: u64) -> NamedActor {
-    NamedActor { actor: ActorId(job.into()), job: JobId(job), class: "Stock".to_owned(), detached: false }
+    NamedActor { actor: ActorId(job.into()), job: JobId(job), class: "Stock".to_owned() }
 }
 
 /// One of few placement groups.

@@ -164,8 +164,17 @@ impl ClusterService for ClusterRpc {
 
     async fn find_name(&self, request: Request<v1::FindNameRequest>) -> Result<Response<v1::NamedActor>, Status> {
         let (job, name) = wire::name_wanted(request.into_inner()).map_err(invalid)?;
-        let look = self.handle.look(move |seen| seen.cluster.find_name(job, &name).map(wire::named_actor));
-        Ok(Response::new(look.await?.map_err(no_name)?))
+        let look = self.handle.look(move |seen| {
+            let found = seen.cluster.find_name(job, &name)?;
+            let owner = found.map(|found| found.actor.owner());
+            let owner_address = owner.map(|owner| seen.cluster.address(owner)).unwrap_or_default();
+            Ok((owner, v1::NamedActor { owner_address, ..wire::named_actor(found) }))
+        });
+        let (owner, named) = look.await?.map_err(no_name)?;
+        if let Some(owner) = owner {
+            self.handle.event(Event::ActorFound { job, owner }).await?;
+        }
+        Ok(Response::new(named))
     }
 
     async fn drop_name(&self, request: Request<v1::DropNameRequest>) -> Result<Response<v1::DropNameResponse>, Status> {

@@ -12,12 +12,12 @@ const MAX_CLASS_BYTES: usize = 4 << 10;
 
 /// The name that an actor wants, and the actor.
 pub(crate) fn name_claim(message: v1::ClaimNameRequest) -> Result<(ActorName, NamedActor), Malformed> {
-    let v1::ClaimNameRequest { job, namespace, name, actor, class, detached } = message;
+    let v1::ClaimNameRequest { job, namespace, name, actor, class } = message;
     if class.len() > MAX_CLASS_BYTES {
         return Err(Malformed("the type of an actor has a path of more than 4096 bytes"));
     }
     let job = JobId(job);
-    Ok((actor_name(job, namespace, name)?, NamedActor { actor: actor_id(&actor)?, job, class, detached }))
+    Ok((actor_name(job, namespace, name)?, NamedActor { actor: actor_id(&actor)?, job, class }))
 }
 
 /// The job that asks who has a name, and the name.
@@ -37,6 +37,8 @@ pub(crate) fn named_actor(actor: Option<&NamedActor>) -> v1::NamedActor {
     actor.map_or_else(v1::NamedActor::default, |actor| v1::NamedActor {
         actor: actor.actor.0.to_be_bytes().to_vec(),
         class: actor.class.clone(),
+        job: actor.job.0,
+        owner_address: String::new(),
     })
 }
 

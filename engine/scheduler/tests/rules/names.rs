@@ -1,7 +1,7 @@
 //! Names of actors: who has one, who may have it, and when it is free again.
 
 use tandem_proto::{Epoch, JobId, WorkerId};
-use tandem_scheduler::{ActorId, ActorName, Event, Fact, FailureKind, NameError, NamedActor, Namespace};
+use tandem_scheduler::{Action, ActorId, ActorName, Event, Fact, FailureKind, NameError, NamedActor, Namespace};
 
 use super::bench::{A, B, Bench, JOB, one_task, only};
 use super::programs::program;
@@ -17,7 +17,7 @@ fn shared() -> ActorName {
 /// The `number`th actor that a worker owns.
 fn actor(job: JobId, owner: WorkerId, number: u64) -> NamedActor {
     let actor = ActorId(u128::from(owner.0) << 64 | u128::from(number));
-    NamedActor { actor, job, class: "shop::Stock".to_owned(), detached: false }
+    NamedActor { actor, job, class: "shop::Stock".to_owned() }
 }
 
 impl Bench {
@@ -83,25 +83,45 @@ fn only_actors_of_running_programs_on_known_workers_have_names() {
 }
 
 #[test]
-fn names_end_with_the_driver_and_with_the_job_unless_they_are_detached() {
+fn names_end_with_the_driver_and_with_the_job() {
     let mut bench = Bench::new();
     bench.join(A, 1);
-    bench.join(B, 1);
     let driver = only(&bench.accept(JOB, program()));
-    let kept = NamedActor { detached: true, ..actor(JOB, A, 2) };
     bench.claim(own(JOB), &actor(JOB, A, 1)).unwrap();
-    bench.claim(shared(), &kept).unwrap();
+    bench.claim(shared(), &actor(JOB, A, 2)).unwrap();
     let again = only(&bench.fail(driver, FailureKind::Retry));
-    assert_eq!(bench.find(JOB, &own(JOB)), None);
-    assert_eq!(bench.find(JOB, &shared()), Some(kept.actor));
+    assert_eq!((bench.find(JOB, &own(JOB)), bench.find(JOB, &shared())), (None, None));
     let next = actor(JOB, A, 3);
-    assert_eq!(bench.claim(own(JOB), &next), Ok(next.actor));
-    bench.finish(again);
+    assert_eq!(bench.claim(shared(), &next), Ok(next.actor));
     bench.accept(JobId(2), program());
-    assert_eq!(bench.find(JobId(2), &own(JOB)), None);
-    assert_eq!(bench.find(JobId(2), &shared()), Some(kept.actor));
-    bench.feed(Event::NameDropped { job: JOB, actor: kept.actor });
+    assert_eq!(bench.find(JobId(2), &shared()), Some(next.actor));
+    bench.finish(again);
     assert_eq!(bench.find(JobId(2), &shared()), None);
+}
+
+#[test]
+fn who_was_told_of_an_actor_hears_of_the_end_of_its_owner_and_the_owner_of_theirs() {
+    let mut bench = Bench::new();
+    bench.join(A, 1);
+    let theirs = only(&bench.accept(JOB, program()));
+    bench.join(B, 4);
+    let mine = only(&bench.accept(JobId(2), program()));
+    assert_eq!((theirs.0, mine.0), (A, B));
+    bench.claim(shared(), &actor(JOB, A, 1)).unwrap();
+    bench.feed(Event::ActorFound { job: JobId(2), owner: A });
+    let told = |actions: &[Action]| {
+        let of = |action: &Action| match action {
+            Action::JobGone { worker, job, .. } => Some((*worker, *job)),
+            _ => None,
+        };
+        actions.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    assert!(told(&bench.finish(mine)).contains(&(A, JobId(2))));
+    bench.accept(JobId(3), program());
+    bench.feed(Event::ActorFound { job: JobId(3), owner: A });
+    let actions = bench.lose(A, Epoch((1 << 32) + 1));
+    let gone = |action: &Action| matches!(action, Action::WorkerGone { worker: B, gone: A, .. });
+    assert!(actions.iter().any(gone), "{actions:?}");
 }
 
 #[test]
@@ -110,7 +130,7 @@ fn names_end_with_the_worker_that_owns_the_actor() {
     bench.join(A, 4);
     let driver = only(&bench.accept(JOB, program()));
     bench.join(B, 1);
-    let (mine, lost) = (actor(JOB, A, 1), NamedActor { detached: true, ..actor(JOB, B, 2) });
+    let (mine, lost) = (actor(JOB, A, 1), actor(JOB, B, 2));
     bench.claim(own(JOB), &mine).unwrap();
     bench.claim(shared(), &lost).unwrap();
     assert_eq!(driver.0, A);

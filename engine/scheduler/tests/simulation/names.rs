@@ -27,7 +27,7 @@ impl World {
         let namespace = if self.rng.chance(50) { Namespace::Job(job) } else { Namespace::Shared("all".to_owned()) };
         let name = ActorName { namespace, name: format!("actor-{}", self.rng.range(0..4)) };
         let actor = ActorId(u128::from(id.0) << 64 | u128::from(self.order));
-        let actor = NamedActor { actor, job, class: "Actor".to_owned(), detached: self.rng.chance(10) };
+        let actor = NamedActor { actor, job, class: "Actor".to_owned() };
         self.feed(Event::NameClaimed { name: name.clone(), actor: actor.clone() })?;
         let holder = self.cluster.as_ref().and_then(|cluster| cluster.claim_of(&name, &actor).ok().flatten());
         if holder == Some(&actor) {

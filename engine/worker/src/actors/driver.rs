@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tandem_actor_protocol::decode;
 use tandem_actor_protocol::failure::{Failure, FailureKind as Kind};
 use tandem_exec::error::TaskError;
 use tandem_proto::JobId;
@@ -33,6 +34,10 @@ impl Drivers {
     pub(crate) async fn run(&self, job: JobId, attempt: u32, program: &Program) -> Result<TaskFinished, TaskError> {
         let (place, args) = (program.driver(), program.args.clone());
         let ended = match place {
+            DriverPlace::Unspecified if !program.actor.is_empty() => match decode(&program.actor) {
+                Ok(actor) => self.runtime.drive_actor(job, attempt, actor).await,
+                Err(error) => return Err(TaskError::Fatal(format!("the actor of the job is none: {error}"))),
+            },
             DriverPlace::Unspecified => self.runtime.drive(job, attempt, args).await,
             DriverPlace::Client => self.runtime.drive_at_client(job, attempt, args).await,
         };

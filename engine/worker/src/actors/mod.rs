@@ -6,6 +6,7 @@
 //!      └──news── WorkerSide ◀─────────────────────┘ ──▶ packages, logs, names ──▶ coordinator
 //! ```
 
+mod detach;
 mod driver;
 mod functions;
 mod inspect;
@@ -38,7 +39,7 @@ pub(crate) use driver::Drivers;
 pub(crate) use functions::ExecutorFunctions;
 pub(crate) use inspect::StatePort;
 pub(crate) use logs::Logs;
-pub(crate) use names::NameQuestion;
+pub(crate) use names::ActorQuestion;
 pub(crate) use sql::{Alone, Queries, Statements};
 
 const MIB: u64 = 1 << 20;
@@ -60,13 +61,14 @@ pub(crate) struct Actors {
 }
 
 impl Actors {
-    /// Starts the runtime, in folders of its own in `folder`.
+    /// Starts the runtime, in folders of its own in `folder`. Others reach its node at `address`.
     ///
     /// # Errors
     /// When these cannot be made.
     pub(crate) fn start(
         worker: WorkerId,
         config: &WorkerConfig,
+        address: String,
         folder: &Path,
         coordinator: &CoordinatorCalls,
         statements: Statements,
@@ -82,7 +84,7 @@ impl Actors {
             news: sender,
             programs: Mutex::new(HashMap::new()),
         });
-        let node = Node::new(node_config(worker, config));
+        let node = Node::new(NodeConfig { address, ..node_config(worker, config) });
         let runtime = Runtime::start(runtime_config(worker, config, folder), side, node);
         let runtime = runtime.map_err(WorkerError::Executors)?;
         let shipping = AbortOnDropHandle::new(tokio::spawn(logs.clone().ship(coordinator.clone())));

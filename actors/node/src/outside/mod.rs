@@ -1,0 +1,58 @@
+//! Calls between jobs: of actors that have a name in a namespace, by whoever finds them there.
+//!
+//! ```text
+//!   job of the caller ──CallOutside──▶ owner of the actor, in the actor's job ──as any call of its own──▶ actor
+//!                     ◀──DoneOutside──
+//! ```
+//!
+//! Values go from the arena of one job to that of the other, and name no objects, since those of one job mean nothing in another.
+//! Invariant: whoever holds a large value keeps it until the other side has it: arguments until the call has ended, results
+//! until they are dropped.
+
+mod caller;
+mod detached;
+mod fetch;
+mod owner;
+
+use tandem_actor_protocol::JobId;
+use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::peer::{OutsideCall, OutsideValue, PeerBody};
+use tandem_actor_protocol::{ObjectId, WorkerId};
+
+use crate::context::Context;
+use crate::objects::{Stored, StoredBody};
+
+pub(crate) use caller::Returning;
+pub(crate) use detached::Proxy;
+pub(crate) use fetch::{FromOutside, unreadable};
+pub(crate) use owner::OutsideCalls;
+
+/// Why a value cannot go to another job, or how it goes. `object` is its name in `job`; none: it is not here.
+fn outward(stored: &Stored, job: JobId, object: ObjectId) -> Result<Option<OutsideValue>, Failure> {
+    if !stored.refs.is_empty() {
+        let why = "a value that names objects cannot go to another job, where these mean nothing";
+        return Err(Failure::new(FailureKind::Mismatch, "", why));
+    }
+    Ok(match &stored.body {
+        StoredBody::Inline { format, bytes } => Some(OutsideValue::Inline { format: *format, bytes: bytes.clone() }),
+        StoredBody::Large { local: None, .. } => None,
+        StoredBody::Large { format, length, local: Some(_), .. } => {
+            Some(OutsideValue::Held { format: *format, length: *length, job, object })
+        }
+    })
+}
+
+/// Answers a call of an actor that is not here any more.
+pub(crate) fn refuse(cx: &mut Context<'_>, call: &OutsideCall) {
+    let failure = Failure::new(FailureKind::ActorGone, "", "the actor is gone");
+    cx.tell_job(call.caller, call.job, PeerBody::DoneOutside { call: call.call, outcome: Err(failure) });
+}
+
+/// Nobody of `job` wants these results of another job any more.
+pub(crate) fn drop_unwanted(cx: &mut Context<'_>, from: WorkerId, job: JobId, values: Vec<OutsideValue>) {
+    for value in values {
+        if let OutsideValue::Held { job: of, object, .. } = value {
+            cx.tell_job(from, of, PeerBody::DropOutside { job, objects: vec![object] });
+        }
+    }
+}
