@@ -24,6 +24,9 @@ pub struct Shape {
     /// Its leases are rather where few are than at their owner. Processes say it beside the shape.
     #[serde(skip)]
     pub spread: bool,
+    /// A lease of it is at its owner or nowhere: for what goes on there. Only said between workers and coordinator.
+    #[serde(skip)]
+    pub here: bool,
 }
 
 impl Shape {
@@ -34,12 +37,13 @@ impl Shape {
             memory_bytes: 0,
             labels: BTreeMap::new(),
             spread: false,
+            here: false,
         }
     }
 
     /// Nothing, on any worker: what actors take by default.
     pub fn nothing() -> Self {
-        Self { milli: BTreeMap::new(), memory_bytes: 0, labels: BTreeMap::new(), spread: false }
+        Self { milli: BTreeMap::new(), memory_bytes: 0, labels: BTreeMap::new(), spread: false, here: false }
     }
 
     /// Itself, or with leases that are spread.
@@ -57,9 +61,9 @@ impl Default for Shape {
 #[cfg(feature = "rpc")]
 impl From<Shape> for v1::Shape {
     fn from(shape: Shape) -> Self {
-        let Shape { milli, memory_bytes, labels, spread } = shape;
+        let Shape { milli, memory_bytes, labels, spread, here } = shape;
         let resources = v1::Resources { milli: milli.into_iter().collect(), memory_bytes };
-        Self { resources: Some(resources), labels: labels.into_iter().collect(), spread }
+        Self { resources: Some(resources), labels: labels.into_iter().collect(), spread, here }
     }
 }
 
@@ -68,6 +72,6 @@ impl From<v1::Shape> for Shape {
     fn from(shape: v1::Shape) -> Self {
         let v1::Resources { milli, memory_bytes } = shape.resources.unwrap_or_default();
         let milli = milli.into_iter().filter(|(_, amount)| *amount > 0).collect();
-        Self { milli, memory_bytes, labels: shape.labels.into_iter().collect(), spread: shape.spread }
+        Self { milli, memory_bytes, labels: shape.labels.into_iter().collect(), spread: shape.spread, here: shape.here }
     }
 }

@@ -215,8 +215,9 @@ impl Cluster {
 
     /// Gives one lease to a claim, if there is room for it anywhere.
     pub(crate) fn grant(&mut self, claim: &Claim) -> bool {
+        let in_place = |host: &WorkerId| !claim.shape.here || *host == claim.owner;
         let (host, booked) = match claim.bundle {
-            Some(bundle) => (self.room_in(bundle, &claim.shape), Booked::Bundle),
+            Some(bundle) => (self.room_in(bundle, &claim.shape).filter(in_place), Booked::Bundle),
             None => (self.workers.host_for(&claim.shape, claim.owner), Booked::Worker),
         };
         let Some(host) = host else { return false };

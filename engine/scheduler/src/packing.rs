@@ -126,7 +126,7 @@ mod tests {
     fn shape(cpus: u64, gpus: u64) -> Shape {
         let milli = [(CPUS, cpus * 1_000), ("gpus", gpus * 1_000)].into_iter().filter(|(_, amount)| *amount > 0);
         let milli = milli.map(|(name, amount)| (name.to_owned(), amount)).collect();
-        Shape { resources: Resources { milli, memory_bytes: 0 }, labels: BTreeMap::new(), spread: false }
+        Shape { resources: Resources { milli, memory_bytes: 0 }, labels: BTreeMap::new(), spread: false, here: false }
     }
 
     fn packed(strategy: Strategy, free: &[(u64, u64)], bundles: &[(u64, u64)]) -> Option<Vec<u64>> {

@@ -29,6 +29,9 @@ pub struct Shape {
     /// Leases of it are rather where few are than at their owner. Does not matter in a placement group, and is not journaled.
     #[serde(skip)]
     pub spread: bool,
+    /// A lease of it is at its owner or nowhere, for what has begun there and waits to go on, whether the worker drains or not.
+    #[serde(skip)]
+    pub here: bool,
 }
 
 impl Resources {
@@ -146,7 +149,7 @@ mod tests {
     #[test]
     fn a_shape_reads_like_its_flags() {
         let labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
-        let shape = Shape { resources: resources(500, 1_000, 1 << 20), labels, spread: false };
+        let shape = Shape { resources: resources(500, 1_000, 1 << 20), labels, spread: false, here: false };
         assert_eq!(shape.to_string(), "cpus 0.5, gpus 1, memory 1 MiB, zone=a");
         assert_eq!(Shape::default().to_string(), "nothing");
         assert_eq!((shape.scarce(), Shape::default().scarce()), (Some("gpus"), None));

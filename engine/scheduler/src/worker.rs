@@ -124,6 +124,13 @@ impl Worker {
         self.takes_work() && shape.accepts(&self.info.labels) && shape.cpus() <= self.free_cpus() && resources()
     }
 
+    /// Whether what has begun here can go on with a lease of this shape, even if the worker drains.
+    pub(crate) fn can_go_on(&self, shape: &Shape) -> bool {
+        let cpus = self.info.resources.amount(CPUS).saturating_sub(self.cpus_used());
+        let resources = || self.info.resources.has_room(&self.leased, &shape.resources);
+        self.contact == Contact::Attached && shape.cpus() <= cpus && resources()
+    }
+
     /// Whether a lease of this shape could be booked if nothing else were.
     pub(crate) fn could_ever_host(&self, shape: &Shape) -> bool {
         let resources = || self.info.resources.has_room(&Resources::default(), &shape.resources);

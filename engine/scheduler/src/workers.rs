@@ -139,6 +139,9 @@ impl Workers {
     /// Where a lease goes. One that is spread: where the fewest are, to its owner if that is such a worker. Any other: to its
     /// owner if that has room; else where most processors are free, or if it takes none, where the fewest leases are.
     pub(crate) fn host_for(&self, shape: &Shape, owner: WorkerId) -> Option<WorkerId> {
+        if shape.here {
+            return self.table.get(&owner).filter(|worker| worker.can_go_on(shape)).map(|worker| worker.id);
+        }
         if !self.may_have_room(&shape.resources) {
             return None;
         }
@@ -377,7 +380,7 @@ mod tests {
                 let milli = [(CPUS, cpus), ("gpus", gpus)].into_iter().filter(|(_, amount)| *amount > 0);
                 let milli = milli.map(|(name, amount)| (name.to_owned(), amount)).collect();
                 let labels = labelled.then(|| ("zone".to_owned(), "a".to_owned())).into_iter().collect();
-                Shape { resources: Resources { milli, memory_bytes }, labels, spread }
+                Shape { resources: Resources { milli, memory_bytes }, labels, spread, here: false }
             },
         );
         let lease = (shape, 0u64..5).prop_map(|(shape, owner)| Booking::Lease { shape, owner });

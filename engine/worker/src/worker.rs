@@ -133,8 +133,7 @@ impl Worker {
         let queries = Queries::new(calls.clone(), config.client_security.clone(), *id, store);
         let statements = Statements::new(alone, queries);
         let address = config.advertised(self.addresses.data);
-        let actors =
-            Actors::start(*id, config, address.clone(), resources.spill_dir.path(), &calls, statements)?;
+        let actors = Actors::start(*id, config, address.clone(), resources.spill_dir.path(), &calls, statements)?;
         let stages = StageCache::new(*id, calls.clone(), Arc::clone(&resources.runtime), io.clone());
         let stages = Arc::new(stages);
         let environment = TaskEnvironment {

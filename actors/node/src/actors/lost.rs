@@ -67,8 +67,7 @@ impl Job {
 
     /// The actors that a driver has made end with it.
     pub(crate) fn end_top_actors(&mut self, cx: &mut Context<'_>) {
-        let top =
-            |owned: &OwnedActor| owned.spec.parent.is_none() && !matches!(owned.state, OwnedState::Gone(_));
+        let top = |owned: &OwnedActor| owned.spec.parent.is_none() && !matches!(owned.state, OwnedState::Gone(_));
         let actors: Vec<ActorId> =
             self.owned_actors.iter().filter(|(_, owned)| top(owned)).map(|(actor, _)| *actor).collect();
         for actor in actors {

@@ -1,7 +1,7 @@
 //! Actors by name: the coordinator knows them.
 
-use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::ExecutorId;
+use tandem_actor_protocol::executor::ToExecutor;
 
 use crate::context::Context;
 use crate::event::Found;

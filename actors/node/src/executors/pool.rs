@@ -94,9 +94,7 @@ impl Job {
             process.pid = process.pid.or(Some(hello.pid));
         }
         let role = match purpose {
-            Purpose::Driver => {
-                Role::Driver { args: self.driver.as_ref().map_or(Vec::new(), Driver::args) }
-            }
+            Purpose::Driver => Role::Driver { args: self.driver.as_ref().map_or(Vec::new(), Driver::args) },
             Purpose::Tasks(_) => Role::Tasks,
             Purpose::Actor(_) => Role::Actor,
             Purpose::Light => Role::LightActors,

@@ -41,6 +41,7 @@ impl Job {
         self.start_tasks(cx, id);
         self.top_up(cx, id);
         self.watch_spare(cx, id);
+        self.ask_back(cx, id);
     }
 
     fn resume_waiting(&mut self, cx: &mut Context<'_>, id: GroupId) {

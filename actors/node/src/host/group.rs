@@ -1,5 +1,6 @@
 //! The places of one kind that a job has on this worker: one per lease, whoever owns it. What a task gives up while it waits may be used by
-//! any task of the job of that kind here, so that what it waits for can run.
+//! any task of the job of that kind here, so that what it waits for can run. If there is none for a while, it is given back, so
+//! that what it waits for can run on a place of another kind; when the task is to go on, a place here is asked for again.
 //!
 //! Invariant: no more run than there are places, those included that are to be given back.
 
@@ -43,6 +44,8 @@ pub(crate) struct Group {
     pub(crate) spare: u32,
     /// They are looked at again by a timer.
     pub(crate) spare_timer: bool,
+    /// Places that were asked for, so that tasks can go on.
+    pub(crate) asked_back: u32,
 }
 
 impl Group {
@@ -64,6 +67,7 @@ impl Group {
             turn: 0,
             spare: 0,
             spare_timer: false,
+            asked_back: 0,
         }
     }
 
@@ -77,15 +81,20 @@ impl Group {
         self.places() + u32::try_from(self.revoked.len()).unwrap_or(u32::MAX)
     }
 
-    /// Whether a task is here that waits, for objects or for its place. It goes on here or nowhere.
-    pub(crate) fn has_waiting(&self) -> bool {
-        self.blocked > 0 || !self.resuming.is_empty()
+    /// Whether a place is kept for a task that waits: if it is to go on, or if another place might not do.
+    pub(crate) fn keeps_place(&self) -> bool {
+        !self.resuming.is_empty() || (self.blocked > 0 && !self.gpus.is_empty())
     }
 
-    /// Places for new tasks. A task that waits keeps one place for what it waits for, even if the coordinator wants that back.
+    /// Places for new tasks.
     pub(crate) fn free(&self) -> u32 {
-        let places = if self.has_waiting() { self.places().max(1).min(self.all_places()) } else { self.places() };
+        let places = if self.keeps_place() { self.places().max(1).min(self.all_places()) } else { self.places() };
         places.saturating_sub(self.busy)
+    }
+
+    /// Places that tasks need to go on, and that are to be asked for.
+    pub(crate) fn wants_back(&self) -> u32 {
+        if self.all_places() > 0 { 0 } else { u32::try_from(self.resuming.len()).unwrap_or(u32::MAX) }
     }
 
     pub(crate) fn can_resume(&self) -> bool {
@@ -95,7 +104,7 @@ impl Group {
     /// A lease that can be given back.
     pub(crate) fn returnable(&mut self) -> Option<u64> {
         let left = self.all_places().saturating_sub(1);
-        let needed = self.busy.max(u32::from(self.has_waiting()));
+        let needed = self.busy.max(u32::from(self.keeps_place()));
         if left < needed {
             return None;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tandem_actor_protocol::resources::GPUS;
+use tandem_actor_protocol::resources::{GPUS, Shape};
 use tandem_actor_protocol::{ActorId, CallId, WorkerId};
 
 use super::gpus::GpuShare;
@@ -80,7 +80,8 @@ impl Job {
 
     /// The places of a shape with these GPUs.
     fn group_for(&mut self, grant: &LeaseGrant, gpus: Vec<u32>) -> GroupId {
-        let id = self.shape_id(&grant.shape, grant.bundle);
+        let shape = Shape { here: false, ..grant.shape.clone() };
+        let id = self.shape_id(&shape, grant.bundle);
         let mut of_shape = self.shape_groups.get(&id).into_iter().flatten();
         if let Some(known) = of_shape.find(|group| self.groups[group.0 as usize].gpus == gpus) {
             return *known;
@@ -170,21 +171,24 @@ impl Job {
     pub(crate) fn watch_spare(&mut self, cx: &mut Context<'_>, id: GroupId) {
         let (job, idle_ms) = (self.id, cx.config.lease_idle_ms);
         let group = &mut self.groups[id.0 as usize];
-        let free = group.places().saturating_sub(group.busy.max(u32::from(group.has_waiting())));
+        let free = group.places().saturating_sub(group.busy.max(u32::from(group.keeps_place())));
         group.spare = group.spare.min(free);
-        if group.own > 0 && free > 0 && !group.spare_timer {
+        if (group.own > 0 || group.blocked > 0) && free > 0 && !group.spare_timer {
             group.spare_timer = true;
             group.spare = free;
             cx.timer(idle_ms, job, Timer::SpareLeases(id));
         }
     }
 
-    /// Gives back leases whose places were free all the time.
+    /// Gives back leases whose places were free all the time. Those of other workers only if tasks wait that were sent for them: the
+    /// workers take these for busy.
     pub(crate) fn release_spare(&mut self, cx: &mut Context<'_>, id: GroupId) {
         let group = &mut self.groups[id.0 as usize];
         group.spare_timer = false;
         let spare = group.spare.min(group.own);
+        let foreign = (group.spare - spare).min(group.foreign).min(group.blocked);
         let Some(shape) = group.shape else { return };
+        self.give_up_foreign(cx, id, foreign);
         let own =
             |lease: &HostLease| lease.group == id && lease.owner == self.worker && lease.state == LeaseState::Place;
         let mut leases: Vec<u64> = self.host_leases.iter().filter(|(_, lease)| own(lease)).map(|(id, _)| *id).collect();
@@ -202,6 +206,33 @@ impl Job {
             cx.act(Action::ReleaseLease { lease });
         }
         self.dirty.group(id);
+    }
+
+    /// Gives back leases of other workers, which are told by the coordinator.
+    fn give_up_foreign(&mut self, cx: &mut Context<'_>, id: GroupId, count: u32) {
+        let foreign =
+            |lease: &HostLease| lease.group == id && lease.owner != self.worker && lease.state == LeaseState::Place;
+        let leases = self.host_leases.iter().filter(|(_, lease)| foreign(lease)).map(|(id, _)| *id);
+        for lease in leases.take(count as usize).collect::<Vec<_>>() {
+            self.count_place(lease, -1);
+            let owner = self.host_leases.get(&lease).map(|entry| entry.owner);
+            self.return_lease(cx, lease);
+            if let Some(owner) = owner {
+                self.give_back_unplaced(cx, id, owner);
+            }
+        }
+    }
+
+    /// Asks for places on which tasks can go on that have none.
+    pub(crate) fn ask_back(&mut self, cx: &mut Context<'_>, id: GroupId) {
+        let group = &mut self.groups[id.0 as usize];
+        let wanted = group.wants_back();
+        if let Some(shape) = group.shape.filter(|_| group.asked_back != wanted) {
+            group.asked_back = wanted;
+            let queue = &self.queues[shape.0 as usize];
+            let shape = Shape { here: true, ..queue.shape.clone() };
+            cx.act(Action::Demand { job: self.id, shape, bundle: queue.bundle, wanted });
+        }
     }
 
     /// Tasks of an owner that has no place here any more, and that have not begun, go back to it.

@@ -62,10 +62,8 @@ impl Job {
             None
         };
         let class = spec.class.clone();
-        self.proxies.insert(
-            actor,
-            Proxy { class: class.clone(), state: ProxyState::Starting, watchers: BTreeSet::new() },
-        );
+        self.proxies
+            .insert(actor, Proxy { class: class.clone(), state: ProxyState::Starting, watchers: BTreeSet::new() });
         match why {
             Some(why) => self.proxy_is(cx, actor, Err(Failure::new(FailureKind::Mismatch, class, why))),
             None => {

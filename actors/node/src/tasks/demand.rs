@@ -8,6 +8,7 @@ use super::{ShapeId, TaskState};
 use crate::action::Action;
 use crate::actors::OwnedState;
 use crate::context::Context;
+use crate::host::GroupId;
 use crate::job::Job;
 use crate::timers::Timer;
 
@@ -96,6 +97,10 @@ impl Job {
             if wanted > 0 {
                 cx.act(Action::Demand { job: self.id, shape: queue.shape.clone(), bundle: queue.bundle, wanted });
             }
+        }
+        for index in 0..self.groups.len() {
+            self.groups[index].asked_back = 0;
+            self.ask_back(cx, GroupId(u32::try_from(index).unwrap_or(u32::MAX)));
         }
     }
 }

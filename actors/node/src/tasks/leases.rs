@@ -93,16 +93,7 @@ impl Job {
     /// Another worker is lost: its leases are gone, and what was there is run elsewhere.
     pub(crate) fn tasks_of_lost(&mut self, cx: &mut Context<'_>, worker: WorkerId) {
         for index in 0..self.queues.len() {
-            let queue = &mut self.queues[index];
-            let gone: Vec<(u64, u32)> = queue
-                .leases
-                .iter()
-                .filter(|(_, entry)| entry.host == worker)
-                .map(|(id, entry)| (*id, entry.sent))
-                .collect();
-            for (lease, sent) in gone {
-                queue.leases.remove(&lease);
-                queue.by_load.remove(&(sent, lease));
+            for lease in self.queues[index].lose(worker) {
                 self.owned_leases.remove(&lease);
             }
             self.dirty.queue(ShapeId(u32::try_from(index).unwrap_or(u32::MAX)));
@@ -113,8 +104,6 @@ impl Job {
         calls.sort_unstable();
         for call in calls.into_iter().rev() {
             let Some(task) = self.tasks.get(&call) else { continue };
-            let queue = &mut self.queues[task.shape.0 as usize];
-            queue.sent = queue.sent.saturating_sub(1);
             let why = format!("{worker} was lost");
             let failure = Failure::new(FailureKind::WorkerLost, task.name(), why);
             self.attempt_ended(cx, call, Err(failure));

@@ -32,7 +32,7 @@ pub(crate) struct Queue {
     pub(crate) leases: BTreeMap<u64, RemoteLease>,
     /// Those that take tasks, by how many they have.
     pub(crate) by_load: BTreeSet<(u32, u64)>,
-    /// Tasks that are at other workers.
+    /// Tasks that are at other workers, on leases that are not revoked.
     pub(crate) sent: usize,
     /// Tasks of this worker that are to run here, or run and do not wait.
     pub(crate) here: usize,
@@ -154,8 +154,10 @@ impl Queue {
 
     /// A task that was sent for a lease is not there any more.
     pub(crate) fn back_from(&mut self, lease: u64, now: Timestamp) {
-        self.sent = self.sent.saturating_sub(1);
         let Some(entry) = self.leases.get_mut(&lease) else { return };
+        if entry.use_ != LeaseUse::Revoked {
+            self.sent = self.sent.saturating_sub(1);
+        }
         let loaded = self.by_load.remove(&(entry.sent, lease));
         entry.sent = entry.sent.saturating_sub(1);
         entry.idle_since = now;
@@ -175,8 +177,23 @@ impl Queue {
             self.leases.remove(&lease);
         } else if before == LeaseUse::Tasks {
             entry.use_ = LeaseUse::Revoked;
+            self.sent = self.sent.saturating_sub(entry.sent as usize);
         }
         Some(before)
+    }
+
+    /// A worker is lost, with the leases that were there.
+    pub(crate) fn lose(&mut self, host: WorkerId) -> Vec<u64> {
+        let there = self.leases.iter().filter(|(_, entry)| entry.host == host);
+        let gone: Vec<u64> = there.map(|(lease, _)| *lease).collect();
+        for lease in &gone {
+            let Some(entry) = self.leases.remove(lease) else { continue };
+            self.by_load.remove(&(entry.sent, *lease));
+            if entry.use_ != LeaseUse::Revoked {
+                self.sent = self.sent.saturating_sub(entry.sent as usize);
+            }
+        }
+        gone
     }
 
     /// A lease becomes that of an actor.

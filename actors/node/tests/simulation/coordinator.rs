@@ -68,6 +68,9 @@ impl Coordinator {
             Action::ReturnLease { lease } => {
                 let booked = self.leases.remove(&lease).expect("a lease is returned once");
                 assert_eq!(booked.host, from);
+                if !booked.ending && booked.owner != from {
+                    self.tell(booked.owner, Event::LeaseRevoked { lease });
+                }
             }
             Action::DriverEnded { attempt, outcome, .. } => self.driver_ended = Some((attempt, outcome.is_ok())),
             Action::ClaimName { job, spec } => {
@@ -177,7 +180,7 @@ impl Coordinator {
             };
             while has(self) < wanted as usize {
                 let host = match bundle {
-                    Some(bundle) => self.bundle_host(bundle, &shape),
+                    Some(bundle) => self.bundle_host(bundle, &shape).filter(|host| !shape.here || *host == owner),
                     None => self.host_for(owner, &shape, random),
                 };
                 let Some(host) = host else { break };
@@ -187,6 +190,9 @@ impl Coordinator {
     }
 
     fn host_for(&self, owner: WorkerId, shape: &Shape, random: &mut Random) -> Option<WorkerId> {
+        if shape.here {
+            return (self.free_milli(owner) >= cpus(shape)).then_some(owner);
+        }
         let mut hosts: Vec<WorkerId> = self.slots_milli.keys().copied().collect();
         hosts.retain(|host| self.takes(*host, cpus(shape)));
         if hosts.is_empty() || (hosts.contains(&owner) && random.chance(2)) {

@@ -144,7 +144,8 @@ impl World {
         self.driver_attempt += 1;
         let workers: Vec<WorkerId> = self.nodes.keys().copied().collect();
         self.driver_at = workers[self.random.below(workers.len() as u64) as usize];
-        let launched = Event::DriverLaunched { job: JOB, attempt: self.driver_attempt, driver: DriverWork::Program(Vec::new()) };
+        let launched =
+            Event::DriverLaunched { job: JOB, attempt: self.driver_attempt, driver: DriverWork::Program(Vec::new()) };
         self.coordinator.tell(self.driver_at, launched);
     }
 

@@ -18,16 +18,17 @@ pub(super) fn wire_resources(resources: &Resources) -> v1::Resources {
 }
 
 pub(super) fn shape(message: Option<v1::Shape>) -> Result<Shape, Malformed> {
-    let v1::Shape { resources: amounts, labels, spread } = message.ok_or(Malformed("a lease of no shape"))?;
-    Ok(Shape { resources: resources(amounts.unwrap_or_default()), labels: labels.into_iter().collect(), spread })
+    let v1::Shape { resources: amounts, labels, spread, here } = message.ok_or(Malformed("a lease of no shape"))?;
+    Ok(Shape { resources: resources(amounts.unwrap_or_default()), labels: labels.into_iter().collect(), spread, here })
 }
 
 pub(super) fn wire_shape(shape: &Shape) -> v1::Shape {
-    let Shape { resources, labels, spread } = shape;
+    let Shape { resources, labels, spread, here } = shape;
     v1::Shape {
         resources: Some(wire_resources(resources)),
         labels: labels.clone().into_iter().collect(),
         spread: *spread,
+        here: *here,
     }
 }
 
@@ -82,7 +83,7 @@ mod tests {
         let milli = [("cpus".to_owned(), 500), ("none".to_owned(), 0)];
         let amounts = v1::Resources { milli: milli.into(), memory_bytes: 7 };
         let labels = [("zone".to_owned(), "a".to_owned())];
-        let shape = v1::Shape { resources: Some(amounts), labels: labels.into(), spread: true };
+        let shape = v1::Shape { resources: Some(amounts), labels: labels.into(), spread: true, here: true };
         let place = |worker| Some(v1::WorkerAddress { worker, data_address: "h:1".to_owned() });
         let message = v1::Lease { lease: 1, job: 2, owner: place(3), host: place(4), shape: Some(shape), bundle: None };
         let read = grant(message.clone()).unwrap();

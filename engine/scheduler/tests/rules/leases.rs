@@ -17,7 +17,7 @@ const OTHER: JobId = JobId(2);
 
 pub(crate) fn shape(amounts: &[(&str, u64)]) -> Shape {
     let milli = amounts.iter().map(|(name, amount)| ((*name).to_owned(), *amount)).collect();
-    Shape { resources: Resources { milli, memory_bytes: 0 }, labels: BTreeMap::new(), spread: false }
+    Shape { resources: Resources { milli, memory_bytes: 0 }, labels: BTreeMap::new(), spread: false, here: false }
 }
 
 pub(crate) fn one_cpu() -> Shape {
@@ -138,6 +138,18 @@ fn leases_that_are_spread_go_where_the_fewest_are() {
     assert_eq!(hosts(&bench.want(A, JOB, spread(&[(CPUS, 100)]), 2)), [A, B]);
     assert_eq!(hosts(&bench.want(A, JOB, shape(&[(CPUS, 200)]), 2)), [A, A]);
     assert_eq!(hosts(&bench.want(A, JOB, spread(&[(CPUS, 300)]), 3)), [B, B, A]);
+}
+
+#[test]
+fn what_has_begun_at_its_owner_goes_on_there_or_nowhere() {
+    let mut bench = bench([1, 4]);
+    let lease = granted(&bench.want(A, JOB, one_cpu(), 1)).remove(0);
+    let here = || Shape { here: true, ..one_cpu() };
+    assert!(hosts(&bench.want(A, JOB, here(), 1)).is_empty(), "there is room elsewhere only");
+    assert_eq!(hosts(&bench.give_back(&lease)), [A]);
+    bench.feed(Event::DrainRequested { worker: B });
+    assert_eq!(hosts(&bench.want(B, JOB, here(), 1)), [B], "it has begun before");
+    assert!(hosts(&bench.want(B, JOB, one_cpu(), 1)).is_empty());
 }
 
 #[test]

@@ -89,6 +89,7 @@ pub(crate) fn random_shape(rng: &mut Rng) -> Shape {
         resources: Resources { milli, memory_bytes: 0 },
         labels: label.into_iter().collect(),
         spread: rng.chance(3),
+        here: rng.chance(3),
     }
 }
 
