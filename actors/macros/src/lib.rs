@@ -116,7 +116,9 @@ pub fn actor(options: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Makes an async function the program's main function: the driver of a job.
 ///
-/// It may have a `Context` and `Args` as its parameters, and returns nothing or a `Result`. Every process of the job is this
+/// It may have a `Context` and `Args` as its parameters, and returns nothing or a `Result`. With
+/// `#[tandem::main(requires = ["API_KEY"])]` a job without one of these variables fails before it has done anything, and names all
+/// that are missing. Every process of the job is this
 /// program, and becomes what its worker says; started by hand it tells how it is submitted, and with `--list` prints its
 /// functions.
 #[proc_macro_attribute]

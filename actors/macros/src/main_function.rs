@@ -3,12 +3,10 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, ItemFn, Result, ReturnType, Type};
+use syn::{Error, Expr, ExprLit, FnArg, ItemFn, Lit, LitStr, MetaNameValue, Result, ReturnType, Type};
 
 pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    if !options.is_empty() {
-        return Err(Error::new(options.span(), "it has no options"));
-    }
+    let requires = requires(options)?;
     let mut function: ItemFn = syn::parse2(item)?;
     if function.sig.asyncness.is_none() {
         return Err(Error::new(function.sig.fn_token.span(), "the main function is async"));
@@ -33,11 +31,32 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
                 ctx: ::tandem::Context,
                 args: ::tandem::Args,
             ) -> ::tandem::__private::LocalFuture<'static, ::core::result::Result<(), ::tandem::Failure>> {
-                ::std::boxed::Box::pin(async move { #ended })
+                ::std::boxed::Box::pin(async move {
+                    ::tandem::__private::require(&[#(#requires),*])?;
+                    #ended
+                })
             }
             ::tandem::__private::main(__driver)
         }
     })
+}
+
+/// The variables that the program cannot do without.
+fn requires(options: TokenStream) -> Result<Vec<LitStr>> {
+    if options.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wrong = |span| Error::new(span, "the one option is written `requires = [\"NAME\", …]`");
+    let pair: MetaNameValue = syn::parse2(options.clone()).map_err(|_| wrong(options.span()))?;
+    let Expr::Array(names) = &pair.value else { return Err(wrong(pair.span())) };
+    if !pair.path.is_ident("requires") {
+        return Err(wrong(pair.span()));
+    }
+    let name = |name: &Expr| match name {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Ok(text.clone()),
+        other => Err(wrong(other.span())),
+    };
+    names.elems.iter().map(name).collect()
 }
 
 /// What is passed for a parameter.

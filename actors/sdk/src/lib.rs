@@ -98,7 +98,7 @@ pub mod arrow {
 pub mod __private {
     pub use crate::actor::{Actor, ActorRef, Class, Create, Method, MethodCall, find};
     pub use crate::error::returned;
-    pub use crate::executor::{Driver, main};
+    pub use crate::executor::{Driver, main, require};
     pub use crate::inputs::{CallOutcome, Inputs, Outputs};
     pub use crate::registry::{Code, Function};
     pub use crate::task::{Many, One, Returns};

@@ -4,6 +4,7 @@
 mod support;
 
 mod client;
+mod detached;
 mod drain;
 mod faults;
 mod functions;

@@ -15,6 +15,9 @@ pub(super) fn own_functions(parts: &Parts<'_>, calls: &TokenStream) -> TokenStre
     let create_doc = format!("The [`{name}`] of that name, which is started with these arguments if there is none.");
     let find_doc =
         format!("The [`{name}`] of that name, if there is one.\n\n# Errors\nWhen it is an actor of another type.");
+    let find_in_doc = format!(
+        "The [`{name}`] of that name in a namespace, whichever job made it, if there is one.\n\n# Errors\nAs [`Self::find`]."
+    );
     quote! {
         #[allow(dead_code, private_interfaces, unreachable_pub, clippy::too_many_arguments)]
         impl #ty {
@@ -38,6 +41,15 @@ pub(super) fn own_functions(parts: &Parts<'_>, calls: &TokenStream) -> TokenStre
                 actor_name: &str,
             ) -> ::core::result::Result<::core::option::Option<#handle>, ::tandem::Failure> {
                 ::tandem::__private::find(ctx, "", actor_name).await
+            }
+
+            #[doc = #find_in_doc]
+            pub async fn find_in(
+                ctx: &::tandem::Context,
+                actor_namespace: &str,
+                actor_name: &str,
+            ) -> ::core::result::Result<::core::option::Option<#handle>, ::tandem::Failure> {
+                ::tandem::__private::find(ctx, actor_namespace, actor_name).await
             }
         }
     }

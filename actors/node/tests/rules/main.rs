@@ -3,6 +3,7 @@
 mod bench;
 mod deadlock;
 mod groups;
+mod outside;
 mod refused;
 mod seen;
 mod versions;

@@ -32,3 +32,22 @@ pub(crate) fn run(process: &Arc<Process>, runtime: &Runtime, main: Driver, args:
     process.transport().flush();
     outcome
 }
+
+/// Refuses to begin without these variables, and names all that are missing.
+///
+/// # Errors
+/// When one is not set, or empty.
+pub fn require(names: &[&str]) -> Result<(), Failure> {
+    let is_missing = |name: &&&str| std::env::var_os(name).is_none_or(|value| value.is_empty());
+    let missing: Vec<String> = names.iter().filter(is_missing).map(|name| format!("`{name}`")).collect();
+    match missing.as_slice() {
+        [] => Ok(()),
+        [one] => Err(not_set(&format!("the variable {one} is"))),
+        all => Err(not_set(&format!("the variables {} are", all.join(", ")))),
+    }
+}
+
+fn not_set(what: &str) -> Failure {
+    let message = format!("{what} not set: give each with `--env NAME=VALUE` or `--secret NAME`");
+    Failure::new(FailureKind::Mismatch, "", message)
+}

@@ -26,7 +26,7 @@ use crate::getting::Flushing;
 use crate::process::Process;
 use attempt::Attempt;
 
-pub use driver::Driver;
+pub use driver::{Driver, require};
 #[cfg(feature = "client")]
 pub(crate) use link::hear;
 #[cfg(feature = "client")]
