@@ -59,6 +59,11 @@ impl Context<'_> {
         self.out.push(Action::Send { executor, message });
     }
 
+    /// The job of an actor of this worker that other jobs may call.
+    pub(crate) fn public_job(&self, actor: ActorId) -> Option<JobId> {
+        self.shared.public.get(&actor).copied()
+    }
+
     /// Says something to a job of a worker, which may be this one, that is not about objects of the job that says it.
     pub(crate) fn tell_job(&mut self, worker: WorkerId, job: JobId, body: PeerBody) {
         let message = PeerMessage { job, body };

@@ -105,23 +105,29 @@ impl Jobs<'_> {
         }
     }
 
-    /// A worker, or another job of this one, says something to a job here.
+    /// A worker, or another job of this one, says something to a job here. That may be none of it any more.
     fn heard(&mut self, cx: &mut Context<'_>, from: WorkerId, message: PeerMessage) {
         let PeerMessage { job, body } = message;
+        if matches!(body, PeerBody::Run { .. } | PeerBody::Start { .. } | PeerBody::Know { .. }) {
+            self.make(cx, job);
+        }
+        let is_here = self.jobs.get(&job).is_some_and(Job::is_running);
         match body {
-            PeerBody::CallOutside(call) => match cx.shared.public.get(&call.actor).copied() {
+            PeerBody::CallOutside(call) => match cx.public_job(call.actor) {
                 Some(of) => self.with(cx, of, |job, cx| job.call_from_outside(cx, *call)),
                 None => outside::refuse(cx, &call),
             },
-            PeerBody::DoneOutside { outcome, .. } if !self.jobs.get(&job).is_some_and(Job::is_running) => {
+            PeerBody::WatchActor(actor) if !is_here => outside::tell_place(cx, from, job, actor),
+            PeerBody::Kill { actor, at_once } if !is_here => {
+                if let Some(of) = cx.public_job(actor) {
+                    self.with(cx, of, |job, cx| job.kill(cx, actor, at_once));
+                }
+            }
+            PeerBody::Borrow(objects) if !is_here => outside::lend_nothing(cx, from, job, objects),
+            PeerBody::DoneOutside { outcome, .. } if !is_here => {
                 outside::drop_unwanted(cx, from, job, outcome.unwrap_or_default());
             }
-            body => {
-                if matches!(body, PeerBody::Run { .. } | PeerBody::Start { .. } | PeerBody::Know { .. }) {
-                    self.make(cx, job);
-                }
-                self.with(cx, job, |job, cx| job.peer_said(cx, from, body));
-            }
+            body => self.with(cx, job, |job, cx| job.peer_said(cx, from, body)),
         }
     }
 

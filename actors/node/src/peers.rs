@@ -150,9 +150,9 @@ impl Job {
         cx.act(Action::SendPeer { worker, message: PeerMessage { job: self.id, body } });
     }
 
-    /// How to reach a worker. This one is told to others like any other, so that they can answer.
+    /// How to reach a worker; by nobody if the address is empty. This one is told to others like any other, so that they can answer.
     pub(crate) fn know_peer(&mut self, cx: &mut Context<'_>, worker: WorkerId, address: String) {
-        if self.peers.addresses.iter().any(|(known, _)| *known == worker) {
+        if address.is_empty() || self.peers.addresses.iter().any(|(known, _)| *known == worker) {
             return;
         }
         self.peers.addresses.push((worker, address.clone()));

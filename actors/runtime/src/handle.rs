@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use tandem_actor_protocol::call::ActorSpec;
 use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::value::{Format, Value};
 use tandem_actor_protocol::{INLINE_BYTES, JobId, ObjectId, ProcessNumber, WorkerId};
-use tandem_node::{Event, Timestamp};
+use tandem_node::{DriverWork, Event, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 

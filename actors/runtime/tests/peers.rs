@@ -138,7 +138,7 @@ async fn objects_of_all_sizes_are_read_from_peers() {
         here.act(Action::MakeExtent { job: JOB, extent, bytes: 64 << 20 }).await;
         let object = ObjectId(i as u128);
         let into = Location { offset: 64, ..location };
-        here.act(Action::Fetch { job: JOB, object, from: there.worker, into }).await;
+        here.act(Action::Fetch { job: JOB, object, theirs: None, from: there.worker, into }).await;
         let outcome = fetched(&mut here, &mut there, location).await;
         assert_eq!(outcome, Ok(()), "{length} bytes");
         // Read back through a process that has it mapped for reading.
@@ -177,7 +177,7 @@ async fn an_object_that_is_gone_is_told() {
     here.act(Action::KnowPeer { worker: there.worker, address: address.to_string() }).await;
     let into = Location { extent: ExtentId(0), offset: 0, length: 10 };
     here.act(Action::MakeExtent { job: JOB, extent: ExtentId(0), bytes: 2 << 20 }).await;
-    here.act(Action::Fetch { job: JOB, object: ObjectId(9), from: there.worker, into }).await;
+    here.act(Action::Fetch { job: JOB, object: ObjectId(9), theirs: None, from: there.worker, into }).await;
     let wanted = |event| if let Event::ReadWanted { ticket, .. } = event { Some(ticket) } else { None };
     let ticket = there.until(wanted).await;
     there.act(Action::ReadGiven { ticket, location: None }).await;
@@ -194,7 +194,7 @@ async fn who_does_not_show_the_token_is_not_heard() {
     here.act(Action::KnowPeer { worker: there.worker, address: address.to_string() }).await;
     here.act(Action::MakeExtent { job: JOB, extent: ExtentId(0), bytes: 2 << 20 }).await;
     let into = Location { extent: ExtentId(0), offset: 0, length: 10 };
-    here.act(Action::Fetch { job: JOB, object: ObjectId(9), from: there.worker, into }).await;
+    here.act(Action::Fetch { job: JOB, object: ObjectId(9), theirs: None, from: there.worker, into }).await;
     let outcome =
         here.until(|event| if let Event::Fetched { outcome, .. } = event { Some(outcome) } else { None }).await;
     assert!(outcome.is_err_and(|reason| reason.contains("token")));

@@ -79,9 +79,10 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Whether it competes with stage tasks for nothing but processors. What a bundle has is nobody else's.
+    /// Whether it competes with stage tasks for nothing but processors. What a bundle has is nobody else's, and what has begun goes on
+    /// before anything else begins.
     pub(crate) fn takes_cpus_only(&self) -> bool {
-        self.bundle.is_none() && self.shape.cpus() > 0 && self.shape.scarce().is_none()
+        self.bundle.is_none() && !self.shape.here && self.shape.cpus() > 0 && self.shape.scarce().is_none()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Who gets how many leases, and whose are taken back. Part of the [`Cluster`].
 //!
 //! Leases of processors are given in the same rounds as the slots of stage tasks, each to the job that has the least. Those
-//! that take something else too come first, since fewer workers have it, each to the job that has the least of it. A task of
+//! that take something else too come first, since fewer workers have it, each to the job that has the least of it; and those by
+//! which something goes on. A task of
 //! a stage ends soon, a lease may last: so where a job has less than its fair share and waits, one that has more
 //! loses leases. What runs on them may end.
 

@@ -111,7 +111,7 @@ impl Job {
             (place_of(owned), None)
         } else if let Some(proxy) = self.proxies.get(&actor) {
             proxy.place()
-        } else if cx.shared.public.contains_key(&actor) {
+        } else if cx.public_job(actor).is_some() {
             (Place::At(self.worker), Some(actor))
         } else {
             let failure = Failure::new(FailureKind::NotFound, "", "there is no such actor");

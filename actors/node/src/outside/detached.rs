@@ -128,7 +128,7 @@ impl Job {
             }
             Some(_) => {}
             None => {
-                if let Some(job) = cx.shared.public.get(&actor).copied() {
+                if let Some(job) = cx.public_job(actor) {
                     cx.tell_job(self.worker, job, body(actor));
                 }
             }

@@ -14,10 +14,9 @@ mod detached;
 mod fetch;
 mod owner;
 
-use tandem_actor_protocol::JobId;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::peer::{OutsideCall, OutsideValue, PeerBody};
-use tandem_actor_protocol::{ObjectId, WorkerId};
+use tandem_actor_protocol::{ActorId, JobId, ObjectId, WorkerId};
 
 use crate::context::Context;
 use crate::objects::{Stored, StoredBody};
@@ -44,8 +43,26 @@ fn outward(stored: &Stored, job: JobId, object: ObjectId) -> Result<Option<Outsi
 
 /// Answers a call of an actor that is not here any more.
 pub(crate) fn refuse(cx: &mut Context<'_>, call: &OutsideCall) {
-    let failure = Failure::new(FailureKind::ActorGone, "", "the actor is gone");
-    cx.tell_job(call.caller, call.job, PeerBody::DoneOutside { call: call.call, outcome: Err(failure) });
+    let outcome = Err(Failure::new(FailureKind::ActorGone, "", "the actor is gone"));
+    cx.tell_job(call.caller, call.job, PeerBody::DoneOutside { call: call.call, outcome });
+}
+
+/// Tells a job that has nothing else here where an actor is that it may call.
+pub(crate) fn tell_place(cx: &mut Context<'_>, to: WorkerId, job: JobId, actor: ActorId) {
+    let gone = || Failure::new(FailureKind::ActorGone, "", "the actor is gone");
+    let here = cx.public_job(actor).map(|_| cx.config.worker);
+    let place = here.map(Some).ok_or_else(gone);
+    let outside = here.map(|_| actor);
+    cx.tell_job(to, job, PeerBody::ActorAt { actor, place, retry_calls: false, outside });
+}
+
+/// Answers a job that has no objects here.
+pub(crate) fn lend_nothing(cx: &mut Context<'_>, to: WorkerId, job: JobId, objects: Vec<ObjectId>) {
+    cx.tell_job(to, job, PeerBody::Lent(objects.clone()));
+    for object in objects {
+        let outcome = Err(Failure::new(FailureKind::ObjectLost, "", "the object is gone: nothing of its job is here"));
+        cx.tell_job(to, job, PeerBody::Resolved { object, outcome });
+    }
 }
 
 /// Nobody of `job` wants these results of another job any more.

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tandem_actor_protocol::resources::{CPUS, Shape};
 use tandem_actor_protocol::{ActorId, JobId, WorkerId};
-use tandem_node::{Event, LeaseGrant, NameRefusal, Node, NodeConfig};
+use tandem_node::{Event, Found, LeaseGrant, NameRefusal, Node, NodeConfig};
 use tandem_runtime::{JobProgram, LogLine, News, Outside, Runtime, RuntimeConfig, RuntimeHandle, SqlQuery};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -128,7 +128,9 @@ impl Coordinator {
                 runtime.tell(Event::NameClaimed { job, actor: spec.actor, outcome });
             }
             News::FindName { executor, request, name, .. } => {
-                runtime.tell(Event::NameFound { executor, request, actor: self.names.get(&name).cloned() });
+                let found = |(actor, class): (ActorId, String)| Found { actor, class, owner_address: String::new() };
+                let actor = self.names.get(&name).cloned().map(found);
+                runtime.tell(Event::NameFound { executor, request, actor });
             }
             News::DropName { actor, .. } => self.names.retain(|_, (named, _)| *named != actor),
             News::CreateGroup { .. } | News::RemoveGroup { .. } => {}
