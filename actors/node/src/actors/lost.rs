@@ -109,7 +109,7 @@ impl Job {
     /// Whether an actor can still take calls, as its owner sees it.
     pub(crate) fn place_of(&self, actor: ActorId) -> Place {
         let Some(owned) = self.owned_actors.get(&actor) else {
-            let failure = Failure::new(FailureKind::NotFound, "", "there is no such actor");
+            let failure = Failure::new(FailureKind::ActorGone, "", "there is no such actor any more");
             return Place::Gone(failure.into());
         };
         match &owned.state {
