@@ -70,8 +70,7 @@ impl Jobs<'_> {
                 self.of_executor(cx, executor, |job, cx| job.executor_said(cx, executor, message));
             }
             Event::FromPeer { worker, message } => {
-                let make =
-                    matches!(message.body, PeerBody::Run { .. } | PeerBody::Start { .. } | PeerBody::Know { .. });
+                let make = matches!(message.body, PeerBody::Run { .. } | PeerBody::Start { .. } | PeerBody::Know(_));
                 if make {
                     self.make(cx, message.job);
                 }

@@ -48,7 +48,9 @@ impl Job {
             PeerBody::Return(objects) => self.returned(from, objects),
             PeerBody::Drop(objects) => self.drop_kept(objects),
             PeerBody::Unreadable { object, worker } => self.unreadable_elsewhere(cx, from, object, worker),
-            PeerBody::Know { worker, address } => self.know_peer(cx, worker, address),
+            PeerBody::Know(workers) => {
+                workers.into_iter().for_each(|(worker, address)| self.know_peer(cx, worker, address));
+            }
             PeerBody::RemoveGroup(group) if group.owner() == self.worker => self.remove_group(cx, group),
             // Of a worker that had this id before.
             PeerBody::RemoveGroup(_) => {}

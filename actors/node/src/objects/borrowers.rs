@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn a_worker_stays_until_it_returned_as_often_as_it_borrowed() {
         let mut borrowers = Borrowers::default();
-        [1, 2, 1].map(|worker| borrowers.add(WorkerId(worker)));
+        [1, 2, 1].into_iter().for_each(|worker| borrowers.add(WorkerId(worker)));
         borrowers.remove(WorkerId(1));
         borrowers.remove(WorkerId(2));
         borrowers.remove(WorkerId(3));
