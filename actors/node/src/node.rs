@@ -13,7 +13,7 @@ use crate::event::{Event, LeaseGrant};
 use crate::history::History;
 use crate::host::Gpus;
 use crate::job::Job;
-use crate::timers::Timestamp;
+use crate::timers::{Timers, Timestamp};
 
 /// The fine state of one worker.
 #[derive(Debug)]
@@ -49,6 +49,10 @@ impl Node {
 
     pub(crate) fn history(&self) -> &History {
         &self.shared.history
+    }
+
+    pub(crate) fn timers(&self) -> &Timers {
+        &self.shared.timers
     }
 
     /// When [`Event::Tick`] is wanted at the latest, if nothing else happens before.
