@@ -63,8 +63,7 @@ fn main() {
 
 fn show_queued(fleet: &Fleet, before: u64) {
     let tasks = fleet.known().tasks as u64;
-    if tasks > 0 {
-        let bytes = resident_bytes().saturating_sub(before) / tasks;
+    if let Some(bytes) = resident_bytes().saturating_sub(before).checked_div(tasks) {
         println!("queued             {tasks} tasks, {bytes} bytes each, all nodes included");
     }
 }

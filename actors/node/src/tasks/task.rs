@@ -40,7 +40,7 @@ pub(crate) struct Task {
 /// The call that submitted a task, if any. It takes half of what an `Option<CallId>` would, and does not make what it is in larger by
 /// its alignment.
 #[derive(Debug, Clone, Copy)]
-#[repr(packed(8))]
+#[repr(Rust, packed(8))]
 pub(crate) struct Parent(u128);
 
 /// Where a task stands.
