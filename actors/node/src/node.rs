@@ -14,7 +14,7 @@ use crate::history::History;
 use crate::host::Gpus;
 use crate::job::Job;
 use crate::outside;
-use crate::timers::Timestamp;
+use crate::timers::{Timers, Timestamp};
 
 /// The fine state of one worker.
 #[derive(Debug)]
@@ -54,6 +54,10 @@ impl Node {
 
     pub(crate) fn history(&self) -> &History {
         &self.shared.history
+    }
+
+    pub(crate) fn timers(&self) -> &Timers {
+        &self.shared.timers
     }
 
     /// When [`Event::Tick`] is wanted at the latest, if nothing else happens before.
@@ -108,7 +112,7 @@ impl Jobs<'_> {
     /// A worker, or another job of this one, says something to a job here. That may be none of it any more.
     fn heard(&mut self, cx: &mut Context<'_>, from: WorkerId, message: PeerMessage) {
         let PeerMessage { job, body } = message;
-        if matches!(body, PeerBody::Run { .. } | PeerBody::Start { .. } | PeerBody::Know { .. }) {
+        if matches!(body, PeerBody::Run { .. } | PeerBody::Start { .. } | PeerBody::Know(_)) {
             self.make(cx, job);
         }
         let is_here = self.jobs.get(&job).is_some_and(Job::is_running);

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use rustc_hash::FxHashSet;
 use tandem_actor_protocol::peer::{PeerBody, PeerMessage};
 use tandem_actor_protocol::{ObjectId, WorkerId};
 
@@ -17,6 +18,7 @@ use crate::job::Job;
 pub(crate) struct Peers {
     /// How to reach them, in the order in which that became known.
     addresses: Vec<(WorkerId, String)>,
+    known: FxHashSet<WorkerId>,
     /// How many of these each was told.
     told: BTreeMap<WorkerId, usize>,
     pub(crate) fence: Fence,
@@ -84,7 +86,8 @@ impl Peers {
     /// Nobody is known but this worker itself, if it can be reached.
     pub(crate) fn new(worker: WorkerId, address: &str) -> Self {
         let own = (!address.is_empty()).then(|| (worker, address.to_owned()));
-        Self { addresses: own.into_iter().collect(), ..Self::default() }
+        let known = own.iter().map(|(worker, _)| *worker).collect();
+        Self { known, addresses: own.into_iter().collect(), ..Self::default() }
     }
 
     pub(crate) fn lost(&mut self, worker: WorkerId) {
@@ -135,14 +138,12 @@ impl Job {
         if cx.shared.lost.contains(&to) {
             return;
         }
-        let told = self.peers.told.get(&to).copied().unwrap_or(0);
-        for index in told..self.peers.addresses.len() {
-            let (worker, address) = self.peers.addresses[index].clone();
-            if worker != to {
-                self.emit(cx, to, PeerBody::Know { worker, address });
-            }
+        let all = self.peers.addresses.len();
+        let told = self.peers.told.insert(to, all).unwrap_or(0);
+        if told < all {
+            let new = self.peers.addresses[told..].iter().filter(|(worker, _)| *worker != to);
+            self.emit(cx, to, PeerBody::Know(new.cloned().collect()));
         }
-        self.peers.told.insert(to, self.peers.addresses.len());
         self.emit(cx, to, body);
     }
 
@@ -152,7 +153,7 @@ impl Job {
 
     /// How to reach a worker; by nobody if the address is empty. This one is told to others like any other, so that they can answer.
     pub(crate) fn know_peer(&mut self, cx: &mut Context<'_>, worker: WorkerId, address: String) {
-        if address.is_empty() || self.peers.addresses.iter().any(|(known, _)| *known == worker) {
+        if address.is_empty() || !self.peers.known.insert(worker) {
             return;
         }
         self.peers.addresses.push((worker, address.clone()));

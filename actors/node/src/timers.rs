@@ -34,8 +34,8 @@ impl Timestamp {
 pub(crate) enum Timer {
     /// A process may have been idle for long enough to be ended.
     ExecutorIdle(ExecutorId),
-    /// An attempt may have taken longer than it may.
-    Attempt { executor: ExecutorId, call: CallId, attempt: u32 },
+    /// The first task of a process may have taken longer than it may, as this timer was set for.
+    Attempt { executor: ExecutorId, at: Timestamp },
     /// A call that was cancelled by force may still be there.
     CancelKill(CallId),
     /// An actor that was ended in order may still be there.
@@ -74,6 +74,10 @@ impl Timers {
     pub(crate) fn set(&mut self, at: Timestamp, job: JobId, timer: Timer) {
         self.heap.push(Reverse(Entry { at, set: self.set, job, timer }));
         self.set += 1;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
     }
 
     pub(crate) fn next(&self) -> Option<Timestamp> {

@@ -223,6 +223,11 @@ impl Node {
         self.seen(job).map(|job| job.objects.len()).sum()
     }
 
+    /// How many times there are at which something will be looked at.
+    pub fn timer_count(&self) -> usize {
+        self.timers().len()
+    }
+
     /// Attempts that have ended here, of jobs that are over too, as far as they are kept; and how many are not any more.
     pub fn ended(&self, job: Option<JobId>) -> (impl Iterator<Item = &Ended>, u64) {
         let (ended, forgotten) = self.history().ended();

@@ -164,13 +164,8 @@ pub enum PeerBody {
         /// Where they were said to be.
         worker: WorkerId,
     },
-    /// How to reach the node of a third worker. Comes before anything that may lead to it.
-    Know {
-        /// Which.
-        worker: WorkerId,
-        /// `host:port`.
-        address: String,
-    },
+    /// How to reach the nodes of other workers, each as `host:port`. Comes before anything that may lead to them.
+    Know(Vec<(WorkerId, String)>),
     /// Anyone → owner of a placement group: remove it.
     RemoveGroup(PlacementGroupId),
     /// Keeper → owner: this worker is to leave, take what it keeps of these. Answered by [`Self::Drop`] for those that are taken, and said

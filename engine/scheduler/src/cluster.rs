@@ -290,7 +290,7 @@ impl Cluster {
 
     /// What a job has of processors and when it was served, if it wants more.
     pub(crate) fn wanting_key(&self, job: &Job, workers_expected: bool) -> Option<(u64, u64)> {
-        let leases = || job.may_lease(workers_expected) && self.leases.pending_cpus(job.id).is_some();
+        let leases = || job.may_lease(workers_expected) && self.leases.waits_for_cpus(job.id);
         let wants = job.wants_slots(workers_expected) || leases();
         wants.then(|| (job.slot_cpus() + self.leases.usage(job.id, CPUS), job.served))
     }

@@ -281,9 +281,14 @@ impl Leases {
         !self.claims.is_empty()
     }
 
-    /// How many leases of nothing but processors a job waits for, and how much the smallest takes.
+    /// Whether a job waits for leases of nothing but processors.
+    pub(crate) fn waits_for_cpus(&self, job: JobId) -> bool {
+        self.claims_of(job).any(|(claim, wanted)| wanted.waits() && claim.takes_cpus_only())
+    }
+
+    /// How many these are, and how much the smallest takes.
     pub(crate) fn pending_cpus(&self, job: JobId) -> Option<(u32, u64)> {
-        let pending = self.claims_of(job).filter(|(claim, wanted)| claim.takes_cpus_only() && wanted.waits());
+        let pending = self.claims_of(job).filter(|(claim, wanted)| wanted.waits() && claim.takes_cpus_only());
         pending.fold(None, |sum, (claim, wanted)| {
             let (count, unit) = sum.unwrap_or((0u32, u64::MAX));
             Some((count.saturating_add(wanted.pending()), unit.min(claim.shape.cpus())))

@@ -70,12 +70,11 @@ impl Cluster {
 
     /// Gives leases that take nothing, or something besides processors.
     pub(crate) fn grant_scarce(&mut self, budget: &mut u32) {
-        let waits = |(claim, _): &(&Claim, _)| !claim.takes_cpus_only();
+        let waits = |(claim, wanted): &(&Claim, &Wanted)| wanted.waits() && !claim.takes_cpus_only();
         let mut classes: BTreeMap<Option<String>, BTreeSet<JobId>> = BTreeMap::new();
         let expected = self.workers.any_expected();
-        for (claim, wanted) in self.leases.claims().filter(waits) {
-            let may = self.jobs.get(&claim.job).is_some_and(|job| job.may_lease(expected));
-            if may && wanted.waits() {
+        for (claim, _) in self.leases.claims().filter(waits) {
+            if self.jobs.get(&claim.job).is_some_and(|job| job.may_lease(expected)) {
                 classes.entry(claim.shape.scarce().map(str::to_owned)).or_default().insert(claim.job);
             }
         }
@@ -84,7 +83,9 @@ impl Cluster {
             while *budget > 0
                 && let Some(job) = self.poorest(&jobs, resource.as_deref())
             {
-                let granted = self.grant_to(job, 1, of_class);
+                // One that nobody competes with need not take turns.
+                let turn = if jobs.len() == 1 { *budget } else { 1 };
+                let granted = self.grant_to(job, turn, of_class);
                 *budget -= granted;
                 if granted == 0 {
                     jobs.remove(&job);
@@ -138,6 +139,10 @@ impl Cluster {
             holdings.iter().filter(|(_, holding)| lacks(holding) > 0).map(|(job, _)| *job).collect();
         for (job, holding) in &holdings {
             let mut surplus = (holding.has - holding.returning).saturating_sub(level.min(holding.wants));
+            if missing == 0 || surplus == 0 {
+                // Its leases, which may be many, are not looked at.
+                continue;
+            }
             for (lease, amount) in self.revocable(*job, resource, &poor) {
                 if missing == 0 || amount > surplus {
                     break;

@@ -55,6 +55,15 @@ fn events(sandbox: &Sandbox, name: &str) -> Vec<String> {
     ]
 }
 
+/// Says so when it is dropped, in a test that fails too.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn programs_and_jobs_side_by_side_end_right_when_processes_are_killed() {
     let sandbox = Sandbox::with_cluster(3);
@@ -71,6 +80,7 @@ fn programs_and_jobs_side_by_side_end_right_when_processes_are_killed() {
             }
             jobs
         });
+        let ends = Over(&over);
         let (mut seconds, workers) = (0, number_from("TANDEM_KILLS", 2));
         disturb(&sandbox, number_from("TANDEM_ROUNDS", 20), Duration::from_millis(1_000), |sandbox| {
             seconds += 1;
@@ -80,7 +90,7 @@ fn programs_and_jobs_side_by_side_end_right_when_processes_are_killed() {
                 kill_worker(sandbox, &mut rng);
             }
         });
-        over.store(true, Ordering::Relaxed);
+        drop(ends);
         jobs.join().expect("every job is right")
     });
     assert!(jobs > 0);

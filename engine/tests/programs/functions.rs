@@ -24,13 +24,16 @@ format = "parquet"
 mode = "overwrite"
 "#;
 
+fn job(package: &str, batch: u64) -> String {
+    JOB.replace("PACKAGE", package).replace("BATCH", &batch.to_string())
+}
+
 /// With so many numbers from one, twenty batches of them.
 fn sandbox_with_numbers() -> (Sandbox, u64) {
     let (sandbox, rows) = (Sandbox::with_cluster(2), number_from("TANDEM_ROWS", 20_000));
     let sql = format!("SELECT value FROM generate_series(1, {rows})");
     sandbox.run(&["sql", "--local", "-e", &sql, "--output", "numbers.parquet"]).succeeded();
-    let job = JOB.replace("PACKAGE", &program("functions")).replace("BATCH", &(rows / 20).to_string());
-    sandbox.write("job.toml", &job);
+    sandbox.write("job.toml", &job(&program("functions"), rows / 20));
     (sandbox, rows)
 }
 
@@ -82,7 +85,7 @@ fn a_package_that_is_none_is_named_with_its_job_file() {
     for (package, code, words) in
         [("./nowhere", 3, "there is no such file"), ("/bin/sh", 2, "not built with the Tandem SDK")]
     {
-        sandbox.write("job.toml", &JOB.replace("PACKAGE", package));
+        sandbox.write("job.toml", &job(package, 1000));
         let refused = sandbox.run(&["run", "job.toml"]).ended_with(code);
         refused.tells(&["job.toml: package ", package, words]);
     }

@@ -286,6 +286,7 @@ impl Job {
             route.sent.remove(&call);
             route.take(call);
         }
+        self.forget_route(entry.actor);
         match outcome {
             Ok(values) => {
                 for (index, stored) in (0..).zip(values) {

@@ -30,7 +30,7 @@ impl Job {
         let mut record = Object::new(ObjectState::Pending, NO_INDEX);
         if owner != self.worker {
             // It is lent with the message that tells of it.
-            record.borrowers.push((owner, 1));
+            record.borrowers.add(owner);
         }
         self.objects.insert(object, record);
         self.make_object(cx, object, stored);

@@ -15,6 +15,9 @@ use crate::job::Job;
 use crate::objects::Stored;
 use crate::timers::Timer;
 
+/// Actors of one job that are gone and kept, so that it can be told why.
+const KEPT_GONE: usize = 1_024;
+
 impl Job {
     /// Someone wants an actor ended.
     pub(crate) fn kill(&mut self, cx: &mut Context<'_>, actor: ActorId, at_once: bool) {
@@ -191,8 +194,10 @@ impl Job {
         }
         let (shape, args, checkpoint) = (owned.shape, std::mem::take(&mut owned.args), owned.checkpoint.take());
         let named = !owned.spec.options.name.is_empty();
-        let queue = &mut self.queues[shape.0 as usize];
-        queue.actors = queue.actors.saturating_sub(1);
+        if self.owned_actors.get(&actor).is_some_and(|owned| self.needs_lease(owned)) {
+            let queue = &mut self.queues[shape.0 as usize];
+            queue.actors = queue.actors.saturating_sub(1);
+        }
         self.dirty.queue(shape);
         self.drop_args(&args);
         if let Some(object) = checkpoint {
@@ -210,6 +215,17 @@ impl Job {
         }
         self.actor_moved(cx, actor);
         self.driver_actor_gone(cx, actor);
+        self.forget_gone_actors(actor);
+    }
+
+    /// Those who call an actor may want to know why it is gone, but not for ever.
+    fn forget_gone_actors(&mut self, newest: ActorId) {
+        self.gone_actors.push_back(newest);
+        if self.gone_actors.len() > KEPT_GONE
+            && let Some(oldest) = self.gone_actors.pop_front()
+        {
+            self.owned_actors.remove(&oldest);
+        }
     }
 }
 

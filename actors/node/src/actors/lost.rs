@@ -114,7 +114,7 @@ impl Job {
         } else if cx.public_job(actor).is_some() {
             (Place::At(self.worker), Some(actor))
         } else {
-            let failure = Failure::new(FailureKind::NotFound, "", "there is no such actor");
+            let failure = Failure::new(FailureKind::ActorGone, "", "there is no such actor any more");
             (Place::Gone(failure.into()), None)
         }
     }

@@ -122,6 +122,15 @@ impl Job {
             Err(failure) => Place::Gone(failure.into()),
         };
         self.set_place(cx, actor, place, outside, retry_calls);
+        self.forget_route(actor);
+    }
+
+    /// Forgets what is known of an actor that is gone, when all its calls have ended: who calls it later asks again.
+    pub(crate) fn forget_route(&mut self, actor: ActorId) {
+        let over = |route: &Route| matches!(route.place, Place::Gone(_)) && route.waiting == 0 && route.sent.is_empty();
+        if self.routes.get(&actor).is_some_and(over) {
+            self.routes.remove(&actor);
+        }
     }
 
     fn set_place(
@@ -189,6 +198,7 @@ impl Job {
         }
         if self.routes.contains_key(&actor) {
             self.ask_place(cx, actor);
+            self.forget_route(actor);
         }
     }
 }

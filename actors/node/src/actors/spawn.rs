@@ -59,7 +59,6 @@ impl Job {
             }
             cx.act(Action::ClaimName { job: self.id, spec: Box::new(spec.clone()) });
         }
-        self.queues[shape.0 as usize].actors += 1;
         let owned = OwnedActor {
             spec: Box::new(spec),
             args,
@@ -69,6 +68,7 @@ impl Job {
             checkpoint: None,
             watchers: Default::default(),
         };
+        self.queues[shape.0 as usize].actors += usize::from(self.needs_lease(&owned));
         self.owned_actors.insert(actor, owned);
         if !named {
             self.actor_ready_or_wait(cx, actor);
@@ -140,12 +140,17 @@ impl Job {
         }
     }
 
+    /// Whether an actor has or wants a lease. A light one that takes nothing does not, unless it is to be where a bundle is.
+    pub(crate) fn needs_lease(&self, owned: &OwnedActor) -> bool {
+        let options = &owned.spec.options;
+        let bundle = self.queues[owned.shape.0 as usize].bundle;
+        !options.light || !options.shape.milli.is_empty() || bundle.is_some()
+    }
+
     fn queue_actor(&mut self, cx: &mut Context<'_>, actor: ActorId) {
         let Some(owned) = self.owned_actors.get(&actor) else { return };
         let shape = owned.shape;
-        let anywhere = self.queues[shape.0 as usize].bundle.is_none();
-        if anywhere && owned.spec.options.light && owned.spec.options.shape.milli.is_empty() {
-            // It takes nothing: no lease is needed for it.
+        if !self.needs_lease(owned) {
             return self.start_here(cx, actor, 0);
         }
         self.queues[shape.0 as usize].starts.push_back(actor);

@@ -140,7 +140,7 @@ impl Job {
 
     /// What a driver that is gone has started ends too: another attempt of it starts from nothing.
     fn end_top_level(&mut self, cx: &mut Context<'_>) {
-        let top = self.tasks.iter().filter(|(_, task)| task.parent.is_none()).map(|(call, _)| *call);
+        let top = self.tasks.iter().filter(|(_, task)| task.parent.call().is_none()).map(|(call, _)| *call);
         let mut calls: Vec<CallId> = top.chain(self.top_calls()).collect();
         calls.sort_unstable();
         for call in calls {

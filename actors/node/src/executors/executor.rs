@@ -43,6 +43,10 @@ pub(crate) struct Executor {
     pub(crate) idle_since: Timestamp,
     /// It is looked at again by a timer.
     pub(crate) idle_timer: bool,
+    /// When its first task will have taken longer than it may.
+    pub(crate) overdue_at: Option<Timestamp>,
+    /// When that is looked at by a timer.
+    pub(crate) overdue_timer: Option<Timestamp>,
     /// Why it was asked to end.
     pub(crate) fate: Option<Fate>,
 }
@@ -145,6 +149,8 @@ impl Executor {
             recalling: false,
             idle_since: now,
             idle_timer: false,
+            overdue_at: None,
+            overdue_timer: None,
             fate: None,
         }
     }

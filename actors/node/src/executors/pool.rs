@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tandem_actor_protocol::executor::{Role, ToExecutor, Welcome};
 use tandem_actor_protocol::node::Hello;
-use tandem_actor_protocol::{CallId, ExecutorId, PROTOCOL};
+use tandem_actor_protocol::{ExecutorId, PROTOCOL};
 
 use super::{ClassId, Driver, Executor, ExecutorState, Fate, Purpose};
 use crate::action::{Action, ExecutorNeeds};
@@ -182,13 +182,5 @@ impl Job {
     /// A process lies or does not understand: it ends, whatever it does.
     pub(crate) fn broke_protocol(&mut self, cx: &mut Context<'_>, executor: ExecutorId, why: &str) {
         self.stop_executor(cx, executor, Fate::Broken(why.to_owned()), true);
-    }
-
-    /// An attempt may have taken longer than it may, and its process has not ended it.
-    pub(crate) fn attempt_overdue(&mut self, cx: &mut Context<'_>, executor: ExecutorId, call: CallId, attempt: u32) {
-        let first = self.executors.get(&executor).is_some_and(|process| process.calls.front() == Some(&call));
-        if first && self.hosted.get(&call).is_some_and(|hosted| hosted.attempt == attempt) {
-            self.stop_executor(cx, executor, Fate::TimedOut, true);
-        }
     }
 }

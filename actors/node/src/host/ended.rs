@@ -63,6 +63,7 @@ impl Job {
         } else {
             entry.busy -= 1;
             entry.working.remove(&executor);
+            process.overdue_at = None;
             self.process_idle(cx, executor);
         }
     }

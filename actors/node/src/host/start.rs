@@ -9,9 +9,10 @@ use tandem_actor_protocol::{CallId, ExecutorId, ObjectId, WorkerId};
 use super::task::{Guest, PhaseEvent};
 use super::{GroupId, Hosted, Phase, Source};
 use crate::context::Context;
+use crate::executors::Fate;
 use crate::job::Job;
 use crate::objects::{FetchWaiter, NO_INDEX, Object, ObjectState, Stored};
-use crate::timers::Timer;
+use crate::timers::{Timer, Timestamp};
 
 /// A task that came before the grant of its lease.
 #[derive(Debug)]
@@ -216,13 +217,36 @@ impl Job {
 
     /// A task has become the first one of a process: from now on its time counts.
     pub(crate) fn set_attempt_timer(&mut self, cx: &mut Context<'_>, executor: ExecutorId, call: CallId) {
-        let Some(hosted) = self.hosted.get(&call) else { return };
-        let attempt = hosted.attempt;
         let timeout_ms = self.options_of(call).map_or(0, |options| options.timeout_ms);
-        if timeout_ms > 0 {
-            let after_ms = timeout_ms.saturating_add(cx.config.stop_grace_ms);
-            cx.timer(after_ms, self.id, Timer::Attempt { executor, call, attempt });
+        let overdue_at = cx.now.after(timeout_ms.saturating_add(cx.config.stop_grace_ms));
+        if let Some(process) = self.executors.get_mut(&executor) {
+            process.overdue_at = (timeout_ms > 0).then_some(overdue_at);
         }
+        self.watch_attempt(cx, executor);
+    }
+
+    /// Has the time of a process's first task looked at. One timer is enough for all tasks of the process, unless a later one may
+    /// take less time.
+    fn watch_attempt(&mut self, cx: &mut Context<'_>, executor: ExecutorId) {
+        let Some(process) = self.executors.get_mut(&executor) else { return };
+        let Some(at) = process.overdue_at.filter(|at| process.overdue_timer.is_none_or(|set| *at < set)) else {
+            return;
+        };
+        process.overdue_timer = Some(at);
+        cx.shared.timers.set(at, self.id, Timer::Attempt { executor, at });
+    }
+
+    /// The first task of a process may have taken longer than it may, and the process has not ended it.
+    pub(crate) fn attempt_overdue(&mut self, cx: &mut Context<'_>, executor: ExecutorId, at: Timestamp) {
+        let Some(process) = self.executors.get_mut(&executor).filter(|process| process.overdue_timer == Some(at))
+        else {
+            return;
+        };
+        process.overdue_timer = None;
+        if process.overdue_at.is_some_and(|at| at <= cx.now) {
+            return self.stop_executor(cx, executor, Fate::TimedOut, true);
+        }
+        self.watch_attempt(cx, executor);
     }
 
     pub(crate) fn options_of(&self, call: CallId) -> Option<&tandem_actor_protocol::call::TaskOptions> {

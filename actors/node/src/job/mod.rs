@@ -81,6 +81,8 @@ pub(crate) struct Job {
     pub(crate) task_executors: usize,
 
     pub(crate) owned_actors: BTreeMap<ActorId, OwnedActor>,
+    /// Those of them that are gone, the oldest one first.
+    pub(crate) gone_actors: VecDeque<ActorId>,
     pub(crate) hosted_actors: BTreeMap<ActorId, HostedActor>,
     pub(crate) early_starts: BTreeMap<u64, Vec<EarlyStart>>,
     pub(crate) routes: BTreeMap<ActorId, Route>,
@@ -145,6 +147,7 @@ impl Job {
             classes: Vec::new(),
             task_executors: 0,
             owned_actors: BTreeMap::new(),
+            gone_actors: VecDeque::new(),
             hosted_actors: BTreeMap::new(),
             early_starts: BTreeMap::new(),
             routes: BTreeMap::new(),

@@ -56,7 +56,9 @@ impl Job {
             PeerBody::DoneOutside { call, outcome } => self.done_outside(cx, from, call, outcome),
             PeerBody::DropOutside { job, objects } => self.drop_outside(from, job, &objects),
             PeerBody::Unreadable { object, worker } => self.unreadable_elsewhere(cx, from, object, worker),
-            PeerBody::Know { worker, address } => self.know_peer(cx, worker, address),
+            PeerBody::Know(workers) => {
+                workers.into_iter().for_each(|(worker, address)| self.know_peer(cx, worker, address));
+            }
             PeerBody::RemoveGroup(group) if group.owner() == self.worker => self.remove_group(cx, group),
             // Of a worker that had this id before.
             PeerBody::RemoveGroup(_) => {}

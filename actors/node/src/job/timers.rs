@@ -11,7 +11,7 @@ impl Job {
         }
         match timer {
             Timer::ExecutorIdle(executor) => self.executor_idle(cx, executor),
-            Timer::Attempt { executor, call, attempt } => self.attempt_overdue(cx, executor, call, attempt),
+            Timer::Attempt { executor, at } => self.attempt_overdue(cx, executor, at),
             Timer::CancelKill(call) => self.cancel_overdue(cx, call),
             Timer::ActorKill(actor) => self.actor_end_overdue(cx, actor),
             Timer::LeaseIdle(lease) => self.lease_idle(cx, lease),

@@ -56,7 +56,7 @@ impl Job {
                 || record
                     .stored()
                     .is_some_and(|stored| stored.remote() == Some(worker) || stored.keeper == Some(worker))
-                || record.borrowers.iter().any(|(borrower, _)| *borrower == worker)
+                || record.borrowers.has(worker)
         });
         concerned.sort_unstable();
         for object in concerned {
@@ -67,7 +67,7 @@ impl Job {
 
     fn forget_lost(&mut self, object: ObjectId, worker: WorkerId) {
         let Some(record) = self.objects.get_mut(&object) else { return };
-        record.borrowers.retain(|(borrower, _)| *borrower != worker);
+        record.borrowers.forget(worker);
         if let ObjectState::Ready(stored) = &mut record.state
             && stored.keeper == Some(worker)
         {

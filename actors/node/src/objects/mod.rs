@@ -1,5 +1,6 @@
 //! The objects of a job on this worker: where they are, who holds them, who waits for them.
 
+mod borrowers;
 mod fetch;
 mod hold;
 mod lost;
@@ -10,6 +11,7 @@ mod space;
 mod values;
 mod watch;
 
+pub(crate) use borrowers::Borrowers;
 pub(crate) use fetch::{Fetch, FetchWaiter};
 pub(crate) use hold::NO_INDEX;
 pub(crate) use record::{Object, ObjectEvent, ObjectState, Stored, StoredBody};

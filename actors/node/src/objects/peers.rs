@@ -18,10 +18,7 @@ impl Job {
                 known.push((*object, Err(why)));
                 continue;
             };
-            match record.borrowers.iter_mut().find(|(worker, _)| *worker == to) {
-                Some((_, count)) => *count += 1,
-                None => record.borrowers.push((to, 1)),
-            }
+            record.borrowers.add(to);
             match &record.state {
                 ObjectState::Pending => {}
                 ObjectState::Ready(stored) => known.push((*object, Ok(stored.to_remote(self.worker)))),
@@ -38,10 +35,7 @@ impl Job {
     pub(crate) fn returned(&mut self, from: WorkerId, objects: Vec<ObjectId>) {
         for object in objects {
             let Some(record) = self.objects.get_mut(&object) else { continue };
-            if let Some((_, count)) = record.borrowers.iter_mut().find(|(worker, _)| *worker == from) {
-                *count -= 1;
-            }
-            record.borrowers.retain(|(_, count)| *count > 0);
+            record.borrowers.remove(from);
             self.let_go(object);
         }
     }
@@ -67,7 +61,7 @@ impl Job {
             ObjectState::Ready(stored) => Ok(stored.to_remote(self.worker)),
             ObjectState::Failed(failure) => Err(Failure::clone(failure)),
         };
-        let workers: Vec<WorkerId> = record.borrowers.iter().map(|(worker, _)| *worker).collect();
+        let workers: Vec<WorkerId> = record.borrowers.workers().collect();
         for worker in workers {
             self.send_peer(cx, worker, PeerBody::Resolved { object, outcome: outcome.clone() });
         }
@@ -83,7 +77,7 @@ impl Job {
     ) {
         self.lost_at(cx, object, worker);
         let Some(record) = self.objects.get(&object) else { return };
-        let borrows = record.borrowers.iter().any(|(borrower, _)| *borrower == by);
+        let borrows = record.borrowers.has(by);
         if borrows && record.state != ObjectState::Pending {
             let outcome = match &record.state {
                 ObjectState::Ready(stored) => Ok(stored.to_remote(self.worker)),

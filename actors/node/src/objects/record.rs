@@ -15,9 +15,10 @@ use tandem_actor_protocol::peer::RemoteValue;
 use tandem_actor_protocol::value::Format;
 use tandem_actor_protocol::{CallId, ObjectId, WorkerId};
 
+use super::Borrowers;
 use super::hold::NO_INDEX;
 
-/// What is known of an object here, and who keeps it.
+/// What is known of an object here, and who keeps it. There may be millions, so it is kept small.
 #[derive(Debug)]
 pub(crate) struct Object {
     pub(crate) state: ObjectState,
@@ -35,8 +36,7 @@ pub(crate) struct Object {
     pub(crate) borrowed: bool,
     /// What its value names is held by it here, not by whoever sent it.
     pub(crate) holds_refs: bool,
-    /// Other workers that hold it, with how often they said so.
-    pub(crate) borrowers: Vec<(WorkerId, u32)>,
+    pub(crate) borrowers: Borrowers,
 }
 
 /// Where an object stands.
@@ -113,7 +113,7 @@ impl Object {
             kept: false,
             borrowed: false,
             holds_refs: false,
-            borrowers: Vec::new(),
+            borrowers: Borrowers::default(),
         }
     }
 
@@ -125,10 +125,6 @@ impl Object {
     /// Whether this worker itself needs it, so that its owner has to know.
     pub(crate) fn is_ours(&self) -> bool {
         self.processes > 0 || self.uses > 0
-    }
-
-    pub(crate) fn borrower_count(&self) -> usize {
-        self.borrowers.len()
     }
 
     pub(crate) fn stored(&self) -> Option<&Stored> {
@@ -264,6 +260,11 @@ mod tests {
         let (local, remote) = (local.then_some(ObjectId(9)), remote.map(WorkerId));
         let body = StoredBody::Large { format: Format::Bytes, length: 1 << 20, local, remote };
         ObjectState::Ready(Box::new(Stored { body, refs: Box::default(), keeper: None }))
+    }
+
+    #[test]
+    fn an_object_stays_small() {
+        assert!(size_of::<Object>() <= 48, "an object takes {} bytes", size_of::<Object>());
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Job {
             return;
         }
         let returns = task.returns;
-        if let Some(parent) = task.parent {
+        if let Some(parent) = task.parent.call() {
             self.children.remove(&(parent, call));
         }
         let lineage = outcome.as_ref().is_ok_and(|values| values.iter().any(|value| !value.is_at_hand()));
@@ -107,7 +107,7 @@ impl Job {
         let Some(task) = self.tasks.get_mut(&call) else { return false };
         if task.state == TaskState::Finished {
             task.attempt += 1;
-            if let Some(parent) = task.parent {
+            if let Some(parent) = task.parent.call() {
                 self.children.insert((parent, call));
             }
             self.ready_or_wait(cx, call, true);

@@ -49,7 +49,7 @@ impl Job {
         let task = Task {
             function: self.intern(&function),
             args,
-            parent,
+            parent: parent.into(),
             options,
             returns,
             shape,

@@ -21,7 +21,7 @@ use super::ShapeId;
 pub(crate) struct Task {
     pub(crate) function: Arc<str>,
     pub(crate) args: Box<[Arg]>,
-    pub(crate) parent: Option<CallId>,
+    pub(crate) parent: Parent,
     pub(crate) options: Option<Box<TaskOptions>>,
     pub(crate) returns: u32,
     pub(crate) shape: ShapeId,
@@ -36,6 +36,12 @@ pub(crate) struct Task {
     /// last may be lost with the process.
     pub(crate) spared: bool,
 }
+
+/// The call that submitted a task, if any. It takes half of what an `Option<CallId>` would, and does not make what it is in larger by
+/// its alignment.
+#[derive(Debug, Clone, Copy)]
+#[repr(Rust, packed(8))]
+pub(crate) struct Parent(u128);
 
 /// Where a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +77,21 @@ pub(crate) enum TaskEvent {
 pub(crate) struct IllegalTransition {
     state: TaskState,
     event: TaskEvent,
+}
+
+impl Parent {
+    /// No call has this number: it would be one of worker 0.
+    const NONE: u128 = 0;
+
+    pub(crate) fn call(self) -> Option<CallId> {
+        (self.0 != Self::NONE).then_some(CallId(self.0))
+    }
+}
+
+impl From<Option<CallId>> for Parent {
+    fn from(call: Option<CallId>) -> Self {
+        Self(call.map_or(Self::NONE, |call| call.0))
+    }
 }
 
 impl TaskState {
@@ -113,7 +134,7 @@ impl Task {
             function: self.function.to_string(),
             args: self.args.to_vec(),
             returns: self.returns,
-            parent: self.parent,
+            parent: self.parent.call(),
             options: self.options.clone(),
         }
     }
@@ -144,6 +165,15 @@ fn wants(retry_on: &RetryOn, failure: &Failure) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_queued_task_stays_small() {
+        assert!(size_of::<Task>() <= 104, "a task takes {} bytes", size_of::<Task>());
+        assert!(size_of::<Arg>() <= 80, "an argument takes {} bytes", size_of::<Arg>());
+        for call in [None, Some(CallId(1)), Some(CallId(u128::MAX))] {
+            assert_eq!(Parent::from(call).call(), call);
+        }
+    }
 
     #[test]
     fn transitions() {
@@ -183,7 +213,7 @@ mod tests {
         let task = |retry_on, retries, failures| Task {
             function: "f".into(),
             args: Box::default(),
-            parent: None,
+            parent: None.into(),
             options: Some(Box::new(TaskOptions { retry_on, retries, ..TaskOptions::default() })),
             returns: 1,
             shape: ShapeId(0),

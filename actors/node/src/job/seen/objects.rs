@@ -27,7 +27,7 @@ impl Job {
             processes: record.processes,
             pids: self.pids_that_hold(*object, record),
             uses: record.uses + record.guests,
-            borrowers: u32::try_from(record.borrower_count()).unwrap_or(u32::MAX),
+            borrowers: u32::try_from(record.borrowers.workers().count()).unwrap_or(u32::MAX),
         })
     }
 

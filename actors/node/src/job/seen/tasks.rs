@@ -43,7 +43,7 @@ impl Job {
             host,
             executor,
             pid: self.pid(executor),
-            parent: task.parent,
+            parent: task.parent.call(),
         }
     }
 
