@@ -22,6 +22,7 @@ impl Resident {
 }
 
 pub(crate) async fn measure(ctx: &Context) -> Result<()> {
+    groups(ctx).await?;
     latency("process actor, ready", async || {
         Resident::spawn(ctx).await?.kill();
         Ok(())
@@ -29,13 +30,14 @@ pub(crate) async fn measure(ctx: &Context) -> Result<()> {
     .await?;
     // As long as there is one, their process stays.
     let first = Resident::spawn(ctx).light().await?;
+    let mut actors = Vec::new();
     latency("light actor, ready", async || {
-        Resident::spawn(ctx).light().await?.end();
+        actors.push(Resident::spawn(ctx).light().await?);
         Ok(())
     })
     .await?;
-    light_memory(ctx, first.process().await?).await?;
-    groups(ctx).await
+    drop(actors);
+    light_memory(ctx, first.process().await?).await
 }
 
 /// What the process that they share and the worker have more of with many light actors.
