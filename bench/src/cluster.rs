@@ -19,12 +19,29 @@ const POLL: Duration = Duration::from_millis(2);
 /// How large a cluster is.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Shape {
-    /// Worker processes, of one slot each
+    /// Worker processes
     #[arg(long, default_value_t = 2)]
     pub(crate) workers: u32,
+    /// Slots of each worker: tasks it runs at once
+    #[arg(long, default_value_t = 1)]
+    pub(crate) cpus: u32,
     /// Memory limit of each worker
     #[arg(long, default_value = "4GiB")]
     pub(crate) memory: String,
+}
+
+impl Shape {
+    /// Tasks that run at once.
+    pub(crate) fn slots(&self) -> u32 {
+        self.workers * self.cpus
+    }
+
+    /// As `tandem` takes it.
+    pub(crate) fn arguments(&self) -> [String; 6] {
+        let Self { workers, cpus, memory } = self;
+        let words = ["--workers", &workers.to_string(), "--cpus", &cpus.to_string(), "--memory", memory];
+        words.map(ToOwned::to_owned)
+    }
 }
 
 /// A running cluster and a client of it.
@@ -46,8 +63,7 @@ impl Cluster {
     /// Starts the processes; their state is below `folder`.
     pub(crate) async fn start(folder: &Path, shape: &Shape) -> anyhow::Result<Self> {
         let state = folder.join("state");
-        let workers = shape.workers.to_string();
-        call(&state, &["cluster", "up", "--workers", &workers, "--cpus", "1", "--memory", &shape.memory])?;
+        output(command(&state, &["cluster", "up"])?.args(shape.arguments()))?;
         let status = status(&state)?;
         let token = Token::read(&state.join("tandem").join("token"))?;
         let client = Client::connect(&status.address, ClientSecurity { token: Some(token), ca_pem: None }).await?;
@@ -72,6 +88,16 @@ impl Cluster {
     /// `tandem` with these arguments, as a client of this cluster.
     pub(crate) fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
         command(&self.state, arguments)
+    }
+
+    /// What the program of that name beside this one prints when it runs as a job.
+    pub(crate) fn run_program(&self, name: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        output(self.command(&["job", "submit"])?.arg(beside(name)?).arg("--").args(arguments))
+    }
+
+    /// What it prints as a program outside of the cluster.
+    pub(crate) fn run_outside(&self, name: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        output(Command::new(beside(name)?).args(arguments).env("XDG_STATE_HOME", &self.state))
     }
 
     /// Coordinator and workers by name.
@@ -177,16 +203,25 @@ pub(crate) fn command(state: &Path, arguments: &[&str]) -> anyhow::Result<Comman
 
 /// Runs `tandem` and returns what it wrote to standard output.
 fn call(state: &Path, arguments: &[&str]) -> anyhow::Result<String> {
-    let mut command = command(state, arguments)?;
+    output(&mut command(state, arguments)?)
+}
+
+/// Runs a program to its end, which must be a good one, and returns what it wrote to standard output.
+pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
     let output = command.output().with_context(|| format!("{command:?} cannot be started"))?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "`tandem {}` failed: {said}", arguments.join(" "));
+    ensure!(output.status.success(), "{command:?} failed: {said}");
     Ok(String::from_utf8(output.stdout)?)
 }
 
 /// The `tandem` binary of the same build.
 pub(crate) fn binary() -> anyhow::Result<PathBuf> {
-    let beside = std::env::current_exe()?.with_file_name("tandem");
-    ensure!(beside.exists(), "{} does not exist: build it with `cargo build --release --bin tandem`", beside.display());
+    beside("tandem")
+}
+
+/// A program of the same build.
+pub(crate) fn beside(name: &str) -> anyhow::Result<PathBuf> {
+    let beside = std::env::current_exe()?.with_file_name(name);
+    ensure!(beside.exists(), "{} does not exist: build it with `cargo build --release --bin {name}`", beside.display());
     Ok(beside)
 }

@@ -153,11 +153,9 @@ impl Bench<'_> {
         let out = self.out(TANDEM);
         data::empty(&out)?;
         let set = |name: &str, path: &Path| format!("{name}={}", path.display());
-        let Shape { workers, memory } = &self.arguments.shape;
         let job = self.arguments.job.source();
-        let workers = workers.to_string();
-        let size = ["run", &job, "--workers", &workers, "--cpus", "1", "--memory", memory, "-o", "json"];
-        let mut command = cluster::command(&self.folder.join("state"), &size)?;
+        let mut command = cluster::command(&self.folder.join("state"), &["run", &job, "-o", "json"])?;
+        command.args(self.arguments.shape.arguments());
         command.arg("--set").arg(set("input", &self.data.join("events.csv")));
         command.arg("--set").arg(set("products", &self.data.join("products.csv")));
         command.arg("--set").arg(set("output", &out));
@@ -167,7 +165,7 @@ impl Bench<'_> {
     fn peer(&self, peer: Peer) -> anyhow::Result<Ran> {
         let out = self.out(peer.name());
         data::empty(&out)?;
-        let mut command = self.peers.command(peer, "events", self.arguments.shape.workers);
+        let mut command = self.peers.command(peer, "events", self.arguments.shape.slots());
         command.args(["--job", self.arguments.job.name()]);
         command.arg("--events").arg(self.data.join("events.csv"));
         command.arg("--products").arg(self.data.join("products.csv"));

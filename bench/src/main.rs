@@ -12,6 +12,7 @@ mod etl;
 mod faults;
 mod peers;
 mod process;
+mod programs;
 mod report;
 mod sales;
 mod tpch;
@@ -40,6 +41,8 @@ enum Measurement {
     Etl(etl::Arguments),
     /// The built-in job `sales`: a cold start over nine rows, and many rows in Parquet
     Sales(sales::Arguments),
+    /// Tasks, actors and objects of programs, beside Ray's own microbenchmark
+    Programs(programs::Arguments),
     /// Killed workers, coordinators and clients: what is lost and how long it takes
     Faults(faults::Arguments),
 }
@@ -51,6 +54,7 @@ async fn main() -> ExitCode {
         Measurement::Adaptive(arguments) => adaptive::run(arguments).await,
         Measurement::Etl(arguments) => etl::run(arguments).await,
         Measurement::Sales(arguments) => sales::run(arguments).await,
+        Measurement::Programs(arguments) => programs::run(arguments).await,
         Measurement::Faults(arguments) => faults::run(arguments).await,
     };
     match outcome {

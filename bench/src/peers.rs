@@ -16,6 +16,7 @@ pub(crate) enum Peer {
     Duckdb,
     Polars,
     Spark,
+    Ray,
 }
 
 impl Peer {
@@ -25,6 +26,7 @@ impl Peer {
             Self::Duckdb => "DuckDB",
             Self::Polars => "Polars",
             Self::Spark => "Spark",
+            Self::Ray => "Ray",
         }
     }
 
@@ -34,6 +36,7 @@ impl Peer {
             Self::Duckdb => "duckdb",
             Self::Polars => "polars",
             Self::Spark => "spark",
+            Self::Ray => "ray",
         }
     }
 
@@ -43,7 +46,17 @@ impl Peer {
             Self::Duckdb => ("duckdb", "2.0.0"),
             Self::Polars => ("polars", "2.1.0"),
             Self::Spark => ("pyspark", "4.3.0"),
+            Self::Ray => ("ray[default]", "2.60.0"),
         }
+    }
+
+    /// Packages that its own does not bring.
+    fn further_packages(self) -> &'static [&'static str] {
+        if self == Self::Ray { &["numpy==2.4.6"] } else { &[] }
+    }
+
+    pub(crate) fn version(self) -> &'static str {
+        self.package().1
     }
 
     fn script(self, work: &str) -> PathBuf {
@@ -67,7 +80,7 @@ impl Peers {
         for peer in wanted.iter().copied() {
             match install(&tools, peer, &peer.script(work)) {
                 Ok(()) => {
-                    report.version(peer.name(), peer.package().1);
+                    report.version(peer.name(), peer.version());
                     found.push(peer);
                 }
                 Err(error) => {
@@ -105,6 +118,9 @@ fn install(tools: &Path, peer: Peer, script: &Path) -> anyhow::Result<()> {
     if peer == Peer::Spark {
         quietly(Command::new("java").arg("-version")).context("it needs Java")?;
     }
+    if peer == Peer::Ray {
+        quietly(Command::new("unshare").args(["--net", "true"])).context("it needs a network of its own")?;
+    }
     let (package, version) = peer.package();
     let marker = tools.join(format!("{package}-{version}"));
     if marker.exists() {
@@ -114,8 +130,9 @@ fn install(tools: &Path, peer: Peer, script: &Path) -> anyhow::Result<()> {
     if !tools.join("bin/pip").exists() {
         quietly(Command::new("python3").args(["-m", "venv"]).arg(tools))?;
     }
-    let package = format!("{package}=={version}");
-    quietly(Command::new(tools.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check", &package]))?;
+    let mut pip = Command::new(tools.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check", &format!("{package}=={version}")]);
+    quietly(pip.args(peer.further_packages()))?;
     Ok(std::fs::write(marker, "")?)
 }
 

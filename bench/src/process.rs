@@ -1,6 +1,7 @@
 //! Processes seen from outside: how long one takes and how much memory it and everything it starts hold.
 
 use std::collections::{HashMap, HashSet};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -40,6 +41,19 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<Ran> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{command:?} failed: {said}");
     Ok(Ran { seconds, peak_bytes, stdout: String::from_utf8(output.stdout)? })
+}
+
+/// Runs a program to its end, and says how many seconds it took until its first line.
+pub(crate) fn first_line(command: &mut Command) -> anyhow::Result<f64> {
+    let start = Instant::now();
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().context("a child without standard output")?).lines();
+    let line = lines.next();
+    let seconds = start.elapsed().as_secs_f64();
+    lines.by_ref().for_each(drop);
+    let status = child.wait()?;
+    ensure!(status.success() && line.is_some(), "{command:?} ended with {status}");
+    Ok(seconds)
 }
 
 /// Watches the memory of a process and all its descendants, until it is told to stop.
@@ -122,7 +136,7 @@ pub(crate) fn cpu_ticks(pid: u32) -> Option<u64> {
 }
 
 /// Its memory, shared pages divided among their users; none when it is gone.
-fn proportional_bytes(pid: u32) -> Option<u64> {
+pub(crate) fn proportional_bytes(pid: u32) -> Option<u64> {
     kib_of(&std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss:")
 }
 

@@ -14,13 +14,27 @@ pub(crate) const TANDEM: &str = "tandem";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unit {
+    Us,
     Ms,
     Seconds,
+    Bytes,
+    KiB,
     MiB,
     /// Millions of bytes per second.
     MbPerSecond,
     RowsPerSecond,
+    /// Calls, or whatever is repeated.
+    PerSecond,
+    Percent,
     Count,
+}
+
+/// What must hold of a number to call the work done.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Floor {
+    AtLeast(f64),
+    AtMost(f64),
 }
 
 /// One thing that was measured.
@@ -34,6 +48,8 @@ pub(crate) struct Line {
     pub(crate) tandem: f64,
     /// The peers' numbers, by name.
     pub(crate) peers: BTreeMap<String, f64>,
+    /// What must hold of Tandem's number.
+    pub(crate) floor: Option<Floor>,
 }
 
 /// Everything one run of a measurement found.
@@ -55,13 +71,38 @@ pub(crate) struct Report {
 impl Unit {
     fn show(self, value: f64) -> String {
         match self {
+            Self::Us if value < 10.0 => format!("{value:.1} µs"),
+            Self::Us => format!("{value:.0} µs"),
             Self::Ms if value < 10.0 => format!("{value:.1} ms"),
             Self::Ms => format!("{value:.0} ms"),
             Self::Seconds => format!("{value:.2} s"),
+            Self::Bytes => format!("{value:.0} bytes"),
+            Self::KiB => format!("{value:.1} KiB"),
             Self::MiB => format!("{value:.0} MiB"),
             Self::MbPerSecond => format!("{value:.0} MB/s"),
             Self::RowsPerSecond => format!("{:.2} M rows/s", value / 1e6),
+            Self::PerSecond if value >= 1e6 => format!("{:.2} M/s", value / 1e6),
+            Self::PerSecond if value >= 1e4 => format!("{:.0} k/s", value / 1e3),
+            Self::PerSecond if value >= 100.0 => format!("{value:.0}/s"),
+            Self::PerSecond => format!("{value:.1}/s"),
+            Self::Percent => format!("{value:.0} %"),
             Self::Count => format!("{value:.0}"),
+        }
+    }
+}
+
+impl Floor {
+    fn is_met(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(floor) => value >= floor,
+            Self::AtMost(floor) => value <= floor,
+        }
+    }
+
+    fn show(self, unit: Unit) -> String {
+        match self {
+            Self::AtLeast(floor) => format!("≥ {}", unit.show(floor)),
+            Self::AtMost(floor) => format!("≤ {}", unit.show(floor)),
         }
     }
 }
@@ -69,13 +110,13 @@ impl Unit {
 impl Line {
     /// A line about Tandem alone.
     pub(crate) fn of(name: impl Into<String>, unit: Unit, tandem: f64) -> Self {
-        Self { name: name.into(), unit, tandem, peers: BTreeMap::new() }
+        Self { name: name.into(), unit, tandem, peers: BTreeMap::new(), floor: None }
     }
 
     /// A line of everybody's numbers, by name.
     pub(crate) fn among(name: &str, unit: Unit, mut numbers: BTreeMap<String, f64>) -> anyhow::Result<Self> {
         let tandem = numbers.remove(TANDEM).with_context(|| format!("{name}: {TANDEM} was not measured"))?;
-        Ok(Self { name: name.to_owned(), unit, tandem, peers: numbers })
+        Ok(Self { peers: numbers, ..Self::of(name, unit, tandem) })
     }
 
     /// A line of the medians of what everybody's rounds gave, by name.
@@ -133,11 +174,14 @@ impl Report {
         let versions: Vec<String> = self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
         let mut text = format!("`{}`\n\n{}; {}.\n\n", self.command, self.machine, versions.join(", "));
         let peers: Vec<&String> = self.versions.keys().filter(|name| *name != TANDEM).collect();
-        let heads: String = peers.iter().map(|peer| format!(" {peer} (ratio) |")).collect();
-        let _ = writeln!(text, "| | tandem |{heads}\n|---|---|{}", "---|".repeat(peers.len()));
+        let mut heads: Vec<String> = peers.iter().map(|peer| format!(" {peer} (ratio) |")).collect();
+        let has_floors = self.lines.iter().any(|line| line.floor.is_some());
+        heads.extend(has_floors.then(|| " floor |".to_owned()));
+        let _ = writeln!(text, "| | tandem |{}\n|---|---|{}", heads.concat(), "---|".repeat(heads.len()));
         for line in &self.lines {
-            let cells: String = peers.iter().map(|peer| format!(" {} |", cell(line, peer))).collect();
-            let _ = writeln!(text, "| {} | {} |{cells}", line.name, line.unit.show(line.tandem));
+            let mut cells: Vec<String> = peers.iter().map(|peer| format!(" {} |", cell(line, peer))).collect();
+            cells.extend(has_floors.then(|| format!(" {} |", floor(line))));
+            let _ = writeln!(text, "| {} | {} |{}", line.name, line.unit.show(line.tandem), cells.concat());
         }
         for note in &self.notes {
             let _ = write!(text, "\n{note}\n");
@@ -151,6 +195,14 @@ fn cell(line: &Line, peer: &str) -> String {
         (Some(value), Some(ratio)) => format!("{} ({ratio:.2})", line.unit.show(*value)),
         _ => "–".to_owned(),
     }
+}
+
+/// What must hold, and whether it does.
+fn floor(line: &Line) -> String {
+    line.floor.map_or_else(String::new, |floor| {
+        let verdict = if floor.is_met(line.tandem) { "met" } else { "not met" };
+        format!("{}: {verdict}", floor.show(line.unit))
+    })
 }
 
 fn machine() -> String {
@@ -187,11 +239,23 @@ mod tests {
         let mut report = Report::new("test");
         report.version("DuckDB", "2");
         let peers = BTreeMap::from([("DuckDB".to_owned(), 200.0)]);
-        report.line(Line { name: "q1".to_owned(), unit: Unit::Ms, tandem: 300.0, peers });
+        report.line(Line { peers, ..Line::of("q1", Unit::Ms, 300.0) });
         report.line(Line::of("memory", Unit::MiB, 12.0));
         let text = report.markdown();
-        assert!(text.contains("| q1 | 300 ms | 200 ms (1.50) |"), "{text}");
-        assert!(text.contains("| memory | 12 MiB | – |"), "{text}");
+        assert!(text.contains("| q1 | 300 ms | 200 ms (1.50) |\n"), "{text}");
+        assert!(text.contains("| memory | 12 MiB | – |\n"), "{text}");
+    }
+
+    #[test]
+    fn a_line_shows_what_must_hold_and_whether_it_does() {
+        let mut report = Report::new("test");
+        report.line(Line { floor: Some(Floor::AtLeast(100e3)), ..Line::of("calls", Unit::PerSecond, 99e3) });
+        report.line(Line { floor: Some(Floor::AtMost(15.0)), ..Line::of("call", Unit::Us, 15.0) });
+        report.line(Line::of("memory", Unit::KiB, 12.0));
+        let text = report.markdown();
+        assert!(text.contains("| calls | 99 k/s | ≥ 100 k/s: not met |\n"), "{text}");
+        assert!(text.contains("| call | 15 µs | ≤ 15 µs: met |\n"), "{text}");
+        assert!(text.contains("| memory | 12.0 KiB |  |\n"), "{text}");
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Bench<'_> {
         self.folder.join("out").join(name)
     }
 
-    fn tandem(&self, name: &str, more: &[&str]) -> anyhow::Result<Ran> {
+    fn tandem(&self, name: &str, more: &[String]) -> anyhow::Result<Ran> {
         let out = self.out(name);
         data::empty(&out)?;
         let mut command = cluster::command(&self.folder.join("state"), &["run", "sales"])?;
@@ -81,16 +81,15 @@ impl Bench<'_> {
     }
 
     fn many(&self, input: &Path) -> anyhow::Result<Ran> {
-        let input = format!("input={}", input.display());
-        let Shape { workers, memory } = &self.arguments.shape;
-        let workers = workers.to_string();
-        self.tandem(TANDEM, &["--set", &input, "--workers", &workers, "--cpus", "1", "--memory", memory])
+        let mut more = vec!["--set".to_owned(), format!("input={}", input.display())];
+        more.extend(self.arguments.shape.arguments());
+        self.tandem(TANDEM, &more)
     }
 
     fn peer(&self, peers: &Peers, peer: Peer, input: &Path) -> anyhow::Result<Ran> {
         let out = self.out(peer.name());
         data::empty(&out)?;
-        let mut command = peers.command(peer, "sales", self.arguments.shape.workers);
+        let mut command = peers.command(peer, "sales", self.arguments.shape.slots());
         command.arg("--input").arg(input).arg("--out").arg(out.join("spark_output.json"));
         process::run(&mut command)
     }

@@ -52,7 +52,7 @@ const TABLES: [&str; 8] = ["customer", "lineitem", "nation", "orders", "part", "
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let folder = data::folder(&arguments.folder)?;
-    let threads = arguments.shape.workers;
+    let threads = arguments.shape.slots();
     let mut report = Report::new("tpch");
     report.version(DATAFUSION, datafusion::DATAFUSION_VERSION);
     let peers = Peers::prepare("tpch", &arguments.peers, &mut report)?;
@@ -209,7 +209,7 @@ fn total(lines: &[Line]) -> anyhow::Result<Line> {
     let first = lines.first().context("no queries")?;
     let sum = |peer: &String| lines.iter().filter_map(|line| line.peers.get(peer)).sum::<f64>();
     let peers = first.peers.keys().map(|peer| (peer.clone(), sum(peer))).collect();
-    Ok(Line { name: "total".to_owned(), unit: Unit::Ms, tandem: lines.iter().map(|line| line.tandem).sum(), peers })
+    Ok(Line { peers, ..Line::of("total", Unit::Ms, lines.iter().map(|line| line.tandem).sum()) })
 }
 
 fn worst(lines: &[Line]) -> anyhow::Result<String> {
@@ -239,12 +239,12 @@ async fn overhead(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     }
     let [(one, one_single, one_stages), (several, several_single, stages)] = medians[..] else { return Ok(()) };
     let peers = BTreeMap::from([(DATAFUSION.to_owned(), one_single)]);
-    report.line(Line { name: format!("`{ONE_STAGE}`, {one_stages} stage"), unit: Unit::Ms, tandem: one, peers });
+    report.line(Line { peers, ..Line::of(format!("`{ONE_STAGE}`, {one_stages} stage"), Unit::Ms, one) });
     if stages > one_stages {
         let more = (stages - one_stages) as f64;
         let peers = BTreeMap::from([(DATAFUSION.to_owned(), (several_single - one_single) / more)]);
         let name = format!("each further stage, of {stages} stages over ten rows");
-        report.line(Line { name, unit: Unit::Ms, tandem: (several - one) / more, peers });
+        report.line(Line { peers, ..Line::of(name, Unit::Ms, (several - one) / more) });
     }
     Ok(())
 }

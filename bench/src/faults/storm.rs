@@ -98,7 +98,7 @@ impl Works {
         let job = folder.join("q21.toml");
         let sql = tpch::query_text(21)?;
         std::fs::write(&job, job_file(&tables, &sql))?;
-        let single = tpch::single_process(&tables, arguments.shape.workers as usize).await?;
+        let single = tpch::single_process(&tables, arguments.shape.slots() as usize).await?;
         let q21 = Work {
             name: Q21,
             arguments: submission(&job.display().to_string(), &[("output", out(Q21).as_path())]),

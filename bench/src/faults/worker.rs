@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(2);
 pub(super) async fn run(folder: &Path, arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
     let tables = tpch::tables(&data::tpch(folder, &arguments.scale)?);
     let sql = tpch::query_text(QUERY)?;
-    let threads = arguments.shape.workers as usize;
+    let threads = arguments.shape.slots() as usize;
     let want = rows_of(&tpch::single_process(&tables, threads).await?.sql(&sql).await?.collect().await?)?;
     let scene = Scene { tables, sql, want, rounds: arguments.rounds, workers: arguments.shape.workers };
     let one_less = Shape { workers: arguments.shape.workers - 1, ..arguments.shape.clone() };

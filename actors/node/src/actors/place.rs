@@ -24,7 +24,10 @@ impl Job {
             self.pin_hosted(cx, actor);
         }
         let Some(shape) = self.groups[id.0 as usize].shape else { return };
-        while self.groups[id.0 as usize].busy < self.groups[id.0 as usize].places() {
+        // There may be many leases, and this is looked at for every task.
+        while self.groups[id.0 as usize].busy < self.groups[id.0 as usize].places()
+            && !self.queues[shape.0 as usize].starts.is_empty()
+        {
             let free = self
                 .host_leases
                 .iter()

@@ -16,6 +16,7 @@ use super::tasks::{counted, run_async, run_plain};
 use super::work::{Birth, Job, Work};
 use crate::actor::{Class, Instance, Starting};
 use crate::context::Context;
+use crate::getting::Flushing;
 use crate::inputs::{CallOutcome, Inputs, Outputs};
 use crate::process::Process;
 use crate::registry;
@@ -109,7 +110,8 @@ enum Letter {
 }
 
 fn run(process: &Arc<Process>, runtime: &Runtime, first: Option<Birth>) {
-    LocalSet::new().block_on(runtime, async {
+    let actors = LocalSet::new();
+    let work = actors.run_until(async {
         let one = first.is_some();
         let mut actors: HashMap<ActorId, mpsc::UnboundedSender<Letter>> = HashMap::new();
         let mut living = JoinSet::new();
@@ -144,6 +146,7 @@ fn run(process: &Arc<Process>, runtime: &Runtime, first: Option<Birth>) {
         drop(actors);
         while living.join_next().await.is_some() {}
     });
+    runtime.block_on(Flushing { process: Arc::clone(process), future: Box::pin(work) });
 }
 
 fn pass_on(process: &Arc<Process>, actors: &HashMap<ActorId, mpsc::UnboundedSender<Letter>>, job: Job) {
