@@ -29,8 +29,8 @@ impl ExecutorFunctions {
 impl FunctionRunner for ExecutorFunctions {
     async fn call(&self, call: FunctionCall) -> Result<Vec<RecordBatch>, FunctionError> {
         let FunctionCall { job, spec, input, batches, .. } = call;
-        let rows = tables::encode(&input, &batches).map_err(|error| FunctionError::Mismatch(error.to_string()))?;
-        let mut args = vec![Argument { format: Format::Arrow, parts: vec![rows] }];
+        let parts = tables::encode(&input, &batches).map_err(|error| FunctionError::Mismatch(error.to_string()))?;
+        let mut args = vec![Argument { format: Format::Arrow, parts }];
         let function = match spec.origin {
             FunctionOrigin::BuiltIn => {
                 let name = format!("\"{}\"", spec.function);

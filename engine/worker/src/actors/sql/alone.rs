@@ -17,8 +17,9 @@ use tandem_runtime::SqlQuery;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::Refused;
 use super::objects::Objects;
-use super::{Refused, tables};
+use crate::actors::tables;
 
 /// Where statements run.
 #[derive(Debug, Clone)]

@@ -4,7 +4,6 @@
 mod alone;
 mod cluster;
 mod objects;
-mod tables;
 
 use bytes::Bytes;
 use tandem_proto::v1;

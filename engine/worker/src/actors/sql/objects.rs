@@ -6,7 +6,8 @@ use bytes::Bytes;
 use tandem_ipc::compact;
 use tokio::sync::mpsc;
 
-use super::{Refused, tables};
+use super::Refused;
+use crate::actors::tables;
 
 /// The rows of one object take about so much.
 const OBJECT_BYTES: usize = 32 << 20;
