@@ -102,8 +102,7 @@ pub enum ToNode {
     Sql(SqlRequest),
     /// The driver is done: the job ends so.
     DriverDone(Result<(), Failure>),
-    /// A light actor has ended, as [`ToExecutor::EndActor`](crate::executor::ToExecutor::EndActor) asked. Another actor ends with
-    /// its process.
+    /// An actor has ended, as [`ToExecutor::EndActor`](crate::executor::ToExecutor::EndActor) asked.
     ActorEnded(ActorId),
     /// Nothing can wake this call but the value of one of these objects: no timer and nothing else in its process. Holds until one
     /// of them has a value or never will, or until the call ends.

@@ -48,7 +48,7 @@ impl Job {
 
     /// An actor that lives here is to end. Its owner knows, or is told when its process is gone.
     pub(crate) fn end_hosted(&mut self, cx: &mut Context<'_>, actor: ActorId, at_once: bool) {
-        let Some(hosted) = self.hosted_actors.get_mut(&actor) else { return };
+        let Some(hosted) = self.hosted_actors.get_mut(&actor) else { return self.end_early_start(cx, actor) };
         let light = hosted.spec.options.light;
         let in_order = !at_once && matches!(hosted.state, HostedState::Constructing | HostedState::Ready);
         let _ = hosted.state.apply(HostedEvent::End);

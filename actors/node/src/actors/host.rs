@@ -7,6 +7,7 @@ use tandem_actor_protocol::peer::{PeerBody, RemoteValue};
 use tandem_actor_protocol::value::Value;
 use tandem_actor_protocol::{ActorId, ExecutorId, ObjectId, WorkerId};
 
+use super::end::killed;
 use super::hosted::HostedEvent;
 use super::{HostedActor, HostedState};
 use crate::action::ExecutorNeeds;
@@ -76,6 +77,19 @@ impl Job {
         for early in self.early_starts.remove(&lease).unwrap_or_default() {
             let EarlyStart { from, actor, attempt, resolved, checkpoint } = early;
             self.start_for_peer(cx, from, lease, actor, attempt, resolved, checkpoint);
+        }
+    }
+
+    /// An actor is to end that still waits for the grant of its lease, if it is one of those.
+    pub(crate) fn end_early_start(&mut self, cx: &mut Context<'_>, actor: ActorId) {
+        let mut starts = self.early_starts.values_mut();
+        let ended = starts.find_map(|starts| {
+            let at = starts.iter().position(|early| early.actor.actor == actor)?;
+            Some(starts.remove(at))
+        });
+        if let Some(EarlyStart { from, actor, attempt, .. }) = ended {
+            let why = killed(&actor.class);
+            self.send_fenced(cx, from, PeerBody::ActorLost { actor: actor.actor, attempt, why });
         }
     }
 

@@ -1,10 +1,11 @@
 //! What happens to actors when another worker, a driver, or their place is lost.
 
 use tandem_actor_protocol::failure::{Failure, FailureKind};
-use tandem_actor_protocol::{ActorId, WorkerId};
+use tandem_actor_protocol::{ActorId, ExecutorId, WorkerId};
 
 use super::{HostedActor, OwnedActor, OwnedState, Place};
 use crate::context::Context;
+use crate::executors::Fate;
 use crate::job::Job;
 
 impl Job {
@@ -91,17 +92,16 @@ impl Job {
         self.actor_ready_or_wait(cx, actor);
     }
 
-    /// A process has ended an actor that shares it with others, as it was asked to.
-    pub(crate) fn light_actor_ended(
-        &mut self,
-        cx: &mut Context<'_>,
-        executor: tandem_actor_protocol::ExecutorId,
-        actor: ActorId,
-    ) {
-        let here = self.hosted_actors.get(&actor).is_some_and(|hosted| hosted.executor == Some(executor));
-        if here && self.light.contains_key(&executor) {
+    /// A process has ended an actor, as it was asked to. One that it shares with no other ends the process too.
+    pub(crate) fn actor_ended(&mut self, cx: &mut Context<'_>, executor: ExecutorId, actor: ActorId) {
+        if self.hosted_actors.get(&actor).is_none_or(|hosted| hosted.executor != Some(executor)) {
+            return;
+        }
+        if self.light.contains_key(&executor) {
             self.light_leaves(cx, executor, actor);
             self.hosted_is_gone(cx, actor, super::end::killed(""), true);
+        } else {
+            self.stop_executor(cx, executor, Fate::ActorEnded, false);
         }
     }
 

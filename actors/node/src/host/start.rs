@@ -152,11 +152,16 @@ impl Job {
         args.iter().filter_map(elsewhere).collect()
     }
 
-    /// One argument more of a task is here.
-    pub(crate) fn task_argument_here(&mut self, _cx: &mut Context<'_>, call: CallId) {
+    /// One argument more of a task is here. By now its place may be gone.
+    pub(crate) fn task_argument_here(&mut self, cx: &mut Context<'_>, call: CallId) {
         let Some(hosted) = self.hosted.get_mut(&call) else { return };
         if hosted.phase.apply(PhaseEvent::ArgumentHere).is_ok() && hosted.phase == Phase::Inbox {
-            let group = hosted.group;
+            let (source, group) = (hosted.source, hosted.group);
+            if let Source::Peer { worker, .. } = source
+                && !self.has_place(group, worker)
+            {
+                return self.send_back(cx, worker, vec![call]);
+            }
             self.groups[group.0 as usize].inbox.push_back(call);
             self.dirty.group(group);
         }

@@ -52,7 +52,7 @@ impl Job {
             ToNode::GaveUp(extent) => self.gave_up(executor, extent),
             ToNode::Sql(request) => self.sql(cx, executor, request),
             ToNode::DriverDone(outcome) => self.driver_done(cx, executor, outcome),
-            ToNode::ActorEnded(actor) => self.light_actor_ended(cx, executor, actor),
+            ToNode::ActorEnded(actor) => self.actor_ended(cx, executor, actor),
             ToNode::CreateGroup(group) => self.create_group(cx, executor, group),
             ToNode::RemoveGroup(group) => self.remove_group(cx, group),
             ToNode::SubmitIn { task, bundle } => self.submit(cx, executor, task, Some(bundle)),

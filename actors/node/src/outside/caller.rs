@@ -47,7 +47,12 @@ impl Job {
             route.take(id);
             route.sent.insert(id);
         }
-        cx.tell_job(actor.owner(), self.id, PeerBody::CallOutside(Box::new(call)));
+        let body = PeerBody::CallOutside(Box::new(call));
+        if actor.owner() == self.worker {
+            cx.tell_job(self.worker, self.id, body);
+        } else {
+            self.send_peer(cx, actor.owner(), body);
+        }
     }
 
     /// The arguments of a call for another job; none as long as some are on their way here.

@@ -36,6 +36,11 @@ impl Bench {
 
     /// A processor of this worker, or of what a bundle has of it.
     pub(crate) fn grant(&mut self, lease: u64, bundle: Option<BundleId>) {
+        self.grant_of(lease, Shape::one_cpu(), bundle);
+    }
+
+    /// A place of this worker with other resources.
+    pub(crate) fn grant_of(&mut self, lease: u64, shape: Shape, bundle: Option<BundleId>) {
         self.feed(Event::LeaseGranted(LeaseGrant {
             lease,
             job: JOB,
@@ -43,7 +48,7 @@ impl Bench {
             owner_address: String::new(),
             host: WORKER,
             host_address: String::new(),
-            shape: Shape::one_cpu(),
+            shape,
             bundle,
         }));
     }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod deadlock;
+mod ends;
 mod groups;
 mod outside;
 mod refused;

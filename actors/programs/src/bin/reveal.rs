@@ -17,7 +17,7 @@ fn reveal(how: String) -> Result<()> {
     Ok(())
 }
 
-#[tandem::main(requires = ["KEY", "HOME"])]
+#[tandem::main(requires = ["KEY", "PLACE"])]
 async fn main(ctx: Context, args: Args) -> Result<()> {
     let how: String = args.parse(0)?;
     if how == "driver" {

@@ -29,7 +29,10 @@ pub(crate) fn run_one(process: &Arc<Process>, runtime: &Runtime) {
             Work::Start(birth) if birth.concurrency > 1 => return run(process, runtime, Some(birth)),
             Work::Start(birth) => actor = start_here(process, runtime, birth),
             Work::Run(job) => call_here(process, runtime, actor.as_ref(), job),
-            Work::End(_) => break,
+            Work::End(id) => {
+                drop(actor);
+                return process.transport().post(ToNode::ActorEnded(id));
+            }
         }
         if process.work().is_empty() {
             process.transport().flush();

@@ -83,6 +83,7 @@ pub(crate) fn run(main: Driver, process: &Arc<Process>) -> io::Result<Result<(),
         }
     };
     // The worker ends this process when it has read the last message; until then it must not.
+    process.transport().flush();
     while process.work().next().is_some() {}
     ends::flush_output();
     process.transport().flush();

@@ -33,6 +33,7 @@ async fn calls_happen_in_order_and_state_is_saved_before_it_is_seen() {
     assert_eq!(only::<u64>(executor.done().await.1), 7);
     assert_eq!(only::<u64>(executor.done().await.1), 7);
     executor.say(ToExecutor::EndActor(ACTOR)).await;
+    assert_eq!(executor.hear().await, Some(ToNode::ActorEnded(ACTOR)));
     executor.say(ToExecutor::Shutdown).await;
     assert!(executor.ended().await.success());
 }
