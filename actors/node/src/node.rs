@@ -118,15 +118,11 @@ impl Jobs<'_> {
         let is_here = self.jobs.get(&job).is_some_and(Job::is_running);
         match body {
             PeerBody::CallOutside(call) => match cx.public_job(call.actor) {
-                Some(of) => self.with(cx, of, |job, cx| job.call_from_outside(cx, *call)),
+                Some(of) => self.with(cx, of, |job, cx| job.peer_said(cx, from, PeerBody::CallOutside(call))),
                 None => outside::refuse(cx, &call),
             },
             PeerBody::WatchActor(actor) if !is_here => outside::tell_place(cx, from, job, actor),
-            PeerBody::Kill { actor, at_once } if !is_here => {
-                if let Some(of) = cx.public_job(actor) {
-                    self.with(cx, of, |job, cx| job.kill(cx, actor, at_once));
-                }
-            }
+            PeerBody::Kill { actor, at_once } if !is_here => outside::kill(cx, actor, at_once),
             PeerBody::Borrow(objects) if !is_here => outside::lend_nothing(cx, from, job, objects),
             PeerBody::DoneOutside { outcome, .. } if !is_here => {
                 outside::drop_unwanted(cx, from, job, outcome.unwrap_or_default());

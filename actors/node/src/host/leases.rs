@@ -87,19 +87,17 @@ impl Job {
             return *known;
         }
         let class = self.class_for(grant.shape.memory_bytes, &gpus);
-        let index = self.add_group(Group::new(Some(id), gpus, class));
-        GroupId(u32::try_from(index).unwrap_or(u32::MAX))
+        self.add_group(Group::new(Some(id), gpus, class))
     }
 
-    pub(crate) fn add_group(&mut self, group: Group) -> usize {
-        let index = self.groups.len();
-        let id = GroupId(u32::try_from(index).unwrap_or(u32::MAX));
+    pub(crate) fn add_group(&mut self, group: Group) -> GroupId {
+        let id = GroupId::at(self.groups.len());
         self.classes[group.class.0 as usize].groups.push(id);
         if let Some(shape) = group.shape {
             self.shape_groups.entry(shape).or_default().push(id);
         }
         self.groups.push(group);
-        index
+        id
     }
 
     fn count_place(&mut self, lease: u64, by: i32) {
@@ -212,14 +210,11 @@ impl Job {
     fn give_up_foreign(&mut self, cx: &mut Context<'_>, id: GroupId, count: u32) {
         let foreign =
             |lease: &HostLease| lease.group == id && lease.owner != self.worker && lease.state == LeaseState::Place;
-        let leases = self.host_leases.iter().filter(|(_, lease)| foreign(lease)).map(|(id, _)| *id);
-        for lease in leases.take(count as usize).collect::<Vec<_>>() {
+        let leases = self.host_leases.iter().filter(|(_, lease)| foreign(lease)).map(|(id, lease)| (*id, lease.owner));
+        for (lease, owner) in leases.take(count as usize).collect::<Vec<_>>() {
             self.count_place(lease, -1);
-            let owner = self.host_leases.get(&lease).map(|entry| entry.owner);
             self.return_lease(cx, lease);
-            if let Some(owner) = owner {
-                self.give_back_unplaced(cx, id, owner);
-            }
+            self.give_back_unplaced(cx, id, owner);
         }
     }
 

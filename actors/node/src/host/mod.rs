@@ -20,3 +20,9 @@ pub(crate) use task::{Guest, Hosted, Phase, Source};
 /// The places of one kind that a job has here, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct GroupId(pub(crate) u32);
+
+impl GroupId {
+    pub(crate) fn at(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+}

@@ -62,11 +62,10 @@ impl Job {
 
     fn function_group(&mut self) -> GroupId {
         let known = self.groups.iter().position(|group| group.shape.is_none());
-        let index = known.unwrap_or_else(|| {
+        known.map(GroupId::at).unwrap_or_else(|| {
             let class = self.class_for(0, &[]);
             self.add_group(Group::new(None, Vec::new(), class))
-        });
-        GroupId(u32::try_from(index).unwrap_or(u32::MAX))
+        })
     }
 
     /// Nobody waits for a function any more.

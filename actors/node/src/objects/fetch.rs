@@ -147,7 +147,7 @@ impl Job {
             FetchWaiter::Actor(actor) => self.hosted_actor_unreadable(cx, actor, object, from),
             FetchWaiter::Sql(ticket) => self.table_again(cx, ticket, object),
             FetchWaiter::Keep => {}
-            FetchWaiter::Outward(call) => self.arg_is_here(cx, call),
+            FetchWaiter::Outward(call) => self.call_argument_settled(cx, call, None),
             FetchWaiter::Outside(call) => self.bring_result(cx, call, object),
         }
     }
@@ -184,7 +184,7 @@ impl Job {
             FetchWaiter::Call(call) => self.hosted_call_argument_here(cx, call),
             FetchWaiter::Actor(actor) => self.hosted_actor_argument_here(cx, actor),
             FetchWaiter::Sql(ticket) => self.table_here(cx, ticket),
-            FetchWaiter::Outward(call) => self.arg_is_here(cx, call),
+            FetchWaiter::Outward(call) => self.call_argument_settled(cx, call, None),
             FetchWaiter::Outside(call) => self.outside_settled(cx, call),
         }
     }

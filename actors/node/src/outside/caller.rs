@@ -87,11 +87,6 @@ impl Job {
         Ok(None)
     }
 
-    /// An argument that was elsewhere is here now, or is to be looked for again.
-    pub(crate) fn arg_is_here(&mut self, cx: &mut Context<'_>, call: CallId) {
-        self.call_argument_settled(cx, call, None);
-    }
-
     /// The owner of the actor says how a call has ended.
     pub(crate) fn done_outside(
         &mut self,

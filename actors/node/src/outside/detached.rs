@@ -117,21 +117,10 @@ impl Job {
 
     /// Someone wants an actor ended that is none of this job's.
     pub(crate) fn kill_outside(&mut self, cx: &mut Context<'_>, actor: ActorId, at_once: bool) {
-        let body = |actor| tandem_actor_protocol::peer::PeerBody::Kill { actor, at_once };
         match self.proxies.get(&actor).map(Proxy::place) {
-            Some((_, Some(there))) => {
-                if there.owner() == self.worker {
-                    self.kill_outside(cx, there, at_once);
-                } else {
-                    self.send_peer(cx, there.owner(), body(there));
-                }
-            }
+            Some((_, Some(there))) => self.kill(cx, there, at_once),
             Some(_) => {}
-            None => {
-                if let Some(job) = cx.public_job(actor) {
-                    cx.tell_job(self.worker, job, body(actor));
-                }
-            }
+            None => super::kill(cx, actor, at_once),
         }
     }
 

@@ -56,6 +56,13 @@ pub(crate) fn tell_place(cx: &mut Context<'_>, to: WorkerId, job: JobId, actor: 
     cx.tell_job(to, job, PeerBody::ActorAt { actor, place, retry_calls: false, outside });
 }
 
+/// Ends an actor of this worker that other jobs may call, if it is one of those.
+pub(crate) fn kill(cx: &mut Context<'_>, actor: ActorId, at_once: bool) {
+    if let Some(job) = cx.public_job(actor) {
+        cx.tell_job(cx.config.worker, job, PeerBody::Kill { actor, at_once });
+    }
+}
+
 /// Answers a job that has no objects here.
 pub(crate) fn lend_nothing(cx: &mut Context<'_>, to: WorkerId, job: JobId, objects: Vec<ObjectId>) {
     cx.tell_job(to, job, PeerBody::Lent(objects.clone()));

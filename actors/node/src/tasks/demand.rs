@@ -100,7 +100,7 @@ impl Job {
         }
         for index in 0..self.groups.len() {
             self.groups[index].asked_back = 0;
-            self.ask_back(cx, GroupId(u32::try_from(index).unwrap_or(u32::MAX)));
+            self.ask_back(cx, GroupId::at(index));
         }
     }
 }
