@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use tandem_actor_protocol::call::ActorSpec;
-use tandem_actor_protocol::{ActorId, JobId, encode};
-use tandem_client::{Client, ClientError, Submission, ended};
+use tandem_actor_protocol::{JobId, encode};
+use tandem_client::{ClientError, Submission, ended};
 use tandem_node::Found;
 use tandem_proto::transport::ClientSecurity;
 use tandem_proto::v1::job_spec::Work;
-use tandem_proto::v1::{FindNameRequest, JobSpec, NamedActor, Program};
+use tandem_proto::v1::{FindNameRequest, JobSpec, Program};
 
+use super::names::found;
+use super::submit;
 use crate::coordinator::CoordinatorCalls;
 
 /// How often it is looked whether the actor has its name.
@@ -21,7 +23,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// Why it cannot, in words.
 pub(super) async fn detach(coordinator: &CoordinatorCalls, job: JobId, spec: ActorSpec) -> Result<Found, String> {
     let (namespace, name) = (spec.options.namespace.clone(), spec.options.name.clone());
-    let client = client(coordinator).await?;
+    // It connects to no worker.
+    let client = submit::client(coordinator, ClientSecurity { token: None, ca_pem: None }).await?;
     let submission = Submission {
         // One that is asked for again is the same.
         submission_id: format!("detached-{}", spec.actor),
@@ -33,7 +36,9 @@ pub(super) async fn detach(coordinator: &CoordinatorCalls, job: JobId, spec: Act
     loop {
         let request = FindNameRequest { job: job.0, namespace: namespace.clone(), name: name.clone() };
         let named = coordinator.find_name(request).await.map_err(|status| status.message().to_owned())?;
-        if let Some(found) = found(named, own) {
+        if named.job == own.0
+            && let Some(found) = found(named)
+        {
             return Ok(found);
         }
         let Ok(status) = tokio::time::timeout(POLL, follow.next_status()).await else { continue };
@@ -47,26 +52,11 @@ pub(super) async fn detach(coordinator: &CoordinatorCalls, job: JobId, spec: Act
     }
 }
 
-async fn client(coordinator: &CoordinatorCalls) -> Result<Client, String> {
-    let channel = coordinator.connected().await.map_err(|status| status.message().to_owned())?;
-    // It connects to no worker.
-    Ok(Client::over(channel, "the coordinator", ClientSecurity { token: None, ca_pem: None }))
-}
-
 /// The job that is this actor, with the package and the variables of the one that makes it.
 async fn job_spec(coordinator: &CoordinatorCalls, job: JobId, spec: ActorSpec) -> Result<JobSpec, String> {
-    let made_by = coordinator.program(job).await.map_err(|status| status.message().to_owned())?;
-    let (secrets, environment) =
-        made_by.environment.into_iter().partition(|(name, _)| made_by.secret_names.contains(name));
-    let Program { package, path, .. } = made_by.program.unwrap_or_default();
+    let mut made_by = coordinator.program(job).await.map_err(|status| status.message().to_owned())?;
+    let Program { package, path, .. } = made_by.program.take().unwrap_or_default();
     let name = format!("{}/{}", spec.options.namespace, spec.options.name);
     let program = Program { package, path, actor: encode(&spec), ..Program::default() };
-    Ok(JobSpec { name, work: Some(Work::Program(program)), environment, secrets, ..JobSpec::default() })
-}
-
-/// The actor, if it is that of the job `own`.
-fn found(named: NamedActor, own: JobId) -> Option<Found> {
-    let NamedActor { actor, class, job, owner_address } = named;
-    let actor = ActorId(u128::from_be_bytes(actor.as_slice().try_into().ok()?));
-    (job == own.0).then_some(Found { actor, class, owner_address })
+    Ok(submit::spec(made_by, name, Work::Program(program)))
 }

@@ -16,6 +16,7 @@ mod names;
 mod outside;
 mod packages;
 mod sql;
+mod submit;
 mod tables;
 
 use std::collections::HashMap;

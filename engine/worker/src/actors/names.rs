@@ -92,7 +92,7 @@ fn id(named: &NamedActor) -> Option<ActorId> {
     named.actor.as_slice().try_into().ok().map(|bytes| ActorId(u128::from_be_bytes(bytes)))
 }
 
-fn found(named: NamedActor) -> Option<Found> {
+pub(super) fn found(named: NamedActor) -> Option<Found> {
     let actor = id(&named)?;
     let NamedActor { class, owner_address, .. } = named;
     Some(Found { actor, class, owner_address })

@@ -7,7 +7,7 @@ use arrow::record_batch::RecordBatch;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use tandem_actor_protocol::node::SqlRequest;
-use tandem_client::{Client, ClientError, OwnRows, Submission};
+use tandem_client::{ClientError, OwnRows, Submission};
 use tandem_proto::transport::ClientSecurity;
 use tandem_proto::v1::job_spec::Work;
 use tandem_proto::v1::{self, JobSpec, ResultPartition};
@@ -17,6 +17,7 @@ use tonic::Status;
 
 use super::Refused;
 use super::objects::Objects;
+use crate::actors::submit;
 use crate::coordinator::CoordinatorCalls;
 
 /// How this worker asks for queries.
@@ -45,8 +46,7 @@ impl Queries {
         request: SqlRequest,
         mut objects: Objects,
     ) -> Result<(), Refused> {
-        let channel = self.coordinator.connected().await.map_err(|status| status.message().to_owned())?;
-        let client = Client::over(channel, "the coordinator", self.security.clone());
+        let client = submit::client(&self.coordinator, self.security.clone()).await?;
         let client = client.with_own_rows(Arc::clone(&self.held) as _);
         let submission = Submission { spec: spec(program, request), attached: true, submission_id: String::new() };
         let job = JobId(client.submit(submission).await.map_err(refused)?.job);
@@ -68,13 +68,11 @@ fn refused(error: ClientError) -> Refused {
 
 /// The query that a program asks for, with its variables.
 fn spec(program: v1::JobProgram, request: SqlRequest) -> JobSpec {
-    let v1::JobProgram { environment, secret_names, job_name, .. } = program;
-    let (secrets, environment) = environment.into_iter().partition(|(name, _)| secret_names.contains(name));
     let table = |(name, path)| v1::Table { name, path, ..v1::Table::default() };
     let tables = request.tables.into_iter().map(table).collect();
     let query = v1::Query { sql: request.sql, tables, ..v1::Query::default() };
-    let name = format!("a query of {job_name}");
-    JobSpec { name, work: Some(Work::Query(query)), environment, secrets, ..JobSpec::default() }
+    let name = format!("a query of {}", program.job_name);
+    submit::spec(program, name, Work::Query(query))
 }
 
 /// What this worker holds of results.
