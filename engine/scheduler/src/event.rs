@@ -193,6 +193,14 @@ pub struct Registration {
     pub groups: Vec<GroupReport>,
 }
 
+impl Registration {
+    /// That of a worker which has nothing yet.
+    pub fn new(worker: WorkerId, info: WorkerInfo) -> Self {
+        let (running, held, jobs, leases, groups) = Default::default();
+        Self { worker, info, running, held, jobs, leases, groups }
+    }
+}
+
 /// A lease, as its host and its owner know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseGrant {

@@ -2,7 +2,7 @@
 //! Never changes once a job is accepted.
 
 use serde::{Deserialize, Serialize};
-use tandem_graph::{Divisible, Fusion, StageGraph, StageRole};
+use tandem_graph::{Divisible, Fusion, Stage, StageGraph, StageRole};
 use tandem_proto::StageId;
 
 /// The shape of one accepted job.
@@ -92,24 +92,9 @@ pub struct CountCheck {
 impl JobPlan {
     /// The shape of `graph` as a detached job that is not journaled, without timeout, retries and checks.
     pub fn new(name: impl Into<String>, graph: &StageGraph) -> Self {
-        let stages = graph
-            .stages
-            .iter()
-            .map(|stage| StagePlan {
-                name: stage.name.clone(),
-                inputs: stage.inputs.clone(),
-                partitions: stage.partitions,
-                share_plan: stage.share_plan,
-                outputs: stage.outputs,
-                divisible: stage.divisible.clone(),
-                role: stage.role.clone(),
-                deterministic: stage.deterministic,
-                fusion: stage.fusion.as_ref().map(FusionPlan::new),
-            })
-            .collect();
         Self {
             name: name.into(),
-            stages,
+            stages: graph.stages.iter().map(StagePlan::new).collect(),
             attached: false,
             journaled: false,
             timeout_ms: None,
@@ -159,6 +144,21 @@ impl FusionPlan {
 }
 
 impl StagePlan {
+    /// The shape of a stage.
+    pub fn new(stage: &Stage) -> Self {
+        Self {
+            name: stage.name.clone(),
+            inputs: stage.inputs.clone(),
+            partitions: stage.partitions,
+            share_plan: stage.share_plan,
+            outputs: stage.outputs,
+            divisible: stage.divisible.clone(),
+            role: stage.role.clone(),
+            deterministic: stage.deterministic,
+            fusion: stage.fusion.as_ref().map(FusionPlan::new),
+        }
+    }
+
     /// Takes the shape of a stage that has taken over `depth` others.
     ///
     /// # Panics

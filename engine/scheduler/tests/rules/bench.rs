@@ -112,13 +112,10 @@ impl Bench {
         let held = held.into_iter().map(|attempt| HeldOutput { attempt, output: TaskOutput::default() }).collect();
         let info = WorkerInfo { name: format!("worker-{}", worker.0), slots, ..WorkerInfo::default() };
         self.feed(Event::WorkerRegistered(Box::new(Registration {
-            worker,
-            info,
             running,
             held,
             jobs,
-            leases: Vec::new(),
-            groups: Vec::new(),
+            ..Registration::new(worker, info)
         })))
     }
 

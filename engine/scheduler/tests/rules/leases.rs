@@ -89,8 +89,7 @@ impl Bench {
 
 pub(crate) fn registration(worker: WorkerId) -> Registration {
     let info = WorkerInfo { slots: 2, ..WorkerInfo::default() };
-    let (running, held, jobs) = (Vec::new(), Vec::new(), Vec::new());
-    Registration { worker, info, running, held, jobs, leases: Vec::new(), groups: Vec::new() }
+    Registration::new(worker, info)
 }
 
 /// A program whose driver runs on A, and so many slots on A and B.

@@ -157,16 +157,7 @@ impl Fleet {
         let worker = WorkerId(self.next_worker);
         self.next_worker += 1;
         let info = WorkerInfo { name: format!("worker-{}", worker.0), slots: self.size.slots, ..WorkerInfo::default() };
-        let registration = Registration {
-            worker,
-            info,
-            running: Vec::new(),
-            held: Vec::new(),
-            jobs: Vec::new(),
-            leases: Vec::new(),
-            groups: Vec::new(),
-        };
-        self.feed(measure, Event::WorkerRegistered(Box::new(registration)));
+        self.feed(measure, Event::WorkerRegistered(Box::new(Registration::new(worker, info))));
     }
 
     fn beat(&mut self, measure: &mut impl FnMut(&mut dyn FnMut()), worker: WorkerId) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tandem_graph::{Divisible, StageRole};
+use tandem_graph::{Divisible, Stage, StageRole};
 use tandem_proto::StageId;
 use tandem_scheduler::{CountCheck, FusionPlan, JobPlan, StagePlan, VariantPlan};
 
@@ -27,7 +27,7 @@ pub(crate) struct Script {
 /// A job of one to six stages, or a program now and then.
 pub(crate) fn random_script(rng: &mut Rng) -> Script {
     let is_program = rng.chance(20);
-    let stages = if is_program { vec![driver()] } else { random_stages(rng) };
+    let stages = if is_program { vec![StagePlan::new(&Stage::driver())] } else { random_stages(rng) };
     let has_result = stages.iter().any(|stage| stage.role == StageRole::Result);
     let attached = rng.chance(40);
     let check_breaks = rng.chance(4) && !is_program;
@@ -54,20 +54,6 @@ pub(crate) fn random_script(rng: &mut Rng) -> Script {
         stop_after_ms: rng.chance(10).then(|| rng.range(0..15_000)),
         client_dies_after_ms: (attached && rng.chance(25)).then(|| rng.range(0..15_000)),
         plan: Arc::new(plan),
-    }
-}
-
-fn driver() -> StagePlan {
-    StagePlan {
-        name: "driver".to_owned(),
-        inputs: Vec::new(),
-        partitions: 1,
-        share_plan: false,
-        outputs: 1,
-        divisible: Divisible::default(),
-        role: StageRole::Driver,
-        deterministic: true,
-        fusion: None,
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tandem_graph::{Divisible, StageRole};
+use tandem_graph::{Stage, StageGraph};
 use tandem_proto::{JobId, Term, WorkerId};
-use tandem_scheduler::{Action, Cluster, ClusterConfig, Event, JobPlan, StagePlan, Timestamp};
+use tandem_scheduler::{Action, Cluster, ClusterConfig, Event, JobPlan, Timestamp};
 
 use super::meter::Meter;
 
@@ -23,28 +23,9 @@ impl Coordinator {
 
     /// A program is accepted.
     pub(crate) fn program(job: JobId) -> Event {
-        let driver = StagePlan {
-            name: "driver".to_owned(),
-            inputs: Vec::new(),
-            partitions: 1,
-            share_plan: false,
-            outputs: 1,
-            divisible: Divisible::default(),
-            role: StageRole::Driver,
-            deterministic: true,
-            fusion: None,
-        };
-        let plan = JobPlan {
-            name: "program".to_owned(),
-            stages: vec![driver],
-            attached: false,
-            journaled: true,
-            timeout_ms: None,
-            retries: 0,
-            race_stragglers: false,
-            count_checks: Vec::new(),
-            executors: true,
-        };
+        let graph = StageGraph { stages: vec![Stage::driver()] };
+        let plan =
+            JobPlan { journaled: true, race_stragglers: false, executors: true, ..JobPlan::new("program", &graph) };
         Event::JobAccepted { job, plan: Arc::new(plan) }
     }
 

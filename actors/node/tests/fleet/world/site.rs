@@ -69,15 +69,7 @@ impl Site {
     pub(crate) fn registration(&self, slots: u32) -> Report {
         let name = format!("worker-{}", self.worker.0);
         let info = WorkerInfo { data_address: format!("{name}:7000"), name, slots, ..WorkerInfo::default() };
-        Report::WorkerRegistered(Box::new(Registration {
-            worker: self.worker,
-            info,
-            running: Vec::new(),
-            held: Vec::new(),
-            jobs: Vec::new(),
-            leases: Vec::new(),
-            groups: Vec::new(),
-        }))
+        Report::WorkerRegistered(Box::new(Registration::new(self.worker, info)))
     }
 
     pub(crate) fn beat(&self) -> Report {
