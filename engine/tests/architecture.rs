@@ -45,9 +45,10 @@ fn crates_depend_only_on_those_that_the_map_allows() {
 
 /// What the crate `tandem-NAME` depends on, wherever it is.
 fn dependencies(root: &Path, name: &str) -> toml::Table {
-    let folders = ["engine", "actors"].map(|folder| std::fs::read_dir(root.join(folder)).expect("a folder"));
+    let folders =
+        ["engine", "actors", "gpu-kernels"].map(|folder| std::fs::read_dir(root.join(folder)).expect("a folder"));
     let folders = folders.into_iter().flatten().flatten().map(|entry| entry.path());
-    let manifests = folders.chain([root.join("proto")]).filter_map(|folder| {
+    let manifests = folders.chain(["proto", "gpu-kernels"].map(|folder| root.join(folder))).filter_map(|folder| {
         let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).ok()?;
         Some(manifest.parse::<toml::Table>().expect("a manifest"))
     });

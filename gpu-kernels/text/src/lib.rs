@@ -1,0 +1,2 @@
+//! What texts say, as numbers: sentence vectors of a user's own model, classes, tone.
+//! Slices of texts in, numbers out; nothing here knows of jobs or tables.
