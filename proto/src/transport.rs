@@ -6,14 +6,22 @@
 
 mod address;
 mod connect;
+mod connection;
+mod handshakes;
 mod http;
 mod listen;
+mod streams;
+mod tls;
 mod token;
 
 pub use address::{host_of, is_loopback};
 pub use connect::{AddToken, AuthorizedChannel, ClientSecurity, ConnectError, connect};
+pub use connection::Connection;
 pub use http::HttpPort;
-pub use listen::{BindError, RequireToken, ServerSecurity, TlsError, TlsIdentity, check_bind, incoming, server};
+pub use listen::{
+    BindError, RequireToken, ServerSecurity, TlsError, TlsIdentity, check_bind, incoming, plain_server, server,
+};
+pub use streams::{connect_stream, incoming_with_streams};
 pub use token::{Token, TokenError};
 
 use std::time::Duration;

@@ -8,10 +8,10 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 
-use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, memfd_create};
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, memfd_create, sendfile};
 
 /// Memory for an extent. It goes back to the system when this and all mappings and descriptors are dropped.
 #[derive(Debug)]
@@ -66,6 +66,15 @@ impl ExtentFile {
     /// When the range is not inside.
     pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         self.readable.read_exact_at(bytes, offset)
+    }
+
+    /// Gives a range to a socket as it lies here, without a copy, and returns how much of it the socket has taken. It must not be
+    /// written again until the other end has it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when the socket is full, and what goes wrong with it.
+    pub fn send_to(&self, socket: BorrowedFd<'_>, mut offset: u64, bytes: usize) -> io::Result<usize> {
+        Ok(sendfile(socket, &self.readable, Some(&mut offset), bytes)?)
     }
 
     /// Writes an object of the worker's own, such as one that came from a peer.

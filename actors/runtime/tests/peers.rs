@@ -9,37 +9,65 @@ use tandem_actor_protocol::peer::{PeerBody, PeerMessage};
 use tandem_actor_protocol::value::Format;
 use tandem_actor_protocol::{ExtentId, Location, ObjectId, SpaceLease, SpaceLeaseId, WorkerId};
 use tandem_node::{Action, Event};
-use tandem_proto::transport::{ClientSecurity, RequireToken, ServerSecurity, Token, incoming, server};
+use tandem_proto::transport::{
+    ClientSecurity, RequireToken, ServerSecurity, TlsIdentity, Token, incoming_with_streams, plain_server,
+};
 use tandem_runtime::PeerPort;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 /// A worker that is not there any more.
 const GONE: WorkerId = WorkerId(6);
 
-/// A runtime, with what it shows to others.
-fn stage(token: &Token) -> Stage {
-    Stage::with(|config| config.security = ClientSecurity { token: Some(token.clone()), ca_pem: None })
+/// What the workers of one cluster ask for and show.
+#[derive(Clone)]
+struct Security {
+    server: ServerSecurity,
+    client: ClientSecurity,
 }
 
-/// Serves a runtime to others until dropped.
-async fn serve(port: PeerPort, token: &Token, address: SocketAddr) -> (AbortOnDropHandle<()>, SocketAddr) {
-    // What served there before may not be gone yet.
-    let listener = loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => break listener,
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => tokio::task::yield_now().await,
-            Err(error) => panic!("no port: {error}"),
-        }
-    };
-    let address = listener.local_addr().expect("an address");
-    let security = ServerSecurity { token: token.clone(), tls: None };
-    let serving = server(&security)
-        .expect("no certificates")
-        .layer(tonic::service::InterceptorLayer::new(RequireToken::new(security.token)))
-        .add_service(port.service())
-        .serve_with_incoming(incoming(listener));
-    (AbortOnDropHandle::new(tokio::spawn(async { serving.await.expect("a server") })), address)
+impl Security {
+    fn clear() -> Self {
+        let token = Token::generate();
+        let client = ClientSecurity { token: Some(token.clone()), ca_pem: None };
+        Self { server: ServerSecurity { token, tls: None }, client }
+    }
+
+    fn tls() -> Self {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+        let mut security = Self::clear();
+        let cert_pem = made.cert.pem().into_bytes();
+        security.client.ca_pem = Some(cert_pem.clone());
+        security.server.tls = Some(TlsIdentity { cert_pem, key_pem: made.signing_key.serialize_pem().into_bytes() });
+        security
+    }
+
+    /// A runtime, with what it shows to others.
+    fn stage(&self) -> Stage {
+        Stage::with(|config| config.security = self.client.clone())
+    }
+
+    /// Serves a runtime to others until dropped.
+    async fn serve(&self, port: PeerPort, address: SocketAddr) -> (AbortOnDropHandle<()>, SocketAddr) {
+        // What served there before may not be gone yet.
+        let listener = loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => break listener,
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => tokio::task::yield_now().await,
+                Err(error) => panic!("no port: {error}"),
+            }
+        };
+        let address = listener.local_addr().expect("an address");
+        let (lender, mut lending) = (port.clone(), JoinSet::new());
+        let take = move |stream| drop(lending.spawn(lender.clone().lend(stream)));
+        let incoming = incoming_with_streams(listener, &self.server, take).expect("certificates that can be used");
+        let serving = plain_server()
+            .layer(tonic::service::InterceptorLayer::new(RequireToken::new(self.server.token.clone())))
+            .add_service(port.service())
+            .serve_with_incoming(incoming);
+        (AbortOnDropHandle::new(tokio::spawn(async { serving.await.expect("a server") })), address)
+    }
 }
 
 fn any_port() -> SocketAddr {
@@ -65,9 +93,9 @@ async fn heard(stage: &mut Stage, from: WorkerId) -> u32 {
 
 #[tokio::test]
 async fn messages_arrive_once_and_in_order_over_connections_that_break() {
-    let token = Token::generate();
-    let (mut here, mut there) = (stage(&token), stage(&token));
-    let (serving, address) = serve(there.runtime.peer_port(), &token, any_port()).await;
+    let security = Security::clear();
+    let (mut here, mut there) = (security.stage(), security.stage());
+    let (serving, address) = security.serve(there.runtime.peer_port(), any_port()).await;
     here.act(Action::KnowPeer { worker: there.worker, address: address.to_string() }).await;
     let mut serving = Some(serving);
     for round in 0..5 {
@@ -76,7 +104,7 @@ async fn messages_arrive_once_and_in_order_over_connections_that_break() {
             if i == 50 {
                 // Connections that are open go on for as long as their streams do: it takes both.
                 drop(serving.take());
-                serving = Some(serve(there.runtime.peer_port(), &token, address).await.0);
+                serving = Some(security.serve(there.runtime.peer_port(), address).await.0);
             }
         }
         for i in 0..100 {
@@ -87,21 +115,21 @@ async fn messages_arrive_once_and_in_order_over_connections_that_break() {
 
 #[tokio::test]
 async fn messages_wait_for_a_peer_that_is_not_there_yet() {
-    let token = Token::generate();
-    let (mut here, mut there) = (stage(&token), stage(&token));
-    let (serving, address) = serve(there.runtime.peer_port(), &token, any_port()).await;
+    let security = Security::clear();
+    let (mut here, mut there) = (security.stage(), security.stage());
+    let (serving, address) = security.serve(there.runtime.peer_port(), any_port()).await;
     drop(serving);
     here.act(Action::KnowPeer { worker: there.worker, address: address.to_string() }).await;
     here.act(Action::SendPeer { worker: there.worker, message: recall(1) }).await;
-    let _serving = serve(there.runtime.peer_port(), &token, address).await;
+    let _serving = security.serve(there.runtime.peer_port(), address).await;
     assert_eq!(heard(&mut there, here.worker).await, 1);
 }
 
 #[tokio::test]
 async fn another_worker_in_place_of_a_peer_means_that_the_peer_is_lost() {
-    let token = Token::generate();
-    let (mut here, there) = (stage(&token), stage(&token));
-    let (_serving, address) = serve(there.runtime.peer_port(), &token, any_port()).await;
+    let security = Security::clear();
+    let (mut here, there) = (security.stage(), security.stage());
+    let (_serving, address) = security.serve(there.runtime.peer_port(), any_port()).await;
     here.act(Action::KnowPeer { worker: GONE, address: address.to_string() }).await;
     here.act(Action::SendPeer { worker: GONE, message: recall(1) }).await;
     let lost = |event| if let Event::PeerLost { worker } = event { Some(worker) } else { None };
@@ -127,9 +155,14 @@ async fn build(stage: &mut Stage, extent: ExtentId, bytes: Vec<u8>) -> Location 
 
 #[tokio::test]
 async fn objects_of_all_sizes_are_read_from_peers() {
-    let token = Token::generate();
-    let (mut here, mut there) = (stage(&token), stage(&token));
-    let (_serving, address) = serve(there.runtime.peer_port(), &token, any_port()).await;
+    for security in [Security::clear(), Security::tls()] {
+        objects_are_read(&security).await;
+    }
+}
+
+async fn objects_are_read(security: &Security) {
+    let (mut here, mut there) = (security.stage(), security.stage());
+    let (_serving, address) = security.serve(there.runtime.peer_port(), any_port()).await;
     here.act(Action::KnowPeer { worker: there.worker, address: address.to_string() }).await;
     for (i, length) in [0, 1, 100_000, (1 << 20) + 1, 20 << 20].into_iter().enumerate() {
         let extent = ExtentId(i as u32);
@@ -171,9 +204,9 @@ async fn fetched(here: &mut Stage, there: &mut Stage, location: Location) -> Res
 
 #[tokio::test]
 async fn an_object_that_is_gone_is_told() {
-    let token = Token::generate();
-    let (mut here, mut there) = (stage(&token), stage(&token));
-    let (_serving, address) = serve(there.runtime.peer_port(), &token, any_port()).await;
+    let security = Security::clear();
+    let (mut here, mut there) = (security.stage(), security.stage());
+    let (_serving, address) = security.serve(there.runtime.peer_port(), any_port()).await;
     here.act(Action::KnowPeer { worker: there.worker, address: address.to_string() }).await;
     let into = Location { extent: ExtentId(0), offset: 0, length: 10 };
     here.act(Action::MakeExtent { job: JOB, extent: ExtentId(0), bytes: 2 << 20 }).await;
@@ -188,9 +221,9 @@ async fn an_object_that_is_gone_is_told() {
 
 #[tokio::test]
 async fn who_does_not_show_the_token_is_not_heard() {
-    let token = Token::generate();
-    let (mut here, there) = (stage(&Token::generate()), stage(&token));
-    let (_serving, address) = serve(there.runtime.peer_port(), &token, any_port()).await;
+    let security = Security::clear();
+    let (mut here, there) = (Security::clear().stage(), security.stage());
+    let (_serving, address) = security.serve(there.runtime.peer_port(), any_port()).await;
     here.act(Action::KnowPeer { worker: there.worker, address: address.to_string() }).await;
     here.act(Action::MakeExtent { job: JOB, extent: ExtentId(0), bytes: 2 << 20 }).await;
     let into = Location { extent: ExtentId(0), offset: 0, length: 10 };

@@ -99,9 +99,10 @@ impl ClientError {
     pub(crate) fn from_connect(error: ConnectError) -> Self {
         match error {
             ConnectError::Unreachable { address, reason } => Self::Unreachable { address, reason },
-            ConnectError::Address { .. } | ConnectError::ClearText { .. } | ConnectError::Authority { .. } => {
-                Self::Invalid { message: error.to_string(), help: None }
-            }
+            ConnectError::Address { .. }
+            | ConnectError::Refused { .. }
+            | ConnectError::ClearText { .. }
+            | ConnectError::Authority { .. } => Self::Invalid { message: error.to_string(), help: None },
         }
     }
 

@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use tandem_proto::transport::{RequireToken, ServerSecurity, incoming, server};
+use tandem_proto::transport::{RequireToken, ServerSecurity, incoming_with_streams, plain_server};
 use tandem_proto::v1::shuffle_service_server::{ShuffleService, ShuffleServiceServer};
 use tandem_proto::v1::{Chunk, FetchRequest};
 use tandem_proto::{Attempt, JobId, PartitionId, StageId};
 use tandem_runtime::{DriverPort, PeerPort};
 use tandem_store::{BodyCompression, OutputKey, StoreError};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tonic::{Request, Response, Status};
 use tracing::debug;
 
@@ -34,7 +35,13 @@ pub(crate) async fn serve(
     (peers, drivers, state): (PeerPort, DriverPort, StatePort),
 ) -> Result<(), WorkerError> {
     let service = ShuffleServiceServer::new(DataPort { board });
-    server(&security)?
+    let mut lending = JoinSet::new();
+    let lender = peers.clone();
+    let incoming = incoming_with_streams(listener, &security, move |stream| {
+        while lending.try_join_next().is_some() {}
+        lending.spawn(lender.clone().lend(stream));
+    })?;
+    plain_server()
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .layer(tonic::service::InterceptorLayer::new(RequireToken::new(security.token)))
         .add_service(service)
@@ -42,7 +49,7 @@ pub(crate) async fn serve(
         .add_service(state.service())
         .add_service(drivers.service())
         // Never told to stop; but when this is dropped, connections that it accepted take no further calls.
-        .serve_with_incoming_shutdown(incoming(listener), std::future::pending())
+        .serve_with_incoming_shutdown(incoming, std::future::pending())
         .await
         .map_err(|error| WorkerError::Serve { listener: "data", reason: error.to_string() })
 }

@@ -13,7 +13,7 @@ use tonic::{Request, Status};
 use super::token::Token;
 use super::{CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a caller shows and what it asks to see.
 #[derive(Debug, Clone, Default)]
@@ -89,7 +89,7 @@ fn endpoint(address: &str, security: &ClientSecurity) -> Result<Endpoint, Connec
 }
 
 /// Anyone on the way could read the token; and a listener there speaks TLS only.
-async fn refuse_clear_text_beyond_loopback(address: &str) -> Result<(), ConnectError> {
+pub(super) async fn refuse_clear_text_beyond_loopback(address: &str) -> Result<(), ConnectError> {
     let resolved: Vec<SocketAddr> = tokio::net::lookup_host(address)
         .await
         .map_err(|error| ConnectError::Unreachable { address: address.to_owned(), reason: error.to_string() })?
@@ -126,6 +126,12 @@ pub enum ConnectError {
         /// The innermost cause.
         reason: String,
     },
+    /// Whoever listens there has another token.
+    #[error("{address} does not accept the token")]
+    Refused {
+        /// As it was given.
+        address: String,
+    },
     /// The token would cross a network in clear text.
     #[error("{address} ({ip}) is beyond this machine and needs TLS: --tls-ca is missing")]
     ClearText {
@@ -147,7 +153,7 @@ impl ConnectError {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Address { .. } | Self::ClearText { .. } | Self::Authority { .. } => false,
+            Self::Address { .. } | Self::Refused { .. } | Self::ClearText { .. } | Self::Authority { .. } => false,
         }
     }
 }

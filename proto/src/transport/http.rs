@@ -2,25 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::serve::Listener;
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tracing::debug;
 
+use super::handshakes::Handshakes;
 use super::listen::{TlsError, TlsIdentity};
-
-/// Callers that may be in the middle of their handshake; further ones are turned away.
-const MAX_HANDSHAKES: usize = 256;
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+use super::tls::server_config;
 
 /// An HTTP port that is ready to serve.
 pub struct HttpPort(Connections);
@@ -55,33 +46,17 @@ impl std::fmt::Debug for HttpPort {
     }
 }
 
-/// A listener whose connections have shown a certificate. A slow handshake holds up nobody else.
+/// A listener whose callers have been shown a certificate.
 struct TlsListener {
     tcp: TcpListener,
     acceptor: TlsAcceptor,
-    handshakes: JoinSet<Option<(TlsStream<TcpStream>, SocketAddr)>>,
+    handshakes: Handshakes<(TlsStream<TcpStream>, SocketAddr)>,
 }
 
 impl TlsListener {
     fn new(tcp: TcpListener, identity: &TlsIdentity) -> Result<Self, TlsError> {
-        let config = server_config(identity).map_err(|reason| TlsError::Unusable { reason })?;
-        Ok(Self { tcp, acceptor: TlsAcceptor::from(Arc::new(config)), handshakes: JoinSet::new() })
-    }
-
-    fn greet(&mut self, stream: TcpStream, caller: SocketAddr) {
-        if self.handshakes.len() >= MAX_HANDSHAKES {
-            debug!(%caller, "too many handshakes at once, caller turned away");
-            return;
-        }
-        let handshake = self.acceptor.accept(stream);
-        self.handshakes.spawn(async move {
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
-                Ok(Ok(stream)) => return Some((stream, caller)),
-                Ok(Err(error)) => debug!(%caller, %error, "TLS handshake failed"),
-                Err(_) => debug!(%caller, "TLS handshake took too long"),
-            }
-            None
-        });
+        let acceptor = TlsAcceptor::from(server_config(identity, &[])?);
+        Ok(Self { tcp, acceptor, handshakes: Handshakes::default() })
     }
 }
 
@@ -92,8 +67,11 @@ impl Listener for TlsListener {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             tokio::select! {
-                Some(Ok(Some(accepted))) = self.handshakes.join_next() => return accepted,
-                (stream, caller) = Listener::accept(&mut self.tcp) => self.greet(stream, caller),
+                accepted = self.handshakes.done() => return accepted,
+                (stream, caller) = Listener::accept(&mut self.tcp) => {
+                    let handshake = self.acceptor.accept(stream);
+                    self.handshakes.begin(caller, async move { Ok((handshake.await?, caller)) });
+                }
             }
         }
     }
@@ -101,16 +79,4 @@ impl Listener for TlsListener {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.tcp.local_addr()
     }
-}
-
-fn server_config(identity: &TlsIdentity) -> Result<ServerConfig, String> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&identity.cert_pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| format!("certificate: {error}"))?;
-    let key = PrivateKeyDer::from_pem_slice(&identity.key_pem).map_err(|error| format!("key: {error}"))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| error.to_string())
 }

@@ -79,17 +79,22 @@ pub fn check_bind(address: SocketAddr, security: &ServerSecurity) -> Result<(), 
     if private || security.tls.is_some() { Ok(()) } else { Err(BindError { address }) }
 }
 
-/// A gRPC server with the settings every listener of a cluster shares. Services still need [`RequireToken`].
-pub fn server(security: &ServerSecurity) -> Result<Server, TlsError> {
-    let server = Server::builder()
+/// A gRPC server with the settings every listener of a cluster shares, for connections that are made ready elsewhere. Services
+/// still need [`RequireToken`].
+pub fn plain_server() -> Server {
+    Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(FRAME_BYTES);
+        .max_frame_size(FRAME_BYTES)
+}
+
+/// As [`plain_server`], and speaks TLS itself when there is an identity to show.
+pub fn server(security: &ServerSecurity) -> Result<Server, TlsError> {
     match &security.tls {
-        None => Ok(server),
-        Some(identity) => server
+        None => Ok(plain_server()),
+        Some(identity) => plain_server()
             .tls_config(ServerTlsConfig::new().identity(Identity::from_pem(&identity.cert_pem, &identity.key_pem)))
             .map_err(|error| TlsError::Unusable {
                 reason: std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),

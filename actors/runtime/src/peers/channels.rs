@@ -1,31 +1,35 @@
-//! Connections to one other worker's data port: one for messages, some for the bytes of objects, since one connection has
-//! one receiver that all its streams share.
+//! Connections to one other worker's data port: one for messages, and byte streams for objects.
 
-use tandem_proto::transport::{AuthorizedChannel, ClientSecurity, ConnectError, connect};
-use tokio::sync::{Mutex, OnceCell};
+use std::sync::{Mutex as SyncMutex, PoisonError};
 
-/// Connections for objects.
-pub(super) const LANES: usize = 4;
+use tandem_proto::transport::{AuthorizedChannel, ClientSecurity, ConnectError, Connection, connect, connect_stream};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
-/// See the module's header. Connections are made by the first to need them and mended by themselves.
+/// Objects, or parts of them, that are read from one peer at the same time.
+const STREAMS: usize = 8;
+
+/// See the module's header. Connections are made by the first to need them.
 #[derive(Debug)]
 pub(crate) struct Channels {
     address: String,
     security: ClientSecurity,
     control: Mutex<Option<AuthorizedChannel>>,
-    lanes: [OnceCell<AuthorizedChannel>; LANES],
+    turns: Semaphore,
+    /// Streams that nobody uses.
+    idle: SyncMutex<Vec<Connection>>,
 }
 
 impl Channels {
     pub(super) fn new(address: String, security: ClientSecurity) -> Self {
-        Self { address, security, control: Mutex::default(), lanes: Default::default() }
+        let turns = Semaphore::new(STREAMS);
+        Self { address, security, control: Mutex::default(), turns, idle: SyncMutex::default() }
     }
 
     pub(super) fn address(&self) -> &str {
         &self.address
     }
 
-    /// The connection for messages.
+    /// The connection for messages, which mends itself.
     pub(super) async fn control(&self) -> Result<AuthorizedChannel, ConnectError> {
         let mut control = self.control.lock().await;
         if let Some(channel) = &*control {
@@ -35,9 +39,40 @@ impl Channels {
         Ok(control.insert(channel).clone())
     }
 
-    /// The connection for the `lane`th part of an object.
-    pub(super) async fn lane(&self, lane: usize) -> Result<AuthorizedChannel, ConnectError> {
-        let lane = &self.lanes[lane % LANES];
-        lane.get_or_try_init(|| connect(&self.address, &self.security)).await.cloned()
+    /// A stream for one object, when it is its turn.
+    pub(super) async fn stream(&self) -> Result<Loan<'_>, ConnectError> {
+        let stopped = || ConnectError::Unreachable { address: self.address.clone(), reason: "stopped".to_owned() };
+        let turn = self.turns.acquire().await.map_err(|_| stopped())?;
+        let old = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let (stream, is_old) = match old {
+            Some(stream) => (stream, true),
+            None => (connect_stream(&self.address, &self.security).await?, false),
+        };
+        Ok(Loan { channels: self, stream, is_old, _turn: turn })
+    }
+}
+
+/// A stream while it is used. Dropped, it ends, for nobody knows how far it was read.
+#[derive(Debug)]
+pub(super) struct Loan<'a> {
+    channels: &'a Channels,
+    stream: Connection,
+    is_old: bool,
+    _turn: SemaphorePermit<'a>,
+}
+
+impl Loan<'_> {
+    pub(super) fn stream(&mut self) -> &mut Connection {
+        &mut self.stream
+    }
+
+    /// Whether it was used before, and may have ended since.
+    pub(super) fn is_old(&self) -> bool {
+        self.is_old
+    }
+
+    /// Leaves it, between two objects, for the next one.
+    pub(super) fn give_back(self) {
+        self.channels.idle.lock().unwrap_or_else(PoisonError::into_inner).push(self.stream);
     }
 }

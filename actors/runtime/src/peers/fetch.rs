@@ -1,22 +1,29 @@
 //! Reads an object of another worker into the arena here: a large one in parts, over several connections at once. A part that breaks
 //! off goes on where it was.
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{BufMut, BytesMut};
 use tandem_actor_protocol::{JobId, Location, ObjectId};
 use tandem_arena::ExtentFile;
-use tandem_proto::v1::ReadObjectRequest;
-use tandem_proto::v1::peer_service_client::PeerServiceClient;
+use tandem_proto::transport::{ConnectError, Connection};
+use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
-use tonic::Code;
 use tracing::debug;
 
-use super::channels::{Channels, LANES};
+use super::channels::Channels;
+use super::stream::{Answer, ReadRequest, thank};
 
 /// From this size on an object is read in parts.
 const LARGE_BYTES: u64 = 8 << 20;
+const PARTS: usize = 4;
+/// What is read at once: it stays in a core's cache on its way to the arena.
+const STEP_BYTES: u64 = 256 << 10;
+/// A peer that says nothing for so long is stopped or gone.
+const SILENCE: Duration = Duration::from_secs(20);
 /// How often a part is tried again, and the first wait, which doubles.
 const RETRIES: u32 = 4;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -33,6 +40,8 @@ pub(super) struct Fetch {
 
 /// Why a part could not be read.
 enum Failure {
+    /// The stream was an old one, and had ended while nobody used it.
+    Stale,
     /// It may be tried again.
     Broken(String),
     /// It cannot be had there.
@@ -46,77 +55,98 @@ impl Fetch {
     /// Why not, in words.
     pub(super) async fn run(self) -> Result<(), String> {
         let whole = self.into.length;
-        let mut parts: JoinSet<Result<(), String>> = split(whole)
-            .into_iter()
-            .enumerate()
-            .map(|(lane, range)| {
-                let fetch = self.clone();
-                async move { fetch.part(lane, range).await }
-            })
-            .collect();
+        let mut parts: JoinSet<Result<(), String>> =
+            split(whole).into_iter().map(|range| self.clone().part(range)).collect();
         while let Some(ended) = parts.join_next().await {
             ended.map_err(|error| error.to_string())??;
         }
         Ok(())
     }
 
-    async fn part(&self, lane: usize, mut range: Range<u64>) -> Result<(), String> {
-        let mut delay = FIRST_DELAY;
-        for tries in 0.. {
-            match self.stream(lane, &mut range).await {
-                Ok(()) => return Ok(()),
+    async fn part(self, mut range: Range<u64>) -> Result<(), String> {
+        let (mut tries, mut delay) = (0, FIRST_DELAY);
+        while !range.is_empty() {
+            match self.attempt(&mut range).await {
+                Ok(()) | Err(Failure::Stale) => continue,
                 Err(Failure::Broken(reason)) if tries < RETRIES => {
                     debug!(object = %self.object, reason, "reading an object goes on after a while");
                 }
                 Err(Failure::Broken(reason) | Failure::Final(reason)) => return Err(reason),
             }
             tokio::time::sleep(delay).await;
+            tries += 1;
             delay *= 2;
         }
         Ok(())
     }
 
     /// Reads what is left of `range`, and moves its start by what has come.
-    async fn stream(&self, lane: usize, range: &mut Range<u64>) -> Result<(), Failure> {
-        if range.is_empty() {
-            return Ok(());
-        }
-        let channel = self.channels.lane(lane).await.map_err(|error| Failure::Broken(error.to_string()))?;
-        let request = ReadObjectRequest {
-            job: self.job.0,
-            object: self.object.0.to_be_bytes().to_vec(),
-            offset: range.start,
-            length: range.end - range.start,
+    async fn attempt(&self, range: &mut Range<u64>) -> Result<(), Failure> {
+        let (start, wanted) = (range.start, range.end - range.start);
+        let mut loan = self.channels.stream().await.map_err(no_stream)?;
+        let request = ReadRequest { job: self.job, object: self.object, offset: start, length: wanted };
+        let asked = async {
+            request.send(loan.stream()).await?;
+            Answer::receive(loan.stream()).await
         };
-        let mut chunks = PeerServiceClient::new(channel).read_object(request).await.map_err(failure)?.into_inner();
-        while let Some(chunk) = chunks.message().await.map_err(failure)? {
-            let length = chunk.data.len() as u64;
-            if length > range.end - range.start {
-                return Err(Failure::Final("more bytes came than the object has".to_owned()));
+        let answer = in_time(asked).await;
+        match answer {
+            Ok(Answer::Lent(length)) if length == wanted => {}
+            Ok(Answer::Lent(length)) => {
+                return Err(Failure::Final(format!("{length} bytes came in place of {wanted}")));
             }
-            let written = self.file.write_at(&chunk.data, self.into.offset + range.start);
-            written.map_err(|error| Failure::Final(format!("no room for it: {error}")))?;
-            range.start += length;
+            Ok(Answer::Gone(reason)) => {
+                loan.give_back();
+                return Err(Failure::Final(reason));
+            }
+            Ok(Answer::Later(reason)) => return Err(Failure::Broken(reason)),
+            Err(error) if loan.is_old() && error.kind() != io::ErrorKind::TimedOut => return Err(Failure::Stale),
+            Err(error) => return Err(broken(&error)),
         }
-        if range.is_empty() { Ok(()) } else { Err(Failure::Final("fewer bytes came than the object has".to_owned())) }
+        self.receive(loan.stream(), range).await?;
+        if thank(loan.stream()).await.is_ok() {
+            loan.give_back();
+        }
+        Ok(())
+    }
+
+    /// Writes what comes to where it belongs.
+    async fn receive(&self, stream: &mut Connection, range: &mut Range<u64>) -> Result<(), Failure> {
+        let step = (range.end - range.start).min(STEP_BYTES) as usize;
+        let mut bytes = BytesMut::with_capacity(step);
+        while !range.is_empty() {
+            let left = (range.end - range.start).min(STEP_BYTES) as usize;
+            bytes.clear();
+            let came = in_time(stream.read_buf(&mut (&mut bytes).limit(left))).await.map_err(|error| broken(&error))?;
+            if came == 0 {
+                return Err(Failure::Broken("the connection has ended".to_owned()));
+            }
+            let written = self.file.write_at(&bytes, self.into.offset + range.start);
+            written.map_err(|error| Failure::Final(format!("no room for it: {error}")))?;
+            range.start += came as u64;
+        }
+        Ok(())
     }
 }
 
-fn failure(status: tonic::Status) -> Failure {
-    let reason = status.message().to_owned();
-    match status.code() {
-        Code::NotFound | Code::InvalidArgument | Code::Unauthenticated | Code::PermissionDenied | Code::DataLoss => {
-            Failure::Final(reason)
-        }
-        _ => Failure::Broken(reason),
-    }
+/// Waits for something that comes soon where all is well.
+async fn in_time<T>(coming: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(SILENCE, coming).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn no_stream(error: ConnectError) -> Failure {
+    if error.retryable() { Failure::Broken(error.to_string()) } else { Failure::Final(error.to_string()) }
+}
+
+fn broken(error: &io::Error) -> Failure {
+    Failure::Broken(error.to_string())
 }
 
 /// The parts of an object.
 fn split(bytes: u64) -> Vec<Range<u64>> {
-    let parts = if bytes < LARGE_BYTES { 1 } else { LANES as u64 };
+    let parts = if bytes < LARGE_BYTES { 1 } else { PARTS as u64 };
     let part = bytes.div_ceil(parts);
-    (0..parts).map(|lane| (lane * part).min(bytes)..((lane + 1) * part).min(bytes)).collect()
+    (0..parts).map(|at| (at * part).min(bytes)..((at + 1) * part).min(bytes)).collect()
 }
 
 #[cfg(test)]
@@ -129,7 +159,7 @@ mod tests {
             let parts = split(bytes);
             assert_eq!((parts[0].start, parts[parts.len() - 1].end), (0, bytes));
             assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
-            assert_eq!(parts.len(), if bytes < LARGE_BYTES { 1 } else { LANES });
+            assert_eq!(parts.len(), if bytes < LARGE_BYTES { 1 } else { PARTS });
         }
     }
 }

@@ -4,9 +4,11 @@
 mod channels;
 mod fetch;
 mod incoming;
+mod lender;
 mod link;
 mod outgoing;
 mod port;
+mod stream;
 
 use std::collections::HashMap;
 use std::sync::Arc;

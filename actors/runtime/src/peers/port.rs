@@ -1,15 +1,13 @@
-//! What other workers ask of this one: they bring messages of their nodes, and read objects.
+//! What other workers ask of this one: they bring messages of their nodes; [`super::lender`] has them read objects.
 
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 
-use bytes::Bytes;
 use tandem_actor_protocol::peer::PeerMessage;
 use tandem_actor_protocol::{JobId, ObjectId, WorkerId, decode};
-use tandem_proto::CHUNK_BYTES;
+use tandem_proto::v1::PeerFrame;
 use tandem_proto::v1::peer_service_server::{PeerService, PeerServiceServer};
-use tandem_proto::v1::{Chunk, PeerFrame, ReadObjectRequest};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -18,9 +16,10 @@ use tonic::{Request, Response, Status, Streaming};
 use super::incoming::Incoming;
 use super::link::MAX_FRAME_BYTES;
 use super::outgoing::Numbered;
+use super::stream::Answer;
 use crate::handle::Access;
 use crate::inbox::Inbound;
-use crate::room::{Stored, read_range};
+use crate::room::Stored;
 
 /// Acknowledgements on their way out.
 const ACKS: usize = 16;
@@ -36,7 +35,6 @@ pub struct PeerPort {
 }
 
 type Frames = Pin<Box<dyn Stream<Item = Result<PeerFrame, Status>> + Send>>;
-type Chunks = Pin<Box<dyn Stream<Item = Result<Chunk, Status>> + Send>>;
 
 impl PeerPort {
     pub(crate) fn new(own: WorkerId, access: Access, desk: mpsc::Sender<Inbound>) -> Self {
@@ -87,15 +85,14 @@ impl PeerPort {
         Ok(())
     }
 
-    async fn stored(&self, request: &ReadObjectRequest) -> Result<Stored, Status> {
-        let object: [u8; 16] =
-            request.object.as_slice().try_into().map_err(|_| Status::invalid_argument("an object has 16 bytes"))?;
-        let object = ObjectId(u128::from_be_bytes(object));
+    /// An object that stays for as long as what this returns.
+    pub(super) async fn stored(&self, job: JobId, object: ObjectId) -> Result<Stored, Answer> {
+        let stopping = || Answer::Later("the worker is stopping".to_owned());
         let ticket = self.access.ticket();
         let (reply, answer) = oneshot::channel();
-        self.access.send(Inbound::Read { ticket, job: JobId(request.job), object, reply });
-        let stored = answer.await.map_err(|_| Status::unavailable("the worker is stopping"))?;
-        stored.ok_or_else(|| Status::not_found(format!("{object} is not here")))
+        self.access.send(Inbound::Read { ticket, job, object, reply });
+        let stored = answer.await.map_err(|_| stopping())?;
+        stored.ok_or_else(|| Answer::Gone(format!("{object} is not here")))
     }
 }
 
@@ -111,7 +108,6 @@ async fn acknowledge(
 #[tonic::async_trait]
 impl PeerService for PeerPort {
     type OpenStream = Frames;
-    type ReadObjectStream = Chunks;
 
     async fn open(&self, request: Request<Streaming<PeerFrame>>) -> Result<Response<Frames>, Status> {
         let mut frames = request.into_inner();
@@ -126,20 +122,5 @@ impl PeerService for PeerPort {
             frame
         });
         Ok(Response::new(Box::pin(stream)))
-    }
-
-    async fn read_object(&self, request: Request<ReadObjectRequest>) -> Result<Response<Chunks>, Status> {
-        let request = request.into_inner();
-        let stored = self.stored(&request).await?;
-        let whole = stored.location.length;
-        let start = request.offset.min(whole);
-        let end = if request.length == 0 { whole } else { whole.min(start.saturating_add(request.length)) };
-        let starts = (start..end).step_by(CHUNK_BYTES);
-        let chunks = starts.map(move |at| {
-            let length = (end - at).min(CHUNK_BYTES as u64);
-            let read: std::io::Result<Bytes> = read_range(&stored.file, stored.location.offset + at, length);
-            read.map(|data| Chunk { data }).map_err(|error| Status::data_loss(error.to_string()))
-        });
-        Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))
     }
 }
