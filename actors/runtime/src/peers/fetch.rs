@@ -15,15 +15,13 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use super::channels::Channels;
-use super::stream::{Answer, ReadRequest, thank};
+use super::stream::{Answer, ReadRequest, in_time, thank};
 
 /// From this size on an object is read in parts.
 const LARGE_BYTES: u64 = 8 << 20;
 const PARTS: usize = 4;
 /// What is read at once: it stays in a core's cache on its way to the arena.
 const STEP_BYTES: u64 = 256 << 10;
-/// A peer that says nothing for so long is stopped or gone.
-const SILENCE: Duration = Duration::from_secs(20);
 /// How often a part is tried again, and the first wait, which doubles.
 const RETRIES: u32 = 4;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -127,11 +125,6 @@ impl Fetch {
         }
         Ok(())
     }
-}
-
-/// Waits for something that comes soon where all is well.
-async fn in_time<T>(coming: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout(SILENCE, coming).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 fn no_stream(error: ConnectError) -> Failure {

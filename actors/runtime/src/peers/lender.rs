@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::port::PeerPort;
-use super::stream::{Answer, ReadRequest, thanked};
+use super::stream::{Answer, ReadRequest, in_time, thanked};
 use crate::room::{Stored, read_range};
 
 impl PeerPort {
@@ -42,7 +42,7 @@ impl PeerPort {
             Connection::Clear(tcp) => send(tcp, &stored, offset, length).await?,
             Connection::Tls(_) => copy(stream, &stored, offset, length).await?,
         }
-        thanked(stream).await
+        in_time(thanked(stream)).await
     }
 }
 
@@ -51,7 +51,8 @@ async fn send(tcp: &TcpStream, stored: &Stored, mut offset: u64, length: u64) ->
     let end = offset + length;
     while offset < end {
         let step = (end - offset).min(CHUNK_BYTES as u64) as usize;
-        let sent = tcp.async_io(Interest::WRITABLE, || stored.file.send_to(tcp.as_fd(), offset, step)).await?;
+        let sending = tcp.async_io(Interest::WRITABLE, || stored.file.send_to(tcp.as_fd(), offset, step));
+        let sent = in_time(sending).await?;
         if sent == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "an object outside of its extent"));
         }
@@ -65,7 +66,7 @@ async fn copy(stream: &mut Connection, stored: &Stored, mut offset: u64, length:
     let end = offset + length;
     while offset < end {
         let bytes = read_range(&stored.file, offset, (end - offset).min(CHUNK_BYTES as u64))?;
-        stream.write_all(&bytes).await?;
+        in_time(stream.write_all(&bytes)).await?;
         offset += bytes.len() as u64;
     }
     stream.flush().await

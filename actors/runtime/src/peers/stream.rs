@@ -7,11 +7,14 @@
 //! Numbers are big endian.
 
 use std::io;
+use std::time::Duration;
 
 use tandem_actor_protocol::{JobId, ObjectId};
 use tandem_proto::transport::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+/// A peer that is silent for so long is stopped or gone.
+const SILENCE: Duration = Duration::from_secs(20);
 const LENT: u8 = 0;
 const GONE: u8 = 1;
 const LATER: u8 = 2;
@@ -92,6 +95,14 @@ async fn words(stream: &mut Connection, length: u64) -> io::Result<String> {
     let mut bytes = vec![0; length as usize];
     stream.read_exact(&mut bytes).await?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Waits for what a peer that is well does soon: to answer, to send, to take what is sent.
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`] when it does not, as one that is stopped.
+pub(super) async fn in_time<T>(coming: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(SILENCE, coming).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Says that all bytes have come.
