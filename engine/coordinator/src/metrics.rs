@@ -186,7 +186,7 @@ impl Snapshot {
                     sink_rows.with_label_values(&[name]).inc_by(rows);
                     sink_bytes.with_label_values(&[name]).inc_by(bytes);
                 }
-                CountKind::Step | CountKind::Warned => {}
+                CountKind::Step | CountKind::Warned | CountKind::Worked | CountKind::Timed => {}
             }
         }
         Ok(())

@@ -6,6 +6,7 @@
 
 pub mod adaptive;
 pub mod codec;
+mod cosine;
 pub mod cutter;
 mod divide;
 pub mod error;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
@@ -16,6 +17,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use serde::{Deserialize, Serialize};
 
 use crate::adaptive::AdaptiveOptions;
+use crate::cosine::cosine_similarity;
 use crate::error::PlanError;
 use crate::plan::emits_build_rows;
 use crate::probe;
@@ -79,15 +81,21 @@ impl QuerySettings {
         let mut config = self.config()?;
         // A filter that waits for other partitions would wait for other processes. Workers add those that stay within a task.
         set(&mut config, DYNAMIC_FILTERS, "false")?;
-        let state = SessionStateBuilder::new()
+        let mut state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
             .with_physical_optimizer_rules(rules)
             .with_query_planner(probe::query_planner())
             .build();
+        add_functions(&mut state)?;
         Ok(SessionContext::new_with_state(state))
     }
+}
+
+/// Adds the functions of SQL that DataFusion does not have.
+pub(crate) fn add_functions(state: &mut SessionState) -> Result<()> {
+    state.register_udf(cosine_similarity()).map(drop)
 }
 
 fn set(config: &mut SessionConfig, key: &str, value: &str) -> Result<(), PlanError> {

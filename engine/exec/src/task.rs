@@ -35,7 +35,7 @@ use crate::error::{PlanError, TaskError};
 use crate::function::{FunctionRunner, Functions, batch_number};
 use crate::partition::{PartitionPlan, number_whole, select};
 use crate::scope::TaskScope;
-use crate::session::QuerySettings;
+use crate::session::{QuerySettings, add_functions};
 use crate::shuffle::{FetchRemote, InputLocations, Producer, TaskInputs};
 use crate::sink;
 use crate::source::pin_file_scans;
@@ -73,11 +73,12 @@ impl JobSession {
         runtime: &RuntimeEnv,
     ) -> Result<Self, TaskError> {
         let fatal = |error: PlanError| TaskError::Fatal(error.to_string());
-        let state = SessionStateBuilder::new()
+        let mut state = SessionStateBuilder::new()
             .with_config(QuerySettings { options }.config().map_err(fatal)?)
             .with_runtime_env(storage.runtime(runtime))
             .with_default_features()
             .build();
+        add_functions(&mut state).map_err(|error| TaskError::Fatal(error.to_string()))?;
         Ok(Self { storage, context: state.task_ctx() })
     }
 }

@@ -1,6 +1,6 @@
 //! Columns of a batch by name and type.
 
-use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
@@ -68,6 +68,11 @@ fn column(batch: &RecordBatch, name: &str, kind: Kind) -> Result<ArrayRef, CallE
 
 pub(crate) fn text(batch: &RecordBatch, name: &str) -> Result<StringArray, CallError> {
     Ok(column(batch, name, Kind::Text)?.as_string::<i32>().clone())
+}
+
+/// The value of one row, if it has one.
+pub(crate) fn text_at(texts: &StringArray, row: usize) -> Option<&str> {
+    texts.is_valid(row).then(|| texts.value(row))
 }
 
 pub(crate) fn whole(batch: &RecordBatch, name: &str) -> Result<Int64Array, CallError> {

@@ -5,6 +5,9 @@ mod columns;
 mod error;
 mod registry;
 mod sales;
+mod text;
+mod work;
 
 pub use self::error::CallError;
 pub use self::registry::{BuiltIn, ENTRY, all, find};
+pub use self::work::{Amount, Work};

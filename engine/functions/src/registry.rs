@@ -4,7 +4,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use crate::error::CallError;
-use crate::sales;
+use crate::work::Work;
+use crate::{sales, text};
 
 /// The name under which executors have all built-in functions. It takes the rows, the arguments of a function, and the function's
 /// name, and gives rows.
@@ -19,11 +20,24 @@ pub struct BuiltIn {
     pub about: &'static str,
     /// It must see all rows at once.
     pub whole: bool,
+    /// Rows of one call unless a job says otherwise; none for as many as other functions get.
+    pub batch_rows: Option<usize>,
+    /// Which of its arguments are paths.
+    pub paths: &'static [&'static str],
+    pub(crate) check: fn(args: &str) -> Result<(), CallError>,
     pub(crate) plan: fn(args: &str, input: &Schema) -> Result<SchemaRef, CallError>,
-    pub(crate) call: fn(args: &str, batches: &[RecordBatch]) -> Result<Vec<RecordBatch>, CallError>,
+    pub(crate) call: fn(args: &str, batches: &[RecordBatch], work: &mut Work) -> Result<Vec<RecordBatch>, CallError>,
 }
 
 impl BuiltIn {
+    /// Looks at what its arguments name, such as models, before anything runs.
+    ///
+    /// # Errors
+    /// What is missing or cannot be used, by name.
+    pub fn check(&self, args: &str) -> Result<(), CallError> {
+        (self.check)(args)
+    }
+
     /// The columns it gives for rows of `input`. `args` is the text of a JSON object.
     ///
     /// # Errors
@@ -32,18 +46,18 @@ impl BuiltIn {
         (self.plan)(args, input)
     }
 
-    /// What it makes of `batches`, in order.
+    /// What it makes of `batches`, in order. What it took is added to `work`.
     ///
     /// # Errors
     /// As [`BuiltIn::output`], and what is wrong with the rows.
-    pub fn call(&self, args: &str, batches: &[RecordBatch]) -> Result<Vec<RecordBatch>, CallError> {
-        (self.call)(args, batches)
+    pub fn call(&self, args: &str, batches: &[RecordBatch], work: &mut Work) -> Result<Vec<RecordBatch>, CallError> {
+        (self.call)(args, batches, work)
     }
 }
 
 /// All functions, by name.
 pub fn all() -> &'static [BuiltIn] {
-    &[sales::PRODUCT_ANALYSIS, sales::SALES_SUMMARY]
+    &[text::CLASSIFY, text::EMBED, sales::PRODUCT_ANALYSIS, sales::SALES_SUMMARY, text::TRAIN_CLASSIFIER]
 }
 
 /// The function with this name.

@@ -87,6 +87,10 @@ pub enum CountKind {
     Written,
     /// Rows of a step that do not meet a condition which only warns.
     Warned,
+    /// Not rows, but what a function handled, such as tokens.
+    Worked,
+    /// Microseconds that this took.
+    Timed,
 }
 
 /// What one operator of a stage plan did.

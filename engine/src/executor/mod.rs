@@ -3,10 +3,15 @@
 
 mod self_test;
 
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use rustix::fs::{FileType, fstat};
 use tandem::__private::{CallOutcome, Code, Function, Inputs, Outputs, inventory, returned};
 use tandem::{Args, Batches, Context};
+use tandem_exec::function::WorkDone;
+use tandem_functions::{Amount, Work};
 
 /// The first argument of the driver that tests the cluster; tasks and samples of each follow.
 pub(crate) const SELF_TEST: &str = "self-test";
@@ -48,6 +53,21 @@ fn call(name: &str, args: &str, rows: &Batches) -> tandem::Result<Batches> {
     let function = tandem_functions::find(name);
     let function = function.ok_or_else(|| tandem::anyhow::anyhow!("this version has no function `{name}`"))?;
     let columns = function.output(args, rows.schema())?;
-    let given: Vec<RecordBatch> = function.call(args, rows)?;
+    let mut work = Work::default();
+    let given = function.call(args, rows, &mut work)?;
+    // What was done goes with the rows.
+    let columns = Arc::new(Schema::clone(&columns).with_metadata(WorkDone::to_metadata(&done(&work))));
+    let given = given.into_iter().map(|batch| batch.with_schema(Arc::clone(&columns)));
+    let given: Vec<RecordBatch> = given.collect::<Result<_, _>>()?;
     Ok(Batches::try_new(columns, given)?)
+}
+
+fn done(work: &Work) -> Vec<WorkDone> {
+    let done = |(unit, device, amount): (&str, &str, Amount)| WorkDone {
+        unit: unit.to_owned(),
+        device: device.to_owned(),
+        count: amount.count,
+        elapsed_us: amount.time.as_micros() as u64,
+    };
+    work.iter().map(done).collect()
 }

@@ -17,3 +17,4 @@ mod readme;
 mod remote;
 mod run;
 mod sql;
+mod texts;

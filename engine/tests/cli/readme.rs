@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::support::{Finished, Sandbox, TANDEM};
+use crate::texts;
 
 /// Contents of the README's code blocks in `language`.
 fn blocks(readme: &str, language: &str) -> Vec<String> {
@@ -32,16 +35,36 @@ fn commands_of_a_new_package_run() {
 
 #[test]
 fn commands_of_the_guide_to_functions_run() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/job-functions.md");
-    let guide = std::fs::read_to_string(path).unwrap();
+    run_guide(&Sandbox::new(), "job-functions.md", 6);
+}
+
+#[test]
+fn commands_of_the_guide_to_texts_run() {
     let sandbox = Sandbox::new();
+    texts::write_inputs(&sandbox);
+    run_guide(&sandbox, "texts.md", 3);
+    let sql = "SELECT count(*) AS rows, count(embedding) AS vectors FROM './out/vectors'";
+    let found = sandbox.run(&["sql", "--local", "-e", sql, "-o", "json"]).succeeded().json();
+    assert_eq!(
+        (&found[0]["rows"], &found[0]["vectors"]),
+        (&Value::from(texts::ARTICLES), &Value::from(texts::ARTICLES - 1))
+    );
+    let sql = "SELECT count(*) AS right FROM './out/classified' WHERE topic = expected";
+    let found = sandbox.run(&["sql", "--local", "-e", sql, "-o", "json"]).succeeded().json();
+    assert_eq!(found[0]["right"], texts::ARTICLES);
+}
+
+/// Writes the files of a page and runs its commands, of which it has at least so many.
+fn run_guide(sandbox: &Sandbox, page: &str, at_least: usize) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide").join(page);
+    let guide = std::fs::read_to_string(path).unwrap();
     for block in blocks(&guide, "toml") {
         let name = block.lines().next().and_then(|line| line.strip_prefix("# "));
         sandbox.write(name.expect("the name of the file"), &block);
     }
     let commands = commands(&guide);
-    assert!(commands.len() > 5, "{commands:?}");
-    run_all(&sandbox, &commands);
+    assert!(commands.len() >= at_least, "{commands:?}");
+    run_all(sandbox, &commands);
 }
 
 /// The commands in a page, in order.

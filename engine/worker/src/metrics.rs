@@ -145,7 +145,11 @@ impl Metrics {
                 self.sink_bytes.with_label_values(&[sink]).inc_by(count.bytes);
             }
             // Steps are the job report's matter.
-            RowCountKind::Step | RowCountKind::Warned | RowCountKind::Unspecified => {}
+            RowCountKind::Step
+            | RowCountKind::Warned
+            | RowCountKind::Worked
+            | RowCountKind::Timed
+            | RowCountKind::Unspecified => {}
         }
     }
 

@@ -17,7 +17,8 @@ pub(crate) struct Totals {
 impl Totals {
     /// Adds what a job counted. Steps are left to its report.
     pub(super) fn add(&mut self, counts: &[RowCount]) {
-        let of_report = |kind| matches!(kind, CountKind::Step | CountKind::Warned);
+        let of_report =
+            |kind| matches!(kind, CountKind::Step | CountKind::Warned | CountKind::Worked | CountKind::Timed);
         for count in counts.iter().filter(|count| !of_report(count.kind)) {
             let own = (count.kind, count.name.clone());
             let known = self.counts.contains_key(&own);

@@ -142,6 +142,8 @@ fn row_count(count: v1::RowCount) -> Result<RowCount, Malformed> {
         v1::RowCountKind::Step => CountKind::Step,
         v1::RowCountKind::Written => CountKind::Written,
         v1::RowCountKind::Warned => CountKind::Warned,
+        v1::RowCountKind::Worked => CountKind::Worked,
+        v1::RowCountKind::Timed => CountKind::Timed,
         v1::RowCountKind::Unspecified => return Err(Malformed("a count of no kind")),
     };
     Ok(RowCount { name: count.name, kind, rows: count.rows, bytes: count.bytes })

@@ -134,6 +134,8 @@ fn row_count(count: &RowCount) -> v1::RowCount {
         CountKind::Step => v1::RowCountKind::Step,
         CountKind::Written => v1::RowCountKind::Written,
         CountKind::Warned => v1::RowCountKind::Warned,
+        CountKind::Worked => v1::RowCountKind::Worked,
+        CountKind::Timed => v1::RowCountKind::Timed,
     };
     v1::RowCount { name: count.name.clone(), kind: kind.into(), rows: count.rows, bytes: count.bytes }
 }

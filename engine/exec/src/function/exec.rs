@@ -32,6 +32,7 @@ use super::number::{numbered, numbered_properties, with_number};
 use super::results::conform;
 use super::runner::{FunctionCall, FunctionRunner, Functions};
 use super::spec::FunctionSpec;
+use super::work;
 use crate::plan::{Plan, partitions};
 use crate::scope::TaskScope;
 
@@ -141,7 +142,7 @@ impl FunctionExec {
         let columns: Vec<usize> = (0..input.fields().len() - usize::from(self.numbered)).collect();
         Ok(Caller {
             runner: Functions::of(context)?,
-            job: TaskScope::of(context).map_or(JobId(0), |scope| JobId(scope.attempt.job)),
+            scope: TaskScope::of(context),
             spec: Arc::clone(&self.spec),
             input: Arc::new(input.project(&columns)?),
             output: Arc::clone(&self.output),
@@ -155,7 +156,8 @@ impl FunctionExec {
 /// Makes the calls of one partition.
 struct Caller {
     runner: Arc<dyn FunctionRunner>,
-    job: JobId,
+    /// None outside of a task.
+    scope: Option<Arc<TaskScope>>,
     spec: Arc<FunctionSpec>,
     input: SchemaRef,
     output: SchemaRef,
@@ -172,7 +174,7 @@ impl Caller {
         let place =
             Place { caller: &self, number: microbatch.number, first: microbatch.first_row, rows: microbatch.rows };
         let call = FunctionCall {
-            job: self.job,
+            job: self.scope.as_ref().map_or(JobId(0), |scope| JobId(scope.attempt.job)),
             spec: Arc::clone(&self.spec),
             input: Arc::clone(&self.input),
             output: Arc::clone(&self.output),
@@ -180,6 +182,9 @@ impl Caller {
             batches: microbatch.batches.into_iter().map(compact).collect::<Result<_, ArrowError>>()?,
         };
         let batches = self.runner.call(call).await.map_err(|error| error.at(&place))?;
+        if let (Some(scope), Some(batch)) = (&self.scope, batches.first()) {
+            work::count(scope, &self.spec.step, batch.schema_ref());
+        }
         let conform = |batch: &RecordBatch| conform(batch, &self.output).map_err(|error| error.at(&place).into());
         let batches = batches.iter().filter(|batch| batch.num_rows() > 0).map(conform);
         if !self.numbered {

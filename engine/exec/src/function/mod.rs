@@ -21,6 +21,7 @@ mod runner;
 mod sealed;
 mod spec;
 mod spread;
+mod work;
 
 pub use self::exec::FunctionExec;
 pub(crate) use self::in_order::InOrderExec;
@@ -31,6 +32,7 @@ pub use self::runner::{FunctionCall, FunctionError, FunctionRunner, NoFunctions}
 pub(crate) use self::sealed::SealedExec;
 pub use self::spec::{DEFAULT_BATCH_ROWS, FunctionOrigin, FunctionSpec};
 pub(crate) use self::spread::{SpreadExec, batch_number};
+pub use self::work::{WorkDone, work_prefix};
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use super::classes::Classes;
 use super::product;
 use crate::columns::{self, Kind};
 use crate::error::CallError;
+use crate::work::Work;
 
 const INPUT: [(&str, Kind); 5] = [
     ("product", Kind::Text),
@@ -25,7 +26,7 @@ pub(super) fn plan(args: &str, input: &Schema) -> Result<SchemaRef, CallError> {
     Ok(product::schema())
 }
 
-pub(super) fn call(args: &str, batches: &[RecordBatch]) -> Result<Vec<RecordBatch>, CallError> {
+pub(super) fn call(args: &str, batches: &[RecordBatch], _: &mut Work) -> Result<Vec<RecordBatch>, CallError> {
     let classes = Classes::parse(args)?;
     batches.iter().map(|batch| analyse(&classes, batch)).collect()
 }

@@ -33,7 +33,7 @@ impl Default for Classes {
 impl Classes {
     /// The classes that `args`, a JSON object, say.
     pub(super) fn parse(args: &str) -> Result<Self, CallError> {
-        let wrong = |error: serde_json::Error| CallError::Args(reason(&error));
+        let wrong = |error: serde_json::Error| CallError::args(&error);
         // By way of a map, since serde takes an array for a struct too.
         let args: serde_json::Map<String, serde_json::Value> = serde_json::from_str(args).map_err(wrong)?;
         let classes: Self = serde_json::from_value(args.into()).map_err(wrong)?;
@@ -53,12 +53,6 @@ impl Classes {
             _ => ("Low Performer", &self.low_text),
         }
     }
-}
-
-/// What serde says, without the position in a text that nobody has seen.
-pub(super) fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
 #[cfg(test)]

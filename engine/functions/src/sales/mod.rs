@@ -18,6 +18,9 @@ pub(crate) const PRODUCT_ANALYSIS: BuiltIn = BuiltIn {
     name: "product-analysis",
     about: "class, advice and derived metrics of each product",
     whole: false,
+    batch_rows: None,
+    paths: &[],
+    check: |_| Ok(()),
     plan: analysis::plan,
     call: analysis::call,
 };
@@ -27,6 +30,9 @@ pub(crate) const SALES_SUMMARY: BuiltIn = BuiltIn {
     name: "sales-summary",
     about: "totals, classes, best and worst of all analysed products",
     whole: true,
+    batch_rows: None,
+    paths: &[],
+    check: |_| Ok(()),
     plan: summary::plan,
     call: summary::call,
 };

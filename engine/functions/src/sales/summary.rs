@@ -16,9 +16,9 @@ use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{DataType, Field, Fields, Float64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use super::classes::reason;
 use super::product;
 use crate::error::CallError;
+use crate::work::Work;
 
 /// It has no arguments.
 #[derive(Debug, serde::Deserialize)]
@@ -26,12 +26,12 @@ use crate::error::CallError;
 struct NoArgs {}
 
 pub(super) fn plan(args: &str, input: &Schema) -> Result<SchemaRef, CallError> {
-    serde_json::from_str::<NoArgs>(args).map_err(|error| CallError::Args(reason(&error)))?;
+    serde_json::from_str::<NoArgs>(args).map_err(|error| CallError::args(&error))?;
     product::check(input)?;
     Ok(schema())
 }
 
-pub(super) fn call(_args: &str, batches: &[RecordBatch]) -> Result<Vec<RecordBatch>, CallError> {
+pub(super) fn call(_args: &str, batches: &[RecordBatch], _: &mut Work) -> Result<Vec<RecordBatch>, CallError> {
     let products = concat_batches(&product::schema(), batches)?;
     let products = StructArray::from(products);
     let revenue = revenues(&products)?;

@@ -28,10 +28,17 @@ pub(super) async fn plan(
     input: &Schema,
 ) -> Result<PlannedFunction, PlanError> {
     let built_in = tandem_functions::find(&run.function);
-    let args = serde_json::Value::from(run.args.clone()).to_string();
+    let mut args = run.args.clone();
+    for path in built_in.map_or(&[][..], |function| function.paths) {
+        if let Some(serde_json::Value::String(path)) = args.get_mut(*path) {
+            *path = session.absolute(path)?;
+        }
+    }
+    let args = serde_json::Value::from(args).to_string();
     let output = match built_in {
         Some(function) => {
-            function.output(&args, input).map_err(|error| PlanError::invalid(format!("`{}`: {error}", run.function)))?
+            let checked = function.check(&args).and_then(|()| function.output(&args, input));
+            checked.map_err(|error| PlanError::invalid(format!("`{}`: {error}", run.function)))?
         }
         None => Arc::new(declared(session, run).await?),
     };
@@ -40,7 +47,7 @@ pub(super) async fn plan(
         function: run.function.clone(),
         origin: if built_in.is_some() { FunctionOrigin::BuiltIn } else { FunctionOrigin::Package },
         args,
-        batch_rows: run.batch_rows.map_or(DEFAULT_BATCH_ROWS, |rows| usize::try_from(rows).unwrap_or(usize::MAX)),
+        batch_rows: batch_rows(run, built_in),
         whole: whole(run, built_in)?,
         // A function of a user may look at a clock or draw lots.
         deterministic: built_in.is_some(),
@@ -72,6 +79,14 @@ async fn declared(session: &PlanSession, run: &RunStep) -> Result<Schema, PlanEr
     match fields.iter().enumerate().find(twice) {
         Some((_, field)) => Err(PlanError::invalid(format!("column `{}` is declared twice", field.name()))),
         None => Ok(Schema::new(fields)),
+    }
+}
+
+/// Rows of one call.
+fn batch_rows(run: &RunStep, built_in: Option<&BuiltIn>) -> usize {
+    match run.batch_rows {
+        Some(rows) => usize::try_from(rows).unwrap_or(usize::MAX),
+        None => built_in.and_then(|function| function.batch_rows).unwrap_or(DEFAULT_BATCH_ROWS),
     }
 }
 

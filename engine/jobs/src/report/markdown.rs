@@ -64,6 +64,16 @@ fn write_report(out: &mut String, summary: &Summary) -> std::fmt::Result {
             ]
         }),
     )?;
+    let work = summary.steps.iter().flat_map(|step| step.work.iter().map(move |work| (step, work)));
+    table(
+        out,
+        "Work of functions",
+        &["step", "what", "on", "count", "ms of calls", "a second of a call"],
+        work.map(|(step, work)| {
+            let [count, busy, rate] = [work.count, work.busy_ms, work.per_second].map(number);
+            vec![step.name.clone(), escape(&work.unit), escape(&work.device), count, busy, rate]
+        }),
+    )?;
     table(
         out,
         "Sinks",

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
+use tandem_exec::function::work_prefix;
 use tandem_exec::probe::warning_name;
 use tandem_proto::JobId;
 use tandem_proto::v1::{JobState, JobStatus, RowCountKind, StageStatus};
@@ -138,6 +139,24 @@ pub struct StepSummary {
     pub rows_dropped: u64,
     /// Rows that repeated others.
     pub rows_deduplicated: u64,
+    /// What its function did beside giving rows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub work: Vec<WorkSummary>,
+}
+
+/// What a function handled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WorkSummary {
+    /// What was counted, such as `tokens`.
+    pub unit: String,
+    /// What did it, such as `cpu, bf16`.
+    pub device: String,
+    /// How many.
+    pub count: u64,
+    /// Time that calls took for it, all together.
+    pub busy_ms: u64,
+    /// How many in a second of one call.
+    pub per_second: u64,
 }
 
 /// One sink.
@@ -223,6 +242,27 @@ impl Counts {
         Transfer { rows: probed / source.scans.max(1) as u64, bytes: if probed > 0 { file_bytes } else { 0 } }
     }
 
+    /// What the function of a step handled, by unit and device.
+    fn work_of(&self, step: &str) -> Vec<WorkSummary> {
+        let prefix = work_prefix(step);
+        let worked = self.0.iter().filter(|((kind, _), _)| *kind == RowCountKind::Worked as i32);
+        let mut work: Vec<WorkSummary> = worked
+            .filter_map(|((_, name), worked)| {
+                let (unit, device) = name.strip_prefix(&prefix)?.split_once(" on ")?;
+                let busy_us = self.of(RowCountKind::Timed, name).rows;
+                Some(WorkSummary {
+                    unit: unit.to_owned(),
+                    device: device.to_owned(),
+                    count: worked.rows,
+                    busy_ms: busy_us / 1000,
+                    per_second: (u128::from(worked.rows) * 1_000_000 / u128::from(busy_us.max(1))) as u64,
+                })
+            })
+            .collect();
+        work.sort_by(|a, b| (&a.unit, &a.device).cmp(&(&b.unit, &b.device)));
+        work
+    }
+
     /// Rows that each reader of the table `name` got.
     fn rows_of_table(&self, name: &str, spec: &ReportSpec) -> u64 {
         match spec.sources.iter().find(|source| source.name == name) {
@@ -298,6 +338,7 @@ fn summarize_step(step: &ReportStep, spec: &ReportSpec, counts: &Counts) -> Step
         rows_out,
         rows_dropped,
         rows_deduplicated,
+        work: counts.work_of(&step.name),
     }
 }
 

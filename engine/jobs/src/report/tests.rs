@@ -60,6 +60,8 @@ fn status() -> JobStatus {
             count(RowCountKind::Step, "enriched", 880, 0),
             count(RowCountKind::Step, "daily", 30, 0),
             count(RowCountKind::Warned, "daily: sum > 0", 2, 0),
+            count(RowCountKind::Worked, "enriched: tokens on cpu, bf16", 3_000, 0),
+            count(RowCountKind::Timed, "enriched: tokens on cpu, bf16", 1_500_000, 0),
             count(RowCountKind::Written, "curated", 880, 9_000),
             count(RowCountKind::Written, "aggregates", 30, 300),
         ],
@@ -92,6 +94,9 @@ fn every_row_read_is_accounted_for() {
     );
     let warning = WarningSummary { step: "daily".into(), condition: "sum > 0".into(), rows: 2 };
     assert_eq!(summary.warnings, [warning]);
+    let (unit, device) = ("tokens".to_owned(), "cpu, bf16".to_owned());
+    let work = WorkSummary { unit, device, count: 3_000, busy_ms: 1_500, per_second: 2_000 };
+    assert_eq!(summary.steps.iter().find(|step| step.name == "enriched").map(|step| &step.work), Some(&vec![work]));
     assert_eq!(summary.stages[0].duration_ms, 1000);
 }
 

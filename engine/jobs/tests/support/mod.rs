@@ -97,7 +97,9 @@ impl FunctionRunner for BuiltIns {
     async fn call(&self, call: FunctionCall) -> Result<Vec<RecordBatch>, FunctionError> {
         let name = &call.spec.function;
         let function = tandem_functions::find(name).ok_or_else(|| FunctionError::Unknown(name.clone()))?;
-        function.call(&call.spec.args, &call.batches).map_err(|error| FunctionError::Failed(error.to_string()))
+        function
+            .call(&call.spec.args, &call.batches, &mut tandem_functions::Work::default())
+            .map_err(|error| FunctionError::Failed(error.to_string()))
     }
 }
 

@@ -1,0 +1,140 @@
+//! `embed`: the vector of each text, by a sentence encoder in a folder of the user's.
+//!
+//!   column text ─► output: as many floats as the model has, of length 1; null for a text without a token
+//!                  output_status: `embedded`, `cut` if the text was longer than the model takes, `unembeddable`
+//!
+//! The same text has the same vector in any batch and on any worker with the same kind of processor; in `f32` on any worker.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, StringArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use serde::Deserialize;
+use tandem_text::embed::Embeddings;
+use tandem_text::model::{Model, ModelPrecision};
+
+use super::{added, models};
+use crate::columns::{self, Kind};
+use crate::error::CallError;
+use crate::work::Work;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Args {
+    /// A folder in the layout of Hugging Face.
+    model: PathBuf,
+    /// The texts.
+    column: String,
+    /// The column of vectors.
+    #[serde(default = "default_output")]
+    output: String,
+    /// `auto`, `f32`, `bf16` or `int8`.
+    #[serde(default)]
+    precision: Option<String>,
+}
+
+fn default_output() -> String {
+    "embedding".to_owned()
+}
+
+impl Args {
+    fn parse(args: &str) -> Result<Self, CallError> {
+        serde_json::from_str(args).map_err(|error| CallError::args(&error))
+    }
+
+    fn precision(&self) -> Result<ModelPrecision, CallError> {
+        let named = self.precision.as_deref().map(str::parse).transpose();
+        Ok(named
+            .map_err(|error: tandem_text::model::UnknownPrecision| CallError::Args(error.to_string()))?
+            .unwrap_or_default())
+    }
+
+    fn model(&self) -> Result<Arc<Model>, CallError> {
+        let precision = self.precision()?;
+        let name = format!("embed {precision} {}", self.model.display());
+        models::model(&name, || Model::load(&self.model, precision)).map_err(|error| CallError::model(&error))
+    }
+
+    fn added(&self, dimension: usize) -> Result<Vec<Field>, CallError> {
+        let dimension = i32::try_from(dimension)
+            .map_err(|_| CallError::Model(format!("vectors of {dimension} values are too long for a column")))?;
+        let vector = DataType::FixedSizeList(Arc::new(item()), dimension);
+        Ok(vec![
+            Field::new(&self.output, vector, true),
+            Field::new(format!("{}_status", self.output), DataType::Utf8, false),
+        ])
+    }
+}
+
+fn item() -> Field {
+    Field::new("item", DataType::Float32, false)
+}
+
+pub(super) fn plan(args: &str, input: &Schema) -> Result<SchemaRef, CallError> {
+    let args = Args::parse(args)?;
+    args.precision()?;
+    columns::check(input, &[(&args.column, Kind::Text)])?;
+    let dimension = Model::dimension_in(&args.model).map_err(|error| CallError::model(&error))?;
+    added::schema(input, &args.added(dimension)?)
+}
+
+pub(super) fn check(args: &str) -> Result<(), CallError> {
+    let args = Args::parse(args)?;
+    args.precision()?;
+    Model::check(&args.model).map_err(|error| CallError::model(&error))
+}
+
+pub(super) fn call(args: &str, batches: &[RecordBatch], work: &mut Work) -> Result<Vec<RecordBatch>, CallError> {
+    let args = Args::parse(args)?;
+    let model = args.model()?;
+    let added = args.added(model.dimension())?;
+    batches.iter().map(|batch| embed(&args, &model, &added, batch, work)).collect()
+}
+
+fn embed(
+    args: &Args,
+    model: &Model,
+    added: &[Field],
+    batch: &RecordBatch,
+    work: &mut Work,
+) -> Result<RecordBatch, CallError> {
+    let texts = columns::text(batch, &args.column)?;
+    let texts: Vec<&str> = texts.iter().map(Option::unwrap_or_default).collect();
+    let started = Instant::now();
+    // A call has one processor.
+    let embeddings = model.embed(&texts, 1).map_err(|error| CallError::model(&error))?;
+    let (device, elapsed) = (format!("cpu, {}", model.precision()), started.elapsed());
+    work.add("rows", &device, batch.num_rows() as u64, elapsed);
+    work.add("tokens", &device, embeddings.tokens() as u64, elapsed);
+    added::columns(batch, added, vec![vectors(&embeddings)?, statuses(&embeddings)])
+}
+
+fn vectors(embeddings: &Embeddings) -> Result<ArrayRef, CallError> {
+    let dimension = embeddings.dimension();
+    let mut values = Vec::with_capacity(embeddings.len() * dimension);
+    let mut valid = Vec::with_capacity(embeddings.len());
+    for text in 0..embeddings.len() {
+        let vector = embeddings.vector(text);
+        valid.push(vector.is_some());
+        match vector {
+            Some(vector) => values.extend_from_slice(vector),
+            None => values.resize(values.len() + dimension, 0.0),
+        }
+    }
+    let values = Arc::new(Float32Array::from(values));
+    let list = FixedSizeListArray::try_new(Arc::new(item()), dimension as i32, values, Some(NullBuffer::from(valid)))?;
+    Ok(Arc::new(list))
+}
+
+fn statuses(embeddings: &Embeddings) -> ArrayRef {
+    let status = |text| match embeddings.vector(text) {
+        None => "unembeddable",
+        Some(_) if embeddings.was_cut(text) => "cut",
+        Some(_) => "embedded",
+    };
+    Arc::new(StringArray::from_iter_values((0..embeddings.len()).map(status)))
+}

@@ -1,0 +1,145 @@
+//! Steps over texts: vectors, classes, tones, on real workers.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::support::Sandbox;
+
+/// Articles that [`write_inputs`] writes; one has no content.
+pub(crate) const ARTICLES: u64 = 41;
+
+/// A model of few and short layers, with weights drawn by lot.
+fn tiny_model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../gpu-kernels/text/tests/text/tiny")
+}
+
+/// The inputs of the guide: articles with the topics that are expected of them, labelled ones, a model.
+pub(crate) fn write_inputs(sandbox: &Sandbox) {
+    let topics = [("sports", "the team won the match by a goal"), ("science", "the probe found water on a moon")];
+    let article = |number: usize| {
+        let (topic, text) = topics[number % 2];
+        json!({ "title": format!("News {number}"), "content": format!("{text} today"), "topic": topic })
+    };
+    let labelled: Vec<String> = (0..40).map(|number| article(number).to_string()).collect();
+    sandbox.write("labelled.jsonl", &labelled.join("\n"));
+    let mut articles: Vec<String> = (0..40)
+        .map(|number| {
+            let Value::Object(mut article) = article(number) else { unreachable!("an article") };
+            let topic = article.remove("topic").and_then(|topic| topic.as_str().map(str::to_owned)).expect("a topic");
+            article.insert("expected".to_owned(), Value::from(topic[..1].to_uppercase() + &topic[1..]));
+            Value::from(article).to_string()
+        })
+        .collect();
+    articles.push(json!({ "title": "Nothing", "content": "", "expected": "World" }).to_string());
+    sandbox.write("articles.jsonl", &articles.join("\n"));
+    let model = sandbox.work().join("models/minilm");
+    copy_folder(&tiny_model(), &model);
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a model").flatten() {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).expect("a copy");
+        }
+    }
+}
+
+/// 5,000 texts of all lengths, some empty, some null.
+fn write_texts(sandbox: &Sandbox) {
+    let sql = "SELECT value AS id, CASE WHEN value % 100 = 0 THEN NULL WHEN value % 100 = 1 THEN '' ELSE
+                 repeat(concat('text ', value % 37, ' of a table, '), CAST(1 + value % 13 AS BIGINT)) END AS content
+               FROM generate_series(1, 5000)";
+    sandbox.run(&["sql", "--local", "-e", sql, "--output", "texts.parquet"]).succeeded();
+}
+
+const EMBED: &str = r#"
+name = "vectors"
+report = "out/${workers}"
+[params]
+workers = "1"
+[[source]]
+name = "texts"
+path = "texts.parquet"
+[[step]]
+name = "embedded"
+run = "embed"
+input = "texts"
+args = { model = "models/minilm", column = "content", precision = "f32" }
+[[sink]]
+from = "embedded"
+path = "out/${workers}/vectors"
+format = "parquet"
+mode = "overwrite"
+"#;
+
+#[test]
+fn texts_have_the_same_vectors_on_any_number_of_workers() {
+    let sandbox = Sandbox::new();
+    write_texts(&sandbox);
+    copy_folder(&tiny_model(), &sandbox.work().join("models/minilm"));
+    sandbox.write("embed.toml", EMBED);
+    for workers in ["1", "2"] {
+        let setting = format!("workers={workers}");
+        sandbox.run(&["run", "embed.toml", "--workers", workers, "--set", &setting]).succeeded();
+        let sql = format!(
+            "SELECT count(*) AS rows, count(embedding) AS vectors, count(DISTINCT array_length(embedding)) AS lengths
+             FROM './out/{workers}/vectors'"
+        );
+        let found = sandbox.run(&["sql", "--local", "-e", &sql, "-o", "json"]).succeeded().json();
+        assert_eq!(found, json!([{ "rows": 5000, "vectors": 4900, "lengths": 1 }]));
+    }
+    let sql = "SELECT count(*) AS same FROM './out/1/vectors' AS a JOIN './out/2/vectors' AS b
+               ON a.id = b.id AND a.embedding IS NOT DISTINCT FROM b.embedding AND a.embedding_status = b.embedding_status";
+    let found = sandbox.run(&["sql", "--local", "-e", sql, "-o", "json"]).succeeded().json();
+    assert_eq!(found, json!([{ "same": 5000 }]));
+    let summary: Value = serde_json::from_str(&sandbox.read("out/2/summary.json")).expect("JSON");
+    let work = summary["steps"][0]["work"].as_array().expect("work").clone();
+    let rows = work.iter().find(|work| work["unit"] == "rows").expect("rows");
+    assert_eq!((&rows["device"], &rows["count"]), (&json!("cpu, f32"), &json!(5000)));
+    assert!(work.iter().any(|work| work["unit"] == "tokens" && work["count"].as_u64() > Some(5000)), "{work:?}");
+    assert!(sandbox.read("out/2/report.md").contains("Work of functions"));
+}
+
+#[test]
+fn search_by_vectors_finds_what_is_nearest() {
+    let sandbox = Sandbox::with_cluster(2);
+    let docs = "SELECT value AS id, [cos(value / 1000.0), sin(value / 1000.0)] AS v FROM generate_series(0, 3000)";
+    sandbox.run(&["sql", "--local", "-e", docs, "--output", "docs.parquet"]).succeeded();
+    let sql = "SELECT id, cosine_similarity(v, [cos(1.2344), sin(1.2344)]) AS score FROM './docs.parquet'
+               ORDER BY score DESC LIMIT 3";
+    let found = sandbox.run(&["sql", "-e", sql, "-o", "json"]).succeeded().json();
+    let ids: Vec<&Value> = (0..3).map(|row| &found[row]["id"]).collect();
+    assert_eq!(ids, [&json!(1234), &json!(1235), &json!(1233)]);
+}
+
+#[test]
+fn what_is_wrong_with_a_step_over_texts_is_named_before_it_runs() {
+    let sandbox = Sandbox::new();
+    write_inputs(&sandbox);
+    let job = |run: &str, args: &str| {
+        format!(
+            "name = \"j\"\n[[source]]\nname = \"articles\"\npath = \"articles.jsonl\"\n[[step]]\nname = \"s\"\nrun = \"{run}\"\n\
+             input = \"articles\"\nargs = {{ {args} }}\n[[sink]]\nfrom = \"s\"\npath = \"out\"\nformat = \"parquet\"\n"
+        )
+    };
+    for (run, args, words) in [
+        ("embed", "model = 'nowhere', column = 'content'", ["nowhere", "config.json"]),
+        ("embed", "model = 'models/minilm', column = 'text'", ["text", "content"]),
+        ("embed", "model = 'models/minilm', column = 'content', precision = 'f64'", ["f64", "bf16"]),
+        ("embed", "model = 'models/minilm', column = 'content', output = 'title'", ["title", "output"]),
+        ("embed", "model = 'models/minilm', columns = 'content'", ["columns", "column"]),
+        ("classify", "column = 'content'", ["classify", "model"]),
+        ("classify", "column = 'content', model = 'articles.jsonl'", ["articles.jsonl", "model"]),
+        ("classify", "column = 'content', as = 'topic', model = 'm'", ["title", "classify"]),
+    ] {
+        sandbox.write("job.toml", &job(run, args));
+        let finished = sandbox.run(&["run", "job.toml"]);
+        assert_ne!(finished.code, Some(0), "{args}");
+        finished.tells(&words);
+    }
+}
