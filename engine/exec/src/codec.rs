@@ -13,7 +13,9 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{internal_datafusion_err, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
-use datafusion::physical_expr::{AcrossPartitions, ConstExpr, EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_expr::{
+    AcrossPartitions, ConstExpr, EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr,
+};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
@@ -28,6 +30,7 @@ use datafusion_proto::protobuf;
 use prost::Message;
 use tandem_proto::StageId;
 
+use crate::first_rows::FirstRowsExec;
 use crate::function::{FunctionExec, InOrderExec, NumberBatchesExec, SpreadExec};
 use crate::prefilter::{KeyDigestExec, PrefilterExec};
 use crate::probe::{Check, OnBreach, ProbeExec};
@@ -79,7 +82,7 @@ struct StageMessage {
 
 #[derive(Clone, PartialEq, Message)]
 struct ExtensionMessage {
-    #[prost(oneof = "Extension", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "Extension", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     node: Option<Extension>,
 }
 
@@ -110,6 +113,20 @@ enum Extension {
     /// Nothing but the node's input.
     #[prost(bool, tag = "11")]
     InOrder(bool),
+    #[prost(message, tag = "12")]
+    FirstRows(FirstRowsMessage),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FirstRowsMessage {
+    #[prost(message, repeated, tag = "1")]
+    group_by: Vec<protobuf::PhysicalExprNode>,
+    #[prost(message, repeated, tag = "2")]
+    order: Vec<protobuf::PhysicalSortExprNode>,
+    #[prost(uint64, tag = "3")]
+    limit: u64,
+    #[prost(string, tag = "4")]
+    number: String,
 }
 
 /// The keys of a digest or a prefilter, over the schema of the node's last input.
@@ -287,6 +304,7 @@ impl PhysicalExtensionCodec for TandemCodec {
             Some(Extension::Function(call)) => Ok(Arc::new(FunctionExec::from_bytes(&call, only(inputs)?)?)),
             Some(Extension::NumberBatches(rows)) => Ok(Arc::new(NumberBatchesExec::try_new(only(inputs)?, rows)?)),
             Some(Extension::Spread(partitions)) => decode_spread(partitions, inputs),
+            Some(Extension::FirstRows(message)) => decode_first_rows(&message, inputs, context, converter),
             Some(Extension::InOrder(_)) => Ok(Arc::new(InOrderExec::new(only(inputs)?))),
             Some(Extension::WorkTable(table)) => {
                 Ok(Arc::new(WorkTableExec::new(table.name, decode_schema(table.schema.as_ref())?, None)?))
@@ -326,6 +344,8 @@ impl PhysicalExtensionCodec for TandemCodec {
             Extension::NumberBatches(numbering.batch_rows())
         } else if let Some(spread) = node.downcast_ref::<SpreadExec>() {
             Extension::Spread(spread.properties().partitioning.partition_count() as u32)
+        } else if let Some(first) = node.downcast_ref::<FirstRowsExec>() {
+            Extension::FirstRows(encode_first_rows(first, converter)?)
         } else if node.is::<InOrderExec>() {
             Extension::InOrder(true)
         } else {
@@ -421,6 +441,35 @@ fn decode_digest(
     let [input] = inputs else { return internal_err!("a digest has one input, not {}", inputs.len()) };
     let keys = decode_keys(message, &input.schema(), context, converter)?;
     Ok(Arc::new(KeyDigestExec::new(Arc::clone(input), keys, message.modulus)))
+}
+
+fn encode_first_rows(
+    first: &FirstRowsExec,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<FirstRowsMessage> {
+    let group_by = first.group_by().iter().map(|group| converter.physical_expr_to_proto(group, &TandemCodec));
+    Ok(FirstRowsMessage {
+        group_by: group_by.collect::<Result<_>>()?,
+        order: serialize_physical_sort_exprs(first.order().iter().cloned(), &TandemCodec, converter)?,
+        limit: first.limit(),
+        number: first.number().to_owned(),
+    })
+}
+
+fn decode_first_rows(
+    message: &FirstRowsMessage,
+    inputs: &[Arc<dyn ExecutionPlan>],
+    context: &TaskContext,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let input = only(inputs)?;
+    let context = PhysicalPlanDecodeContext::new(context, &TandemCodec);
+    let schema = input.schema();
+    let group_by = message.group_by.iter().map(|group| converter.proto_to_physical_expr(group, &schema, &context));
+    let group_by = group_by.collect::<Result<Vec<_>>>()?;
+    let order = parse_physical_sort_exprs(&message.order, &context, &schema, converter)?;
+    let order = LexOrdering::new(order).ok_or_else(|| internal_datafusion_err!("rows of groups without an order"))?;
+    Ok(Arc::new(FirstRowsExec::try_new(input, group_by, order, message.limit, &message.number)?))
 }
 
 fn decode_prefilter(

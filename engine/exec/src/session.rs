@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::adaptive::AdaptiveOptions;
 use crate::cosine::cosine_similarity;
 use crate::error::PlanError;
+use crate::first_rows::KeepFirstRows;
 use crate::plan::emits_build_rows;
 use crate::probe;
 
@@ -78,6 +79,9 @@ impl QuerySettings {
         let after_join_selection =
             rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |position| position + 1);
         rules.insert(after_join_selection, Arc::new(PartitionBuildRowJoins));
+        let in_order =
+            rules.iter().position(|rule| rule.name() == "EnsureRequirements").map_or(0, |position| position + 1);
+        rules.insert(in_order, Arc::new(KeepFirstRows));
         let mut config = self.config()?;
         // A filter that waits for other partitions would wait for other processes. Workers add those that stay within a task.
         set(&mut config, DYNAMIC_FILTERS, "false")?;

@@ -69,7 +69,11 @@ fn relation(random: &mut Random, depth: u32) -> String {
         }
         5 => {
             let input = relation(random, depth - 1);
-            format!("(SELECT k, row_number() OVER (PARTITION BY k ORDER BY v) AS v FROM {input})")
+            let numbered = format!("SELECT k, v, row_number() OVER (PARTITION BY k ORDER BY v) AS n FROM {input}");
+            if random.chance(50) {
+                return format!("(SELECT k, v FROM ({numbered}) WHERE n <= {})", 1 + random.below(3));
+            }
+            format!("(SELECT k, n AS v FROM ({numbered}))")
         }
         _ => {
             let (left, right) = (relation(random, depth - 1), relation(random, depth - 1));

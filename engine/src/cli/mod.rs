@@ -3,6 +3,7 @@
 
 mod attached;
 mod cert;
+mod check_gpu;
 mod cluster;
 mod completion;
 mod config;
@@ -93,6 +94,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Run tasks on all workers of a cluster, and count who ran how many
     SelfTest(self_test::SelfTestArgs),
+    /// Check that a device of this machine computes what the CPU does
+    CheckGpu(check_gpu::CheckGpuArgs),
     /// Check this machine and the local cluster
     Doctor,
     /// Make a package with a task and an actor to start from
@@ -154,6 +157,7 @@ impl Cli {
             Command::Timeline(args) => block_on(session.in_time(state::timeline(args, &session))),
             Command::SelfTest(args) => block_on(session.in_time(self_test::execute(&args, &session))),
             Command::Verify(args) => block_on(session.in_time(verify::execute(&args, &session))),
+            Command::CheckGpu(args) => check_gpu::execute(&args, &session),
             Command::Doctor => block_on(doctor::execute(&session)),
             Command::New(args) => new::execute(args),
             Command::Config(command) => config::execute(&command, &session),

@@ -103,6 +103,13 @@ SELECT id, row_number() OVER (PARTITION BY grp ORDER BY id) AS r FROM numbers WH
 SELECT id, sum(x) OVER (ORDER BY id) AS running FROM numbers WHERE id < 100;
 SELECT id, lag(id) OVER (ORDER BY id), lead(id, 2) OVER (ORDER BY id) FROM numbers WHERE id < 30;
 SELECT grp, id, rank() OVER (PARTITION BY grp ORDER BY x DESC) AS r FROM numbers QUALIFY r <= 3;
+SELECT grp, id FROM numbers QUALIFY row_number() OVER (PARTITION BY grp ORDER BY id DESC) = 1;
+SELECT grp, id, name, r FROM (SELECT *, row_number() OVER (PARTITION BY grp, name ORDER BY id) AS r FROM numbers) WHERE r < 3 AND id % 2 = 0;
+SELECT kind, fact_id FROM (SELECT kind, fact_id, row_number() OVER (PARTITION BY kind ORDER BY quantity, fact_id) AS r FROM facts) WHERE 4 >= r ORDER BY kind, fact_id;
+SELECT name, min(id), count(*) FROM (SELECT name, id, row_number() OVER (PARTITION BY name ORDER BY id) AS r FROM numbers) WHERE r = 1 GROUP BY name;
+SELECT grp, id FROM (SELECT grp, id, row_number() OVER (PARTITION BY grp ORDER BY id) AS r FROM numbers) WHERE r = 2;
+SELECT id FROM (SELECT id, row_number() OVER (ORDER BY id) AS r FROM numbers) WHERE r <= 2;
+SELECT id, r, s FROM (SELECT id, row_number() OVER (PARTITION BY id % 50 ORDER BY id) AS r, sum(x) OVER (PARTITION BY id % 50 ORDER BY id) AS s FROM numbers) WHERE r = 1;
 SELECT id, count(*) OVER () AS n FROM numbers WHERE id < 10;
 SELECT id, avg(x) OVER (PARTITION BY grp ORDER BY id ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING) FROM numbers WHERE id < 200;
 SELECT kind, sum(quantity) AS q, rank() OVER (ORDER BY sum(quantity) DESC) FROM facts GROUP BY kind;
