@@ -27,7 +27,7 @@ pub struct ClusterConfig {
     pub drain_patience_ms: u64,
     /// How long jobs wait without any worker before they fail. Default 15 s.
     pub no_workers_grace_ms: u64,
-    /// How long an attached job runs on without a follower. Default 1 s.
+    /// How long an attached job runs on without a follower, whose client tries at least every 250 ms to come back. Default 500 ms.
     pub follower_lease_ms: u64,
     /// The same right after acceptance and after a restart of the coordinator. Default 30 s.
     pub follower_return_ms: u64,
@@ -85,7 +85,7 @@ impl Default for ClusterConfig {
             expect_workers: true,
             drain_patience_ms: 10_000,
             no_workers_grace_ms: 15_000,
-            follower_lease_ms: 1_000,
+            follower_lease_ms: 500,
             follower_return_ms: 30_000,
             result_grace_ms: 10_000,
             retained_bytes_per_worker: 256 << 20,
