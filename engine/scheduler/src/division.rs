@@ -18,8 +18,9 @@ use crate::plan::StagePlan;
 const SMALL_TASK_BYTES: u64 = 2 << 20;
 /// A partition that reads less is not split.
 const SPLIT_FROM_BYTES: u64 = 32 << 20;
-/// A partition is split when it reads more than this many percent of what each slot would read if all read the same.
-const SKEW_PERCENT: u64 = 150;
+/// A partition is split when it reads more than this many percent of what each slot would read if all read the same: all other
+/// slots would wait for the one that runs it.
+const SKEW_PERCENT: u64 = 120;
 
 /// What one task of a stage runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
