@@ -7,9 +7,11 @@ mod fit_error;
 pub mod logistic;
 pub mod naive_bayes;
 mod rows;
+mod tensors;
 mod terms;
 pub mod tfidf;
 pub mod vader;
 
 pub use fit_error::FitError;
 pub use rows::{Row, SparseRows};
+pub use tensors::Malformed;

@@ -7,10 +7,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::tensors::{Malformed, Tensors, malformed};
 use super::{Head, TextClassifier, VectorClassifier};
 use crate::logistic::Logistic;
 use crate::naive_bayes::NaiveBayes;
+use crate::tensors::{Malformed, Tensors, malformed};
 use crate::terms::Terms;
 use crate::tfidf::{Analyzer, Tfidf};
 
@@ -20,6 +20,8 @@ const LIMIT: u64 = 1 << 30;
 const FORMAT: &str = "tandem-text-1";
 /// Larger numbers could overflow in a sum.
 const LARGEST: f64 = 1e100;
+/// By how much the logarithm of a probability of 1 may be off.
+const ROUNDING: f64 = 1e-9;
 
 /// Why a model was not read or not written.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +104,7 @@ impl TextClassifier {
         let head = if bayes {
             let labels = labels(tensors)?;
             let log = |key: &str, shape: &[usize]| {
-                tensors.numbers(key, shape, |value| (-LARGEST..=0.0).contains(&value), "a number from -1e100 to 0")
+                tensors.numbers(key, shape, |value| (-LARGEST..=ROUNDING).contains(&value), "a number from -1e100 to 0")
             };
             let log_likelihoods = log("naive_bayes.log_likelihoods", &[features.width(), labels.len()])?;
             let log_priors = log("naive_bayes.log_priors", &[labels.len()])?;
@@ -151,48 +153,26 @@ impl VectorClassifier {
 }
 
 fn put_features(tensors: &mut Tensors, features: &Tfidf) {
-    let analyzer = features.analyzer();
-    let (shortest, longest) = analyzer.range();
-    tensors.put_text("lowercase", if analyzer.lowercase() { "true" } else { "false" });
-    tensors.put_text("words", &format!("{shortest} to {longest}"));
+    features.analyzer().put(tensors);
     tensors.put_text("sublinear", if features.sublinear() { "true" } else { "false" });
-    tensors.put_strings("stop_words", analyzer.stop_words().iter());
     tensors.put_strings("vocabulary", features.vocabulary());
     tensors.put_numbers("idf", &[features.width()], features.idf());
 }
 
 fn features(tensors: &Tensors) -> Result<Tfidf, Malformed> {
-    const YES: [(&str, bool); 2] = [("true", true), ("false", false)];
-    let range = tensors.text("words")?.split_once(" to ");
-    let range = range.and_then(|(from, to)| Some(from.parse().ok()?..=to.parse().ok()?));
-    let range = range.ok_or_else(|| malformed("words", "it is not like \"1 to 2\""))?;
-    let analyzer = Analyzer::new(range, tensors.strings("stop_words")?);
-    let mut analyzer = analyzer.map_err(|error| malformed("words", error.to_string()))?;
-    if !tensors.choice("lowercase", &YES)? {
-        analyzer = analyzer.with_case();
-    }
-    let vocabulary = ascending(tensors, "vocabulary")?;
     let mut terms = Terms::default();
-    vocabulary.iter().for_each(|term| _ = terms.insert(term));
+    tensors.ascending("vocabulary")?.iter().for_each(|term| _ = terms.insert(term));
     let idf = tensors.numbers("idf", &[terms.len()], |idf| (1.0..=100.0).contains(&idf), "a number from 1 to 100")?;
-    Ok(Tfidf::from_parts(analyzer, terms, idf, tensors.choice("sublinear", &YES)?))
+    let sublinear = tensors.choice("sublinear", &[("true", true), ("false", false)])?;
+    Ok(Tfidf::from_parts(Analyzer::take(tensors)?, terms, idf, sublinear))
 }
 
 fn labels(tensors: &Tensors) -> Result<Vec<String>, Malformed> {
-    let labels = ascending(tensors, "labels")?;
+    let labels = tensors.ascending("labels")?;
     if labels.len() < 2 {
         return Err(malformed("labels", format!("there are {}, expected 2 or more", labels.len())));
     }
     Ok(labels.into_iter().map(str::to_owned).collect())
-}
-
-/// Strings that must be in ascending order, each once.
-fn ascending<'a>(tensors: &'a Tensors, key: &str) -> Result<Vec<&'a str>, Malformed> {
-    let strings = tensors.strings(key)?;
-    match strings.windows(2).position(|pair| pair[0] >= pair[1]) {
-        Some(at) => Err(malformed(key, format!("string {} is not after the one before it", at + 1))),
-        None => Ok(strings),
-    }
 }
 
 fn put_logistic(tensors: &mut Tensors, head: &Logistic) {

@@ -9,7 +9,6 @@ mod article;
 mod classifier;
 mod file;
 mod recipe;
-mod tensors;
 mod vectors;
 
 pub use article::{

@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 
 use super::word_flips::FLIPS;
 use crate::FitError;
+use crate::tensors::{Malformed, Tensors, malformed};
 use crate::terms::{Terms, hash_next, hash_word};
 
 /// The longest n-grams there can be.
@@ -48,19 +49,22 @@ impl Analyzer {
         Self { lowercase: false, ..self }
     }
 
-    /// Whether letters are lower-cased.
-    pub(crate) fn lowercase(&self) -> bool {
-        self.lowercase
+    /// Writes the analyzer.
+    pub(crate) fn put(&self, tensors: &mut Tensors) {
+        tensors.put_text("lowercase", if self.lowercase { "true" } else { "false" });
+        tensors.put_text("words", &format!("{} to {}", self.shortest, self.longest));
+        tensors.put_strings("stop_words", self.stop_words.iter());
     }
 
-    /// Fewest and most words of a term.
-    pub(crate) fn range(&self) -> (usize, usize) {
-        (self.shortest, self.longest)
-    }
-
-    /// The words left out.
-    pub(crate) fn stop_words(&self) -> &Terms {
-        &self.stop_words
+    /// Reads an analyzer.
+    pub(crate) fn take(tensors: &Tensors) -> Result<Self, Malformed> {
+        let range = tensors.text("words")?.split_once(" to ");
+        let range = range.and_then(|(from, to)| Some(from.parse().ok()?..=to.parse().ok()?));
+        let range = range.ok_or_else(|| malformed("words", "it is not like \"1 to 2\""))?;
+        let analyzer = Self::new(range, tensors.strings("stop_words")?);
+        let analyzer = analyzer.map_err(|error| malformed("words", error.to_string()))?;
+        let lowercase = tensors.choice("lowercase", &[("true", true), ("false", false)])?;
+        Ok(if lowercase { analyzer } else { analyzer.with_case() })
     }
 
     /// Calls `each` with the hash and the bytes of every term of a text, as often as it is there.

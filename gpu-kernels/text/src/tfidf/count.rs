@@ -7,10 +7,16 @@ use super::analyze::Words;
 use super::{Analyzer, Tfidf};
 use crate::FitError;
 use crate::claim::for_batches;
+use crate::tensors::{Malformed, Tensors, malformed};
 use crate::terms::Terms;
 
 /// Texts that a thread counts before it claims more.
 const BATCH: usize = 1024;
+
+/// No counts are higher; those that are still fit once many are added up.
+const MOST: u64 = 1 << 53;
+/// What bytes say they are. Another number is another form.
+const FORMAT: &str = "tandem-term-counts-1";
 
 /// How many texts a term must or may be in.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -123,15 +129,60 @@ impl TermCounts {
         Ok(())
     }
 
+    /// The counts as bytes, for a worker that sends them to another.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut tensors = Tensors::default();
+        tensors.put_text("format", FORMAT);
+        self.analyzer.put(&mut tensors);
+        tensors.put_counts("documents", &[1], [self.texts].into_iter());
+        tensors.put_strings("terms", self.terms.iter());
+        tensors.put_counts("texts", &[self.counts.len()], self.counts.iter().map(|count| count.texts));
+        tensors.put_counts("times", &[self.counts.len()], self.counts.iter().map(|count| count.times));
+        tensors.encode()
+    }
+
+    /// Counts from what [`Self::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`Malformed`] for other bytes, as far as there cannot be such counts.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        let tensors = Tensors::decode(bytes)?;
+        tensors.choice("format", &[(FORMAT, ())])?;
+        let mut read = Self::new(Analyzer::take(&tensors)?);
+        read.texts = tensors.counts("documents", &[1])?[0];
+        if read.texts > MOST {
+            return Err(malformed("documents", format!("there are {}", read.texts)));
+        }
+        let terms = tensors.strings("terms")?;
+        let texts = tensors.counts("texts", &[terms.len()])?;
+        let times = tensors.counts("times", &[terms.len()])?;
+        for (at, term) in terms.into_iter().enumerate() {
+            if read.terms.insert(term) as usize != at {
+                return Err(malformed("terms", format!("term {at} is there twice")));
+            }
+            let (texts, times) = (texts[at], times[at]);
+            if texts == 0 || texts > times || texts > read.texts || times > MOST {
+                return Err(malformed(
+                    "texts",
+                    format!("term {at} is {times} times in {texts} texts of {}", read.texts),
+                ));
+            }
+            // No text read from now on is the last that had it.
+            read.counts.push(Count { texts, times, last: 0 });
+        }
+        Ok(read)
+    }
+
     fn take(&mut self, other: &Self) {
-        self.texts += other.texts;
+        self.texts = self.texts.saturating_add(other.texts);
         for (id, more) in other.counts.iter().enumerate() {
             let id = self.terms.intern(other.terms.hash(id as u32), other.terms.bytes(id as u32)) as usize;
             if id == self.counts.len() {
                 self.counts.push(Count::default());
             }
-            self.counts[id].texts += more.texts;
-            self.counts[id].times += more.times;
+            let count = &mut self.counts[id];
+            count.texts = count.texts.saturating_add(more.texts);
+            count.times = count.times.saturating_add(more.times);
         }
     }
 

@@ -5,7 +5,8 @@
 //!   compound = s / √(s² + 15)       positive, neutral, negative: the shares of such words, by valence
 //!
 //! The rules, for a rated word, in the order they apply:
-//! 1. "no" before another rated word is no rating of its own but turns the next three around (× -0.74).
+//! 1. "no" turns the two words behind it around (× -0.74), and the third if "or" or "nor" is before that; it is rated
+//!    itself only where no rated word is behind it.
 //! 2. A word in capitals, where not all words are, is stronger by 0.733.
 //! 3. Each of the three words before it that is not rated itself, the nearest first: an adverb of degree adds or takes
 //!    0.293 (× 0.95, × 0.9 with distance), "never so" strengthens (× 1.25), a negation turns around (× -0.74).

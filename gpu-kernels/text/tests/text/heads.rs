@@ -45,6 +45,8 @@ proptest! {
             let mut merged = Sums::new(7);
             order.iter().for_each(|at| merged.merge(&parts[*at]).expect("the same width"));
             prop_assert_eq!(&merged, &all);
+            let read = Sums::from_bytes(&merged.to_bytes());
+            prop_assert_eq!(read.as_ref(), Ok(&all));
         }
         if let Ok(model) = all.finish(&NaiveBayesOptions::default()) {
             let classes = model.labels().len();
@@ -159,6 +161,30 @@ fn one_class_or_none_is_too_few() {
     }
     let error = regression(&rows, &["a"]);
     assert_eq!(error, FitError::Length { what: "labels", got: 1, expected: 4 });
+}
+
+#[test]
+fn bytes_that_are_no_sums_are_refused() {
+    let (rows, labels) = rows(1, 9, 3);
+    let mut sums = Sums::new(3);
+    sums.add(&rows, &labels).expect("good rows");
+    let good = sums.to_bytes();
+    let error = Sums::from_bytes(&good[..good.len() - 1]).expect_err("bytes are missing");
+    assert!(error.to_string().starts_with("sums: bytes "), "{error}");
+    let mut bytes = good.clone();
+    *bytes.last_mut().expect("there are bytes") = 0xFF;
+    let error = Sums::from_bytes(&bytes).expect_err("a sum beyond all rows");
+    assert!(error.to_string().starts_with("sums: class 2 cannot have such sums over "), "{error}");
+    let mut random = Random(9);
+    for _ in 0..2000 {
+        let mut bytes = good.clone();
+        let at = random.below(bytes.len());
+        bytes[at] = random.below(256) as u8;
+        if let Ok(mut read) = Sums::from_bytes(&bytes) {
+            let _ = read.merge(&sums);
+            let _ = read.finish(&NaiveBayesOptions::default());
+        }
+    }
 }
 
 #[test]

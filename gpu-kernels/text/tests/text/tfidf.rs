@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use tandem_text::tfidf::{Analyzer, Frequency, TermCounts, TfidfOptions};
 use tandem_text::{FitError, Row, SparseRows};
 
-use crate::corpus::corpus;
+use crate::corpus::{Random, corpus};
 use crate::threads;
 
 fn analyzer() -> Analyzer {
@@ -50,7 +50,11 @@ proptest! {
         };
         for (one, other) in [(first, second), (second, first)] {
             let mut merged = count(one);
-            merged.merge(&count(other)).expect("the same analyzer");
+            let sent = TermCounts::from_bytes(&count(other).to_bytes()).expect("bytes of counts");
+            merged.merge(&sent).expect("the same analyzer");
+            let mut received = TermCounts::from_bytes(&count(one).to_bytes()).expect("bytes of counts");
+            received.add(other, threads(number));
+            prop_assert_eq!(received.finish(&options), all.finish(&options));
             prop_assert_eq!(merged.texts(), texts.len() as u64);
             prop_assert_eq!(merged.finish(&options), all.finish(&options));
         }
@@ -135,6 +139,31 @@ fn what_is_wrong_is_said() {
     let mut counts = TermCounts::new(analyzer());
     let other = TermCounts::new(analyzer().with_case());
     assert_eq!(counts.merge(&other), Err(FitError::OtherAnalyzer));
+}
+
+#[test]
+fn bytes_that_are_no_counts_are_refused() {
+    let mut counts = TermCounts::new(analyzer());
+    counts.add(&["some words", "more words"], threads(1));
+    let good = counts.to_bytes();
+    let refuse = |bytes: &[u8]| TermCounts::from_bytes(bytes).expect_err("no counts").to_string();
+    assert!(refuse(&good[..7]).starts_with("header: "));
+    // The last number says how often the last term is in texts; it is in one.
+    let mut bytes = good.clone();
+    let at = bytes.len() - 8;
+    bytes[at..].copy_from_slice(&0_u64.to_le_bytes());
+    assert_eq!(refuse(&bytes), "texts: term 4 is 0 times in 1 texts of 2");
+    let mut random = Random(9);
+    for _ in 0..2000 {
+        let mut bytes = good.clone();
+        let at = random.below(bytes.len());
+        bytes[at] = random.below(256) as u8;
+        if let Ok(mut read) = TermCounts::from_bytes(&bytes) {
+            read.add(&["some words"], threads(1));
+            let _ = read.merge(&counts);
+            let _ = read.finish(&TfidfOptions::default());
+        }
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ const METADATA: &str = "__metadata__";
 
 /// The content of a file.
 #[derive(Debug, Default)]
-pub(super) struct Tensors {
+pub(crate) struct Tensors {
     text: BTreeMap<String, String>,
     arrays: BTreeMap<String, Array>,
 }
@@ -33,29 +33,36 @@ struct Entry {
     data_offsets: [usize; 2],
 }
 
-/// What is wrong with which part of a file.
-#[derive(Debug)]
-pub(super) struct Malformed {
-    pub(super) key: String,
-    pub(super) problem: String,
+/// What is wrong with which part of a model or of counts that were read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct Malformed {
+    /// The part.
+    pub key: String,
+    /// What is wrong with it.
+    pub problem: String,
 }
 
-pub(super) fn malformed(key: &str, problem: impl Into<String>) -> Malformed {
+pub(crate) fn malformed(key: &str, problem: impl Into<String>) -> Malformed {
     Malformed { key: key.to_owned(), problem: problem.into() }
 }
 
 impl Tensors {
-    pub(super) fn put_text(&mut self, key: &str, text: &str) {
+    pub(crate) fn put_text(&mut self, key: &str, text: &str) {
         self.text.insert(key.to_owned(), text.to_owned());
     }
 
-    pub(super) fn put_numbers(&mut self, key: &str, shape: &[usize], values: &[f64]) {
+    pub(crate) fn put_numbers(&mut self, key: &str, shape: &[usize], values: &[f64]) {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.put(key, "F64", shape, bytes);
     }
 
+    pub(crate) fn put_counts(&mut self, key: &str, shape: &[usize], values: impl Iterator<Item = u64>) {
+        self.put(key, "U64", shape, values.flat_map(u64::to_le_bytes).collect());
+    }
+
     /// Puts strings as two arrays: their bytes, and where each ends.
-    pub(super) fn put_strings<'a>(&mut self, key: &str, strings: impl Iterator<Item = &'a str>) {
+    pub(crate) fn put_strings<'a>(&mut self, key: &str, strings: impl Iterator<Item = &'a str>) {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for string in strings {
             bytes.extend_from_slice(string.as_bytes());
@@ -70,7 +77,7 @@ impl Tensors {
         self.arrays.insert(key.to_owned(), array);
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut header = serde_json::Map::new();
         header.insert(METADATA.to_owned(), serde_json::json!(self.text));
         let mut end = 0;
@@ -89,7 +96,7 @@ impl Tensors {
         file
     }
 
-    pub(super) fn decode(file: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(file: &[u8]) -> Result<Self, Malformed> {
         let short = || malformed("header", format!("the file has {} bytes and ends before it", file.len()));
         let (length, rest) = file.split_first_chunk::<8>().ok_or_else(short)?;
         let length = u64::from_le_bytes(*length);
@@ -110,12 +117,12 @@ impl Tensors {
         Ok(tensors)
     }
 
-    pub(super) fn text(&self, key: &str) -> Result<&str, Malformed> {
+    pub(crate) fn text(&self, key: &str) -> Result<&str, Malformed> {
         self.text.get(key).map(String::as_str).ok_or_else(|| malformed(key, "it is missing"))
     }
 
     /// Text that is one of a few.
-    pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<T, Malformed> {
+    pub(crate) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<T, Malformed> {
         let text = self.text(key)?;
         let found = choices.iter().find(|(name, _)| *name == text);
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
@@ -125,17 +132,14 @@ impl Tensors {
     }
 
     /// Numbers of a shape, each of which must pass `good`.
-    pub(super) fn numbers(
+    pub(crate) fn numbers(
         &self,
         key: &str,
         shape: &[usize],
         good: impl Fn(f64) -> bool,
         expected: &str,
     ) -> Result<Vec<f64>, Malformed> {
-        let array = self.array(key, "F64")?;
-        if array.shape != shape {
-            return Err(malformed(key, format!("its shape is {:?}, expected {shape:?}", array.shape)));
-        }
+        let array = self.shaped(key, "F64", shape)?;
         let values: Vec<f64> = array.bytes.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
         match values.iter().position(|value| !good(*value)) {
             Some(at) => Err(malformed(key, format!("number {at} is {}, expected {expected}", values[at]))),
@@ -143,7 +147,13 @@ impl Tensors {
         }
     }
 
-    pub(super) fn strings(&self, key: &str) -> Result<Vec<&str>, Malformed> {
+    /// Counts of a shape.
+    pub(crate) fn counts(&self, key: &str, shape: &[usize]) -> Result<Vec<u64>, Malformed> {
+        let array = self.shaped(key, "U64", shape)?;
+        Ok(array.bytes.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect())
+    }
+
+    pub(crate) fn strings(&self, key: &str) -> Result<Vec<&str>, Malformed> {
         let (ends_key, bytes_key) = (format!("{key}.ends"), format!("{key}.bytes"));
         let (ends, bytes) = (self.array(&ends_key, "U64")?, self.array(&bytes_key, "U8")?);
         let all = std::str::from_utf8(&bytes.bytes).map_err(|error| malformed(&bytes_key, error.to_string()))?;
@@ -157,6 +167,23 @@ impl Tensors {
             })
         };
         ends.bytes.as_chunks::<8>().0.iter().enumerate().map(&mut next).collect()
+    }
+
+    /// Strings that must be in ascending order, each once.
+    pub(crate) fn ascending(&self, key: &str) -> Result<Vec<&str>, Malformed> {
+        let strings = self.strings(key)?;
+        match strings.windows(2).position(|pair| pair[0] >= pair[1]) {
+            Some(at) => Err(malformed(key, format!("string {} is not after the one before it", at + 1))),
+            None => Ok(strings),
+        }
+    }
+
+    fn shaped(&self, key: &str, dtype: &str, shape: &[usize]) -> Result<&Array, Malformed> {
+        let array = self.array(key, dtype)?;
+        if array.shape != shape {
+            return Err(malformed(key, format!("its shape is {:?}, expected {shape:?}", array.shape)));
+        }
+        Ok(array)
     }
 
     fn array(&self, key: &str, dtype: &str) -> Result<&Array, Malformed> {
