@@ -173,6 +173,9 @@ impl Desk {
                 info!("attached to the coordinator");
                 self.beat = beat_every(interval);
             }
+            Action::KnowStage { job, stage, inputs_version, definition } => {
+                self.control.stages.offer(job, stage, inputs_version, *definition);
+            }
             Action::Start(launch) => {
                 let id = launch.id;
                 self.running.insert(id, self.control.runner.start(launch));

@@ -1,4 +1,4 @@
-//! The stages this worker runs tasks of, each fetched from the coordinator once.
+//! The stages this worker runs tasks of. Each comes with its first task, or is fetched from the coordinator once.
 //!
 //! Invariant: a stage in one version of its inputs is fetched by one caller at a time, whoever asks meanwhile waits for it;
 //! all stages of a job share one session, whose storage sends its requests from the I/O threads; versions older than the one before
@@ -36,6 +36,8 @@ type Slot = Arc<OnceCell<Work>>;
 struct Job {
     session: Option<Arc<JobSession>>,
     stages: HashMap<StageId, BTreeMap<u32, Slot>>,
+    /// Those that came with the launch of a task and were not loaded yet.
+    offered: HashMap<(StageId, u32), StageDefinition>,
 }
 
 /// See the module's header.
@@ -59,6 +61,11 @@ impl StageCache {
         slot.get_or_try_init(|| self.load(job, stage, version)).await.cloned()
     }
 
+    /// Takes the definition of a stage that came without being asked for.
+    pub(crate) fn offer(&self, job: JobId, stage: StageId, version: u32, definition: StageDefinition) {
+        self.lock().entry(job).or_default().offered.insert((stage, version), definition);
+    }
+
     /// Forgets all stages of `job`. Attempts that run keep theirs.
     pub(crate) fn drop_job(&self, job: JobId) {
         self.lock().remove(&job);
@@ -71,7 +78,11 @@ impl StageCache {
 
     async fn load(&self, job: JobId, stage: StageId, version: u32) -> Result<Work, TaskError> {
         let request = GetStageRequest { worker: self.worker.0, job: job.0, stage: stage.0, inputs_version: version };
-        let mut definition = self.coordinator.stage(request).await?;
+        let offered = self.lock().get_mut(&job).and_then(|job| job.offered.remove(&(stage, version)));
+        let mut definition = match offered {
+            Some(definition) => definition,
+            None => self.coordinator.stage(request).await?,
+        };
         if let Some(program) = definition.driver.take() {
             return Ok(Work::Driver(Arc::new(program)));
         }
@@ -139,6 +150,15 @@ mod tests {
         }
         let kept: Vec<u32> = cache.lock()[&job].stages[&stage].keys().copied().collect();
         assert_eq!(kept, [3, 4]);
+    }
+
+    #[tokio::test]
+    async fn what_came_with_a_launch_is_not_fetched() {
+        let cache = cache();
+        cache.offer(JobId(1), StageId(2), 0, StageDefinition::default());
+        assert!(cache.get(JobId(1), StageId(2), 0).await.is_ok());
+        assert!(cache.get(JobId(1), StageId(2), 0).await.is_ok(), "it stays");
+        assert!(cache.get(JobId(1), StageId(2), 1).await.is_err(), "another version");
     }
 
     #[tokio::test]

@@ -115,6 +115,17 @@ pub(crate) enum Action {
     Send(WorkerMessage),
     /// Beat from now on, this often.
     BeatEvery(Duration),
+    /// Take what a stage is for the tasks of it that follow.
+    KnowStage {
+        /// The job.
+        job: JobId,
+        /// The stage.
+        stage: StageId,
+        /// The version of the locations of its inputs.
+        inputs_version: u32,
+        /// What [`Action::Start`] would ask the coordinator for.
+        definition: Box<v1::StageDefinition>,
+    },
     /// Run this.
     Start(Launch),
     /// Stop this; it will end soon.
@@ -340,13 +351,19 @@ impl WorkerState {
     }
 
     /// A launch that crosses this worker's `Draining` runs too: refusing it would cost the task an attempt.
-    fn launch(&mut self, message: v1::LaunchTask) -> Vec<Action> {
+    fn launch(&mut self, mut message: v1::LaunchTask) -> Vec<Action> {
         let Some(id) = message.attempt.map(AttemptId::from) else { return Vec::new() };
         if self.running.contains_key(&id) || self.ended.contains(&id) {
             return Vec::new();
         }
         self.running.insert(id, Fate::Wanted);
-        vec![Action::Start(Launch { id, inputs_version: message.inputs_version, work: task_work(message) })]
+        let inputs_version = message.inputs_version;
+        let known = message.definition.take().map(|definition| {
+            let TaskId { job, stage, .. } = id.task;
+            Action::KnowStage { job, stage, inputs_version, definition: Box::new(definition) }
+        });
+        let start = Action::Start(Launch { id, inputs_version, work: task_work(message) });
+        known.into_iter().chain([start]).collect()
     }
 
     fn cancel(&mut self, id: AttemptId) -> Vec<Action> {

@@ -23,8 +23,9 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 
 use super::logs::{AckStream, Logs};
-use super::message::{Arrival, ClusterHandle, Message};
+use super::message::{Arrival, ClusterHandle, Message, Seen};
 use super::outbox::Outbox;
+use super::stage_parts::StageParts;
 use crate::journal::Journal;
 use crate::wire;
 
@@ -117,22 +118,9 @@ impl ClusterService for ClusterRpc {
     async fn get_stage(&self, request: Request<v1::GetStageRequest>) -> Result<Response<Chunks>, Status> {
         let v1::GetStageRequest { worker: _, job, stage, inputs_version } = request.into_inner();
         let (job, stage) = (JobId(job), StageId(stage));
-        let (planned, fused, inputs) = self
-            .handle
-            .look(move |seen| {
-                let inputs = seen.cluster.stage_inputs(job, stage, inputs_version)?;
-                let planned = seen.jobs.get(job).and_then(|entry| entry.planned.clone());
-                let fused = seen.cluster.fused(job, stage);
-                planned.map(|planned| (planned, fused, inputs)).ok_or(InputsError::NoSuchJob(job))
-            })
-            .await?
-            .map_err(no_inputs)?;
-        let plan = planned
-            .graph
-            .stages
-            .get((stage.0 as usize).wrapping_sub(1))
-            .ok_or_else(|| no_inputs(InputsError::NoSuchStage(job, stage)))?;
-        let encoded = wire::stage_definition(&planned, plan, fused, inputs).encode_to_vec();
+        let look = move |seen: &Seen<'_>| StageParts::find(seen.cluster, seen.jobs, job, stage, inputs_version);
+        let parts = self.handle.look(look).await?.map_err(no_inputs)?;
+        let encoded = parts.into_definition().encode_to_vec();
         Ok(Response::new(Box::pin(tokio_stream::iter(chunks(encoded.into()).map(Ok)))))
     }
 

@@ -21,6 +21,7 @@ mod owner;
 mod package_service;
 mod planning;
 mod relay;
+mod stage_parts;
 mod state_service;
 mod submit;
 #[cfg(test)]

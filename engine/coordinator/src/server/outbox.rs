@@ -2,10 +2,10 @@
 //! Owned by the owner of the cluster.
 //! Invariant: a worker has at most one open stream; what is sent under another epoch than the stream's is dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tandem_proto::v1::CoordinatorMessage;
-use tandem_proto::{Epoch, WorkerId};
+use tandem_proto::{Epoch, JobId, StageId, WorkerId};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::sync::CancellationToken;
 
@@ -26,24 +26,43 @@ impl Outbox {
     }
 }
 
+/// An open stream.
+struct Open {
+    epoch: Epoch,
+    outbox: Outbox,
+    /// Stages, each with the version of its inputs, that the worker was told of.
+    told: HashSet<(JobId, StageId, u32)>,
+}
+
 /// All open streams.
 #[derive(Default)]
 pub(super) struct Outboxes {
-    open: HashMap<WorkerId, (Epoch, Outbox)>,
+    open: HashMap<WorkerId, Open>,
 }
 
 impl Outboxes {
     /// Opens the stream of `worker` under `epoch`; one it had before is cut.
     pub(super) fn open(&mut self, worker: WorkerId, epoch: Epoch, outbox: Outbox) {
-        if let Some((_, old)) = self.open.insert(worker, (epoch, outbox)) {
-            old.cut.cancel();
+        if let Some(old) = self.open.insert(worker, Open { epoch, outbox, told: HashSet::new() }) {
+            old.outbox.cut.cancel();
         }
+    }
+
+    /// Notes that the worker is told of a stage. False when it was told before, or does not listen.
+    pub(super) fn tell(&mut self, worker: WorkerId, epoch: Epoch, stage: (JobId, StageId, u32)) -> bool {
+        let open = self.open.get_mut(&worker).filter(|open| open.epoch == epoch);
+        open.is_some_and(|open| open.told.insert(stage))
+    }
+
+    /// No worker is told of stages of `job` any more.
+    pub(super) fn forget(&mut self, job: JobId) {
+        self.open.values_mut().for_each(|open| open.told.retain(|(of, _, _)| *of != job));
     }
 
     /// Puts a message on the stream, if it is still the one of `epoch`.
     pub(super) fn send(&mut self, worker: WorkerId, epoch: Epoch, message: CoordinatorMessage) {
-        let Some((_, outbox)) = self.open.get(&worker).filter(|(open, _)| *open == epoch) else { return };
-        match outbox.messages.try_send(message) {
+        let Some(open) = self.open.get(&worker).filter(|open| open.epoch == epoch) else { return };
+        match open.outbox.messages.try_send(message) {
             Ok(()) => {}
             Err(TrySendError::Closed(_)) => self.cut(worker, epoch),
             Err(TrySendError::Full(_)) => {
@@ -55,10 +74,10 @@ impl Outboxes {
 
     /// Ends the stream at once, if it is still the one of `epoch`.
     pub(super) fn cut(&mut self, worker: WorkerId, epoch: Epoch) {
-        if self.open.get(&worker).is_some_and(|(open, _)| *open == epoch)
-            && let Some((_, outbox)) = self.open.remove(&worker)
+        if self.open.get(&worker).is_some_and(|open| open.epoch == epoch)
+            && let Some(open) = self.open.remove(&worker)
         {
-            outbox.cut.cancel();
+            open.outbox.cut.cancel();
         }
     }
 }
@@ -99,5 +118,20 @@ mod tests {
         outboxes.send(WORKER, Epoch(2), CoordinatorMessage::default());
         assert!(outgoing.try_recv().is_ok());
         assert!(!cut.is_cancelled());
+    }
+
+    #[test]
+    fn a_worker_is_told_of_a_stage_once_in_an_epoch() {
+        let mut outboxes = Outboxes::default();
+        let stage = (JobId(1), StageId(2), 0);
+        assert!(!outboxes.tell(WORKER, Epoch(1), stage), "it is not there");
+        outboxes.open(WORKER, Epoch(1), Outbox::new(CancellationToken::new()).0);
+        assert!(outboxes.tell(WORKER, Epoch(1), stage));
+        assert!(!outboxes.tell(WORKER, Epoch(1), stage));
+        assert!(outboxes.tell(WORKER, Epoch(1), (JobId(1), StageId(2), 1)), "its inputs have moved");
+        outboxes.forget(JobId(1));
+        assert!(outboxes.tell(WORKER, Epoch(1), stage));
+        outboxes.open(WORKER, Epoch(2), Outbox::new(CancellationToken::new()).0);
+        assert!(!outboxes.tell(WORKER, Epoch(1), stage) && outboxes.tell(WORKER, Epoch(2), stage));
     }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tandem_jobs::planned::PlannedJob;
-use tandem_proto::{JobId, Term, WorkerId};
-use tandem_scheduler::{Action, Cluster, Event, Fact, JobOutcome, StagedFile};
+use tandem_proto::v1::{self, coordinator_message::Message as ToWorker};
+use tandem_proto::{Epoch, JobId, Term, WorkerId};
+use tandem_scheduler::{Action, AttemptId, Cluster, Event, Fact, JobOutcome, StagedFile};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use super::chores;
 use super::job_table::{JobEntry, JobTable};
 use super::message::{Acceptance, Arrival, ClusterHandle, Follower, Message, Seen};
 use super::outbox::{Outbox, Outboxes};
+use super::stage_parts::StageParts;
 use super::totals::Totals;
 use crate::clock::Clock;
 use crate::journal::{Journal, StoredReport};
@@ -46,7 +48,7 @@ pub(crate) struct Owner {
 struct Arriving {
     worker: WorkerId,
     outbox: Outbox,
-    answer: tokio::sync::oneshot::Sender<Result<tandem_proto::Epoch, String>>,
+    answer: tokio::sync::oneshot::Sender<Result<Epoch, String>>,
 }
 
 /// What the owner works with and never changes.
@@ -174,7 +176,10 @@ impl Owner {
 
     /// The only place that sends, journals or starts a chore.
     fn perform(&mut self, action: Action) {
-        if let Some((worker, epoch, message)) = wire::command(&action) {
+        if let Some((worker, epoch, mut message)) = wire::command(&action) {
+            if let Some(ToWorker::Launch(launch)) = &mut message.message {
+                launch.definition = self.definition(worker, epoch, &action);
+            }
             return self.outboxes.send(worker, epoch, message);
         }
         match action {
@@ -211,6 +216,18 @@ impl Owner {
         }
     }
 
+    /// What a worker needs to know of a stage, with the first task of it there. What is large it gets when it asks, not from this thread
+    /// and not on this stream.
+    fn definition(&mut self, worker: WorkerId, epoch: Epoch, action: &Action) -> Option<v1::StageDefinition> {
+        let Action::Launch { attempt: AttemptId { task, .. }, inputs_version, .. } = action else { return None };
+        let (job, stage) = (task.job, task.stage);
+        if !self.outboxes.tell(worker, epoch, (job, stage, *inputs_version)) {
+            return None;
+        }
+        let parts = StageParts::find(&self.cluster, &self.jobs, job, stage, *inputs_version).ok()?;
+        parts.is_small().then(|| parts.into_definition())
+    }
+
     fn arrive(&mut self, arrival: Arrival) {
         let Arrival { registration, outbox, answer } = arrival;
         let worker = registration.worker;
@@ -220,7 +237,7 @@ impl Owner {
         self.arriving = None;
     }
 
-    fn let_in(&mut self, arriving: Arriving, epoch: tandem_proto::Epoch) {
+    fn let_in(&mut self, arriving: Arriving, epoch: Epoch) {
         let Arriving { worker, outbox, answer } = arriving;
         let Surroundings { term, cluster_name, .. } = &self.surroundings;
         let interval_ms = self.cluster.config().heartbeat_interval_ms;
@@ -351,6 +368,7 @@ impl Owner {
     }
 
     fn forget(&mut self, job: JobId) {
+        self.outboxes.forget(job);
         self.unshown.remove(&job);
         self.surroundings.logs.forget(job);
         if self.jobs.remove(job).is_some_and(|entry| entry.journaled) {
