@@ -11,7 +11,7 @@ pub(crate) const ARTICLES: u64 = 41;
 
 /// A model of few and short layers, with weights drawn by lot.
 fn tiny_model() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../gpu-kernels/text/tests/text/tiny")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../gpu-kernels/text/tests/vectors/tiny_model")
 }
 
 /// The inputs of the guide: articles with the topics that are expected of them, labelled ones, a model.

@@ -1,6 +1,6 @@
 //! Which characters are part of a word: letters, numbers and `_`, as `\w` in Python's `re` has it. Holds the characters
 //! where being part of a word flips, ascending; the first of them begins a run of word characters.
-//! Made by `tests/text/golden/word_flips.py` with Python 3.11 (Unicode 14).
+//! Made by `tests/classes/golden/word_flips.py` with Python 3.11 (Unicode 14).
 
 pub(super) const FLIPS: [u32; 1468] = [
     0x30, 0x3A, 0x41, 0x5B, 0x5F, 0x60, 0x61, 0x7B, 0xAA, 0xAB, 0xB2, 0xB4, 0xB5, 0xB6, 0xB9, 0xBB, 0xBC, 0xBF, 0xC0,

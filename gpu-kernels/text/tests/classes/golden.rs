@@ -22,7 +22,7 @@ fn answers_are_those_that_are_kept() {
 fn answers_are_those_of_today() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("golden.json");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/text/golden/make.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/classes/golden/make.py");
     let Ok(run) = Command::new("python3").arg(script).arg(&out).output() else {
         println!("skipped: python3 is not there");
         return;
