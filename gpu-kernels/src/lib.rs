@@ -1,4 +1,5 @@
-//! The numeric kernels: slices in, slices out, the same bits on every processor and for any number of threads.
+//! The numeric kernels: slices in, slices out, the same bits on every processor and for any number of threads (only the
+//! lower precisions of `encoder` depend on the kind of processor).
 //! Nothing here knows of jobs, files or the network; a trainer, distributed or not, calls these functions.
 //!
 //! To add an operation, follow `rank/top_k.rs`: a file that starts with maths, layout and source; a public function
