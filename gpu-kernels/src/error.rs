@@ -45,6 +45,14 @@ pub enum KernelError {
         /// Which values it may have.
         expected: &'static str,
     },
+    /// A precision that this processor cannot compute in.
+    #[error("precision {precision} needs {missing}, which this processor lacks")]
+    Instructions {
+        /// The precision.
+        precision: crate::encoder::Precision,
+        /// What it needs.
+        missing: &'static str,
+    },
     /// The factors grew beyond what a float holds; a smaller learning rate helps.
     #[error("training diverged in epoch {epoch}")]
     Diverged {

@@ -1,4 +1,5 @@
-//! The numeric kernels: slices in, slices out, the same bits on every processor and for any number of threads.
+//! The numeric kernels: slices in, slices out, the same bits on every processor and for any number of threads (only the
+//! lower precisions of `encoder` depend on the kind of processor).
 //! Nothing here knows of jobs, files or the network; a trainer, distributed or not, calls these functions.
 //!
 //! To add an operation, follow `rank/top_k.rs`: a file that starts with maths, layout and source; a public function
@@ -6,6 +7,7 @@
 //! in safe code over `Lanes`; and tests in `tests/kernels` against plain code in `f64` and of every path against the
 //! scalar one.
 
+pub mod encoder;
 mod error;
 pub mod funk;
 pub mod ials;

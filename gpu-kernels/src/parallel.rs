@@ -15,15 +15,31 @@ pub(crate) fn for_pieces<T: Send>(
     piece: usize,
     work: impl Fn(usize, &mut [T]) -> Result<(), KernelError> + Sync,
 ) -> Result<(), KernelError> {
+    for_each_piece(threads, out.chunks_mut(piece), || (), |(), number, piece| work(number, piece))
+}
+
+/// As [`for_pieces`] for pieces that are there already, with something that each thread makes for itself before its
+/// first piece.
+///
+/// # Errors
+/// As [`for_pieces`].
+pub(crate) fn for_each_piece<P, Own>(
+    threads: usize,
+    pieces: impl IntoIterator<Item = P, IntoIter: ExactSizeIterator + Send>,
+    own: impl Fn() -> Own + Sync,
+    work: impl Fn(&mut Own, usize, P) -> Result<(), KernelError> + Sync,
+) -> Result<(), KernelError> {
     check_threads(threads)?;
-    let pieces = out.len().div_ceil(piece);
-    let queue = Mutex::new(out.chunks_mut(piece).enumerate());
+    let pieces = pieces.into_iter();
+    let count = pieces.len();
+    let queue = Mutex::new(pieces.enumerate());
     let first_error: Mutex<Option<(usize, KernelError)>> = Mutex::new(None);
     let run = || {
+        let mut of_thread = None;
         loop {
             let next = queue.lock().expect("taking a piece does not panic").next();
             let Some((number, piece)) = next else { break };
-            if let Err(error) = work(number, piece) {
+            if let Err(error) = work(of_thread.get_or_insert_with(&own), number, piece) {
                 let mut first = first_error.lock().expect("keeping an error does not panic");
                 if first.as_ref().is_none_or(|(earlier, _)| number < *earlier) {
                     *first = Some((number, error));
@@ -32,7 +48,7 @@ pub(crate) fn for_pieces<T: Send>(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..threads.min(pieces) {
+        for _ in 1..threads.min(count) {
             scope.spawn(run);
         }
         run();

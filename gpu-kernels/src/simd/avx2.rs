@@ -1,10 +1,11 @@
 //! Eight lanes in a 256-bit register, with FMA3.
 
 use std::arch::x86_64::{
-    __m256, _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_castpd_ps, _mm256_castps_pd, _mm256_cvtss_f32,
-    _mm256_div_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_permute_ps,
-    _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_shuffle_ps, _mm256_sqrt_ps, _mm256_storeu_ps, _mm256_sub_ps,
-    _mm256_unpackhi_pd, _mm256_unpacklo_pd,
+    __m256, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _mm_prefetch, _mm256_add_epi32, _mm256_add_ps,
+    _mm256_castpd_ps, _mm256_castps_pd, _mm256_castsi256_ps, _mm256_cvtps_epi32, _mm256_cvtss_f32, _mm256_div_ps,
+    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_permute_ps,
+    _mm256_permute2f128_ps, _mm256_round_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_shuffle_ps, _mm256_slli_epi32,
+    _mm256_sqrt_ps, _mm256_storeu_ps, _mm256_sub_ps, _mm256_unpackhi_pd, _mm256_unpacklo_pd,
 };
 
 use super::pair::sixteen_as_two_eights;
@@ -48,6 +49,29 @@ fn twos(low: __m256, high: __m256) -> __m256 {
     let (low, high) = (_mm256_castps_pd(low), _mm256_castps_pd(high));
     let first = _mm256_castpd_ps(_mm256_unpacklo_pd(low, high));
     _mm256_add_ps(first, _mm256_castpd_ps(_mm256_unpackhi_pd(low, high)))
+}
+
+impl Avx2 {
+    #[inline(always)]
+    fn max8(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token.
+        unsafe { _mm256_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn round8(self, value: __m256) -> __m256 {
+        // SAFETY: the token.
+        unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(value) }
+    }
+
+    #[inline(always)]
+    fn scale8(self, value: __m256, exponent: __m256) -> __m256 {
+        // SAFETY: the token.
+        unsafe {
+            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(exponent), _mm256_set1_epi32(127));
+            _mm256_mul_ps(value, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
+        }
+    }
 }
 
 impl Lanes for Avx2 {

@@ -1,9 +1,9 @@
 //! Sixteen lanes in a 512-bit register; eight lanes as AVX2 does them.
 
 use std::arch::x86_64::{
-    __m256, __m512, _mm512_broadcast_f32x8, _mm512_castps512_ps256, _mm512_div_ps, _mm512_extractf32x8_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_sqrt_ps,
-    _mm512_storeu_ps, _mm512_sub_ps,
+    __m256, __m512, _mm512_add_ps, _mm512_broadcast_f32x8, _mm512_castps512_ps256, _mm512_div_ps,
+    _mm512_extractf32x8_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps,
+    _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_sqrt_ps, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
 use super::avx2::Avx2;
@@ -17,7 +17,7 @@ pub(crate) struct Avx512(Avx2);
 impl Avx512 {
     /// The token, if the processor has the instructions.
     #[inline]
-    pub(super) fn detect() -> Option<Self> {
+    pub(crate) fn detect() -> Option<Self> {
         let wide = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq");
         Avx2::detect().filter(|_| wide).map(Self)
     }
@@ -34,6 +34,7 @@ impl Avx512 {
 }
 
 impl Lanes for Avx512 {
+    const WIDE: bool = true;
     type F8 = __m256;
     type F16 = __m512;
 
@@ -121,6 +122,12 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn add16(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+        // SAFETY: the token.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
     fn sub16(self, a: Self::F16, b: Self::F16) -> Self::F16 {
         // SAFETY: the token.
         unsafe { _mm512_sub_ps(a, b) }
@@ -155,6 +162,24 @@ impl Lanes for Avx512 {
         // Of two operands of which one is NaN, max and min answer the second: the value.
         // SAFETY: the token.
         unsafe { _mm512_min_ps(bound, _mm512_max_ps(_mm512_sub_ps(_mm512_set1_ps(0.0), bound), value)) }
+    }
+
+    #[inline(always)]
+    fn max16(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+        // SAFETY: the token.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn round16(self, value: Self::F16) -> Self::F16 {
+        // SAFETY: the token.
+        unsafe { _mm512_roundscale_ps::<0>(value) }
+    }
+
+    #[inline(always)]
+    fn scale16(self, value: Self::F16, exponent: Self::F16) -> Self::F16 {
+        // SAFETY: the token.
+        unsafe { _mm512_scalef_ps(value, exponent) }
     }
 
     #[inline(always)]

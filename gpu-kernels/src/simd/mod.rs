@@ -15,23 +15,38 @@
 //! that implement `Lanes` exist only where their instructions do, which is what makes their methods safe to call. A
 //! kernel's inner loops have no closures that use lanes: a closure that is not inlined is compiled without the path's
 //! instructions, and every operation in it becomes a call.
+//!
+//! Outside of the invariant: products of bfloat16 and of bytes, which only some processors have ([`Bf16`], [`Vnni`]).
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod bf16;
 mod cpu;
 mod dot;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod pair;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use bf16::{Bf16, Bf16Kernel, round_to_bf16};
 pub use cpu::Cpu;
 pub(crate) use dot::{dot, products};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use vnni::{Vnni, VnniKernel};
 
 /// Operations on eight and on sixteen `f32` lanes.
 pub(crate) trait Lanes: Copy {
+    /// Whether sixteen lanes are one register, of which there are 32.
+    const WIDE: bool = false;
+
     /// Eight lanes.
     type F8: Copy;
     /// Sixteen lanes: two times eight.
@@ -73,6 +88,8 @@ pub(crate) trait Lanes: Copy {
     fn store16(self, value: Self::F16, to: &mut [f32; 16]);
     /// The same value in sixteen lanes.
     fn splat16(self, value: f32) -> Self::F16;
+    /// `a + b`.
+    fn add16(self, a: Self::F16, b: Self::F16) -> Self::F16;
     /// `a - b`.
     fn sub16(self, a: Self::F16, b: Self::F16) -> Self::F16;
     /// `a * b`.
@@ -85,6 +102,13 @@ pub(crate) trait Lanes: Copy {
     fn fma16(self, a: Self::F16, b: Self::F16, c: Self::F16) -> Self::F16;
     /// As [`Lanes::clamp8`].
     fn clamp16(self, value: Self::F16, bound: Self::F16) -> Self::F16;
+    /// The larger of `a` and `b`, lane by lane; `b` if they are equal or one is NaN.
+    fn max16(self, a: Self::F16, b: Self::F16) -> Self::F16;
+    /// Each lane rounded to the nearest whole number, halves to the even one.
+    fn round16(self, value: Self::F16) -> Self::F16;
+    /// `value * 2^exponent` for whole exponents from -126 to 127. Lanes that are no such `value` or exponent answer
+    /// some number or NaN.
+    fn scale16(self, value: Self::F16, exponent: Self::F16) -> Self::F16;
     /// Lanes 0 to 7, and 8 to 15.
     fn halves(self, value: Self::F16) -> (Self::F8, Self::F8);
     /// Lanes 0 to 7, then once more.

@@ -1,8 +1,9 @@
 //! Eight lanes in two 128-bit registers.
 
 use std::arch::aarch64::{
-    float32x4_t, vaddq_f32, vdivq_f32, vdupq_n_f32, vextq_f32, vfmaq_f32, vgetq_lane_f32, vld1q_f32, vmaxq_f32,
-    vminq_f32, vmulq_f32, vnegq_f32, vrev64q_f32, vsqrtq_f32, vst1q_f32, vsubq_f32,
+    float32x4_t, vaddq_f32, vaddq_s32, vbslq_f32, vcgtq_f32, vcvtq_s32_f32, vdivq_f32, vdupq_n_f32, vdupq_n_s32,
+    vextq_f32, vfmaq_f32, vgetq_lane_f32, vld1q_f32, vmaxq_f32, vminq_f32, vmulq_f32, vnegq_f32, vreinterpretq_f32_s32,
+    vrev64q_f32, vrndnq_f32, vshlq_n_s32, vsqrtq_f32, vst1q_f32, vsubq_f32,
 };
 use std::arch::asm;
 
@@ -32,6 +33,35 @@ impl Neon {
         }
         // SAFETY: the token.
         unsafe { run(kernel, self) }
+    }
+}
+
+impl Neon {
+    #[inline(always)]
+    fn max8(self, a: F8, b: F8) -> F8 {
+        // SAFETY: the token.
+        unsafe {
+            let larger = |a, b| vbslq_f32(vcgtq_f32(a, b), a, b);
+            (larger(a.0, b.0), larger(a.1, b.1))
+        }
+    }
+
+    #[inline(always)]
+    fn round8(self, value: F8) -> F8 {
+        // SAFETY: the token.
+        unsafe { (vrndnq_f32(value.0), vrndnq_f32(value.1)) }
+    }
+
+    #[inline(always)]
+    fn scale8(self, value: F8, exponent: F8) -> F8 {
+        // SAFETY: the token.
+        unsafe {
+            let power = |exponent| {
+                let bits = vshlq_n_s32::<23>(vaddq_s32(vcvtq_s32_f32(exponent), vdupq_n_s32(127)));
+                vreinterpretq_f32_s32(bits)
+            };
+            (vmulq_f32(value.0, power(exponent.0)), vmulq_f32(value.1, power(exponent.1)))
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sixteen lanes as two times eight, for paths whose vectors are no wider.
 
-/// The sixteen-lane half of [`super::Lanes`] with `F16 = (F8, F8)`.
+/// The sixteen-lane half of [`super::Lanes`] with `F16 = (F8, F8)`, for paths that have `max8`, `round8` and `scale8`
+/// of their own.
 macro_rules! sixteen_as_two_eights {
     () => {
         #[inline(always)]
@@ -19,6 +20,11 @@ macro_rules! sixteen_as_two_eights {
         #[inline(always)]
         fn splat16(self, value: f32) -> Self::F16 {
             (self.splat8(value), self.splat8(value))
+        }
+
+        #[inline(always)]
+        fn add16(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+            (self.add8(a.0, b.0), self.add8(a.1, b.1))
         }
 
         #[inline(always)]
@@ -49,6 +55,21 @@ macro_rules! sixteen_as_two_eights {
         #[inline(always)]
         fn clamp16(self, value: Self::F16, bound: Self::F16) -> Self::F16 {
             (self.clamp8(value.0, bound.0), self.clamp8(value.1, bound.1))
+        }
+
+        #[inline(always)]
+        fn max16(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+            (self.max8(a.0, b.0), self.max8(a.1, b.1))
+        }
+
+        #[inline(always)]
+        fn round16(self, value: Self::F16) -> Self::F16 {
+            (self.round8(value.0), self.round8(value.1))
+        }
+
+        #[inline(always)]
+        fn scale16(self, value: Self::F16, exponent: Self::F16) -> Self::F16 {
+            (self.scale8(value.0, exponent.0), self.scale8(value.1, exponent.1))
         }
 
         #[inline(always)]

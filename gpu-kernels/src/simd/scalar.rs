@@ -9,6 +9,23 @@ use super::pair::sixteen_as_two_eights;
 #[derive(Clone, Copy)]
 pub(crate) struct Scalar;
 
+impl Scalar {
+    #[inline(always)]
+    fn max8(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        from_fn(|lane| if a[lane] > b[lane] { a[lane] } else { b[lane] })
+    }
+
+    #[inline(always)]
+    fn round8(self, value: [f32; 8]) -> [f32; 8] {
+        value.map(f32::round_ties_even)
+    }
+
+    #[inline(always)]
+    fn scale8(self, value: [f32; 8], exponent: [f32; 8]) -> [f32; 8] {
+        from_fn(|lane| value[lane] * f32::from_bits((exponent[lane] as i32).wrapping_add(127).wrapping_shl(23) as u32))
+    }
+}
+
 impl Lanes for Scalar {
     type F8 = [f32; 8];
     type F16 = ([f32; 8], [f32; 8]);

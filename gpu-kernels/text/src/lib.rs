@@ -3,15 +3,20 @@
 
 mod claim;
 pub mod classify;
+pub mod embed;
 mod fit_error;
+mod folder;
 pub mod logistic;
+pub mod model;
 pub mod naive_bayes;
 mod rows;
 mod tensors;
 mod terms;
 pub mod tfidf;
 pub mod vader;
+pub mod wordpiece;
 
 pub use fit_error::FitError;
+pub use folder::LoadError;
 pub use rows::{Row, SparseRows};
 pub use tensors::Malformed;

@@ -1,0 +1,95 @@
+//! Products of pairs of bfloat16, sixteen at a time, with AVX512_BF16.
+
+use std::arch::x86_64::{
+    __m256bh, __m256i, __m512, __m512bh, __m512i, _mm256_storeu_si256, _mm512_cvtepu16_epi32, _mm512_cvtneps_pbh,
+    _mm512_dpbf16_ps, _mm512_loadu_si512, _mm512_or_si512, _mm512_set1_epi32, _mm512_slli_epi32, _mm512_storeu_si512,
+};
+use std::mem::transmute;
+
+use super::Avx512;
+
+/// Proof that the processor has AVX512_BF16 and what [`Avx512`] stands for: made by [`Bf16::detect`] only, which is what
+/// every SAFETY comment below that names the token rests on.
+#[derive(Clone, Copy)]
+pub(crate) struct Bf16(Avx512);
+
+/// A computation with bfloat16. `run` must be `#[inline(always)]`, so that it is compiled with the instructions.
+pub(crate) trait Bf16Kernel {
+    /// Runs it.
+    fn run(self, bf16: Bf16);
+}
+
+impl Bf16 {
+    /// The token, if the processor has the instructions.
+    pub(crate) fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vl");
+        Avx512::detect().filter(|_| has && is_x86_feature_detected!("avx512bw")).map(Self)
+    }
+
+    /// Runs a kernel compiled with the instructions.
+    pub(crate) fn run(self, kernel: impl Bf16Kernel) {
+        #[target_feature(enable = "avx2,fma,avx512f,avx512dq,avx512bw,avx512vl,avx512bf16")]
+        fn run(kernel: impl Bf16Kernel, bf16: Bf16) {
+            kernel.run(bf16);
+        }
+        // SAFETY: the token.
+        unsafe { run(kernel, self) }
+    }
+
+    /// The path for what is `f32`.
+    #[inline(always)]
+    pub(crate) fn lanes(self) -> Avx512 {
+        self.0
+    }
+
+    /// Reads sixteen pairs; the lower half of each word is its first number.
+    #[inline(always)]
+    pub(crate) fn load(self, from: &[u32; 16]) -> __m512bh {
+        // SAFETY: the token; the reference covers the 64 bytes; both types are 64 bytes of any value.
+        unsafe { transmute::<__m512i, __m512bh>(_mm512_loadu_si512(from.as_ptr().cast())) }
+    }
+
+    /// The same pair sixteen times.
+    #[inline(always)]
+    pub(crate) fn spread(self, pair: u32) -> __m512bh {
+        // SAFETY: the token; both types are 64 bytes of any value.
+        unsafe { transmute::<__m512i, __m512bh>(_mm512_set1_epi32(pair.cast_signed())) }
+    }
+
+    /// Adds both products of each pair to its sum. Denormal numbers count as 0.
+    #[inline(always)]
+    pub(crate) fn add_products(self, a: __m512bh, b: __m512bh, sums: __m512) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_dpbf16_ps(sums, a, b) }
+    }
+
+    /// Rounds sixteen floats to eight pairs of neighbours.
+    #[inline(always)]
+    pub(crate) fn store_neighbours(self, values: __m512, to: &mut [u32; 8]) {
+        // SAFETY: the token; the reference covers the 32 bytes.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), self.round(values)) }
+    }
+
+    /// Rounds two times sixteen floats to sixteen pairs: number n of both is pair n.
+    #[inline(always)]
+    pub(crate) fn store_pairs(self, firsts: __m512, seconds: __m512, to: &mut [u32; 16]) {
+        // SAFETY: the token; the reference covers the 64 bytes.
+        unsafe {
+            let firsts = _mm512_cvtepu16_epi32(self.round(firsts));
+            let seconds = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(self.round(seconds)));
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), _mm512_or_si512(firsts, seconds));
+        }
+    }
+
+    #[inline(always)]
+    fn round(self, values: __m512) -> __m256i {
+        // SAFETY: the token; both types are 32 bytes of any value.
+        unsafe { transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values)) }
+    }
+}
+
+/// The nearest bfloat16 of a finite number, of two equally near the even one; beyond the largest, infinity.
+pub(crate) fn round_to_bf16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16) as u16
+}

@@ -1,0 +1,217 @@
+//! A sentence encoder that a user brings, in the layout of Hugging Face and sentence-transformers: configuration, tokenizer,
+//! weights, all in one folder, and nothing from anywhere else.
+
+mod config;
+mod tensors;
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use tandem_kernels::Cpu;
+use tandem_kernels::encoder::{
+    EmbeddingWeights, Encoder, EncoderShape, LayerWeights, LinearWeights, NormWeights, Precision,
+};
+
+use crate::LoadError;
+use crate::folder::Folder;
+use crate::wordpiece::WordPiece;
+use config::Config;
+use tensors::Tensors;
+
+/// A model that is ready to embed texts.
+pub struct Model {
+    pub(crate) tokenizer: WordPiece,
+    pub(crate) encoder: Encoder,
+    /// Tokens of the longest text.
+    pub(crate) longest: usize,
+}
+
+/// What a model computes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ModelPrecision {
+    /// bfloat16 where the processor has it, else `f32`.
+    #[default]
+    Auto,
+    /// This one, or not at all.
+    Only(Precision),
+}
+
+/// A name that is no precision.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("precision is {0}, expected auto, f32, bf16 or int8")]
+pub struct UnknownPrecision(String);
+
+impl FromStr for ModelPrecision {
+    type Err = UnknownPrecision;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPrecision> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "f32" => Ok(Self::Only(Precision::F32)),
+            "bf16" => Ok(Self::Only(Precision::Bf16)),
+            "int8" => Ok(Self::Only(Precision::Int8)),
+            other => Err(UnknownPrecision(other.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for ModelPrecision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Only(precision) => precision.fmt(f),
+        }
+    }
+}
+
+impl Model {
+    /// Loads the model in `folder`.
+    ///
+    /// # Errors
+    /// Names the file, and the key, token or tensor in it, that is missing or wrong.
+    pub fn load(folder: &Path, precision: ModelPrecision) -> Result<Self, LoadError> {
+        let folder = Folder::open(folder)?;
+        let config = Config::read(&folder)?;
+        let tokenizer = WordPiece::read(&folder)?;
+        if tokenizer.vocabulary_size() != config.shape.vocabulary {
+            let expected = format!("{}, as many as the tokenizer has", tokenizer.vocabulary_size());
+            return Err(folder.value("config.json", "vocab_size", config.shape.vocabulary, expected));
+        }
+        if config.lowercase && !tokenizer.lowercase() {
+            let expected = "false, or a tokenizer that makes letters small itself";
+            return Err(folder.value("sentence_bert_config.json", "do_lower_case", true, expected));
+        }
+        let precision = match precision {
+            ModelPrecision::Auto => Precision::best(),
+            ModelPrecision::Only(precision) => precision,
+        };
+        let mut tensors = Tensors::open(&folder)?;
+        let encoder = read_encoder(&folder, &mut tensors, &config, precision)?;
+        Ok(Self { tokenizer, encoder, longest: config.longest })
+    }
+
+    /// Values of a vector.
+    pub fn dimension(&self) -> usize {
+        self.encoder.shape().hidden
+    }
+
+    /// Tokens of the longest text that is not cut, the first and the last one included.
+    pub fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// What the products compute in.
+    pub fn precision(&self) -> Precision {
+        self.encoder.precision()
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &WordPiece {
+        &self.tokenizer
+    }
+
+    /// The encoder.
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+}
+
+fn read_encoder(
+    folder: &Folder,
+    tensors: &mut Tensors,
+    config: &Config,
+    precision: Precision,
+) -> Result<Encoder, LoadError> {
+    let shape = config.shape;
+    let refused = |source| LoadError::Encoder { path: folder.path().to_owned(), source };
+    let hidden = shape.hidden;
+    let words = tensors.read("embeddings.word_embeddings.weight", &[shape.vocabulary, hidden])?;
+    let positions = tensors.read("embeddings.position_embeddings.weight", &[shape.positions, hidden])?;
+    let types = tensors.read("embeddings.token_type_embeddings.weight", &[config.token_types, hidden])?;
+    let norm = Norm::read(tensors, "embeddings.LayerNorm", hidden)?;
+    let token_type = types.get(..hidden).unwrap_or_default();
+    let weights = EmbeddingWeights { words, positions: &positions, token_type, norm: norm.weights() };
+    let mut encoder = Encoder::new(Cpu::best(), precision, shape, weights).map_err(refused)?;
+    for number in 0..shape.layers {
+        let layer = Layer::read(tensors, &format!("encoder.layer.{number}"), &shape)?;
+        encoder.push_layer(&layer.weights()).map_err(refused)?;
+    }
+    Ok(encoder)
+}
+
+/// The tensors of a norm.
+struct Norm {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl Norm {
+    fn read(tensors: &mut Tensors, name: &str, width: usize) -> Result<Self, LoadError> {
+        let scale = tensors.read(&format!("{name}.weight"), &[width])?;
+        Ok(Self { scale, shift: tensors.read(&format!("{name}.bias"), &[width])? })
+    }
+
+    fn weights(&self) -> NormWeights<'_> {
+        NormWeights { scale: &self.scale, shift: &self.shift }
+    }
+}
+
+/// The tensors of a linear map.
+struct Linear {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Linear {
+    fn read(tensors: &mut Tensors, name: &str, from: usize, to: usize) -> Result<Self, LoadError> {
+        let weight = tensors.read(&format!("{name}.weight"), &[to, from])?;
+        Ok(Self { weight, bias: tensors.read(&format!("{name}.bias"), &[to])? })
+    }
+
+    fn weights(&self) -> LinearWeights<'_> {
+        LinearWeights { weight: &self.weight, bias: &self.bias }
+    }
+}
+
+/// The tensors of a layer.
+struct Layer {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attention_output: Linear,
+    attention_norm: Norm,
+    up: Linear,
+    down: Linear,
+    output_norm: Norm,
+}
+
+impl Layer {
+    fn read(tensors: &mut Tensors, name: &str, shape: &EncoderShape) -> Result<Self, LoadError> {
+        let EncoderShape { hidden, feed_forward, .. } = *shape;
+        let mut linear = |part: &str, from, to| Linear::read(tensors, &format!("{name}.{part}"), from, to);
+        Ok(Self {
+            query: linear("attention.self.query", hidden, hidden)?,
+            key: linear("attention.self.key", hidden, hidden)?,
+            value: linear("attention.self.value", hidden, hidden)?,
+            attention_output: linear("attention.output.dense", hidden, hidden)?,
+            up: linear("intermediate.dense", hidden, feed_forward)?,
+            down: linear("output.dense", feed_forward, hidden)?,
+            attention_norm: Norm::read(tensors, &format!("{name}.attention.output.LayerNorm"), hidden)?,
+            output_norm: Norm::read(tensors, &format!("{name}.output.LayerNorm"), hidden)?,
+        })
+    }
+
+    fn weights(&self) -> LayerWeights<'_> {
+        LayerWeights {
+            query: self.query.weights(),
+            key: self.key.weights(),
+            value: self.value.weights(),
+            attention_output: self.attention_output.weights(),
+            attention_norm: self.attention_norm.weights(),
+            up: self.up.weights(),
+            down: self.down.weights(),
+            output_norm: self.output_norm.weights(),
+        }
+    }
+}
