@@ -72,23 +72,29 @@ impl Model {
     /// Names the file, and the key, token or tensor in it, that is missing or wrong.
     pub fn load(folder: &Path, precision: ModelPrecision) -> Result<Self, LoadError> {
         let folder = Folder::open(folder)?;
-        let config = Config::read(&folder)?;
-        let tokenizer = WordPiece::read(&folder)?;
-        if tokenizer.vocabulary_size() != config.shape.vocabulary {
-            let expected = format!("{}, as many as the tokenizer has", tokenizer.vocabulary_size());
-            return Err(folder.value("config.json", "vocab_size", config.shape.vocabulary, expected));
-        }
-        if config.lowercase && !tokenizer.lowercase() {
-            let expected = "false, or a tokenizer that makes letters small itself";
-            return Err(folder.value("sentence_bert_config.json", "do_lower_case", true, expected));
-        }
+        let (config, tokenizer, mut tensors) = read_all_but_weights(&folder)?;
         let precision = match precision {
             ModelPrecision::Auto => Precision::best(),
             ModelPrecision::Only(precision) => precision,
         };
-        let mut tensors = Tensors::open(&folder)?;
         let encoder = read_encoder(&folder, &mut tensors, &config, precision)?;
         Ok(Self { tokenizer, encoder, longest: config.longest })
+    }
+
+    /// Looks at all of the model in `folder` but the weights themselves.
+    ///
+    /// # Errors
+    /// As [`Model::load`], as far as it looks.
+    pub fn check(folder: &Path) -> Result<(), LoadError> {
+        read_all_but_weights(&Folder::open(folder)?).map(drop)
+    }
+
+    /// Values of a vector of the model in `folder`, of which nothing but the configuration is read.
+    ///
+    /// # Errors
+    /// As [`Model::load`], as far as it looks.
+    pub fn dimension_in(folder: &Path) -> Result<usize, LoadError> {
+        Ok(Config::read(&Folder::open(folder)?)?.shape.hidden)
     }
 
     /// Values of a vector.
@@ -115,6 +121,21 @@ impl Model {
     pub fn encoder(&self) -> &Encoder {
         &self.encoder
     }
+}
+
+/// The configuration, the tokenizer that fits it, and the weights file, of which the header was read.
+fn read_all_but_weights(folder: &Folder) -> Result<(Config, WordPiece, Tensors), LoadError> {
+    let config = Config::read(folder)?;
+    let tokenizer = WordPiece::read(folder)?;
+    if tokenizer.vocabulary_size() != config.shape.vocabulary {
+        let expected = format!("{}, as many as the tokenizer has", tokenizer.vocabulary_size());
+        return Err(folder.value("config.json", "vocab_size", config.shape.vocabulary, expected));
+    }
+    if config.lowercase && !tokenizer.lowercase() {
+        let expected = "false, or a tokenizer that makes letters small itself";
+        return Err(folder.value("sentence_bert_config.json", "do_lower_case", true, expected));
+    }
+    Ok((config, tokenizer, Tensors::open(folder)?))
 }
 
 fn read_encoder(

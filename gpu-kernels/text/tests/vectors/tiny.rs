@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 /// Where `tiny_model.py` has written.
 pub(crate) fn here() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/text")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
 }
 
 /// The model as it was written.
