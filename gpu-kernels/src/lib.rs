@@ -6,6 +6,7 @@
 //! in safe code over `Lanes`; and tests in `tests/kernels` against plain code in `f64` and of every path against the
 //! scalar one.
 
+pub mod device;
 mod error;
 pub mod funk;
 pub mod ials;
