@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ffi::c_void;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::size_of;
+use std::mem::{size_of, size_of_val};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::memory::Budget;
@@ -143,12 +143,23 @@ impl Device {
     /// [`crate::KernelError::Length`] if `values` has more or fewer, [`DeviceError::Faulted`].
     pub fn read<T: Plain>(&self, buffer: &Buffer<T>, values: &mut [T]) -> Result<(), DeviceError> {
         crate::KernelError::check_length("values to copy", values.len(), buffer.len)?;
+        self.read_start(buffer, values)
+    }
+
+    /// As [`Device::read`], for the first values of a buffer that has more.
+    ///
+    /// # Errors
+    /// [`crate::KernelError::Length`] if `values` has more, [`DeviceError::Faulted`].
+    pub fn read_start<T: Plain>(&self, buffer: &Buffer<T>, values: &mut [T]) -> Result<(), DeviceError> {
+        let len = values.len();
+        crate::KernelError::check_length("values to copy", len, len.min(buffer.len))?;
         if values.is_empty() {
             return self.synchronize();
         }
         self.shared.run(|backend| {
+            let bytes = size_of_val(values);
             // SAFETY: both sides have that many bytes, and both stay until the copy is done.
-            unsafe { backend.copy_out(Stream::Compute, values.as_mut_ptr().cast(), buffer.address, buffer.bytes())? };
+            unsafe { backend.copy_out(Stream::Compute, values.as_mut_ptr().cast(), buffer.address, bytes)? };
             backend.synchronize(Stream::Compute)
         })
     }

@@ -5,7 +5,7 @@ use std::mem::size_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::executor::Shared;
+use super::executor::{Argument, Shared};
 use super::{DeviceError, Stream};
 use crate::funk::Rating;
 
@@ -79,6 +79,12 @@ impl<T: Plain> Buffer<T> {
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// The value at `index`, and those behind it, as a kernel's parameter.
+    pub(crate) fn at(&self, index: usize) -> Argument {
+        assert!(index <= self.len, "a part of a buffer lies within it");
+        Argument::U64(self.address + (index * size_of::<T>()) as u64)
     }
 
     /// Bytes of its values.

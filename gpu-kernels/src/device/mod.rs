@@ -26,6 +26,7 @@ pub use backend::{Backend, Stream, Threads};
 pub use cache::Cache;
 pub use error::{DeviceError, Missing, Remedy};
 pub use executor::Device;
+pub(crate) use executor::{Argument, Kernel};
 pub use memory::{Buffer, Pinned, Plain, Transfer};
 pub use nvrtc::Nvrtc;
 pub use probe::{Choice, DeviceConfig, DeviceInfo, Probe, open};

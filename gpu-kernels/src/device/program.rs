@@ -64,5 +64,6 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// Every program that the usual inputs need, for tests and for filling a cache ahead of time.
 pub fn programs() -> Vec<Program> {
-    super::self_test::programs()
+    let of_operations = [crate::funk::cuda::programs(), crate::rank::cuda::programs(), crate::ials::cuda::programs()];
+    [super::self_test::programs(), of_operations.concat(), crate::encoder::cuda::programs()].concat()
 }

@@ -3,6 +3,7 @@
 // barriers and the order of additions are those of a device; speed and data races are not. Threads take their turns in
 // the order of `host_order`: an answer that depends on it has a barrier missing.
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cmath>
@@ -33,32 +34,51 @@ namespace host {
 enum Waits { Nothing, ForBlock, ForLanes, Done };
 
 struct Thread {
+    // Where it goes on; the first time it starts on its own stack.
+    jmp_buf here;
     ucontext_t context;
+    std::vector<char> stack;
     Triple index;
     Waits waits;
 };
 
 static Triple blocks, block, threads;
-static ucontext_t scheduler;
-static std::vector<Thread> all;
+static jmp_buf scheduler;
+static Thread all[1024];
+static unsigned count;
 static Thread* current;
-static std::vector<std::vector<char>> stacks;
 static unsigned char* shared_bytes;
 static void (*body)(void*);
 static void* body_of;
 
 struct Slot { float value; unsigned a[4], b[2]; };
-static std::vector<Slot> slots;
+static Slot slots[1024];
 
 static void wait(Waits for_what) {
     Thread* self = current;
     self->waits = for_what;
-    swapcontext(&self->context, &scheduler);
+    if (_setjmp(self->here) == 0) _longjmp(scheduler, 1);
 }
 
+// A coroutine serves one block after another.
 static void start() {
-    body(body_of);
-    wait(Done);
+    for (;;) {
+        body(body_of);
+        wait(Done);
+    }
+}
+
+static void resume(Thread& thread) {
+    if (_setjmp(scheduler) != 0) return;
+    current = &thread;
+    if (!thread.stack.empty()) _longjmp(thread.here, 1);
+    thread.stack.resize(128 << 10);
+    getcontext(&thread.context);
+    thread.context.uc_stack.ss_sp = thread.stack.data();
+    thread.context.uc_stack.ss_size = thread.stack.size();
+    thread.context.uc_link = nullptr;
+    makecontext(&thread.context, start, 0);
+    setcontext(&thread.context);
 }
 
 static unsigned lane() { return current->index.x % 32; }
@@ -67,22 +87,22 @@ static Slot* lanes() { return &slots[current->index.x / 32 * 32]; }
 // Lets those go on whose companions have all come. False if nobody could.
 static bool release() {
     bool any = false;
-    size_t at_barrier = 0, done = 0;
-    for (Thread& thread : all) {
-        at_barrier += thread.waits == ForBlock;
-        done += thread.waits == Done;
+    unsigned at_barrier = 0, done = 0;
+    for (unsigned at = 0; at < count; at++) {
+        at_barrier += all[at].waits == ForBlock;
+        done += all[at].waits == Done;
     }
-    if (at_barrier > 0 && at_barrier + done == all.size()) {
-        for (Thread& thread : all) {
-            if (thread.waits == ForBlock) { thread.waits = Nothing; any = true; }
+    if (at_barrier > 0 && at_barrier + done == count) {
+        for (unsigned at = 0; at < count; at++) {
+            if (all[at].waits == ForBlock) all[at].waits = Nothing;
         }
-        return any;
+        return true;
     }
-    for (size_t first = 0; first < all.size(); first += 32) {
-        size_t end = first + 32 < all.size() ? first + 32 : all.size(), here = 0;
-        for (size_t at = first; at < end; at++) here += all[at].waits == ForLanes;
+    for (unsigned first = 0; first < count; first += 32) {
+        unsigned end = first + 32 < count ? first + 32 : count, here = 0;
+        for (unsigned at = first; at < end; at++) here += all[at].waits == ForLanes;
         if (here != end - first) continue;
-        for (size_t at = first; at < end; at++) all[at].waits = Nothing;
+        for (unsigned at = first; at < end; at++) all[at].waits = Nothing;
         any = true;
     }
     return any;
@@ -94,30 +114,17 @@ extern "C" unsigned host_order = 0;
 
 namespace host {
 
-static void run_block(unsigned count) {
-    all.resize(count);
-    slots.resize((count + 31) / 32 * 32);
-    while (stacks.size() < count) stacks.emplace_back(64 << 10);
+static void run_block() {
     for (unsigned at = 0; at < count; at++) {
-        Thread& thread = all[at];
-        thread.index = {at, 0, 0};
-        thread.waits = Nothing;
-        getcontext(&thread.context);
-        thread.context.uc_stack.ss_sp = stacks[at].data();
-        thread.context.uc_stack.ss_size = stacks[at].size();
-        thread.context.uc_link = nullptr;
-        makecontext(&thread.context, start, 0);
+        all[at].index = {at, 0, 0};
+        all[at].waits = Nothing;
     }
     for (;;) {
         bool done = true;
         for (unsigned turn = 0; turn < count; turn++) {
-            unsigned at = host_order == 0 ? turn : host_order == 1 ? count - 1 - turn : (unsigned)((turn * 37ull + 11) % count);
-            Thread& thread = all[at];
-            if (thread.waits == Nothing) {
-                current = &thread;
-                swapcontext(&scheduler, &thread.context);
-            }
-            done &= thread.waits == Done;
+            unsigned at = host_order == 0 ? turn : host_order == 1 ? count - 1 - turn : (turn * 37 + 11) % count;
+            if (all[at].waits == Nothing) resume(all[at]);
+            done &= all[at].waits == Done;
         }
         if (done) return;
         if (!release()) {
@@ -128,19 +135,20 @@ static void run_block(unsigned count) {
 }
 
 template <class F>
-static void run(const unsigned* count, unsigned per_block, unsigned shared, F f) {
-    blocks = {count[0], count[1], count[2]};
+static void run(const unsigned* grid, unsigned per_block, unsigned shared, F f) {
+    blocks = {grid[0], grid[1], grid[2]};
     threads = {per_block, 1, 1};
+    count = per_block;
     std::vector<unsigned char> memory(shared + 16);
     shared_bytes = (unsigned char*)(((uintptr_t)memory.data() + 15) / 16 * 16);
     body = [](void* of) { (*(F*)of)(); };
     body_of = &f;
-    for (unsigned z = 0; z < count[2]; z++)
-        for (unsigned y = 0; y < count[1]; y++)
-            for (unsigned x = 0; x < count[0]; x++) {
+    for (unsigned z = 0; z < grid[2]; z++)
+        for (unsigned y = 0; y < grid[1]; y++)
+            for (unsigned x = 0; x < grid[0]; x++) {
                 block = {x, y, z};
                 memset(memory.data(), 0xA5, memory.size());
-                run_block(per_block);
+                run_block();
             }
 }
 
@@ -150,15 +158,15 @@ static void call(void (*f)(A...), void** arguments, std::index_sequence<I...>) {
 }
 
 template <class... A>
-static void launch(void (*f)(A...), const unsigned* count, unsigned per_block, unsigned shared, void** arguments) {
-    run(count, per_block, shared, [=] { call(f, arguments, std::index_sequence_for<A...>{}); });
+static void launch(void (*f)(A...), const unsigned* grid, unsigned per_block, unsigned shared, void** arguments) {
+    run(grid, per_block, shared, [=] { call(f, arguments, std::index_sequence_for<A...>{}); });
 }
 
 }  // namespace host
 
 #define EXPORT(name)                                                                                       \
-    extern "C" void launch_##name(const unsigned* count, unsigned per_block, unsigned shared, void** of) { \
-        host::launch(name, count, per_block, shared, of);                                                  \
+    extern "C" void launch_##name(const unsigned* grid, unsigned per_block, unsigned shared, void** of) {  \
+        host::launch(name, grid, per_block, shared, of);                                                  \
     }
 
 #define threadIdx (host::current->index)
@@ -210,7 +218,7 @@ static inline unsigned half_of_float(float value) {
     if (size < ldexpf(1, -14)) return sign | (unsigned)rintf(ldexpf(size, 24));
     int exponent;
     float fraction = frexpf(size, &exponent);
-    return sign | ((unsigned)(exponent + 13) << 10) + (unsigned)(rintf(ldexpf(fraction, 11)) - 1024.0f);
+    return sign | ((unsigned)(exponent + 14) << 10) + (unsigned)(rintf(ldexpf(fraction, 11)) - 1024.0f);
 }
 
 static inline float2 floats_of_halves(unsigned halves) {

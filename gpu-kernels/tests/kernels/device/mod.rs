@@ -2,8 +2,13 @@
 
 mod compile;
 pub(crate) mod emulator;
+mod encoder;
+mod encoder_reference;
 mod executor;
 pub(crate) mod find;
+mod funk;
+mod ials;
+mod rank;
 
 use tandem_kernels::device::Device;
 
