@@ -21,7 +21,7 @@ use crate::device::Program;
 /// What the usual inputs need.
 pub(crate) fn programs() -> Vec<Program> {
     let mut programs = Vec::new();
-    for factors in [20, 64, 128] {
+    for factors in [20, 128] {
         let shape = super::RowShape::new(factors);
         for rule in [super::Rule::Surprise, super::Rule::R2] {
             programs.push(fast::program(shape, rule, Storage::F32));

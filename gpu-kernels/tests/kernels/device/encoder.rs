@@ -4,8 +4,8 @@ use tandem_kernels::KernelError;
 use tandem_kernels::device::DeviceError;
 use tandem_kernels::encoder::cuda::{DeviceEncoder, EncoderConfig};
 
-use super::devices;
 use super::encoder_reference::{Model, cosine};
+use super::{devices, two_devices};
 use crate::generate::{Numbers, bits};
 
 fn config(hidden: usize, heads: usize, intermediate: usize) -> EncoderConfig {
@@ -64,7 +64,7 @@ fn texts_beyond_one_pass_come_in_order() {
     let model = model(config, 0);
     let texts = texts(&[500; 20]);
     let (ids, offsets) = packed(&texts);
-    for device in devices() {
+    for device in two_devices() {
         let mut encoder = DeviceEncoder::new(&device, &config, &model.weights()).expect("a good model");
         let vectors = encoder.encode(&ids, &offsets).expect("good texts");
         assert_eq!(vectors.len(), 20 * 64);
@@ -85,7 +85,7 @@ fn weights_that_are_not_finite_show_in_the_vectors() {
         let mut bias = weights.layers[0].value.bias.to_vec();
         bias[5] = bad;
         weights.layers[0].value.bias = &bias;
-        for device in devices() {
+        for device in two_devices() {
             let mut encoder = DeviceEncoder::new(&device, &config, &weights).expect("a good shape");
             let vector = encoder.encode(&[1, 2, 3], &[0, 3]).expect("good texts");
             assert!(vector.iter().all(|x| x.is_nan()), "{vector:?}");

@@ -9,7 +9,7 @@ use tandem_kernels::funk::{
 };
 use tandem_kernels::{Cpu, device::Device};
 
-use super::devices;
+use super::{devices, two_devices};
 use crate::generate::{Numbers, bits, ratings, rows, tastes};
 
 fn params(rule: Rule, biases: bool) -> SgdParams {
@@ -49,7 +49,7 @@ fn a_training_in_batches_has_the_bits_of_the_cpu() {
     let cpu = Trainer::new(Cpu::best(), &all, 90, 40, &options).expect("good input");
     let mut cpu = cpu.batched(20).expect("a good size");
     let errors: Vec<_> = (0..3).map(|_| cpu.epoch(2).expect("it converges").to_bits()).collect();
-    for device in devices() {
+    for device in two_devices() {
         let mut trainer =
             DeviceTrainer::new(&device, &all, 90, 40, &options, Mode::Batches { size: 20 }).expect("good input");
         let got: Vec<_> = (0..3).map(|_| trainer.epoch().expect("it converges").to_bits()).collect();
@@ -92,7 +92,7 @@ fn the_fast_mode_is_as_good_as_the_sequential_order() {
     let surprise = TrainOptions { learning_rate: 0.01, epochs: 4, bins: 5, ..TrainOptions::surprise(8) };
     let r2 = TrainOptions { learning_rate: 0.02, epochs: 4, bins: 5, spread: 0.3, ..TrainOptions::r2(8) };
     let wide = TrainOptions { epochs: 2, bins: 2, ..TrainOptions { factors: 70, ..surprise.clone() } };
-    for device in devices() {
+    for device in two_devices() {
         // Another order of the same updates, some from a state a few updates old: half a percent on so small a set.
         check_fast(&device, &surprise, None, Storage::F32, 0.005);
         check_fast(&device, &surprise, Some(3), Storage::F32, 0.005);
@@ -107,7 +107,7 @@ fn the_fast_mode_is_as_good_as_the_sequential_order() {
 
 #[test]
 fn one_update_in_flight_is_the_sequential_step() {
-    for device in devices() {
+    for device in two_devices() {
         for rule in [Rule::Surprise, Rule::R2] {
             let (shape, mut numbers) = (RowShape::new(20), Numbers(9));
             let block = Block::new(ratings(&mut numbers, 1, 4, 3), 4, 3).expect("a good rating");
@@ -131,7 +131,7 @@ fn rows_that_are_not_finite_show_in_the_sum_as_on_the_cpu() {
     let shape = RowShape::new(4);
     let block = Block::new(vec![Rating { user: 0, item: 0, value: 1.0 }; 2], 1, 1).expect("good ratings");
     let batches = Batches::new(&block, 1).expect("a good size");
-    for device in devices() {
+    for device in two_devices() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for rule in [Rule::Surprise, Rule::R2] {
                 let start = || {
@@ -164,7 +164,7 @@ fn rows_that_are_not_finite_show_in_the_sum_as_on_the_cpu() {
 #[test]
 fn bad_input_is_refused_by_name_and_empty_input_is_not() {
     let good = Rating { user: 0, item: 0, value: 1.0 };
-    for device in devices() {
+    for device in two_devices() {
         let of = |rating, mode| {
             let options = TrainOptions { bins: 2, ..TrainOptions::surprise(2) };
             DeviceTrainer::new(&device, &[rating], 1, 1, &options, mode).map(|_| ())
