@@ -86,6 +86,14 @@ impl Sparse {
         selected
     }
 
+    /// Of neighbouring rows the first entry of each and the number of entries, counted from the first row's, and the
+    /// columns.
+    pub(crate) fn part(&self, rows: std::ops::Range<usize>) -> (Vec<u64>, &[u32]) {
+        let (first, last) = (self.starts[rows.start], self.starts[rows.end]);
+        let starts = self.starts[rows.start..=rows.end].iter().map(|start| (start - first) as u64).collect();
+        (starts, &self.columns[first..last])
+    }
+
     /// All values, row after row.
     pub(crate) fn all_values(&self) -> &[f32] {
         &self.values

@@ -33,6 +33,7 @@ mod attention;
 mod bf16;
 #[cfg(target_arch = "x86_64")]
 mod bf16_attention;
+pub mod cuda;
 mod encode;
 mod full;
 #[cfg(target_arch = "x86_64")]

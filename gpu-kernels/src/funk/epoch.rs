@@ -8,7 +8,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::{Bins, Grid, RowShape, SgdParams, Strata, update_block};
+use super::{Batches, Bins, Grid, RowShape, SgdParams, Strata, update_block, update_block_batched};
 use crate::parallel::check_threads;
 use crate::{Cpu, KernelError};
 
@@ -32,6 +32,47 @@ pub fn run_epoch(
     items: &mut [f32],
     threads: usize,
 ) -> Result<f64, KernelError> {
+    run_blocks(params, shape, grid, strata, users, items, threads, |block, users, items| {
+        update_block(cpu, params, shape, &grid.blocks()[block], users, items)
+    })
+}
+
+/// As [`run_epoch`], with [`update_block_batched`] for each block; `batches` has an entry for each block of the grid.
+///
+/// # Errors
+/// As [`run_epoch`].
+#[allow(clippy::too_many_arguments, reason = "a kernel's inputs, each of its own kind")]
+pub fn run_epoch_batched(
+    cpu: Cpu,
+    params: &SgdParams,
+    shape: RowShape,
+    grid: &Grid,
+    batches: &[Batches],
+    strata: &Strata,
+    users: &mut [f32],
+    items: &mut [f32],
+    threads: usize,
+) -> Result<f64, KernelError> {
+    KernelError::check_length("batches", batches.len(), grid.blocks().len())?;
+    for (batches, block) in batches.iter().zip(grid.blocks()) {
+        KernelError::check_length("batches", batches.ratings(), block.ratings().len())?;
+    }
+    run_blocks(params, shape, grid, strata, users, items, threads, |block, users, items| {
+        update_block_batched(cpu, params, shape, &grid.blocks()[block], &batches[block], users, items)
+    })
+}
+
+#[allow(clippy::too_many_arguments, reason = "a kernel's inputs, each of its own kind")]
+fn run_blocks(
+    params: &SgdParams,
+    shape: RowShape,
+    grid: &Grid,
+    strata: &Strata,
+    users: &mut [f32],
+    items: &mut [f32],
+    threads: usize,
+    run_block: impl Fn(usize, &mut [f32], &mut [f32]) -> Result<f64, KernelError> + Sync,
+) -> Result<f64, KernelError> {
     params.validate()?;
     check_threads(threads)?;
     let bins = strata.bins();
@@ -52,9 +93,9 @@ pub fn run_epoch(
     let work = || {
         while let Some((stratum, user_bin)) = epoch.claim(bins) {
             let item_bin = strata.item_bin(stratum, user_bin);
-            let block = grid.block(user_bin, item_bin);
+            let block = user_bin * bins + item_bin;
             epoch.run(stratum, user_bin, item_bin, |users, items| {
-                update_block(cpu, params, shape, block, users, items).expect("checked above")
+                run_block(block, users, items).expect("checked above")
             });
         }
     };

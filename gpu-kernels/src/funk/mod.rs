@@ -4,8 +4,10 @@
 //! deals ids ([`Bins`]), cuts its ratings ([`Grid`]), starts its rows ([`start_row`]) and runs one block at a time
 //! ([`update_block`]) in the order of [`Strata`]: it gets the same bits.
 
+mod batch;
 mod bins;
 mod block;
+pub mod cuda;
 mod epoch;
 mod grid;
 mod model;
@@ -16,10 +18,11 @@ mod strata;
 mod train;
 mod update;
 
+pub use batch::{Batches, update_block_batched};
 pub use bins::{Bins, Place};
 pub(crate) use block::check_ratings;
 pub use block::{Block, Rating};
-pub use epoch::run_epoch;
+pub use epoch::{run_epoch, run_epoch_batched};
 pub use grid::{Grid, Order};
 pub use model::{Model, start_row};
 pub use params::{R2_BOUND, Rule, SgdParams};

@@ -4,7 +4,10 @@
 //!
 //! Each step is a function of its own, for trainers whose rows lie on several machines.
 
-use super::{Bins, Grid, Model, Order, Rating, RowShape, Rows, Rule, SgdParams, Side, Strata, run_epoch, start_row};
+use super::{
+    Batches, Bins, Grid, Model, Order, Rating, RowShape, Rows, Rule, SgdParams, Side, Strata, run_epoch,
+    run_epoch_batched, start_row,
+};
 use crate::{Cpu, KernelError};
 
 /// What to train and how.
@@ -60,13 +63,15 @@ impl TrainOptions {
 #[derive(Debug, Clone)]
 pub struct Trainer {
     cpu: Cpu,
-    params: SgdParams,
-    shape: RowShape,
-    grid: Grid,
-    users: Rows,
-    items: Rows,
-    seed: u64,
-    epoch: u32,
+    pub(super) params: SgdParams,
+    pub(super) shape: RowShape,
+    pub(super) grid: Grid,
+    /// One entry a block; none: one rating after another.
+    pub(super) batches: Option<Vec<Batches>>,
+    pub(super) users: Rows,
+    pub(super) items: Rows,
+    pub(super) seed: u64,
+    pub(super) epoch: u32,
 }
 
 impl Trainer {
@@ -112,7 +117,19 @@ impl Trainer {
         };
         params.validate()?;
         KernelError::check_finite("spread", &[options.spread])?;
-        Ok(Self { cpu, params, shape, grid, users: user_rows, items: item_rows, seed, epoch: 0 })
+        Ok(Self { cpu, params, shape, grid, batches: None, users: user_rows, items: item_rows, seed, epoch: 0 })
+    }
+
+    /// Lets all further epochs work in batches of `size` ratings of a block, as the deterministic mode of devices does
+    /// with the same bits. The size is part of the model's definition; good sizes times the number of bins are what
+    /// [`super::cuda::in_flight`] says.
+    ///
+    /// # Errors
+    /// [`KernelError::Parameter`] for a bad size.
+    pub fn batched(mut self, size: usize) -> Result<Self, KernelError> {
+        let batches = self.grid.blocks().iter().map(|block| Batches::new(block, size));
+        self.batches = Some(batches.collect::<Result<_, _>>()?);
+        Ok(self)
     }
 
     /// Runs the next epoch on `threads` threads; answers the root of the mean squared error that ratings had just
@@ -121,9 +138,12 @@ impl Trainer {
     /// # Errors
     /// [`KernelError::Diverged`], after which the model is of no use; [`KernelError::Parameter`] for 0 threads.
     pub fn epoch(&mut self, threads: usize) -> Result<f64, KernelError> {
-        let Self { cpu, params, shape, grid, users, items, seed, epoch } = self;
+        let Self { cpu, params, shape, grid, batches, users, items, seed, epoch } = self;
         let strata = Strata::of_epoch(grid.users().bins(), *seed, *epoch);
-        let squares = run_epoch(*cpu, params, *shape, grid, &strata, users, items, threads)?;
+        let squares = match batches {
+            None => run_epoch(*cpu, params, *shape, grid, &strata, users, items, threads)?,
+            Some(batches) => run_epoch_batched(*cpu, params, *shape, grid, batches, &strata, users, items, threads)?,
+        };
         if !squares.is_finite() {
             return Err(KernelError::Diverged { epoch: *epoch });
         }

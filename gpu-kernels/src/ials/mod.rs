@@ -4,6 +4,7 @@
 //! [`solve()`] are its two steps, for trainers whose rows lie on several machines.
 
 mod cholesky;
+pub mod cuda;
 mod gram;
 mod params;
 mod solve;

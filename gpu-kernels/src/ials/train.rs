@@ -53,10 +53,23 @@ pub fn train(
     options: &IalsOptions,
     threads: usize,
 ) -> Result<IalsModel, KernelError> {
-    let IalsOptions { params, iterations, spread, seed } = options;
-    KernelError::check_finite("spread", &[*spread])?;
     let by_user = Sparse::new(ratings, users, items, Side::User)?;
     let by_item = Sparse::new(ratings, users, items, Side::Item)?;
+    let mut model = start(users, items, options)?;
+    let IalsOptions { params, iterations, .. } = options;
+    for _ in 0..*iterations {
+        let products = gram(cpu, &model.items, params.factors, threads)?;
+        model.users = solve(cpu, params, &model.items, &products, &by_user, threads)?;
+        let products = gram(cpu, &model.users, params.factors, threads)?;
+        model.items = solve(cpu, params, &model.users, &products, &by_item, threads)?;
+    }
+    Ok(model)
+}
+
+/// The model that training starts from: random items, and users of zeros.
+pub(super) fn start(users: usize, items: usize, options: &IalsOptions) -> Result<IalsModel, KernelError> {
+    let IalsOptions { params, spread, seed, .. } = options;
+    KernelError::check_finite("spread", &[*spread])?;
     let stride = stride(params.factors);
     let mut model =
         IalsModel { factors: params.factors, users: Rows::zeros(users * stride), items: Rows::zeros(items * stride) };
@@ -65,12 +78,6 @@ pub fn train(
             let mut random = Random::new(*seed, START + ((id as u64) << 8));
             row[..params.factors].fill_with(|| spread * random.normal());
         }
-    }
-    for _ in 0..*iterations {
-        let products = gram(cpu, &model.items, params.factors, threads)?;
-        model.users = solve(cpu, params, &model.items, &products, &by_user, threads)?;
-        let products = gram(cpu, &model.users, params.factors, threads)?;
-        model.items = solve(cpu, params, &model.users, &products, &by_item, threads)?;
     }
     Ok(model)
 }

@@ -1,6 +1,7 @@
 //! Which items to recommend, and how good such lists are. Works on rows of any model whose score is a dot product:
 //! those of [`crate::funk`] with their biases inside, and those of [`crate::ials`].
 
+pub mod cuda;
 mod metrics;
 mod top_k;
 

@@ -105,3 +105,46 @@ fn eliminate(mut matrix: Vec<Vec<f64>>) -> Vec<f64> {
     }
     (0..n).map(|r| matrix[r][n] / matrix[r][r]).collect()
 }
+
+/// The gradient steps of `ratings` in batches of `size`, all of a batch from one state; answers the sum of squared
+/// errors.
+pub(crate) fn sgd_batched(
+    params: &SgdParams,
+    ratings: &[Rating],
+    size: usize,
+    users: &mut Matrix,
+    items: &mut Matrix,
+) -> f64 {
+    let mut squares = 0.0;
+    let limited = |x: f64| if params.rule == Rule::R2 { x.clamp(-f64::from(R2_BOUND), R2_BOUND.into()) } else { x };
+    for batch in ratings.chunks(size) {
+        // What each rating by itself would change; with no bound on rows, which goes on the sums.
+        let (old_users, old_items) = (users.clone(), items.clone());
+        let (mut new_users, mut new_items) = (users.clone(), items.clone());
+        for rating in batch {
+            let (u, i) = (rating.user as usize, rating.item as usize);
+            let (mut user, mut item) = (old_users.clone(), old_items.clone());
+            let unbound = SgdParams { rule: Rule::Surprise, ..*params };
+            let predicted = predict(params.mean.into(), rating.user, rating.item, &user, &item);
+            let error = limited(f64::from(rating.value) - predicted);
+            squares += error * error;
+            // A rating with which the plain rule sees the error that counts here.
+            let value = (error + predicted) as f32;
+            sgd(&unbound, &[Rating { value, ..*rating }], &mut user, &mut item);
+            new_users.biases[u] += user.biases[u] - old_users.biases[u];
+            new_items.biases[i] += item.biases[i] - old_items.biases[i];
+            let (rate, pull) = (f64::from(params.learning_rate), f64::from(params.regularization));
+            for f in 0..user.factors[u].len() {
+                new_users.factors[u][f] += user.factors[u][f] - old_users.factors[u][f];
+                let (old, seen) = (old_items.factors[i][f], user.factors[u][f]);
+                let seen = if params.rule == Rule::R2 { seen } else { old_users.factors[u][f] };
+                new_items.factors[i][f] += rate * (error * seen - pull * old);
+            }
+        }
+        for side in [&mut new_users, &mut new_items] {
+            side.factors.iter_mut().flatten().for_each(|x| *x = limited(*x));
+        }
+        (*users, *items) = (new_users, new_items);
+    }
+    squares
+}
