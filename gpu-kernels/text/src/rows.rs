@@ -1,8 +1,10 @@
 //! Rows with few values that are not 0, one after the other (compressed sparse rows).
 //!
-//!   starts  0        2     3           columns and values of row r: starts[r] .. starts[r + 1]
-//!   columns 4 17     9     …           ascending in each row
-//!   values  0.6 0.8  1.0   …
+//! ```text
+//! starts  0        2     3           columns and values of row r: starts[r] .. starts[r + 1]
+//! columns 4 17     9     …           ascending in each row
+//! values  0.6 0.8  1.0   …
+//! ```
 
 use crate::FitError;
 

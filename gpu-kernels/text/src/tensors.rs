@@ -1,8 +1,10 @@
 //! Named arrays and text in one file, in the form of safetensors, so that other tools can read it.
 //!
-//!   8 bytes: length n, little-endian │ n bytes: JSON, {"__metadata__": {key: text}, name: {dtype, shape, data_offsets}} │ data
+//! ```text
+//! 8 bytes: length n, little-endian │ n bytes: JSON, {"__metadata__": {key: text}, name: {dtype, shape, data_offsets}} │ data
+//! ```
 //!
-//! Source of the form: https://github.com/huggingface/safetensors. The same content gives the same bytes.
+//! Source of the form: <https://github.com/huggingface/safetensors>. The same content gives the same bytes.
 
 use std::collections::BTreeMap;
 

@@ -2,8 +2,10 @@
 //! Invariant: a file that is read is either a model that answers as the one that was written, or an error that names the
 //! file and the part of it that is wrong. What it takes to read a file grows with its size, which has a limit.
 //!
-//!   text     format, method, version; lowercase, words, sublinear; embedding_model
-//!   arrays   labels; vocabulary, stop_words, idf [columns]; naive_bayes.* or logistic.* [columns, classes] and [classes]
+//! ```text
+//! text     format, method, version; lowercase, words, sublinear; embedding_model
+//! arrays   labels; vocabulary, stop_words, idf [columns]; naive_bayes.* or logistic.* [columns, classes] and [classes]
+//! ```
 
 use std::path::{Path, PathBuf};
 
