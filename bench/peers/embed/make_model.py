@@ -144,6 +144,7 @@ def write_onnx(folder, made):
         op_types_to_quantize=["MatMul", "Attention"],
         per_channel=True,
         weight_type=QuantType.QInt8,
+        extra_options={"DefaultTensorType": TensorProto.FLOAT},
     )
 
 
