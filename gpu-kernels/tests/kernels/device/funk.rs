@@ -23,7 +23,7 @@ fn a_block_in_batches_has_the_bits_of_the_cpu() {
         (0, Rule::Surprise, true, 5),
         (20, Rule::R2, true, 40),
         (20, Rule::Surprise, false, 300),
-        (100, Rule::R2, false, 64),
+        (70, Rule::R2, false, 64),
     ];
     for device in devices() {
         for (k, rule, biases, size) in cases {
@@ -73,8 +73,8 @@ fn check_constants(model: &Model) {
 
 fn check_fast(device: &Device, options: &TrainOptions, in_flight: Option<usize>, storage: Storage, tolerance: f64) {
     let (users, items) = (150, 60);
-    let mut all = tastes(&mut Numbers(6), 3300, users, items);
-    let held_out = all.split_off(3000);
+    let mut all = tastes(&mut Numbers(6), 2800, users, items);
+    let held_out = all.split_off(2500);
     let mode = Mode::Fast { in_flight, storage };
     let mut trainer = DeviceTrainer::new(device, &all, users, items, options, mode).expect("good input");
     let errors: Vec<f64> = (0..options.epochs).map(|_| trainer.epoch().expect("it converges")).collect();
@@ -89,8 +89,8 @@ fn check_fast(device: &Device, options: &TrainOptions, in_flight: Option<usize>,
 
 #[test]
 fn the_fast_mode_is_as_good_as_the_sequential_order() {
-    let surprise = TrainOptions { learning_rate: 0.01, epochs: 4, bins: 5, ..TrainOptions::surprise(8) };
-    let r2 = TrainOptions { learning_rate: 0.02, epochs: 4, bins: 5, spread: 0.3, ..TrainOptions::r2(8) };
+    let surprise = TrainOptions { learning_rate: 0.01, epochs: 4, bins: 5, ..TrainOptions::surprise(6) };
+    let r2 = TrainOptions { learning_rate: 0.02, epochs: 4, bins: 5, spread: 0.3, ..TrainOptions::r2(6) };
     let wide = TrainOptions { epochs: 2, bins: 2, ..TrainOptions { factors: 70, ..surprise.clone() } };
     for device in two_devices() {
         // Another order of the same updates, some from a state a few updates old: half a percent on so small a set.
@@ -109,7 +109,7 @@ fn the_fast_mode_is_as_good_as_the_sequential_order() {
 fn one_update_in_flight_is_the_sequential_step() {
     for device in two_devices() {
         for rule in [Rule::Surprise, Rule::R2] {
-            let (shape, mut numbers) = (RowShape::new(20), Numbers(9));
+            let (shape, mut numbers) = (RowShape::new(6), Numbers(9));
             let block = Block::new(ratings(&mut numbers, 1, 4, 3), 4, 3).expect("a good rating");
             let (p, q) = (rows(&mut numbers, Side::User, shape, 4), rows(&mut numbers, Side::Item, shape, 3));
             let (mut cpu_p, mut cpu_q) = (p.clone(), q.clone());
