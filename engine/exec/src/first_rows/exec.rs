@@ -169,7 +169,7 @@ impl ExecutionPlan for FirstRowsExec {
     }
 
     fn required_input_distribution(&self) -> Vec<Distribution> {
-        vec![Distribution::HashPartitioned(self.group_by.clone())]
+        vec![Distribution::KeyPartitioned(self.group_by.clone())]
     }
 
     fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {

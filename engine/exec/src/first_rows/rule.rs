@@ -11,10 +11,11 @@ use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
 use datafusion::physical_expr::utils::{conjunction, split_conjunction};
 use datafusion::physical_expr::window::StandardWindowExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowUDFExpr};
-use datafusion::physical_plan::{ExecutionPlan, InputOrderMode, PhysicalExpr};
+use datafusion::physical_plan::{ExecutionPlan, InputOrderMode, PhysicalExpr, ReplaceChildrenOptions};
 
 use super::FirstRowsExec;
 use crate::plan::Plan;
@@ -93,7 +94,8 @@ fn below(plan: &Plan, column: usize, limit: u64) -> Result<Option<Plan>> {
             return Ok(None);
         };
         let input = below(projection.input(), from, limit)?;
-        return input.map(|input| Arc::clone(plan).with_new_children(vec![input])).transpose();
+        let options = || ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+        return input.map(|input| Arc::clone(plan).replace_children(vec![input], options())).transpose();
     }
     match plan.downcast_ref::<BoundedWindowAggExec>() {
         Some(window) => first_rows(window, column, limit),
