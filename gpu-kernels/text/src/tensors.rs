@@ -4,7 +4,8 @@
 //! 8 bytes: length n, little-endian │ n bytes: JSON, {"__metadata__": {key: text}, name: {dtype, shape, data_offsets}} │ data
 //! ```
 //!
-//! Source of the form: <https://github.com/huggingface/safetensors>. The same content gives the same bytes.
+//! Source of the form: <https://github.com/huggingface/safetensors>. The same content gives the same bytes, and an error names the array
+//! that is wrong; the crate of that name, which reads what is written here, promises neither.
 
 use std::collections::BTreeMap;
 

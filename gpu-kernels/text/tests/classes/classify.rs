@@ -142,6 +142,8 @@ fn files_that_are_no_models_are_refused_by_name_and_key() {
     let model = small.train(&texts, &["a", "b", "a", "b"], "1", threads(1)).expect("good texts");
     model.save(&path).expect("a writable folder");
     let good = std::fs::read(&path).expect("a file");
+    let read = safetensors::SafeTensors::deserialize(&good).expect("the form that others read");
+    assert_eq!(read.tensor("idf").expect("weights of terms").dtype(), safetensors::Dtype::F64);
     let header = 8 + u64::from_le_bytes(good[..8].try_into().expect("8 bytes")) as usize;
 
     assert!(refuse(&path, &[]).ends_with("model: header: the file has 0 bytes and ends before it"));
