@@ -37,6 +37,8 @@ pub(crate) fn command(action: &Action) -> Option<(WorkerId, Epoch, v1::Coordinat
                 first_output: work.first_output,
                 slice: work.slice.as_ref().map(input_slice),
                 merged: work.merged,
+                // Whoever sends it knows whether the worker knows the stage.
+                definition: None,
             };
             (worker, epoch, Message::Launch(launch))
         }

@@ -177,6 +177,7 @@ impl Session {
             first_output: attempt.task,
             slice: None,
             merged: false,
+            definition: None,
         };
         self.say(ToWorker::Launch(launch)).await;
     }
