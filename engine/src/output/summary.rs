@@ -15,15 +15,39 @@ pub(crate) fn print_summary(status: &JobStatus) -> std::io::Result<()> {
     let mut out = std::io::stderr().lock();
     let time = between(status.submitted_ms, status.ended_ms);
     writeln!(out, "{} {} in {time} (job {})", status.name, job_state(status.state()), JobId(status.job))?;
-    print_counts(&mut out, &status.counts)?;
+    let (work, rows): (Vec<&RowCount>, Vec<&RowCount>) = status.counts.iter().partition(|count| is_work(count));
+    print_counts(&mut out, rows)?;
+    print_work(&mut out, &work)?;
     print_stages(&mut out, status)
 }
 
-fn print_counts(out: &mut dyn Write, counts: &[RowCount]) -> std::io::Result<()> {
+/// Whether it counts what a function handled, rather than rows.
+fn is_work(count: &RowCount) -> bool {
+    matches!(count.kind(), RowCountKind::Worked | RowCountKind::Timed)
+}
+
+/// What functions handled, and how much in a second of their calls.
+fn print_work(out: &mut dyn Write, work: &[&RowCount]) -> std::io::Result<()> {
+    let of = |kind: RowCountKind| work.iter().filter(move |count| count.kind() == kind);
+    let mut rows: Vec<Vec<String>> = of(RowCountKind::Worked)
+        .map(|worked| {
+            let busy_us: u64 =
+                of(RowCountKind::Timed).filter(|timed| timed.name == worked.name).map(|timed| timed.rows).sum();
+            let rate = worked.rows as f64 * 1e6 / busy_us.max(1) as f64;
+            vec![worked.name.clone(), format_count(worked.rows), format_count(rate as u64)]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    rows.sort();
+    print_grid(out, &["WORK", "COUNT", "A SECOND OF A CALL"].map(String::from), &rows)
+}
+
+fn print_counts(out: &mut dyn Write, mut counts: Vec<&RowCount>) -> std::io::Result<()> {
     if counts.is_empty() {
         return Ok(());
     }
-    let mut counts: Vec<&RowCount> = counts.iter().collect();
     counts.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     let rows: Vec<Vec<String>> = counts.into_iter().map(count_cells).collect();
     print_grid(out, &["", "NAME", "ROWS", "BYTES"].map(String::from), &rows)
@@ -32,7 +56,12 @@ fn print_counts(out: &mut dyn Write, counts: &[RowCount]) -> std::io::Result<()>
 fn count_cells(count: &RowCount) -> Vec<String> {
     let bytes = match count.kind() {
         RowCountKind::Read | RowCountKind::Written => format_bytes(count.bytes),
-        RowCountKind::Rejected | RowCountKind::Step | RowCountKind::Warned | RowCountKind::Unspecified => String::new(),
+        RowCountKind::Rejected
+        | RowCountKind::Step
+        | RowCountKind::Warned
+        | RowCountKind::Worked
+        | RowCountKind::Timed
+        | RowCountKind::Unspecified => String::new(),
     };
     vec![count_kind(count.kind()).to_owned(), count.name.clone(), format_count(count.rows), bytes]
 }

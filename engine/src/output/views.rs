@@ -444,5 +444,7 @@ pub(crate) fn count_kind(kind: RowCountKind) -> &'static str {
         RowCountKind::Step => "step",
         RowCountKind::Written => "written",
         RowCountKind::Warned => "warned",
+        RowCountKind::Worked => "worked",
+        RowCountKind::Timed => "microseconds",
     }
 }
