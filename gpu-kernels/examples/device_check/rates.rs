@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tandem_kernels::device::Device;
+use tandem_kernels::device::{Device, DeviceError};
 use tandem_kernels::encoder::cuda::DeviceEncoder;
 use tandem_kernels::funk::cuda::{DeviceTrainer, Mode, Storage};
 use tandem_kernels::funk::{Order, RowShape, Side, TrainOptions, Trainer};
@@ -25,7 +25,14 @@ fn epochs(device: &Device, trainer: Trainer, ratings: usize, mode: Mode, count: 
     let (mut best, mut error) = (f64::INFINITY, 0.0);
     for _ in 0..count {
         let (answer, took) = seconds(|| trainer.epoch());
-        (error, best) = (answer?, best.min(took));
+        match answer {
+            Ok(answer) => (error, best) = (answer, best.min(took)),
+            // More in flight than is good may diverge; that is an answer too.
+            Err(DeviceError::Input(diverged)) => {
+                return Ok(format!("{{\"mode\":\"{mode:?}\",\"error\":\"{diverged}\"}}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     let rate = ratings as f64 / best / 1e9;
     Ok(format!(
