@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use tandem_kernels::device::Device;
+use tandem_kernels::device::{Device, DeviceError};
 use tandem_kernels::encoder::cuda::DeviceEncoder;
 use tandem_kernels::funk::cuda::{DeviceTrainer, Mode, Storage};
-use tandem_kernels::funk::{RowShape, Side, TrainOptions, Trainer};
+use tandem_kernels::funk::{Order, RowShape, Side, TrainOptions, Trainer};
 use tandem_kernels::{Cpu, Sparse, ials as cpu_ials, rank};
 
 use super::Answer;
@@ -25,7 +25,14 @@ fn epochs(device: &Device, trainer: Trainer, ratings: usize, mode: Mode, count: 
     let (mut best, mut error) = (f64::INFINITY, 0.0);
     for _ in 0..count {
         let (answer, took) = seconds(|| trainer.epoch());
-        (error, best) = (answer?, best.min(took));
+        match answer {
+            Ok(answer) => (error, best) = (answer, best.min(took)),
+            // More in flight than is good may diverge; that is an answer too.
+            Err(DeviceError::Input(diverged)) => {
+                return Ok(format!("{{\"mode\":\"{mode:?}\",\"error\":\"{diverged}\"}}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     let rate = ratings as f64 / best / 1e9;
     Ok(format!(
@@ -38,7 +45,7 @@ fn epochs(device: &Device, trainer: Trainer, ratings: usize, mode: Mode, count: 
 pub(crate) fn funk(device: &Device) -> Answer {
     let all = data::ratings(&data::LARGE);
     let (users, items) = (data::LARGE.users, data::LARGE.items);
-    let options = TrainOptions { learning_rate: 0.01, ..TrainOptions::surprise(20) };
+    let options = TrainOptions { order: Some(Order::Shuffled), learning_rate: 0.01, ..TrainOptions::surprise(20) };
     let (trainer, prepared) = seconds(|| Trainer::new(Cpu::best(), &all, users, items, &options));
     let trainer = trainer?;
     let fast = |in_flight| Mode::Fast { in_flight, storage: Storage::F32 };
@@ -62,7 +69,7 @@ pub(crate) fn funk(device: &Device) -> Answer {
 /// k = 128 with rows far larger than the cache, as floats and as fp16.
 pub(crate) fn funk_half(device: &Device) -> Answer {
     let all = data::ratings(&data::WIDE);
-    let options = TrainOptions { learning_rate: 0.01, ..TrainOptions::surprise(128) };
+    let options = TrainOptions { order: Some(Order::Shuffled), learning_rate: 0.01, ..TrainOptions::surprise(128) };
     let trainer = Trainer::new(Cpu::best(), &all, data::WIDE.users, data::WIDE.items, &options)?;
     let mut runs = Vec::new();
     for (storage, in_flight) in

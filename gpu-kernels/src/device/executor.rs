@@ -9,13 +9,13 @@ use std::mem::{size_of, size_of_val};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::memory::Budget;
-use super::{Backend, Buffer, DeviceError, DeviceInfo, Pinned, Plain, Program, Stream, Threads, Transfer};
+use super::{Argument, Backend, Buffer, DeviceError, DeviceInfo, Pinned, Plain, Program, Stream, Threads};
 
 /// An open device. Cheap to clone; clones share context, budget and kernels. Threads may share one: each operation
 /// queues its commands in order, and operations of two threads follow each other in some order.
 #[derive(Clone)]
 pub struct Device {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// What clones of a handle, and all memory of a device, share.
@@ -199,53 +199,6 @@ impl Device {
         Ok(Pinned { shared: self.shared.clone(), pointer, len })
     }
 
-    /// Starts to copy to the device, once all is done that was queued by now. What is queued from here on runs at the
-    /// same time, and it must be of other buffers, which ownership sees to.
-    ///
-    /// ```text
-    /// start_upload(piece 1) │ kernels of piece 0 │ finish │ start_upload(piece 2) │ kernels of piece 1 │ …
-    /// copy:                   ████ piece 1                  ████ piece 2
-    /// compute:                ██████████ piece 0            ██████████ piece 1
-    /// ```
-    ///
-    /// # Errors
-    /// [`crate::KernelError::Length`] if the sides differ, [`DeviceError::Faulted`].
-    pub fn start_upload<T: Plain>(&self, from: Pinned<T>, to: Buffer<T>) -> Result<Transfer<T>, DeviceError> {
-        self.start(from, to, |backend, host, device, bytes| {
-            // SAFETY: the transfer owns both sides until the copy is done.
-            unsafe { backend.copy_in(Stream::Copy, device, host, bytes) }
-        })
-    }
-
-    /// As [`Device::start_upload`], the other way round.
-    ///
-    /// # Errors
-    /// As [`Device::start_upload`].
-    pub fn start_download<T: Plain>(&self, from: Buffer<T>, to: Pinned<T>) -> Result<Transfer<T>, DeviceError> {
-        self.start(to, from, |backend, host, device, bytes| {
-            // SAFETY: the transfer owns both sides until the copy is done.
-            unsafe { backend.copy_out(Stream::Copy, host, device, bytes) }
-        })
-    }
-
-    fn start<T: Plain>(
-        &self,
-        pinned: Pinned<T>,
-        buffer: Buffer<T>,
-        copy: impl FnOnce(&dyn Backend, *mut u8, u64, usize) -> Result<(), DeviceError>,
-    ) -> Result<Transfer<T>, DeviceError> {
-        crate::KernelError::check_length("values to copy", pinned.len, buffer.len)?;
-        let (host, device, bytes) = (pinned.pointer.cast(), buffer.address, buffer.bytes());
-        let transfer = Transfer { sides: Some((pinned, buffer)) };
-        if bytes > 0 {
-            self.shared.run(|backend| {
-                backend.order(Stream::Copy, Stream::Compute)?;
-                copy(backend, host, device, bytes)
-            })?;
-        }
-        Ok(transfer)
-    }
-
     /// Waits until all kernels are done.
     ///
     /// # Errors
@@ -301,56 +254,5 @@ impl Device {
 impl fmt::Debug for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Device").field("info", self.info()).field("faulted", &self.is_faulted()).finish()
-    }
-}
-
-/// A value for a kernel's parameter.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Argument {
-    /// `unsigned`.
-    U32(u32),
-    /// `unsigned long long`, or the address of a buffer.
-    U64(u64),
-    /// `float`.
-    F32(f32),
-}
-
-impl Argument {
-    fn pointer(&self) -> *mut c_void {
-        match self {
-            Self::U32(value) => std::ptr::from_ref(value).cast_mut().cast(),
-            Self::U64(value) => std::ptr::from_ref(value).cast_mut().cast(),
-            Self::F32(value) => std::ptr::from_ref(value).cast_mut().cast(),
-        }
-    }
-}
-
-impl From<u32> for Argument {
-    fn from(value: u32) -> Self {
-        Self::U32(value)
-    }
-}
-
-impl From<u64> for Argument {
-    fn from(value: u64) -> Self {
-        Self::U64(value)
-    }
-}
-
-impl From<f32> for Argument {
-    fn from(value: f32) -> Self {
-        Self::F32(value)
-    }
-}
-
-impl<T: Plain> From<&Buffer<T>> for Argument {
-    fn from(buffer: &Buffer<T>) -> Self {
-        Self::U64(buffer.address)
-    }
-}
-
-impl<T: Plain> From<&mut Buffer<T>> for Argument {
-    fn from(buffer: &mut Buffer<T>) -> Self {
-        Self::U64(buffer.address)
     }
 }

@@ -5,8 +5,8 @@ use std::mem::size_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::executor::{Argument, Shared};
-use super::{DeviceError, Stream};
+use super::executor::Shared;
+use super::{Argument, DeviceError};
 use crate::funk::Rating;
 
 /// Values that are nothing but their bits.
@@ -134,31 +134,5 @@ impl<T: Plain> Drop for Pinned<T> {
     fn drop(&mut self) {
         // SAFETY: it was allocated for this, and transfers own their memory until they are done.
         unsafe { self.shared.backend.release_host(self.pointer.cast()) };
-    }
-}
-
-/// A transfer under way. It owns both sides, so that nobody looks at them before [`Transfer::finish`].
-pub struct Transfer<T: Plain> {
-    pub(super) sides: Option<(Pinned<T>, Buffer<T>)>,
-}
-
-impl<T: Plain> Transfer<T> {
-    /// Waits for the transfer; what is queued on the compute stream goes on meanwhile.
-    ///
-    /// # Errors
-    /// [`DeviceError::Faulted`] and the like; both sides are dropped then.
-    pub fn finish(mut self) -> Result<(Pinned<T>, Buffer<T>), DeviceError> {
-        let (pinned, buffer) = self.sides.take().expect("a transfer has both sides until it is finished");
-        let done = buffer.shared.run(|backend| backend.synchronize(Stream::Copy));
-        done.map(|()| (pinned, buffer))
-    }
-}
-
-impl<T: Plain> Drop for Transfer<T> {
-    fn drop(&mut self) {
-        if let Some((_, buffer)) = &self.sides {
-            // A failure here means that the context is gone, and with it the transfer; the next call says so.
-            let _ = buffer.shared.run(|backend| backend.synchronize(Stream::Copy));
-        }
     }
 }

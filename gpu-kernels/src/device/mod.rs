@@ -11,24 +11,29 @@
 //! used, for the device at hand; machine code is kept in a folder that the caller names. The crate's documentation says
 //! how to add one.
 
+mod argument;
 mod backend;
 mod cache;
 mod driver;
 mod error;
 mod executor;
+mod library;
 mod memory;
 mod nvrtc;
 mod probe;
 mod program;
 mod self_test;
+mod transfer;
 
+pub(crate) use argument::Argument;
 pub use backend::{Backend, Stream, Threads};
 pub use cache::Cache;
 pub use error::{DeviceError, Missing, Remedy};
 pub use executor::Device;
-pub(crate) use executor::{Argument, Kernel};
-pub use memory::{Buffer, Pinned, Plain, Transfer};
+pub(crate) use executor::Kernel;
+pub use memory::{Buffer, Pinned, Plain};
 pub use nvrtc::Nvrtc;
 pub use probe::{Choice, DeviceConfig, DeviceInfo, Probe, open};
 pub use program::{PRELUDE, Program, Source, key, programs};
 pub use self_test::self_test;
+pub use transfer::Transfer;

@@ -24,6 +24,8 @@ type Handle = *mut c_void;
 #[derive(Debug)]
 pub struct Nvrtc {
     library: Library,
+    /// What the library opens by name when it compiles. Held open, so that it finds it wherever it lies.
+    _builtins: Vec<Library>,
     version: (i32, i32),
 }
 
@@ -35,12 +37,13 @@ impl Nvrtc {
     pub fn open(at: Option<&Path>) -> Result<Self, Missing> {
         let candidates = candidates(at);
         // SAFETY: the files are NVRTC by their names; its initialisers have no conditions.
-        let library = candidates.iter().find_map(|path| unsafe { Library::new(path) }.ok());
+        let open = |path: &PathBuf| unsafe { Library::new(path) }.ok().map(|library| (library, builtins(path)));
+        let library = candidates.iter().find_map(open);
         let tried = || match at {
             Some(path) => path.display().to_string(),
             None => NAMES[1].to_owned(),
         };
-        let library = library.ok_or_else(|| Missing::Nvrtc { tried: tried() })?;
+        let (library, _builtins) = library.ok_or_else(|| Missing::Nvrtc { tried: tried() })?;
         let (mut major, mut minor) = (0, 0);
         // SAFETY: the type is the documented one, and the pointers are to two integers.
         let version = unsafe {
@@ -49,7 +52,7 @@ impl Nvrtc {
                 .map(|call| call(&mut major, &mut minor))
         };
         match version {
-            Ok(0) => Ok(Self { library, version: (major, minor) }),
+            Ok(0) => Ok(Self { library, _builtins, version: (major, minor) }),
             _ => Err(Missing::Nvrtc { tried: tried() }),
         }
     }
@@ -204,11 +207,20 @@ impl Nvrtc {
     }
 }
 
+/// Opens the second library of NVRTC, if it lies beside the first: not all builds of NVRTC look for it there.
+fn builtins(library: &Path) -> Vec<Library> {
+    let folder = library.parent().filter(|folder| folder.is_absolute());
+    let entries = folder.and_then(|folder| folder.read_dir().ok()).into_iter().flatten().flatten();
+    let second = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("libnvrtc-builtins.so"));
+    // SAFETY: the files are NVRTC's by their names; their initialisers have no conditions.
+    second.filter_map(|entry| unsafe { Library::new(entry.path()) }.ok()).collect()
+}
+
 /// The files to try, in order.
 fn candidates(at: Option<&Path>) -> Vec<PathBuf> {
     let in_folder = |folder: &Path| NAMES.iter().map(|name| folder.join(name)).collect::<Vec<_>>();
     match at {
-        Some(path) if path.is_dir() => in_folder(path),
+        Some(path) if path.is_dir() => in_folder(&std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())),
         Some(path) => vec![path.to_path_buf()],
         None => {
             let by_name = NAMES.iter().map(PathBuf::from);

@@ -129,7 +129,7 @@ pub fn open(config: &DeviceConfig) -> Result<(Option<Device>, Probe), DeviceErro
 
 fn open_cuda(config: &DeviceConfig) -> Result<Device, DeviceError> {
     // Without a driver the compiler does not matter.
-    super::driver::check()?;
+    super::library::check()?;
     let nvrtc = Nvrtc::open(config.nvrtc.as_deref())?;
     let cuda = Cuda::open(config.ordinal, nvrtc, config.cache.as_deref())?;
     let device = Device::new(Box::new(cuda), config.memory_fraction);

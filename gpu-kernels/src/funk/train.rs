@@ -122,7 +122,8 @@ impl Trainer {
 
     /// Lets all further epochs work in batches of `size` ratings of a block, as the deterministic mode of devices does
     /// with the same bits. The size is part of the model's definition; good sizes times the number of bins are what
-    /// [`super::cuda::in_flight`] says.
+    /// [`super::cuda::in_flight`] says, for blocks that are shuffled ([`Order::Shuffled`]): sorted by user, a batch has too
+    /// many ratings of one user.
     ///
     /// # Errors
     /// [`KernelError::Parameter`] for a bad size.

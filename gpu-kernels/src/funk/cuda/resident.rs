@@ -193,7 +193,8 @@ impl Resident {
 /// The twin of [`crate::funk::update_block`] in [`Mode::Fast`]: updates the rows of a block's users and items by its
 /// ratings, in no particular order. The answer is that of the CPU's function; bits differ from run to run.
 ///
-/// A block of few rows allows few updates in flight: a device is for blocks that are a good part of all ratings.
+/// A block of few rows allows few updates in flight: a device is for blocks that are a good part of all ratings. They are
+/// to be shuffled ([`crate::funk::Order::Shuffled`]), so that a user's ratings are not all in flight together.
 ///
 /// # Errors
 /// [`DeviceError::Input`] as on the CPU, and whatever the device says; the rows are then as they were.

@@ -2,7 +2,7 @@
 
 use super::resident::{Mode, Resident, Square};
 use crate::device::{Device, DeviceError};
-use crate::funk::{Batches, Model, Rating, Strata, TrainOptions, Trainer};
+use crate::funk::{Batches, Model, Order, Rating, Strata, TrainOptions, Trainer};
 use crate::{Cpu, KernelError};
 
 /// A training between two epochs, on a device.
@@ -13,9 +13,11 @@ pub struct DeviceTrainer {
 }
 
 impl DeviceTrainer {
-    /// Prepares to train on `ratings` of the users `0..users` and the items `0..items`, in any order.
+    /// Prepares to train on `ratings` of the users `0..users` and the items `0..items`, in any order. Unless options say
+    /// otherwise blocks are shuffled whatever the model's size: sorted by user, the ratings of an active user would all be
+    /// in flight, or in a batch, together.
     ///
-    /// In [`Mode::Batches`] all epochs have the bits of [`Trainer::batched`] with the same options.
+    /// In [`Mode::Batches`] all epochs have the bits of [`Trainer::batched`] with the same options and that order.
     ///
     /// # Errors
     /// [`DeviceError::Input`] as [`Trainer::new`]; whatever the device says.
@@ -27,11 +29,12 @@ impl DeviceTrainer {
         options: &TrainOptions,
         mode: Mode,
     ) -> Result<Self, DeviceError> {
-        let trainer = Trainer::new(Cpu::best(), ratings, users, items, options)?;
+        let options = TrainOptions { order: options.order.or(Some(Order::Shuffled)), ..options.clone() };
+        let trainer = Trainer::new(Cpu::best(), ratings, users, items, &options)?;
         Self::of(device, trainer, mode)
     }
 
-    /// Goes on with a training that was prepared, or has run, on the CPU. Batches that it has are used only by
+    /// Goes on with a training that was prepared, or has run, on the CPU; its blocks should be shuffled. Batches that it has are used only by
     /// [`Mode::Batches`], which needs them to be of the same size or none.
     ///
     /// # Errors
