@@ -6,7 +6,7 @@ use arrow::json::writer::WriterBuilder;
 use arrow::record_batch::RecordBatch;
 use serde_json::{Value, json};
 
-use crate::find;
+use crate::{Work, find};
 
 /// Products by name, revenue and quantity; each sold in two transactions.
 fn sold(products: &[(&str, f64, i64)]) -> RecordBatch {
@@ -35,12 +35,12 @@ fn rows(batches: &[RecordBatch]) -> Vec<Value> {
 }
 
 fn analysed(batches: &[RecordBatch]) -> Vec<RecordBatch> {
-    find("product-analysis").unwrap().call("{}", batches).unwrap()
+    find("product-analysis").unwrap().call("{}", batches, &mut Work::default()).unwrap()
 }
 
 /// The summary of products that come in `batches`.
 fn summed_up(batches: &[RecordBatch]) -> Value {
-    let mut rows = rows(&find("sales-summary").unwrap().call("{}", &analysed(batches)).unwrap());
+    let mut rows = rows(&find("sales-summary").unwrap().call("{}", &analysed(batches), &mut Work::default()).unwrap());
     assert_eq!(rows.len(), 1);
     rows.remove(0)
 }
@@ -114,7 +114,7 @@ fn what_is_planned_is_what_comes_out() {
     let products = analysis.output("{}", &batch.schema()).unwrap();
     assert_eq!(analysed(&[batch])[0].schema(), products);
     let planned = summary.output("{}", &products).unwrap();
-    assert_eq!(summary.call("{}", &[]).unwrap()[0].schema(), planned);
+    assert_eq!(summary.call("{}", &[], &mut Work::default()).unwrap()[0].schema(), planned);
 }
 
 #[test]
