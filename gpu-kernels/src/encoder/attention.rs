@@ -95,12 +95,27 @@ impl Attend<'_> {
                 let filled = PANEL.min(width - column);
                 for (row, share) in shares[..count].iter().enumerate() {
                     let context = (first + query + row) * shape.stride() + head * width + column;
-                    let answer = &answers[row * PANEL..][..filled];
                     let context = &mut self.heads.context[context..][..filled];
-                    context.iter_mut().zip(answer).for_each(|(context, answer)| *context = answer * share);
+                    let answer = answers[row * PANEL..][..PANEL].as_chunks::<16>().0;
+                    if filled == PANEL {
+                        scale(lanes, answer, *share, context.as_chunks_mut::<16>().0);
+                        continue;
+                    }
+                    let mut scaled = [[0.0; 16]; PANEL / 16];
+                    scale(lanes, answer, *share, &mut scaled);
+                    context.copy_from_slice(&scaled.as_flattened()[..filled]);
                 }
             }
         }
+    }
+}
+
+/// Writes values times a factor.
+#[inline(always)]
+pub(super) fn scale<L: Lanes>(lanes: L, values: &[[f32; 16]], factor: f32, to: &mut [[f32; 16]]) {
+    let factor = lanes.splat16(factor);
+    for (values, to) in values.iter().zip(to) {
+        lanes.store16(lanes.mul16(lanes.load16(values), factor), to);
     }
 }
 

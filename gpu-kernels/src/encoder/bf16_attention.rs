@@ -2,6 +2,7 @@
 //! values, and powers once they are summed, are rounded.
 
 use super::arithmetic::{Heads, LEAST_EXPONENT, NO_KEY};
+use super::attention::scale;
 use super::lines::Lines;
 use super::math::{exp2, largest, total};
 use super::shape::{EncoderShape, PANEL};
@@ -99,9 +100,9 @@ impl Attend<'_> {
                 multiply(bf16, left, right, &mut Store::<false> { out: answers, stride: PANEL });
                 for (row, share) in shares[..count].iter().enumerate() {
                     let context = (first + query + row) * shape.stride() + head * width + column;
-                    let answer = &answers[row * PANEL..][..PANEL];
-                    let context = &mut self.heads.context[context..][..PANEL];
-                    context.iter_mut().zip(answer).for_each(|(context, answer)| *context = answer * share);
+                    let answer = answers[row * PANEL..][..PANEL].as_chunks::<16>().0;
+                    let context = self.heads.context[context..][..PANEL].as_chunks_mut::<16>().0;
+                    scale(bf16.lanes(), answer, *share, context);
                 }
             }
         }
@@ -136,17 +137,19 @@ impl Scratch {
                 bf16.store_neighbours(bf16.lanes().load16(from), to);
             }
         }
+        // Keys that fill the last panel up are some key again: the mask counts, not their score.
         for (panel, to) in self.keys.chunks_exact_mut(width / 2 * PANEL).take(count.div_ceil(PANEL)).enumerate() {
-            let (first, to) = (panel * PANEL, to.as_chunks_mut::<PANEL>().0);
-            for column in 0..PANEL.min(count - first) {
-                let mut pairs = [0; 8];
-                for (from, to) in keys.row(first + column).iter().zip(to.as_chunks_mut::<8>().0) {
-                    bf16.store_neighbours(bf16.lanes().load16(from), &mut pairs);
-                    to.iter_mut().zip(pairs).for_each(|(to, pair)| to[column] = pair);
+            let to = to.as_chunks_mut::<PANEL>().0.as_chunks_mut::<16>().0;
+            for (at, to) in to.iter_mut().enumerate() {
+                for column in [0, 16] {
+                    let mut sixteen = [&[[0.0; 16]; 2]; 16];
+                    for (key, row) in sixteen.iter_mut().enumerate() {
+                        let key = (panel * PANEL + column + key).min(count - 1);
+                        *row = keys.row(key)[2 * at..].first_chunk().expect("heads of whole panels");
+                    }
+                    bf16.store_columns(sixteen, to, column);
                 }
             }
-            // A key that does not exist may have any score that is a number: the mask counts.
-            to.iter_mut().for_each(|to| to[PANEL.min(count - first)..].fill(0));
         }
         let padded = count.next_multiple_of(PANEL);
         let zero = [[0.0; 16]; 2];

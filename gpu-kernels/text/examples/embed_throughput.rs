@@ -66,9 +66,15 @@ fn measure(model: &Model, texts: &[String], threads: usize, rounds: u32) -> Resu
         best = best.min(if threads == 1 { busy.unwrap_or(wall) } else { wall });
     }
     let operations: f64 = (0..texts.len()).map(|text| model.encoder().operations(embeddings.tokens_of(text))).sum();
-    let (start, mut ids) = (Instant::now(), Vec::new());
-    texts.iter().for_each(|text| _ = model.tokenizer().encode(text, model.longest(), &mut ids));
-    let tokenised = ids.len() as f64 / start.elapsed().as_secs_f64();
+    let (mut ids, mut tokenised, start, busy) = (Vec::new(), 0, Instant::now(), busy_seconds());
+    // Long enough for a clock that ticks in milliseconds.
+    while start.elapsed().as_secs_f64() < 0.3 {
+        ids.clear();
+        texts.iter().for_each(|text| _ = model.tokenizer().encode(text, model.longest(), &mut ids));
+        tokenised += ids.len();
+    }
+    let wall = start.elapsed().as_secs_f64();
+    let tokenised = tokenised as f64 / busy.zip(busy_seconds()).map_or(wall, |(before, after)| after - before);
     println!(
         "  {} threads {threads}: {:.1} texts/s  {:.0} tokens/s  {:.1} GFLOP/s  ({} texts, {} tokens, {} cut; tokenising alone {:.1} M tokens/s; peak RSS {} MiB)",
         model.precision(),

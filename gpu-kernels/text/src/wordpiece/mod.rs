@@ -1,6 +1,8 @@
 //! The tokenizer of BERT: a text becomes words, a word the longest pieces of a vocabulary that it begins with.
 //!
+//! ```text
 //!   "Unaffable!" ─► unaffable, ! ─► [CLS] un ##aff ##able ! [SEP]
+//! ```
 //!
 //! What holds: the ids are those of Hugging Face's `tokenizers` for the same files, whatever the text. Padding and
 //! truncation that a `tokenizer.json` asks for are not read: nothing is padded here, and how long a text may be is said by
