@@ -5,6 +5,7 @@ mod support;
 
 mod alone;
 mod cluster;
+mod devices;
 mod disk;
 mod errors;
 mod functions;
