@@ -27,9 +27,11 @@ impl CallError {
         Self::Args(reason.to_owned())
     }
 
-    /// A model that cannot be used, with all causes.
+    /// A model that cannot be used, with all causes; some errors tell those themselves.
     pub(crate) fn model(error: &(dyn std::error::Error + 'static)) -> Self {
-        let causes = std::iter::successors(Some(error), |error| error.source());
-        Self::Model(causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+        let causes = std::iter::successors(error.source(), |error| error.source());
+        Self::Model(causes.map(ToString::to_string).fold(error.to_string(), |told, cause| {
+            if told.contains(&cause) { told } else { format!("{told}: {cause}") }
+        }))
     }
 }

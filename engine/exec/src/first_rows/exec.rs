@@ -16,11 +16,16 @@ use datafusion::common::internal_err;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{Distribution, EquivalenceProperties, LexOrdering, OrderingRequirements, PhysicalExpr};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{
+    Distribution, EquivalenceProperties, LexOrdering, OrderingRequirements, PhysicalExpr, PhysicalSortExpr,
+};
 use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties, ReplaceChildrenOptions,
+};
 use futures::StreamExt;
 
 use crate::plan::Plan;
@@ -54,7 +59,11 @@ impl FirstRowsExec {
             return internal_err!("the first {limit} rows of each group by {} expressions", group_by.len());
         }
         let schema = with_number(&input.schema(), number);
-        let equivalences = EquivalenceProperties::new_with_orderings(schema, [order.clone()]);
+        let mut equivalences =
+            EquivalenceProperties::new(Arc::clone(&schema)).extend(input.equivalence_properties().clone())?;
+        if let Some(by_number) = by_number(&group_by, &order, &schema) {
+            equivalences.add_ordering(by_number);
+        }
         let partitioning = input.properties().partitioning.clone();
         let properties =
             PlanProperties::new(equivalences, partitioning, EmissionType::Incremental, Boundedness::Bounded);
@@ -77,6 +86,15 @@ impl FirstRowsExec {
     pub(crate) fn number(&self) -> &str {
         &self.number
     }
+}
+
+/// Within a group, numbers ascend: the order of groups and then of numbers, if `order` begins with what makes the groups.
+fn by_number(group_by: &[Arc<dyn PhysicalExpr>], order: &LexOrdering, schema: &Schema) -> Option<LexOrdering> {
+    let groups = order.get(..group_by.len())?;
+    let covers = group_by.iter().all(|group| groups.iter().any(|by| by.expr.eq(group)));
+    let number = schema.fields().len() - 1;
+    let number = PhysicalSortExpr::new_default(Arc::new(Column::new(schema.field(number).name(), number)));
+    covers.then(|| LexOrdering::new(groups.iter().cloned().chain([number]))).flatten()
 }
 
 fn with_number(schema: &SchemaRef, number: &str) -> SchemaRef {
@@ -228,7 +246,6 @@ mod tests {
     use arrow::array::{Int64Array, StringArray};
     use arrow::compute::SortOptions;
     use datafusion::datasource::memory::MemorySourceConfig;
-    use datafusion::physical_expr::PhysicalSortExpr;
     use datafusion::physical_plan::collect;
     use datafusion::physical_plan::expressions::col;
     use datafusion::prelude::SessionContext;

@@ -115,8 +115,11 @@ fn first_rows(window: &BoundedWindowAggExec, column: usize, limit: u64) -> Resul
     let (true, true, false, Some(order)) = (is_number, counts, group_by.is_empty(), order) else { return Ok(None) };
     let name = expression.name().to_owned();
     let first = FirstRowsExec::try_new(Arc::clone(input), group_by.to_vec(), order, limit, &name)?;
-    // A number of another type would be another column.
-    let same = first.schema().fields().last() == window.schema().fields().last();
+    // A number of another type would be another column, and what is above may count on every order that there was.
+    let mut same = first.schema().fields().last() == window.schema().fields().last();
+    for order in window.properties().equivalence_properties().oeq_class().iter() {
+        same &= first.properties().equivalence_properties().ordering_satisfy(order.iter().cloned())?;
+    }
     Ok(same.then(|| Arc::new(first) as Plan))
 }
 

@@ -108,6 +108,8 @@ SELECT grp, id, name, r FROM (SELECT *, row_number() OVER (PARTITION BY grp, nam
 SELECT kind, fact_id FROM (SELECT kind, fact_id, row_number() OVER (PARTITION BY kind ORDER BY quantity, fact_id) AS r FROM facts) WHERE 4 >= r ORDER BY kind, fact_id;
 SELECT name, min(id), count(*) FROM (SELECT name, id, row_number() OVER (PARTITION BY name ORDER BY id) AS r FROM numbers) WHERE r = 1 GROUP BY name;
 SELECT grp, id FROM (SELECT grp, id, row_number() OVER (PARTITION BY grp ORDER BY id) AS r FROM numbers) WHERE r = 2;
+SELECT grp, id, r FROM (SELECT grp, id, row_number() OVER (PARTITION BY grp ORDER BY id) AS r FROM numbers) WHERE r <= 5 ORDER BY grp, r LIMIT 20;
+SELECT k, v FROM (SELECT id AS k, id AS v, row_number() OVER (PARTITION BY id ORDER BY id) AS r FROM numbers) WHERE r = 1 ORDER BY k, v LIMIT 9;
 SELECT id FROM (SELECT id, row_number() OVER (ORDER BY id) AS r FROM numbers) WHERE r <= 2;
 SELECT id, r, s FROM (SELECT id, row_number() OVER (PARTITION BY id % 50 ORDER BY id) AS r, sum(x) OVER (PARTITION BY id % 50 ORDER BY id) AS s FROM numbers) WHERE r = 1;
 SELECT id, count(*) OVER () AS n FROM numbers WHERE id < 10;

@@ -233,7 +233,7 @@ fn every_mistake_about_a_function_is_named_with_its_line() {
             "package = \"./labels\"",
             "",
             "job.toml:12: step `labelled`: there is no function `label`",
-            "built-in functions here are product-analysis, sales-summary (your own come with a `package`)",
+            "built-in functions here are classify, embed, product-analysis, sales-summary, train-classifier (your own come with a `package`)",
         ),
         (
             "run = \"label\"",

@@ -178,9 +178,9 @@ fn an_attached_job_ends_with_its_followers() {
     bench.accept(JOB, JobPlan { attached: true, ..one_task() });
     bench.feed(Event::FollowerJoined { job: JOB });
     bench.feed(Event::FollowerLeft { job: JOB });
-    bench.pass(500);
+    bench.pass(400);
     assert_eq!(bench.outcome(), None);
-    let actions = bench.pass(500);
+    let actions = bench.pass(100);
     assert!(matches!(bench.outcome(), Some(JobOutcome::Stopped(_))));
     assert!(actions.iter().any(|action| matches!(action, Action::Cancel { .. })));
 }
