@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use unicode_width::UnicodeWidthStr;
@@ -13,6 +13,8 @@ use crate::cli::Failure;
 
 /// Rows whose cells decide the widths.
 const MEASURED_ROWS: usize = 1_000;
+/// Of a list, such as a vector of hundreds of numbers, so many characters are shown.
+const LIST_CHARS: usize = 60;
 
 pub(super) struct TableWriter<W: Write> {
     schema: SchemaRef,
@@ -120,8 +122,19 @@ fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>, Failure> {
         .map(|column| ArrayFormatter::try_new(column.as_ref() as &dyn Array, &options))
         .collect::<Result<_, _>>()
         .map_err(arrow_failure)?;
-    let cell = |column: &ArrayFormatter<'_>, row: usize| column.value(row).to_string();
-    Ok((0..batch.num_rows()).map(|row| columns.iter().map(|column| cell(column, row)).collect()).collect())
+    let cells = columns.iter().zip(batch.columns());
+    let cell = |(column, array): (&ArrayFormatter<'_>, &ArrayRef), row: usize| {
+        let text = column.value(row).to_string();
+        if array.data_type().is_list() { shortened(text) } else { text }
+    };
+    Ok((0..batch.num_rows()).map(|row| cells.clone().map(|column| cell(column, row)).collect()).collect())
+}
+
+/// A list with as many of its values as a line has room for; the other forms of output have all.
+fn shortened(list: String) -> String {
+    let Some((limit, _)) = list.char_indices().nth(LIST_CHARS) else { return list };
+    let end = list[..limit].rfind(", ").unwrap_or(limit);
+    format!("{}, …]", &list[..end])
 }
 
 #[cfg(test)]
@@ -165,5 +178,14 @@ mod tests {
         assert_eq!(printed(OutputFormat::Json, 0), "[]\n");
         assert!(printed(OutputFormat::Table, 0).contains("| n | name |"));
         assert_eq!(printed(OutputFormat::Jsonl, 0), "");
+    }
+
+    #[test]
+    fn long_lists_are_cut_between_values() {
+        assert_eq!(shortened("[1, 2]".to_owned()), "[1, 2]");
+        let long = format!("[{}]", vec!["0.25"; 100].join(", "));
+        let short = shortened(long);
+        assert!(short.starts_with("[0.25, 0.25") && short.ends_with("0.25, …]"), "{short}");
+        assert!(short.chars().count() <= LIST_CHARS + 4, "{short}");
     }
 }
