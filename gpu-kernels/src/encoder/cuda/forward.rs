@@ -178,7 +178,7 @@ impl DeviceEncoder {
             tokens.into(),
             (&weights.words).into(),
             (&weights.places).into(),
-            (&weights.norm.gain).into(),
+            (&weights.norm.scale).into(),
             (&weights.norm.shift).into(),
             config.epsilon.into(),
             (&room.rows).into(),
@@ -188,11 +188,11 @@ impl DeviceEncoder {
         for layer in &weights.layers {
             self.product(kernels.product, &room.rows, &layer.qkv, tokens, &room.wide)?;
             self.attention(pass, input)?;
-            self.product(kernels.product, &room.narrow, &layer.attention, tokens, &room.wide)?;
+            self.product(kernels.product, &room.narrow, &layer.attention_output, tokens, &room.wide)?;
             self.add_norm(by_token, &layer.attention_norm, tokens)?;
-            self.product(kernels.product_gelu, &room.rows, &layer.inner, tokens, &room.wide)?;
-            self.product(kernels.product, &room.wide, &layer.outer, tokens, &room.narrow)?;
-            self.add_narrow_norm(by_token, &layer.norm, tokens)?;
+            self.product(kernels.product_gelu, &room.rows, &layer.up, tokens, &room.wide)?;
+            self.product(kernels.product, &room.wide, &layer.down, tokens, &room.narrow)?;
+            self.add_narrow_norm(by_token, &layer.output_norm, tokens)?;
         }
         let by_sequence = Threads { blocks: [pass.sequences as u32, 1, 1], per_block: 32, shared_bytes: 0 };
         let pool = [(&room.rows).into(), input.at(OFFSETS), (&room.vectors).into()];
@@ -251,8 +251,8 @@ impl DeviceEncoder {
 
     fn add_norm_of(&self, from: Argument, threads: Threads, norm: &DeviceNorm, tokens: u32) -> Result<(), DeviceError> {
         let rows: Argument = (&self.room.rows).into();
-        let (gain, shift) = ((&norm.gain).into(), (&norm.shift).into());
-        let arguments = [from, rows, tokens.into(), gain, shift, self.config.epsilon.into(), rows];
+        let (scale, shift) = ((&norm.scale).into(), (&norm.shift).into());
+        let arguments = [from, rows, tokens.into(), scale, shift, self.config.epsilon.into(), rows];
         // SAFETY: the parameters of `encoder_add_norm`: rows of `hidden` numbers; a warp reads a row before it writes it.
         unsafe { self.device.launch(self.kernels.add_norm, threads, &arguments) }
     }

@@ -15,7 +15,7 @@ mod forward;
 mod weights;
 
 pub use forward::{DeviceEncoder, PASS_TOKENS};
-pub use weights::{EncoderConfig, EncoderWeights, LayerWeights, Linear, Norm};
+pub use weights::{EncoderConfig, EncoderWeights};
 
 use crate::device::{Program, Source};
 

@@ -2,6 +2,7 @@
 
 use crate::KernelError;
 use crate::device::{Buffer, Device, DeviceError};
+use crate::encoder::{LayerWeights, LinearWeights, NormWeights};
 
 /// The shape of a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,45 +59,6 @@ impl EncoderConfig {
     }
 }
 
-/// A product with a bias: `weight` has a row of inputs for each output.
-#[derive(Debug, Clone, Copy)]
-pub struct Linear<'a> {
-    /// Outputs × inputs, row-major.
-    pub weight: &'a [f32],
-    /// One number for each output.
-    pub bias: &'a [f32],
-}
-
-/// Gain and shift of a normalised row.
-#[derive(Debug, Clone, Copy)]
-pub struct Norm<'a> {
-    /// One factor for each number.
-    pub gain: &'a [f32],
-    /// One summand for each number.
-    pub shift: &'a [f32],
-}
-
-/// One layer.
-#[derive(Debug, Clone, Copy)]
-pub struct LayerWeights<'a> {
-    /// hidden → hidden.
-    pub query: Linear<'a>,
-    /// hidden → hidden.
-    pub key: Linear<'a>,
-    /// hidden → hidden.
-    pub value: Linear<'a>,
-    /// hidden → hidden, after attention.
-    pub attention: Linear<'a>,
-    /// After attention.
-    pub attention_norm: Norm<'a>,
-    /// hidden → intermediate.
-    pub inner: Linear<'a>,
-    /// intermediate → hidden.
-    pub outer: Linear<'a>,
-    /// At the end.
-    pub norm: Norm<'a>,
-}
-
 /// A whole model.
 #[derive(Debug, Clone)]
 pub struct EncoderWeights<'a> {
@@ -107,7 +69,7 @@ pub struct EncoderWeights<'a> {
     /// hidden: the embedding of token type 0.
     pub token_type: &'a [f32],
     /// After embedding.
-    pub norm: Norm<'a>,
+    pub norm: NormWeights<'a>,
     /// Layers, the first first.
     pub layers: Vec<LayerWeights<'a>>,
 }
@@ -120,20 +82,20 @@ pub(super) struct DeviceLinear {
     pub(super) inputs: usize,
 }
 
-/// Gain and shift on the device.
+/// Scale and shift on the device.
 pub(super) struct DeviceNorm {
-    pub(super) gain: Buffer<f32>,
+    pub(super) scale: Buffer<f32>,
     pub(super) shift: Buffer<f32>,
 }
 
 /// A layer on the device; queries, keys and values are one product.
 pub(super) struct DeviceLayer {
     pub(super) qkv: DeviceLinear,
-    pub(super) attention: DeviceLinear,
+    pub(super) attention_output: DeviceLinear,
     pub(super) attention_norm: DeviceNorm,
-    pub(super) inner: DeviceLinear,
-    pub(super) outer: DeviceLinear,
-    pub(super) norm: DeviceNorm,
+    pub(super) up: DeviceLinear,
+    pub(super) down: DeviceLinear,
+    pub(super) output_norm: DeviceNorm,
 }
 
 /// A model on the device.
@@ -159,7 +121,7 @@ impl DeviceLinear {
     fn new(
         device: &Device,
         what: &'static str,
-        parts: &[Linear<'_>],
+        parts: &[LinearWeights<'_>],
         outputs: usize,
         inputs: usize,
     ) -> Result<Self, DeviceError> {
@@ -175,10 +137,10 @@ impl DeviceLinear {
 }
 
 impl DeviceNorm {
-    fn new(device: &Device, norm: &Norm<'_>, hidden: usize) -> Result<Self, DeviceError> {
-        KernelError::check_length("gain", norm.gain.len(), hidden)?;
+    fn new(device: &Device, norm: &NormWeights<'_>, hidden: usize) -> Result<Self, DeviceError> {
+        KernelError::check_length("scale", norm.scale.len(), hidden)?;
         KernelError::check_length("shift", norm.shift.len(), hidden)?;
-        Ok(Self { gain: device.upload(norm.gain)?, shift: device.upload(norm.shift)? })
+        Ok(Self { scale: device.upload(norm.scale)?, shift: device.upload(norm.shift)? })
     }
 }
 
@@ -197,15 +159,16 @@ impl DeviceWeights {
         let token_type = weights.token_type.iter().cycle();
         let places: Vec<f32> = weights.positions.iter().zip(token_type).map(|(a, b)| a + b).collect();
         let layer = |layer: &LayerWeights<'_>| {
-            let linear =
-                |what, parts: &[Linear<'_>], outputs, inputs| DeviceLinear::new(device, what, parts, outputs, inputs);
+            let linear = |what, parts: &[LinearWeights<'_>], outputs, inputs| {
+                DeviceLinear::new(device, what, parts, outputs, inputs)
+            };
             Ok(DeviceLayer {
                 qkv: linear("query, key or value", &[layer.query, layer.key, layer.value], hidden, hidden)?,
-                attention: linear("attention", &[layer.attention], hidden, hidden)?,
+                attention_output: linear("attention_output", &[layer.attention_output], hidden, hidden)?,
                 attention_norm: DeviceNorm::new(device, &layer.attention_norm, hidden)?,
-                inner: linear("inner", &[layer.inner], intermediate, hidden)?,
-                outer: linear("outer", &[layer.outer], hidden, intermediate)?,
-                norm: DeviceNorm::new(device, &layer.norm, hidden)?,
+                up: linear("up", &[layer.up], intermediate, hidden)?,
+                down: linear("down", &[layer.down], hidden, intermediate)?,
+                output_norm: DeviceNorm::new(device, &layer.output_norm, hidden)?,
             })
         };
         Ok(Self {

@@ -1,7 +1,8 @@
 //! A sentence encoder written as plainly as possible, with random weights of a given shape. Also used by the example
 //! `device_check`.
 
-use tandem_kernels::encoder::cuda::{EncoderConfig, EncoderWeights, LayerWeights, Linear, Norm};
+use tandem_kernels::encoder::cuda::{EncoderConfig, EncoderWeights};
+use tandem_kernels::encoder::{LayerWeights, LinearWeights, NormWeights};
 
 /// A product's weights (outputs × inputs) and biases.
 struct Product(Vec<f32>, Vec<f32>);
@@ -54,11 +55,11 @@ impl Model {
 
     /// The weights as a device takes them.
     pub(crate) fn weights(&self) -> EncoderWeights<'_> {
-        fn norm((gain, shift): &(Vec<f32>, Vec<f32>)) -> Norm<'_> {
-            Norm { gain, shift }
+        fn norm((scale, shift): &(Vec<f32>, Vec<f32>)) -> NormWeights<'_> {
+            NormWeights { scale, shift }
         }
-        fn linear(Product(weight, bias): &Product) -> Linear<'_> {
-            Linear { weight, bias }
+        fn linear(Product(weight, bias): &Product) -> LinearWeights<'_> {
+            LinearWeights { weight, bias }
         }
         EncoderWeights {
             words: &self.words,
@@ -73,11 +74,11 @@ impl Model {
                         query: linear(query),
                         key: linear(key),
                         value: linear(value),
-                        attention: linear(attention),
+                        attention_output: linear(attention),
                         attention_norm: norm(after),
-                        inner: linear(inner),
-                        outer: linear(outer),
-                        norm: norm(end),
+                        up: linear(inner),
+                        down: linear(outer),
+                        output_norm: norm(end),
                     }
                 })
                 .collect(),
