@@ -43,7 +43,7 @@ pub mod encoder;
 mod error;
 pub mod funk;
 pub mod ials;
-mod parallel;
+pub mod parallel;
 mod random;
 pub mod rank;
 mod simd;

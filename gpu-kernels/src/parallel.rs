@@ -1,8 +1,36 @@
 //! Work on pieces of a slice that need nothing from each other, so that any number of threads gives the same result.
 
+use std::num::NonZeroUsize;
 use std::sync::Mutex;
 
 use crate::KernelError;
+
+/// Calls `work` with each piece and its number, on `threads` threads that claim pieces in order. `own` makes what a thread has for
+/// itself, before its first piece.
+pub fn claim<P, Own>(
+    threads: NonZeroUsize,
+    pieces: impl IntoIterator<Item = P, IntoIter: ExactSizeIterator + Send>,
+    own: impl Fn() -> Own + Sync,
+    work: impl Fn(&mut Own, usize, P) + Sync,
+) {
+    let pieces = pieces.into_iter();
+    let count = pieces.len();
+    let queue = Mutex::new(pieces.enumerate());
+    let run = || {
+        let mut of_thread = None;
+        loop {
+            let next = queue.lock().expect("taking a piece does not panic").next();
+            let Some((number, piece)) = next else { break };
+            work(of_thread.get_or_insert_with(&own), number, piece);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.get().min(count) {
+            scope.spawn(run);
+        }
+        run();
+    });
+}
 
 /// Calls `work` with each piece of `piece` values of `out` (the last may be shorter) and the number of the piece, on
 /// `threads` threads that claim pieces in order.
@@ -29,40 +57,26 @@ pub(crate) fn for_each_piece<P, Own>(
     own: impl Fn() -> Own + Sync,
     work: impl Fn(&mut Own, usize, P) -> Result<(), KernelError> + Sync,
 ) -> Result<(), KernelError> {
-    check_threads(threads)?;
-    let pieces = pieces.into_iter();
-    let count = pieces.len();
-    let queue = Mutex::new(pieces.enumerate());
+    let threads = check_threads(threads)?;
     let first_error: Mutex<Option<(usize, KernelError)>> = Mutex::new(None);
-    let run = || {
-        let mut of_thread = None;
-        loop {
-            let next = queue.lock().expect("taking a piece does not panic").next();
-            let Some((number, piece)) = next else { break };
-            if let Err(error) = work(of_thread.get_or_insert_with(&own), number, piece) {
-                let mut first = first_error.lock().expect("keeping an error does not panic");
-                if first.as_ref().is_none_or(|(earlier, _)| number < *earlier) {
-                    *first = Some((number, error));
-                }
+    claim(threads, pieces, own, |own, number, piece| {
+        if let Err(error) = work(own, number, piece) {
+            let mut first = first_error.lock().expect("keeping an error does not panic");
+            if first.as_ref().is_none_or(|(earlier, _)| number < *earlier) {
+                *first = Some((number, error));
             }
         }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.min(count) {
-            scope.spawn(run);
-        }
-        run();
     });
     let first = first_error.into_inner().expect("keeping an error does not panic");
     first.map_or(Ok(()), |(_, error)| Err(error))
 }
 
 /// Refuses to work on no thread at all.
-pub(crate) fn check_threads(threads: usize) -> Result<(), KernelError> {
-    if threads == 0 {
-        return Err(KernelError::Parameter { name: "threads", value: 0.0, expected: "1 or more" });
-    }
-    Ok(())
+///
+/// # Errors
+/// [`KernelError::Parameter`].
+pub fn check_threads(threads: usize) -> Result<NonZeroUsize, KernelError> {
+    NonZeroUsize::new(threads).ok_or(KernelError::Parameter { name: "threads", value: 0.0, expected: "1 or more" })
 }
 
 #[cfg(test)]

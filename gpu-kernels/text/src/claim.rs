@@ -2,7 +2,8 @@
 //! gives the same result.
 
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
+
+use tandem_kernels::parallel::claim;
 
 /// Calls `work` with each batch of `size` values of `out` (the last may be shorter) and the position of its first value.
 /// Each thread has a desk of its own from `desk`, for buffers that batches share.
@@ -13,22 +14,7 @@ pub(crate) fn for_batches<T: Send, D>(
     desk: impl Fn() -> D + Sync,
     work: impl Fn(&mut D, usize, &mut [T]) + Sync,
 ) {
-    let batches = out.len().div_ceil(size);
-    let queue = Mutex::new(out.chunks_mut(size).enumerate());
-    let run = || {
-        let mut desk = desk();
-        loop {
-            let next = queue.lock().expect("taking a batch does not panic").next();
-            let Some((number, batch)) = next else { break };
-            work(&mut desk, number * size, batch);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.get().min(batches) {
-            scope.spawn(run);
-        }
-        run();
-    });
+    claim(threads, out.chunks_mut(size), desk, |desk, number, batch| work(desk, number * size, batch));
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 //! A text without any token has no vector and is no error: a table may have empty cells. A text with more tokens than the
 //! model takes is cut, and says so.
 
-use std::sync::Mutex;
+use std::num::NonZeroUsize;
 
 use tandem_kernels::KernelError;
+use tandem_kernels::parallel::check_threads;
 
+use crate::claim::for_batches;
 use crate::model::Model;
 use crate::wordpiece::Encoded;
 
@@ -96,10 +98,8 @@ impl Model {
     /// # Errors
     /// For 0 threads, and if weights are so large that a vector is no number.
     pub fn embed<T: AsRef<str> + Sync>(&self, texts: &[T], threads: usize) -> Result<Embeddings, EmbedError> {
+        let threads = check_threads(threads)?;
         let mut all = Embeddings { dimension: self.dimension(), vectors: Vec::new(), texts: Vec::new() };
-        if threads == 0 {
-            self.encoder.encode(&[], &[], threads, &mut [])?;
-        }
         for texts in texts.chunks(WINDOW) {
             self.embed_window(texts, threads, &mut all)?;
         }
@@ -109,7 +109,7 @@ impl Model {
     fn embed_window<T: AsRef<str> + Sync>(
         &self,
         texts: &[T],
-        threads: usize,
+        threads: NonZeroUsize,
         all: &mut Embeddings,
     ) -> Result<(), KernelError> {
         let (ids, starts, encoded) = self.tokenise(texts, threads).joined();
@@ -131,7 +131,7 @@ impl Model {
             sorted_starts.push(sorted.len());
         }
         let mut of_sorted = vec![0.0; order.len() * all.dimension];
-        self.encoder.encode(&sorted, &sorted_starts, threads, &mut of_sorted)?;
+        self.encoder.encode(&sorted, &sorted_starts, threads.get(), &mut of_sorted)?;
         for (text, vector) in order.iter().zip(of_sorted.chunks_exact(all.dimension)) {
             let to = all.texts[of_window + text].vector.expect("only texts with tokens are encoded");
             all.vectors[to * all.dimension..][..all.dimension].copy_from_slice(vector);
@@ -140,41 +140,42 @@ impl Model {
     }
 
     /// The tokens of texts, tokenised by threads that claim some texts at a time.
-    fn tokenise<T: AsRef<str> + Sync>(&self, texts: &[T], threads: usize) -> Tokenised {
-        let queue = Mutex::new(texts.chunks(CHUNK).enumerate());
-        let done = Mutex::new(Vec::new());
-        let run = || {
-            loop {
-                let next = queue.lock().expect("taking texts does not panic").next();
-                let Some((number, texts)) = next else { break };
-                let (mut ids, mut encoded) = (Vec::new(), Vec::new());
-                for text in texts {
-                    let before = ids.len();
-                    let outcome = self.tokenizer.encode(text.as_ref(), self.longest, &mut ids);
-                    encoded.push((ids.len() - before, outcome));
+    fn tokenise<T: AsRef<str> + Sync>(&self, texts: &[T], threads: NonZeroUsize) -> Tokenised {
+        let mut chunks: Vec<(&[T], Chunk)> = texts.chunks(CHUNK).map(|texts| (texts, Chunk::default())).collect();
+        for_batches(
+            threads,
+            &mut chunks,
+            1,
+            || (),
+            |(), _, chunks| {
+                for (texts, Chunk { ids, encoded }) in chunks {
+                    for text in texts.iter() {
+                        let before = ids.len();
+                        let outcome = self.tokenizer.encode(text.as_ref(), self.longest, ids);
+                        encoded.push((ids.len() - before, outcome));
+                    }
                 }
-                done.lock().expect("keeping tokens does not panic").push((number, ids, encoded));
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..threads.min(texts.len().div_ceil(CHUNK)) {
-                scope.spawn(run);
-            }
-            run();
-        });
-        Tokenised(done.into_inner().expect("keeping tokens does not panic"))
+            },
+        );
+        Tokenised(chunks.into_iter().map(|(_, chunk)| chunk).collect())
     }
 }
 
-/// Chunks of texts, in any order, with their numbers: ids, and of each text how many and what became of it.
-struct Tokenised(Vec<(usize, Vec<u32>, Vec<(usize, Encoded)>)>);
+/// The ids of some texts, and of each text how many and what became of it.
+#[derive(Default)]
+struct Chunk {
+    ids: Vec<u32>,
+    encoded: Vec<(usize, Encoded)>,
+}
+
+/// All texts, in their order.
+struct Tokenised(Vec<Chunk>);
 
 impl Tokenised {
     /// In the order of texts: ids, where each text starts and the last one ends, and what became of each.
-    fn joined(mut self) -> (Vec<u32>, Vec<usize>, Vec<Encoded>) {
-        self.0.sort_by_key(|(number, ..)| *number);
+    fn joined(self) -> (Vec<u32>, Vec<usize>, Vec<Encoded>) {
         let (mut all, mut starts, mut encoded) = (Vec::new(), vec![0], Vec::new());
-        for (_, ids, texts) in self.0 {
+        for Chunk { ids, encoded: texts } in self.0 {
             let mut end = all.len();
             for (tokens, outcome) in texts {
                 end += tokens;
