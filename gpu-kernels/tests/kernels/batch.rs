@@ -2,21 +2,13 @@
 
 use proptest::prelude::*;
 use tandem_kernels::funk::{
-    Batches, Block, Order, Rating, RowShape, Rule, SgdParams, Side, TrainOptions, Trainer, rmse, train, update_block,
+    Batches, Block, Order, Rating, RowShape, Rule, Side, TrainOptions, Trainer, rmse, train, update_block,
     update_block_batched,
 };
 use tandem_kernels::{Cpu, KernelError};
 
-use crate::generate::{Numbers, bits, matrix, ratings, rows, tastes};
-use crate::reference;
-
-fn params(rule: Rule, biases: bool) -> SgdParams {
-    SgdParams { rule, mean: 2.5, learning_rate: 0.02, regularization: 0.05, biases }
-}
-
-fn rules() -> impl Strategy<Value = Rule> {
-    prop_oneof![Just(Rule::Surprise), Just(Rule::R2)]
-}
+use crate::generate::{Numbers, bits, matrix, params, ratings, rows, rules, tastes};
+use crate::reference::{self, check_rows, close};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
@@ -62,19 +54,9 @@ proptest! {
         let batches = Batches::new(&block, size).expect("a good size");
         prop_assert_eq!(batches.batches(), 150usize.div_ceil(size));
         let got = update_block_batched(Cpu::best(), &params, shape, &block, &batches, &mut p, &mut q).expect("good input");
-        // Up to 150 updates of the same few rows, each rounded to 24 bits.
-        let close = |a: f64, b: f64| (a - b).abs() <= 1e-4 * (1.0 + b.abs());
         prop_assert!(close(got, squares), "squared errors {} and {}", got, squares);
-        for (side, rows, wide) in [(Side::User, &p, &wide_p), (Side::Item, &q, &wide_q)] {
-            for (at, row) in rows.chunks(shape.stride()).enumerate() {
-                prop_assert!(close(row[side.bias_slot()].into(), wide.biases[at]));
-                prop_assert_eq!(row[side.one_slot()], 1.0);
-                prop_assert!(row[k + 2..].iter().all(|pad| *pad == 0.0));
-                for (got, want) in shape.factors_of(row).iter().zip(&wide.factors[at]) {
-                    prop_assert!(close((*got).into(), *want), "{} and {}", got, want);
-                }
-            }
-        }
+        check_rows(Side::User, shape, &p, &wide_p)?;
+        check_rows(Side::Item, shape, &q, &wide_q)?;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Inputs that follow from a seed.
 
-use tandem_kernels::funk::{Rating, RowShape, Rows, Side};
+use proptest::prelude::*;
+use tandem_kernels::funk::{Rating, RowShape, Rows, Rule, SgdParams, Side};
 
 use crate::reference::Matrix;
 
@@ -25,6 +26,16 @@ impl Numbers {
     pub(crate) fn id(&mut self, limit: usize, skew: u32) -> u32 {
         (0..skew).fold(limit as f64, |below, _| below * self.unit()) as u32
     }
+}
+
+/// Parameters that move rows far in a few steps.
+pub(crate) fn params(rule: Rule, biases: bool) -> SgdParams {
+    SgdParams { rule, mean: 2.5, learning_rate: 0.02, regularization: 0.05, biases }
+}
+
+/// Either rule.
+pub(crate) fn rules() -> impl Strategy<Value = Rule> {
+    prop_oneof![Just(Rule::Surprise), Just(Rule::R2)]
 }
 
 /// Ratings of 1 to 5 without any pattern in them.

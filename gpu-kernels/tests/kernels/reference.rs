@@ -1,6 +1,7 @@
 //! What the kernels compute, written as plainly as possible in `f64`.
 
-use tandem_kernels::funk::{R2_BOUND, Rating, Rule, SgdParams};
+use proptest::prelude::*;
+use tandem_kernels::funk::{R2_BOUND, Rating, RowShape, Rule, SgdParams, Side};
 
 /// One side of a model: factors and a bias for each row.
 #[derive(Debug, Clone)]
@@ -43,6 +44,26 @@ pub(crate) fn sgd(params: &SgdParams, ratings: &[Rating], users: &mut Matrix, it
         }
     }
     squares
+}
+
+/// Whether a number is what some hundred updates of the same few rows make of it, each rounded to 24 bits: 300 × 2⁻²⁴ is 2e-5,
+/// with room to spare.
+pub(crate) fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-4 * (1.0 + b.abs())
+}
+
+/// Compares the rows of one side after updates with plain code's.
+pub(crate) fn check_rows(side: Side, shape: RowShape, rows: &[f32], wide: &Matrix) -> Result<(), TestCaseError> {
+    for (at, row) in rows.chunks(shape.stride()).enumerate() {
+        let factors = shape.factors_of(row);
+        prop_assert!(close(row[side.bias_slot()].into(), wide.biases[at]));
+        prop_assert_eq!(row[side.one_slot()], 1.0);
+        prop_assert!(row[factors.len() + 2..].iter().all(|pad| *pad == 0.0));
+        for (got, want) in factors.iter().zip(&wide.factors[at]) {
+            prop_assert!(close((*got).into(), *want), "{} and {}", got, want);
+        }
+    }
+    Ok(())
 }
 
 /// The predicted rating.

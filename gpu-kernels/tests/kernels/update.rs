@@ -4,20 +4,12 @@ use proptest::prelude::*;
 use tandem_kernels::funk::{Block, Rating, RowShape, Rule, SgdParams, Side, update_block};
 use tandem_kernels::{Cpu, KernelError};
 
-use crate::generate::{Numbers, bits, digest, matrix, ratings, rows};
-use crate::reference;
-
-fn params(rule: Rule) -> SgdParams {
-    SgdParams { rule, mean: 2.5, learning_rate: 0.02, regularization: 0.05, biases: true }
-}
+use crate::generate::{Numbers, bits, digest, matrix, params, ratings, rows, rules};
+use crate::reference::{self, check_rows, close};
 
 /// Row lengths with and without an odd eight, those fixed in the binary and those that are not.
 fn factors() -> impl Strategy<Value = usize> {
     prop_oneof![0usize..45, Just(70), Just(100), Just(101), Just(126), Just(128), Just(131)]
-}
-
-fn rules() -> impl Strategy<Value = Rule> {
-    prop_oneof![Just(Rule::Surprise), Just(Rule::R2)]
 }
 
 proptest! {
@@ -34,7 +26,7 @@ proptest! {
         ratings.iter_mut().for_each(|rating| rating.value *= scale);
         let block = Block::new(ratings, users, items).expect("good ratings");
         let (p, q) = (rows(&mut numbers, Side::User, shape, users), rows(&mut numbers, Side::Item, shape, items));
-        let params = SgdParams { biases, ..params(rule) };
+        let params = params(rule, biases);
         let answer = |cpu| {
             let (mut p, mut q) = (p.clone(), q.clone());
             let squares = update_block(cpu, &params, shape, &block, &mut p, &mut q).expect("good input");
@@ -56,23 +48,13 @@ proptest! {
         let mut p = rows(&mut numbers, Side::User, shape, users);
         let mut q = rows(&mut numbers, Side::Item, shape, items);
         let (mut wide_p, mut wide_q) = (matrix(Side::User, shape, &p), matrix(Side::Item, shape, &q));
-        let params = SgdParams { biases, ..params(rule) };
+        let params = params(rule, biases);
 
         let squares = reference::sgd(&params, block.ratings(), &mut wide_p, &mut wide_q);
         let got = update_block(Cpu::best(), &params, shape, &block, &mut p, &mut q).expect("good input");
-        // Up to 300 updates of the same few rows, each rounded to 24 bits: 300 × 2⁻²⁴ is 2e-5, with room to spare.
-        let close = |a: f64, b: f64| (a - b).abs() <= 1e-4 * (1.0 + b.abs());
         prop_assert!(close(got, squares), "squared errors {} and {}", got, squares);
-        for (side, rows, wide) in [(Side::User, &p, &wide_p), (Side::Item, &q, &wide_q)] {
-            for (at, row) in rows.chunks(shape.stride()).enumerate() {
-                prop_assert!(close(row[side.bias_slot()].into(), wide.biases[at]));
-                prop_assert_eq!(row[side.one_slot()], 1.0);
-                prop_assert!(row[k + 2..].iter().all(|pad| *pad == 0.0));
-                for (got, want) in shape.factors_of(row).iter().zip(&wide.factors[at]) {
-                    prop_assert!(close((*got).into(), *want), "{} and {}", got, want);
-                }
-            }
-        }
+        check_rows(Side::User, shape, &p, &wide_p)?;
+        check_rows(Side::Item, shape, &q, &wide_q)?;
     }
 }
 
@@ -87,7 +69,7 @@ fn the_bits_are_those_of_every_other_machine() {
         let mut p = rows(&mut numbers, Side::User, shape, 30);
         let mut q = rows(&mut numbers, Side::Item, shape, 20);
         let block = Block::new(ratings(&mut numbers, 2000, 30, 20), 30, 20).expect("good ratings");
-        update_block(Cpu::best(), &params(rule), shape, &block, &mut p, &mut q).expect("good input");
+        update_block(Cpu::best(), &params(rule, true), shape, &block, &mut p, &mut q).expect("good input");
         assert_eq!(digest(&[&p, &q]), pinned, "k = {k}, {rule:?}");
     }
 }
@@ -98,7 +80,7 @@ fn biases_that_are_not_learnt_keep_their_bits() {
     let (mut p, mut q) = (rows(&mut numbers, Side::User, shape, 3), rows(&mut numbers, Side::Item, shape, 3));
     let before: Vec<f32> = p.chunks(8).map(|row| row[0]).chain(q.chunks(8).map(|row| row[1])).collect();
     let block = Block::new(ratings(&mut numbers, 100, 3, 3), 3, 3).expect("good ratings");
-    let params = SgdParams { biases: false, ..params(Rule::Surprise) };
+    let params = params(Rule::Surprise, false);
     update_block(Cpu::best(), &params, shape, &block, &mut p, &mut q).expect("good input");
     let after: Vec<f32> = p.chunks(8).map(|row| row[0]).chain(q.chunks(8).map(|row| row[1])).collect();
     assert_eq!(bits(&before), bits(&after));
@@ -111,7 +93,7 @@ fn r2_keeps_errors_and_factors_within_its_bound() {
     p[..5].copy_from_slice(&[0.0, 1.0, 9.9, -9.9, 0.0]);
     q[..5].copy_from_slice(&[1.0, 0.0, 9.0, 9.0, 0.0]);
     let block = Block::new(vec![Rating { user: 0, item: 0, value: 1e6 }], 1, 1).expect("a good rating");
-    let params = SgdParams { learning_rate: 0.5, mean: 0.0, biases: false, ..params(Rule::R2) };
+    let params = SgdParams { learning_rate: 0.5, mean: 0.0, biases: false, ..params(Rule::R2, true) };
     let squares = update_block(Cpu::best(), &params, shape, &block, &mut p, &mut q).expect("good input");
     assert_eq!(squares, 100.0, "the error is kept at 10");
     assert_eq!((p[2], q[2], p[4]), (10.0, 10.0, 0.0));
@@ -127,7 +109,8 @@ fn rows_that_are_not_finite_show_in_the_sum() {
                 let (mut p, mut q) = (vec![0.5; 8], vec![0.5; 8]);
                 p[3] = bad;
                 let block = Block::new(vec![Rating { user: 0, item: 0, value: 1.0 }; 2], 1, 1).expect("good ratings");
-                let squares = update_block(cpu, &params(rule), shape, &block, &mut p, &mut q).expect("good shapes");
+                let squares =
+                    update_block(cpu, &params(rule, true), shape, &block, &mut p, &mut q).expect("good shapes");
                 assert!(!squares.is_finite() || rule == Rule::R2, "{cpu:?} {rule:?} {bad} gave {squares}");
                 assert!(!squares.is_nan() || rule == Rule::Surprise || bad.is_nan());
             }
@@ -151,13 +134,13 @@ fn bad_input_is_refused_by_name() {
     let (mut row, mut short) = ([0.0; 8], [0.0; 7]);
     let shape = RowShape::new(2);
     let mut update = |params, users: &mut [f32]| update_block(Cpu::best(), &params, shape, &block, users, &mut row);
-    let error = update(params(Rule::R2), &mut short).expect_err("too short");
+    let error = update(params(Rule::R2, true), &mut short).expect_err("too short");
     assert_eq!(error.to_string(), "users has 7 values, expected 8");
     for (rate, pull) in [(0.0, 0.1), (f32::NAN, 0.1), (f32::INFINITY, 0.0), (0.1, -1.0), (0.1, f32::NAN), (0.5, 2.0)] {
-        let params = SgdParams { learning_rate: rate, regularization: pull, ..params(Rule::R2) };
+        let params = SgdParams { learning_rate: rate, regularization: pull, ..params(Rule::R2, true) };
         let error = update(params, &mut [0.0; 8]).expect_err("a bad parameter");
         assert!(matches!(error, KernelError::Parameter { .. }), "{error}");
     }
-    let params = SgdParams { mean: f32::NAN, ..params(Rule::R2) };
+    let params = SgdParams { mean: f32::NAN, ..params(Rule::R2, true) };
     assert!(matches!(update(params, &mut [0.0; 8]), Err(KernelError::Parameter { name: "mean", .. })));
 }

@@ -4,17 +4,12 @@ use tandem_kernels::KernelError;
 use tandem_kernels::device::DeviceError;
 use tandem_kernels::funk::cuda::{self, DeviceTrainer, MOST_IN_FLIGHT, Mode, Storage, in_flight};
 use tandem_kernels::funk::{
-    Batches, Block, Model, Rating, RowShape, Rule, SgdParams, Side, TrainOptions, Trainer, rmse, train,
-    update_block_batched,
+    Batches, Block, Model, Rating, RowShape, Rule, Side, TrainOptions, Trainer, rmse, train, update_block_batched,
 };
 use tandem_kernels::{Cpu, device::Device};
 
 use super::{devices, two_devices};
-use crate::generate::{Numbers, bits, ratings, rows, tastes};
-
-fn params(rule: Rule, biases: bool) -> SgdParams {
-    SgdParams { rule, mean: 2.5, learning_rate: 0.02, regularization: 0.05, biases }
-}
+use crate::generate::{Numbers, bits, params, ratings, rows, tastes};
 
 #[test]
 fn a_block_in_batches_has_the_bits_of_the_cpu() {
