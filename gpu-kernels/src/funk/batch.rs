@@ -127,10 +127,8 @@ pub fn update_block_batched(
     users: &mut [f32],
     items: &mut [f32],
 ) -> Result<f64, KernelError> {
-    params.validate()?;
+    block.check_run(params, shape, users, items)?;
     let stride = shape.stride();
-    KernelError::check_length("users", users.len(), block.rows(Side::User) * stride)?;
-    KernelError::check_length("items", items.len(), block.rows(Side::Item) * stride)?;
     KernelError::check_length("batches", batches.ratings(), block.ratings().len())?;
     let ratings = block.ratings();
     let cpu = cpu.for_rows(stride);

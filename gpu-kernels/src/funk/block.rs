@@ -1,6 +1,6 @@
 //! Ratings that are known to be good: the unit of work of training.
 
-use super::Side;
+use super::{RowShape, SgdParams, Side};
 use crate::KernelError;
 
 /// One rating. In a [`Block`] `user` and `item` are rows of the block's two slices.
@@ -50,6 +50,22 @@ impl Block {
             Side::User => self.users,
             Side::Item => self.items,
         }
+    }
+
+    /// Checks what the block is to be run with: parameters, and slices that have its rows.
+    ///
+    /// # Errors
+    /// [`KernelError::Parameter`] or [`KernelError::Length`].
+    pub(super) fn check_run(
+        &self,
+        params: &SgdParams,
+        shape: RowShape,
+        users: &[f32],
+        items: &[f32],
+    ) -> Result<(), KernelError> {
+        params.validate()?;
+        KernelError::check_length("users", users.len(), self.rows(Side::User) * shape.stride())?;
+        KernelError::check_length("items", items.len(), self.rows(Side::Item) * shape.stride())
     }
 }
 

@@ -34,10 +34,8 @@ pub fn update_block(
     users: &mut [f32],
     items: &mut [f32],
 ) -> Result<f64, KernelError> {
-    params.validate()?;
+    block.check_run(params, shape, users, items)?;
     let stride = shape.stride();
-    KernelError::check_length("users", users.len(), block.rows(Side::User) * stride)?;
-    KernelError::check_length("items", items.len(), block.rows(Side::Item) * stride)?;
     Ok(match params.rule {
         Rule::Surprise => of_stride::<false>(cpu, params, stride, block.ratings(), users, items),
         Rule::R2 => of_stride::<true>(cpu, params, stride, block.ratings(), users, items),

@@ -4,7 +4,7 @@
 use super::batched::Batched;
 use super::fast::Fast;
 use crate::device::{Buffer, Device, DeviceError};
-use crate::funk::{Batches, Block, Grid, Rating, RowShape, SgdParams, Side};
+use crate::funk::{Batches, Block, Grid, Rating, RowShape, SgdParams};
 use crate::{KernelError, device};
 
 /// How rows are held on the device in [`Mode::Fast`].
@@ -238,9 +238,7 @@ fn run_block(
     users: &mut [f32],
     items: &mut [f32],
 ) -> Result<f64, DeviceError> {
-    params.validate()?;
-    KernelError::check_length("users", users.len(), block.rows(Side::User) * shape.stride())?;
-    KernelError::check_length("items", items.len(), block.rows(Side::Item) * shape.stride())?;
+    block.check_run(params, shape, users, items)?;
     let square = Square::of_block(block);
     let mut resident = Resident::new(device, params, shape, &square, batches, mode, users, items)?;
     let squares = resident.epoch(device, params, &[0])?;
