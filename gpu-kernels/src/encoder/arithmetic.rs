@@ -1,6 +1,7 @@
 //! What the three precisions have in common: all that a forward pass does with packed weights.
 
 use super::EncoderShape;
+use super::shape::PANEL;
 use super::weights::LinearWeights;
 
 /// A way to compute products and attention. Rows of `f32` come in and go out; within, each has its own form of them.
@@ -50,6 +51,16 @@ impl Heads<'_> {
     /// What scores are multiplied with, so that powers of two of them are the powers of e that softmax asks for.
     pub(super) fn factor(&self) -> f32 {
         (std::f64::consts::LOG2_E / (self.shape.head() as f64).sqrt()) as f32
+    }
+
+    /// The first row and the rows of a sentence, for which `mask` is made ready: 0 for each of its keys, and [`NO_KEY`] for those
+    /// that fill the last panel up.
+    pub(super) fn begin(&self, sentence: usize, mask: &mut [f32]) -> (usize, usize) {
+        let (first, end) = (self.starts[sentence], self.starts[sentence + 1]);
+        let tokens = end - first;
+        mask[..tokens].fill(0.0);
+        mask[tokens..tokens.next_multiple_of(PANEL)].fill(NO_KEY);
+        (first, tokens)
     }
 }
 

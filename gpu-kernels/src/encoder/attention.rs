@@ -54,12 +54,9 @@ impl Kernel for Attend<'_> {
     #[inline(always)]
     fn run<L: Lanes>(mut self, lanes: L) {
         for sentence in 0..self.heads.starts.len() - 1 {
-            let (first, end) = (self.heads.starts[sentence], self.heads.starts[sentence + 1]);
-            let keys = (end - first).next_multiple_of(PANEL);
-            self.scratch.mask[..end - first].fill(0.0);
-            self.scratch.mask[end - first..keys].fill(NO_KEY);
+            let (first, tokens) = self.heads.begin(sentence, &mut self.scratch.mask);
             for head in 0..self.heads.shape.heads {
-                self.head(lanes, first, end - first, head);
+                self.head(lanes, first, tokens, head);
             }
         }
     }

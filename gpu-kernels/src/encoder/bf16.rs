@@ -8,14 +8,14 @@ use super::arithmetic::{Arithmetic, Heads};
 use super::attention;
 use super::bf16_attention::{Attend, Scratch, suits};
 use super::lines::Lines;
-use super::math::gelu;
+use super::math::{gelu, round_to_bf16};
 use super::panels::{biases, columns, for_weights};
 use super::shape::PANEL;
 use super::store::Store;
 use super::tiles::{Finish, Left, Right, Step, multiply};
 use super::weights::LinearWeights;
 use crate::Cpu;
-use crate::simd::{Bf16, Bf16Kernel, Lanes, round_to_bf16};
+use crate::simd::{Bf16, Bf16Kernel, Lanes};
 
 /// Panels of pairs.
 pub(super) struct Panels {

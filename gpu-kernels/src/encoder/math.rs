@@ -9,6 +9,13 @@
 
 use crate::simd::Lanes;
 
+/// The nearest bfloat16, of two equally near the even one; beyond the largest, infinity.
+pub(super) fn round_to_bf16(value: f32) -> u16 {
+    const NAN: u16 = 0x7FC0;
+    let bits = value.to_bits();
+    if value.is_nan() { NAN } else { ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16) as u16 }
+}
+
 const POWER: [f32; 7] =
     [1.535_114_6e-4, 1.339_993_1e-3, 9.618_489e-3, 5.550_328_8e-2, 2.402_264_7e-1, 6.931_472e-1, 1.0];
 const ROUGH_POWER: [f32; 4] = [5.517_167e-2, 2.426_111_4e-1, 6.932_61e-1, 9.999_281e-1];

@@ -147,9 +147,3 @@ impl Bf16 {
         unsafe { transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values)) }
     }
 }
-
-/// The nearest bfloat16 of a finite number, of two equally near the even one; beyond the largest, infinity.
-pub(crate) fn round_to_bf16(value: f32) -> u16 {
-    let bits = value.to_bits();
-    ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16) as u16
-}

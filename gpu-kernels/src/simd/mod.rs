@@ -36,7 +36,7 @@ mod vnni;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use bf16::{Bf16, Bf16Kernel, round_to_bf16};
+pub(crate) use bf16::{Bf16, Bf16Kernel};
 pub use cpu::Cpu;
 pub(crate) use dot::{dot, products};
 #[cfg(target_arch = "x86_64")]

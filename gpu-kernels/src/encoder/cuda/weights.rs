@@ -2,6 +2,7 @@
 
 use crate::KernelError;
 use crate::device::{Buffer, Device, DeviceError};
+use crate::encoder::math::round_to_bf16;
 use crate::encoder::{LayerWeights, LinearWeights, NormWeights};
 
 /// The shape of a model.
@@ -107,15 +108,6 @@ pub(super) struct DeviceWeights {
     pub(super) layers: Vec<DeviceLayer>,
 }
 
-/// The nearest bf16 numbers, ties to even.
-pub(super) fn brains(values: &[f32]) -> Vec<u16> {
-    let brain = |value: &f32| {
-        let bits = value.to_bits();
-        if value.is_nan() { 0x7FC0 } else { (bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16) as u16 }
-    };
-    values.iter().map(brain).collect()
-}
-
 impl DeviceLinear {
     /// Brings products of the same inputs to the device as one.
     fn new(
@@ -129,7 +121,7 @@ impl DeviceLinear {
             KernelError::check_length(what, part.weight.len(), outputs * inputs)?;
             KernelError::check_length(what, part.bias.len(), outputs)?;
         }
-        let weight: Vec<u16> = parts.iter().flat_map(|part| brains(part.weight)).collect();
+        let weight: Vec<u16> = parts.iter().flat_map(|part| part.weight).copied().map(round_to_bf16).collect();
         let bias: Vec<f32> = parts.iter().flat_map(|part| part.bias).copied().collect();
         let outputs = outputs * parts.len();
         Ok(Self { weight: device.upload(&weight)?, bias: device.upload(&bias)?, outputs, inputs })
@@ -158,6 +150,7 @@ impl DeviceWeights {
         KernelError::check_length("token_type", weights.token_type.len(), hidden)?;
         let token_type = weights.token_type.iter().cycle();
         let places: Vec<f32> = weights.positions.iter().zip(token_type).map(|(a, b)| a + b).collect();
+        let words: Vec<u16> = weights.words.iter().copied().map(round_to_bf16).collect();
         let layer = |layer: &LayerWeights<'_>| {
             let linear = |what, parts: &[LinearWeights<'_>], outputs, inputs| {
                 DeviceLinear::new(device, what, parts, outputs, inputs)
@@ -172,7 +165,7 @@ impl DeviceWeights {
             })
         };
         Ok(Self {
-            words: device.upload(&brains(weights.words))?,
+            words: device.upload(&words)?,
             places: device.upload(&places)?,
             norm: DeviceNorm::new(device, &weights.norm, hidden)?,
             layers: weights.layers.iter().map(layer).collect::<Result<_, DeviceError>>()?,
