@@ -52,9 +52,12 @@ fn run(mut inputs: Inputs, ctx: Context) -> CallOutcome {
 fn call(name: &str, args: &str, rows: &Batches) -> tandem::Result<Batches> {
     let function = tandem_functions::find(name);
     let function = function.ok_or_else(|| tandem::anyhow::anyhow!("this version has no function `{name}`"))?;
-    let columns = function.output(args, rows.schema())?;
     let mut work = Work::default();
     let given = function.call(args, rows, &mut work)?;
+    let columns = match given.first() {
+        Some(batch) => batch.schema(),
+        None => function.output(args, rows.schema())?,
+    };
     // What was done goes with the rows.
     let columns = Arc::new(Schema::clone(&columns).with_metadata(WorkDone::to_metadata(&done(&work))));
     let given = given.into_iter().map(|batch| batch.with_schema(Arc::clone(&columns)));
