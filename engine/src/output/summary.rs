@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use tandem_jobs::report::WorkCount;
 use tandem_proto::JobId;
 use tandem_proto::v1::{JobStatus, RowCount, RowCountKind};
 
@@ -15,9 +16,8 @@ pub(crate) fn print_summary(status: &JobStatus) -> std::io::Result<()> {
     let mut out = std::io::stderr().lock();
     let time = between(status.submitted_ms, status.ended_ms);
     writeln!(out, "{} {} in {time} (job {})", status.name, job_state(status.state()), JobId(status.job))?;
-    let (work, rows): (Vec<&RowCount>, Vec<&RowCount>) = status.counts.iter().partition(|count| is_work(count));
-    print_counts(&mut out, rows)?;
-    print_work(&mut out, &work)?;
+    print_counts(&mut out, status.counts.iter().filter(|count| !is_work(count)).collect())?;
+    print_work(&mut out, &WorkCount::of(&status.counts))?;
     print_stages(&mut out, status)
 }
 
@@ -27,20 +27,12 @@ fn is_work(count: &RowCount) -> bool {
 }
 
 /// What functions handled, and how much in a second of their calls.
-fn print_work(out: &mut dyn Write, work: &[&RowCount]) -> std::io::Result<()> {
-    let of = |kind: RowCountKind| work.iter().filter(move |count| count.kind() == kind);
-    let mut rows: Vec<Vec<String>> = of(RowCountKind::Worked)
-        .map(|worked| {
-            let busy_us: u64 =
-                of(RowCountKind::Timed).filter(|timed| timed.name == worked.name).map(|timed| timed.rows).sum();
-            let rate = worked.rows as f64 * 1e6 / busy_us.max(1) as f64;
-            vec![worked.name.clone(), format_count(worked.rows), format_count(rate as u64)]
-        })
-        .collect();
-    if rows.is_empty() {
+fn print_work(out: &mut dyn Write, work: &[WorkCount]) -> std::io::Result<()> {
+    if work.is_empty() {
         return Ok(());
     }
-    rows.sort();
+    let cells = |work: &WorkCount| vec![work.name.clone(), format_count(work.count), format_count(work.per_second())];
+    let rows: Vec<Vec<String>> = work.iter().map(cells).collect();
     print_grid(out, &["WORK", "COUNT", "A SECOND OF A CALL"].map(String::from), &rows)
 }
 

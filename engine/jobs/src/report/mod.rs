@@ -16,7 +16,7 @@ use tandem_proto::v1::JobStatus;
 
 pub use summary::{
     CheckSummary, FlowSummary, Rows, SinkSummary, SourceSummary, StageSummary, StepSummary, Summary, Transfer,
-    WarningSummary, WorkSummary,
+    WarningSummary, WorkCount, WorkSummary,
 };
 
 use crate::planned::ReportSpec;

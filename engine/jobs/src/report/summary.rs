@@ -7,7 +7,7 @@ use serde::Serialize;
 use tandem_exec::function::work_prefix;
 use tandem_exec::probe::warning_name;
 use tandem_proto::JobId;
-use tandem_proto::v1::{JobState, JobStatus, RowCountKind, StageStatus};
+use tandem_proto::v1::{JobState, JobStatus, RowCount, RowCountKind, StageStatus};
 
 use crate::job_file::Removes;
 use crate::planned::{ReportSink, ReportSource, ReportSpec, ReportStep};
@@ -217,13 +217,36 @@ pub struct StageSummary {
     pub duration_ms: u64,
 }
 
+/// What functions handled of one unit on one device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkCount {
+    /// `step: unit on device`.
+    pub name: String,
+    /// How many.
+    pub count: u64,
+    /// Microseconds that calls took for it, all together.
+    pub busy_us: u64,
+}
+
+impl WorkCount {
+    /// All that a job has counted, by name.
+    pub fn of(counts: &[RowCount]) -> Vec<Self> {
+        Counts::new(counts).work()
+    }
+
+    /// How many in a second of one call.
+    pub fn per_second(&self) -> u64 {
+        (u128::from(self.count) * 1_000_000 / u128::from(self.busy_us.max(1))) as u64
+    }
+}
+
 /// Rows and bytes by kind and name.
 struct Counts(HashMap<(i32, String), Transfer>);
 
 impl Counts {
-    fn new(status: &JobStatus) -> Self {
+    fn new(counted: &[RowCount]) -> Self {
         let mut counts: HashMap<(i32, String), Transfer> = HashMap::new();
-        for count in &status.counts {
+        for count in counted {
             let total = counts.entry((count.kind, count.name.clone())).or_default();
             total.rows += count.rows;
             total.bytes += count.bytes;
@@ -242,25 +265,33 @@ impl Counts {
         Transfer { rows: probed / source.scans.max(1) as u64, bytes: if probed > 0 { file_bytes } else { 0 } }
     }
 
+    /// What functions handled, by name.
+    fn work(&self) -> Vec<WorkCount> {
+        let worked = self.0.iter().filter(|((kind, _), _)| *kind == RowCountKind::Worked as i32);
+        let count = |((_, name), worked): (&(i32, String), &Transfer)| WorkCount {
+            name: name.clone(),
+            count: worked.rows,
+            busy_us: self.of(RowCountKind::Timed, name).rows,
+        };
+        let mut work: Vec<WorkCount> = worked.map(count).collect();
+        work.sort_by(|a, b| a.name.cmp(&b.name));
+        work
+    }
+
     /// What the function of a step handled, by unit and device.
     fn work_of(&self, step: &str) -> Vec<WorkSummary> {
         let prefix = work_prefix(step);
-        let worked = self.0.iter().filter(|((kind, _), _)| *kind == RowCountKind::Worked as i32);
-        let mut work: Vec<WorkSummary> = worked
-            .filter_map(|((_, name), worked)| {
-                let (unit, device) = name.strip_prefix(&prefix)?.split_once(" on ")?;
-                let busy_us = self.of(RowCountKind::Timed, name).rows;
-                Some(WorkSummary {
-                    unit: unit.to_owned(),
-                    device: device.to_owned(),
-                    count: worked.rows,
-                    busy_ms: busy_us / 1000,
-                    per_second: (u128::from(worked.rows) * 1_000_000 / u128::from(busy_us.max(1))) as u64,
-                })
+        let of_step = |work: &WorkCount| {
+            let (unit, device) = work.name.strip_prefix(&prefix)?.split_once(" on ")?;
+            Some(WorkSummary {
+                unit: unit.to_owned(),
+                device: device.to_owned(),
+                count: work.count,
+                busy_ms: work.busy_us / 1000,
+                per_second: work.per_second(),
             })
-            .collect();
-        work.sort_by(|a, b| (&a.unit, &a.device).cmp(&(&b.unit, &b.device)));
-        work
+        };
+        self.work().iter().filter_map(of_step).collect()
     }
 
     /// Rows that each reader of the table `name` got.
@@ -273,7 +304,7 @@ impl Counts {
 }
 
 pub(super) fn summarize(status: &JobStatus, spec: &ReportSpec) -> Summary {
-    let counts = Counts::new(status);
+    let counts = Counts::new(&status.counts);
     let sources: Vec<SourceSummary> = spec.sources.iter().map(|source| summarize_source(source, &counts)).collect();
     let steps: Vec<StepSummary> = spec.steps.iter().map(|step| summarize_step(step, spec, &counts)).collect();
     let sinks: Vec<SinkSummary> = spec.sinks.iter().map(|sink| summarize_sink(sink, &counts)).collect();
