@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use tandem_proto::v1::FailureKind;
 use tandem_proto::{PartitionId, StageId, WorkerId};
@@ -63,10 +64,10 @@ impl From<DataFusionError> for TaskError {
             DataFusionError::External(inner) => Self::from_external(inner),
             DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => Self::from(*inner),
             DataFusionError::Shared(inner) => Self::from_shared(&inner),
-            DataFusionError::ArrowError(inner, trace) => match *inner {
-                arrow::error::ArrowError::ExternalError(external) => Self::from_external(external),
-                arrow::error::ArrowError::IoError(message, _) => Self::Retry(message),
-                other => Self::Fatal(DataFusionError::ArrowError(Box::new(other), trace).strip_backtrace()),
+            DataFusionError::ArrowError(inner, _) => match *inner {
+                ArrowError::ExternalError(external) => Self::from_external(external),
+                ArrowError::IoError(message, _) => Self::Retry(message),
+                other => Self::Fatal(arrow_message(&other)),
             },
             error @ DataFusionError::ResourcesExhausted(_) => Self::Resources(error.strip_backtrace()),
             error @ (DataFusionError::Plan(_)
@@ -116,6 +117,21 @@ fn is_full_disk(error: &(dyn std::error::Error + 'static)) -> bool {
     io.is_some_and(|io| full(io) || wrapped(io)) || error.source().is_some_and(is_full_disk)
 }
 
+/// What an error of Arrow says, without the name of its kind.
+pub fn arrow_message(error: &ArrowError) -> String {
+    match error {
+        ArrowError::CastError(message)
+        | ArrowError::ParseError(message)
+        | ArrowError::SchemaError(message)
+        | ArrowError::ComputeError(message)
+        | ArrowError::ArithmeticOverflow(message)
+        | ArrowError::InvalidArgumentError(message)
+        | ArrowError::NotYetImplemented(message) => message.clone(),
+        ArrowError::DivideByZero => "division by zero".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// Why a query or job could not be planned. Nothing has run when this is returned.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -153,10 +169,7 @@ mod tests {
             full(),
             DataFusionError::External(Box::new(full())),
             DataFusionError::Shared(Arc::new(full())),
-            DataFusionError::ArrowError(
-                Box::new(arrow::error::ArrowError::from_external_error(Box::new(full()))),
-                None,
-            ),
+            DataFusionError::ArrowError(Box::new(ArrowError::from_external_error(Box::new(full()))), None),
             DataFusionError::IoError(io::Error::other(full())),
         ];
         for error in wrapped {

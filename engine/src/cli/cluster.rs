@@ -15,7 +15,7 @@ use crate::local::{
     Asked, ClusterFault, ClusterShape, ControlAnswer, ControlRequest, Launched, LocalCluster, StateFolder, ask, launch,
     serve_control, tell_launcher,
 };
-use crate::output::units::parse_bytes;
+use crate::output::units::{format_counted, parse_bytes};
 use crate::output::{ClusterView, print_one};
 
 const POLL: Duration = Duration::from_millis(3);
@@ -92,7 +92,8 @@ pub(super) fn up(session: &Session, shape: &ClusterShape) -> Result<(), Failure>
     match launch(&session.folder, shape)? {
         Launched::Ready { address } => {
             let ClusterShape { workers, cpus, .. } = shape;
-            eprintln!("cluster is up at {address}: {workers} workers with {cpus} slots each");
+            let (workers, slots) = (format_counted(*workers, "worker"), format_counted(*cpus, "slot"));
+            eprintln!("cluster is up at {address}: {workers} with {slots} each");
             Ok(())
         }
         Launched::Failed { message } => {
@@ -135,7 +136,7 @@ async fn scale(folder: &StateFolder, workers: u32) -> Result<(), Failure> {
             .with_help("start one with `tandem cluster up`"));
     }
     request(folder, &ControlRequest::Scale { workers }).await?;
-    eprintln!("cluster has {workers} workers");
+    eprintln!("cluster has {}", format_counted(workers, "worker"));
     Ok(())
 }
 

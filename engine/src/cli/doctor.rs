@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Failure;
 use super::session::Session;
 use crate::local::default_memory_bytes;
-use crate::output::units::format_bytes;
+use crate::output::units::{format_bytes, format_counted};
 use crate::output::{Record, print_list};
 
 /// Connections, spill files and inputs of one process; fewer open files than this may not do.
@@ -96,7 +96,7 @@ fn disk(session: &Session) -> Finding {
 fn memory(session: &Session) -> Finding {
     let workers = session.settings.workers();
     let share = default_memory_bytes(workers);
-    finding(Verdict::Ok, "memory", format!("{} for each of {workers} workers", format_bytes(share)))
+    finding(Verdict::Ok, "memory", format!("{} for each of {}", format_bytes(share), format_counted(workers, "worker")))
 }
 
 fn open_files() -> Finding {
@@ -116,7 +116,9 @@ async fn cluster(session: &Session) -> Finding {
             let detail = format!("it is version {}, this is {}", status.version, tandem_proto::VERSION);
             finding(Verdict::Fail, "cluster", detail)
         }
-        Ok(status) => finding(Verdict::Ok, "cluster", format!("{} workers are ready", status.nodes_ready)),
+        Ok(status) => {
+            finding(Verdict::Ok, "cluster", format!("{} ready", format_counted(status.nodes_ready, "worker")))
+        }
         Err(Failure::Told { message, .. }) => finding(Verdict::Fail, "cluster", message),
         Err(Failure::ReaderGone) => finding(Verdict::Fail, "cluster", "it cannot be asked"),
     }

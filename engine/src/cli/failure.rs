@@ -44,12 +44,11 @@ impl Failure {
         }
     }
 
-    /// The same failure when the cluster it happened on is gone: its commands cannot help any more.
-    pub(crate) fn without_cluster(self) -> Self {
+    /// The same failure when the cluster it happened on is gone: its commands cannot help any more, but `instead` may.
+    pub(crate) fn without_cluster(self, instead: Option<&str>) -> Self {
         match self {
             Self::Told { exit, message, help: Some(help) } if help.contains("tandem job ") => {
-                let help = "run it again with --keep, then look at `tandem job list`".to_owned();
-                Self::Told { exit, message, help: Some(help) }
+                Self::Told { exit, message, help: instead.map(ToOwned::to_owned) }
             }
             other => other,
         }

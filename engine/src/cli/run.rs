@@ -65,7 +65,8 @@ pub(super) async fn execute(args: RunArgs, session: &Session) -> Result<(), Fail
         }
     };
     private.stop().await;
-    outcome.map_err(|failure| failure.without_cluster())
+    let again = "run it again with --keep, then look at `tandem job list`";
+    outcome.map_err(|failure| failure.without_cluster(Some(again)))
 }
 
 async fn run(

@@ -51,7 +51,7 @@ pub(super) async fn on_cluster(
         }
     };
     private.stop().await;
-    outcome
+    outcome.map_err(|failure| failure.without_cluster(None))
 }
 
 async fn query(client: &Client, spec: v1::JobSpec, target: Target) -> Result<(), Failure> {

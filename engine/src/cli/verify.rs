@@ -7,6 +7,7 @@ use tandem_proto::{JobId, v1};
 
 use super::session::Session;
 use super::{Failure, attached};
+use crate::output::units::format_counted;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct VerifyArgs {
@@ -38,11 +39,12 @@ pub(super) async fn check_cluster(client: &Client, min_nodes: u32) -> Result<(),
         let message = format!("the cluster is version {}, this is {}", cluster.version, tandem_proto::VERSION);
         return Err(Failure::failed(message));
     }
+    let workers = format_counted(cluster.nodes_ready, "worker");
     if cluster.nodes_ready < min_nodes {
-        let message = format!("{} workers are ready, {min_nodes} needed", cluster.nodes_ready);
+        let message = format!("{workers} ready, {min_nodes} needed");
         return Err(Failure::failed(message).with_help("`tandem node list` shows the workers"));
     }
-    eprintln!("ok: {} workers with {} slots are ready", cluster.nodes_ready, cluster.slots);
+    eprintln!("ok: {workers} with {} ready", format_counted(cluster.slots, "slot"));
     Ok(())
 }
 

@@ -64,6 +64,12 @@ pub(crate) fn format_count(count: u64) -> String {
     text
 }
 
+/// `1 slot`, `2,000 slots`.
+pub(crate) fn format_counted(count: impl Into<u64>, noun: &str) -> String {
+    let count = count.into();
+    format!("{} {noun}{}", format_count(count), if count == 1 { "" } else { "s" })
+}
+
 /// `120 ms`, `4.2 s`, `3m 05s`, `2h 10m`.
 pub(crate) fn format_duration(duration: Duration) -> String {
     let ms = duration.as_millis();

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tandem_proto::v1::{NodeStatus, TaskState, TaskStatus};
 
 use super::grid::print_grid;
-use super::units::{format_count, format_duration};
+use super::units::{format_count, format_counted, format_duration};
 
 /// What one worker did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -45,8 +45,8 @@ pub(crate) fn print_work_done(out: &mut dyn Write, workers: &[WorkDone]) -> std:
     writeln!(
         out,
         "{}, {}",
-        counted(here.clone().count() as u64, "worker"),
-        counted(here.map(u64::from).sum(), "slot")
+        format_counted(here.clone().count() as u64, "worker"),
+        format_counted(here.map(u64::from).sum(), "slot")
     )?;
     let rows: Vec<Vec<String>> = workers.iter().map(cells).collect();
     print_grid(out, &["WORKER", "TASKS", "ROWS", "TASK TIME", "STAGES"].map(String::from), &rows)
@@ -61,10 +61,6 @@ fn cells(work: &WorkDone) -> Vec<String> {
         format_duration(Duration::from_millis(work.task_ms)),
         stages.join(" "),
     ]
-}
-
-fn counted(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", format_count(count), if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

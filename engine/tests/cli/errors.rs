@@ -151,7 +151,7 @@ fn without_workers_nothing_waits_for_ever() {
     let args = [&coordinator.target()[..], &["sql", "-e", "SELECT 1"]].concat();
     sandbox.run(&args).ended_with(1).tells(&["no worker", "help: "]);
     let args = [&coordinator.target()[..], &["verify"]].concat();
-    sandbox.run(&args).ended_with(1).tells(&["0 workers are ready, 1 needed"]);
+    sandbox.run(&args).ended_with(1).tells(&["0 workers ready, 1 needed"]);
 }
 
 /// A coordinator that will have no worker.

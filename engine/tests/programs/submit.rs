@@ -92,5 +92,5 @@ fn a_cluster_tests_itself() {
     let lines: Vec<&str> = finished.stdout.lines().collect();
     assert!(lines[0].starts_with("pi is about 3.1"), "{}", finished.stdout);
     assert!(lines[1].starts_with("worker-1 ran ") && lines[2].starts_with("worker-2 ran "), "{}", finished.stdout);
-    sandbox.run(&["self-test", "--min-nodes", "3"]).ended_with(1).tells(&["2 workers are ready, 3 needed"]);
+    sandbox.run(&["self-test", "--min-nodes", "3"]).ended_with(1).tells(&["2 workers ready, 3 needed"]);
 }

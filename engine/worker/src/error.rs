@@ -12,7 +12,7 @@ use crate::config::MIN_MEMORY_BYTES;
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// Less memory than a worker needs.
-    #[error("the memory limit of {given_bytes} bytes is too small: a worker needs at least {MIN_MEMORY_BYTES}")]
+    #[error("the memory limit of {given_bytes} bytes is too small: a worker needs at least {} MiB", MIN_MEMORY_BYTES >> 20)]
     MemoryLimit {
         /// As configured.
         given_bytes: u64,

@@ -2,7 +2,7 @@
 
 use datafusion::common::diagnostic::Diagnostic;
 use datafusion::error::DataFusionError;
-use tandem_exec::error::PlanError;
+use tandem_exec::error::{PlanError, arrow_message};
 
 /// One SQL text and how errors call the place it stands at.
 #[derive(Debug, Clone)]
@@ -44,6 +44,9 @@ impl<'a> SqlText<'a> {
 
     /// What DataFusion found wrong with the text, with its position when that is known.
     pub(super) fn explain(&self, error: &DataFusionError) -> PlanError {
+        if let Some(WrongCall { function, what, help }) = WrongCall::of(&error.strip_backtrace()) {
+            return self.error_about(&function, what, Some(help));
+        }
         let position = position_of(error);
         let (message, help) = message_of(error);
         self.error_at(message, position, help)
@@ -113,6 +116,25 @@ pub(super) fn locate(error: PlanError, place: impl std::fmt::Display) -> PlanErr
     }
 }
 
+/// A call of a function that does not take such arguments. DataFusion takes some of them for errors of its own.
+struct WrongCall {
+    function: String,
+    what: String,
+    help: String,
+}
+
+impl WrongCall {
+    fn of(message: &str) -> Option<Self> {
+        let (_, call) = message.split_once("No function matches the given name and argument types '")?;
+        let (call, rest) = call.split_once("'.")?;
+        let (function, _) = call.split_once('(')?;
+        let (_, forms) = rest.split_once("Candidate functions:")?;
+        let forms: Vec<&str> = forms.lines().map(str::trim).filter(|form| !form.is_empty()).collect();
+        let help = format!("a CAST may help; there is {}", forms.join(", "));
+        Some(Self { function: function.to_owned(), what: format!("no function matches {call}"), help })
+    }
+}
+
 fn position_of(error: &DataFusionError) -> Option<Position> {
     match error {
         DataFusionError::Diagnostic(diagnostic, inner) => span_of(diagnostic).or_else(|| position_of(inner)),
@@ -146,6 +168,7 @@ fn message_of(error: &DataFusionError) -> (String, Option<String>) {
         | DataFusionError::Configuration(message)
         | DataFusionError::Execution(message) => split_help(message),
         DataFusionError::SchemaError(schema, _) => split_help(&schema.to_string()),
+        DataFusionError::ArrowError(arrow, _) => split_help(&arrow_message(arrow)),
         other => split_help(&other.strip_backtrace()),
     }
 }
@@ -153,12 +176,23 @@ fn message_of(error: &DataFusionError) -> (String, Option<String>) {
 /// DataFusion puts what to do behind the first sentence.
 fn split_help(message: &str) -> (String, Option<String>) {
     let message = message.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or(message).trim();
+    let message = without_debug_form(message);
     let end = message.char_indices().find(|(at, c)| *c == '.' && message[at + 1..].starts_with(char::is_whitespace));
     let (what, help) = match end {
         Some((at, _)) => (&message[..at], Some(uncapitalised(message[at + 1..].trim().trim_end_matches('.')))),
         None => (message.trim_end_matches('.'), None),
     };
     (uncapitalised(&what.replace('\n', " ")), help.map(|help| help.replace('\n', " ")))
+}
+
+/// Without the syntax tree in Rust's debug form that some messages end in.
+fn without_debug_form(message: &str) -> &str {
+    let starts_tree = |(brace, _): (usize, &str)| {
+        let name = message[..brace].rsplit(' ').next()?;
+        let is_type = name.starts_with(char::is_uppercase) && name.chars().all(char::is_alphanumeric);
+        is_type.then(|| message[..brace - name.len()].trim_end())
+    };
+    message.match_indices(" { ").find_map(starts_tree).unwrap_or(message)
 }
 
 /// A parser's message without its ` at Line: 1, Column: 8`, and that position.
