@@ -10,6 +10,7 @@ mod cosine;
 pub mod cutter;
 mod divide;
 pub mod error;
+mod exact_sum;
 mod first_rows;
 pub mod function;
 mod fuse;

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::adaptive::AdaptiveOptions;
 use crate::cosine::cosine_similarity;
 use crate::error::PlanError;
+use crate::exact_sum::exact_sum;
 use crate::first_rows::KeepFirstRows;
 use crate::plan::emits_build_rows;
 use crate::probe;
@@ -99,7 +100,9 @@ impl QuerySettings {
 
 /// Adds the functions of SQL that DataFusion does not have.
 pub(crate) fn add_functions(state: &mut SessionState) -> Result<()> {
-    state.register_udf(cosine_similarity()).map(drop)
+    state.register_udf(cosine_similarity())?;
+    state.register_udaf(exact_sum())?;
+    Ok(())
 }
 
 fn set(config: &mut SessionConfig, key: &str, value: &str) -> Result<(), PlanError> {

@@ -49,4 +49,11 @@ fn sales_run_on_all_workers_and_are_what_duckdb_computes() {
         }
         assert_eq!(found["out_of_order"], 0, "{file}: {found}");
     }
+    // Whoever summed up which rows: the bytes are the same.
+    let alone = ["run", "sales", "--workers", "1", "--set", "input=sales.csv", "--set", "output=out-alone"];
+    sandbox.run(&alone).succeeded();
+    let written = |output: &str| sandbox.read(&format!("{output}/spark_output.json"));
+    for output in ["out-sales.jsonl", "out-sales.parquet", "out-alone"] {
+        assert!(written(output) == written("out-sales.csv"), "{output} is not what the sales of the CSV file are");
+    }
 }
