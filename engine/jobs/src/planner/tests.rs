@@ -150,7 +150,7 @@ async fn what_is_wrong_with_a_query_is_said_with_its_place() {
         ("EXPLAIN ANALYZE SELECT 1", "EXPLAIN ANALYZE is not a query", "tandem explain --analyze"),
         ("SELECT nope(1)", "invalid function 'nope'", ""),
         ("SELECT sum(product) FROM sales", "no function matches sum(Utf8View): line 1, column 8", "sum(Float64)"),
-        ("SELECT abs(quantity, 3) FROM sales", "no function matches abs(Int32, Int64): line 1, column 8", "abs("),
+        ("SELECT abs(quantity, 3) FROM sales", "no function matches abs(Int64, Int64): line 1, column 8", "abs("),
         ("SELECT substr(quantity) FROM sales", "substring without for/from is not valid", ""),
         ("SELECT CAST('abc' AS INT)", "cannot cast string 'abc'", ""),
         ("SELECT * FROM 'missing.csv'", "no such file or folder", "local paths work when"),
