@@ -1,8 +1,9 @@
 //! What texts say, as numbers: sentence vectors of a user's own model, classes, tone.
-//! Slices of texts in, numbers out; nothing here knows of jobs or tables.
+//! Slices or columns of texts in, numbers out; nothing here knows of jobs or tables.
 
 mod claim;
 pub mod classify;
+pub mod columns;
 pub mod embed;
 mod fit_error;
 mod folder;

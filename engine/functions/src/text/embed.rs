@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, StringArray};
-use arrow::buffer::NullBuffer;
+use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use serde::Deserialize;
+use tandem_text::columns::vector_type;
 use tandem_text::embed::Embeddings;
 use tandem_text::model::{Model, ModelPrecision};
 
@@ -60,18 +60,13 @@ impl Args {
     }
 
     fn added(&self, dimension: usize) -> Result<Vec<Field>, CallError> {
-        let dimension = i32::try_from(dimension)
-            .map_err(|_| CallError::Model(format!("vectors of {dimension} values are too long for a column")))?;
-        let vector = DataType::FixedSizeList(Arc::new(item()), dimension);
+        let vector = vector_type(dimension)
+            .ok_or_else(|| CallError::Model(format!("vectors of {dimension} values are too long for a column")))?;
         Ok(vec![
             Field::new(&self.output, vector, true),
             Field::new(format!("{}_status", self.output), DataType::Utf8, false),
         ])
     }
-}
-
-fn item() -> Field {
-    Field::new("item", DataType::Float32, false)
 }
 
 pub(super) fn plan(args: &str, input: &Schema) -> Result<SchemaRef, CallError> {
@@ -103,31 +98,13 @@ fn embed(
     work: &mut Work,
 ) -> Result<RecordBatch, CallError> {
     let texts = columns::text(batch, &args.column)?;
-    let texts: Vec<&str> = texts.iter().map(Option::unwrap_or_default).collect();
     let started = Instant::now();
     // A call has one processor.
-    let embeddings = model.embed(&texts, 1).map_err(|error| CallError::model(&error))?;
+    let embeddings = model.embed_column(&texts, 1).map_err(|error| CallError::model(&error))?;
     let (device, elapsed) = (format!("cpu, {}", model.precision()), started.elapsed());
     work.add("rows", &device, batch.num_rows() as u64, elapsed);
     work.add("tokens", &device, embeddings.tokens() as u64, elapsed);
-    added::columns(batch, added, vec![vectors(&embeddings)?, statuses(&embeddings)])
-}
-
-fn vectors(embeddings: &Embeddings) -> Result<ArrayRef, CallError> {
-    let dimension = embeddings.dimension();
-    let mut values = Vec::with_capacity(embeddings.len() * dimension);
-    let mut valid = Vec::with_capacity(embeddings.len());
-    for text in 0..embeddings.len() {
-        let vector = embeddings.vector(text);
-        valid.push(vector.is_some());
-        match vector {
-            Some(vector) => values.extend_from_slice(vector),
-            None => values.resize(values.len() + dimension, 0.0),
-        }
-    }
-    let values = Arc::new(Float32Array::from(values));
-    let list = FixedSizeListArray::try_new(Arc::new(item()), dimension as i32, values, Some(NullBuffer::from(valid)))?;
-    Ok(Arc::new(list))
+    added::columns(batch, added, vec![Arc::new(embeddings.to_column()), statuses(&embeddings)])
 }
 
 fn statuses(embeddings: &Embeddings) -> ArrayRef {

@@ -9,9 +9,8 @@ use std::path::Path;
 use std::str::FromStr;
 
 use tandem_kernels::Cpu;
-use tandem_kernels::encoder::{
-    EmbeddingWeights, Encoder, EncoderShape, LayerWeights, LinearWeights, NormWeights, Precision,
-};
+pub use tandem_kernels::encoder::Precision;
+use tandem_kernels::encoder::{EmbeddingWeights, Encoder, EncoderShape, LayerWeights, LinearWeights, NormWeights};
 
 use crate::LoadError;
 use crate::folder::Folder;
