@@ -61,6 +61,7 @@ struct SizeArgs {
 enum DatasetName {
     Sales,
     Events,
+    Articles,
     Tpch,
 }
 
@@ -141,6 +142,7 @@ fn spec(args: GenArgs) -> Result<GenerateSpec, Failure> {
         (_, Some(Preset::Demo)) => return Err(Failure::usage("only sales has a demo preset")),
         (DatasetName::Sales, None) => Dataset::Sales,
         (DatasetName::Events, None) => Dataset::Events,
+        (DatasetName::Articles, None) => Dataset::Articles,
         (DatasetName::Tpch, None) => Dataset::Tpch,
     };
     let format = args.format.map(|format| match format {

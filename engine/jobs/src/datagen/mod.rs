@@ -1,4 +1,4 @@
-//! Data to try, test and measure with: `sales`, `events`, `tpch`. The same spec gives the same bytes, wherever and with
+//! Data to try, test and measure with: `sales`, `events`, `articles`, `tpch`. The same spec gives the same bytes, wherever and with
 //! however many threads it is generated.
 //!
 //! ```text
@@ -6,6 +6,8 @@
 //! ```
 //! Memory is bounded by the pieces in flight; a file appears only when it is complete.
 
+mod article_words;
+mod articles;
 mod events;
 mod output;
 mod parquet_file;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use tandem_exec::error::PlanError;
 use tandem_exec::storage::Storage;
 
+use articles::Articles;
 use events::{Events, Products};
 use sales::Sales;
 use table::Table;
@@ -34,7 +37,7 @@ pub struct GenerateSpec {
     pub size: Size,
     /// Other seeds give other rows. TPC-H data do not depend on it.
     pub seed: u64,
-    /// A folder, local or `s3://`; for `sales` and `events` also the table's file, told by its extension.
+    /// A folder, local or `s3://`; for one that is not `tpch` also the table's file, told by its extension.
     pub out: String,
     /// What the files hold; none: by the extension of `out`, else CSV, and Parquet for TPC-H.
     pub format: Option<Format>,
@@ -51,6 +54,8 @@ pub enum Dataset {
     SalesDemo,
     /// Shop events, and the products they refer to.
     Events,
+    /// News articles, and what they are about.
+    Articles,
     /// The eight tables of TPC-H.
     Tpch,
 }
@@ -215,6 +220,11 @@ fn tables(spec: &GenerateSpec, format: Format) -> Result<Vec<Arc<dyn Table>>, Ge
             let rows = row_count(size, format, &events)?;
             Ok(vec![Arc::new(events(rows)), Arc::new(Products { seed })])
         }
+        (Dataset::Articles, size) => {
+            let articles = |rows| Articles { seed, rows };
+            let rows = row_count(size, format, &articles)?;
+            Ok(vec![Arc::new(articles(rows))])
+        }
     }
 }
 
@@ -226,8 +236,9 @@ fn row_count<T: Table>(size: Size, format: Format, table: &dyn Fn(u64) -> T) -> 
         Size::Bytes(bytes) => {
             let text = if format == Format::Jsonl { Format::Jsonl } else { Format::Csv };
             let mut sample = Vec::new();
-            table(SAMPLE_ROWS).text(0, text, &mut sample)?;
-            Ok((bytes as f64 / (sample.len() as f64 / SAMPLE_ROWS as f64)).ceil() as u64)
+            // Of a table in small pieces, the first may have fewer.
+            let rows = table(SAMPLE_ROWS).text(0, text, &mut sample)?;
+            Ok((bytes as f64 / (sample.len() as f64 / rows as f64)).ceil() as u64)
         }
         Size::Scale(_) => Err(GenerateError::Spec("only tpch has a scale factor".to_owned())),
     }

@@ -38,14 +38,15 @@ async fn the_demo_is_the_nine_rows() {
 #[tokio::test]
 async fn the_same_spec_gives_the_same_bytes_on_any_number_of_threads() {
     for format in [Format::Csv, Format::Jsonl, Format::Parquet] {
-        for dataset in [Dataset::Sales, Dataset::Events] {
+        for (dataset, per_piece) in [
+            (Dataset::Sales, ROWS_PER_PIECE),
+            (Dataset::Events, ROWS_PER_PIECE),
+            (Dataset::Articles, articles::ROWS_PER_PIECE),
+        ] {
             let dirty = if dataset == Dataset::Events { 0.05 } else { 0.0 };
-            let make = |seed| GenerateSpec {
-                seed,
-                format: Some(format),
-                dirty,
-                ..spec(dataset, Size::Rows(ROWS_PER_PIECE + 1000), "out/")
-            };
+            let rows = per_piece + 1000;
+            let make =
+                |seed| GenerateSpec { seed, format: Some(format), dirty, ..spec(dataset, Size::Rows(rows), "out/") };
             let folders: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();
             let files = run(&make(1), &folders[0], 1).await.unwrap();
             run(&make(1), &folders[1], 3).await.unwrap();
@@ -54,7 +55,7 @@ async fn the_same_spec_gives_the_same_bytes_on_any_number_of_threads() {
             let name = format!("out/{name}");
             let data = read(&folders[0], &name);
             assert_eq!(data.len() as u64, files[0].bytes);
-            assert_eq!(files[0].rows, ROWS_PER_PIECE + 1000);
+            assert_eq!(files[0].rows, rows);
             assert!(data == read(&folders[1], &name), "{name} differs by threads");
             assert!(data != read(&folders[2], &name), "{name} does not depend on the seed");
         }
@@ -65,11 +66,13 @@ async fn the_same_spec_gives_the_same_bytes_on_any_number_of_threads() {
 #[tokio::test]
 async fn fewer_rows_are_a_prefix_of_more() {
     let folder = TempDir::new().unwrap();
-    for (rows, name) in [(1000, "few.csv"), (5000, "more.csv")] {
-        let spec = GenerateSpec { dirty: 0.1, ..spec(Dataset::Events, Size::Rows(rows), name) };
-        run(&spec, &folder, 2).await.unwrap();
+    for (dataset, dirty) in [(Dataset::Events, 0.1), (Dataset::Articles, 0.0)] {
+        for (rows, name) in [(1000, "few.csv"), (5000, "more.csv")] {
+            let spec = GenerateSpec { dirty, ..spec(dataset, Size::Rows(rows), name) };
+            run(&spec, &folder, 2).await.unwrap();
+        }
+        assert!(read(&folder, "more.csv").starts_with(&read(&folder, "few.csv")));
     }
-    assert!(read(&folder, "more.csv").starts_with(&read(&folder, "few.csv")));
 }
 
 #[tokio::test]
@@ -78,6 +81,30 @@ async fn a_size_in_bytes_is_about_met() {
     let files = run(&spec(Dataset::Events, Size::Bytes(3_000_000), "events.csv"), &folder, 2).await.unwrap();
     assert!((2_900_000..3_100_000).contains(&files[0].bytes), "{files:?}");
     assert!(files[1].path.ends_with("/products.csv"));
+    let files = run(&spec(Dataset::Articles, Size::Bytes(12_000_000), "articles.csv"), &folder, 2).await.unwrap();
+    assert!((11_000_000..13_000_000).contains(&files[0].bytes), "{files:?}");
+}
+
+#[tokio::test]
+async fn articles_have_topics_tones_and_a_few_odd_contents() {
+    let folder = TempDir::new().unwrap();
+    run(&spec(Dataset::Articles, Size::Rows(5000), "articles.parquet"), &folder, 2).await.unwrap();
+    let context = SessionContext::new();
+    let path = folder.path().join("articles.parquet");
+    context.register_parquet("articles", path.to_str().unwrap(), ParquetReadOptions::default()).await.unwrap();
+    for (question, at_least, at_most) in [
+        ("count(*)", 5000, 5000),
+        ("count(DISTINCT id)", 5000, 5000),
+        ("count(DISTINCT true_topic)", 8, 8),
+        ("count(DISTINCT true_tone)", 3, 3),
+        ("count(*) FILTER (WHERE content IS NULL)", 10, 50),
+        ("count(*) FILTER (WHERE length(content) > 10000)", 2, 30),
+        ("approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY length(content))", 300, 900),
+        ("count(*) FILTER (WHERE content <> trim(content))", 0, 0),
+    ] {
+        let found = number(&context, &format!("SELECT {question} FROM articles")).await;
+        assert!((at_least..=at_most).contains(&found), "{question}: {found}");
+    }
 }
 
 #[tokio::test]
