@@ -6,11 +6,9 @@
 
 pub mod adaptive;
 pub mod codec;
-mod cosine;
 pub mod cutter;
 mod divide;
 pub mod error;
-mod exact_sum;
 mod first_rows;
 pub mod function;
 mod fuse;
@@ -25,6 +23,7 @@ pub mod session;
 pub mod shuffle;
 pub mod sink;
 pub mod source;
+mod sql_functions;
 mod stop;
 pub mod storage;
 pub mod task;

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
-use datafusion::execution::FunctionRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
@@ -17,12 +16,11 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use serde::{Deserialize, Serialize};
 
 use crate::adaptive::AdaptiveOptions;
-use crate::cosine::cosine_similarity;
 use crate::error::PlanError;
-use crate::exact_sum::exact_sum;
 use crate::first_rows::KeepFirstRows;
 use crate::plan::emits_build_rows;
 use crate::probe;
+use crate::sql_functions::add_functions;
 
 /// What differs from DataFusion's defaults, because partitions of one plan run in different processes.
 const DISTRIBUTED_OPTIONS: [(&str, &str); 4] = [
@@ -96,13 +94,6 @@ impl QuerySettings {
         add_functions(&mut state)?;
         Ok(SessionContext::new_with_state(state))
     }
-}
-
-/// Adds the functions of SQL that DataFusion does not have.
-pub(crate) fn add_functions(state: &mut SessionState) -> Result<()> {
-    state.register_udf(cosine_similarity())?;
-    state.register_udaf(exact_sum())?;
-    Ok(())
 }
 
 fn set(config: &mut SessionConfig, key: &str, value: &str) -> Result<(), PlanError> {

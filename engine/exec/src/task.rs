@@ -35,10 +35,11 @@ use crate::error::{PlanError, TaskError};
 use crate::function::{FunctionRunner, Functions, batch_number};
 use crate::partition::{PartitionPlan, number_whole, select};
 use crate::scope::TaskScope;
-use crate::session::{QuerySettings, add_functions};
+use crate::session::QuerySettings;
 use crate::shuffle::{FetchRemote, InputLocations, Producer, TaskInputs};
 use crate::sink;
 use crate::source::pin_file_scans;
+use crate::sql_functions::add_functions;
 use crate::stop::stoppable;
 use crate::storage::Storage;
 

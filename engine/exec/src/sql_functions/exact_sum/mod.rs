@@ -32,7 +32,7 @@ static FUNCTION: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
 });
 
 /// The function, for planners and for plans that were planned elsewhere.
-pub(crate) fn exact_sum() -> Arc<AggregateUDF> {
+pub(super) fn exact_sum() -> Arc<AggregateUDF> {
     Arc::clone(&FUNCTION)
 }
 

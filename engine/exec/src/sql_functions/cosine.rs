@@ -16,8 +16,7 @@ use datafusion::common::{exec_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
-/// Its name in SQL.
-pub(crate) const NAME: &str = "cosine_similarity";
+const NAME: &str = "cosine_similarity";
 
 static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
     let signature = Signature::user_defined(Volatility::Immutable);
@@ -25,7 +24,7 @@ static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
 });
 
 /// The function, for planners and for plans that were planned elsewhere.
-pub(crate) fn cosine_similarity() -> Arc<ScalarUDF> {
+pub(super) fn cosine_similarity() -> Arc<ScalarUDF> {
     Arc::clone(&FUNCTION)
 }
 
