@@ -1,6 +1,7 @@
 //! Ending a task that computes. DataFusion gives its thread up, so that a task can be dropped, only where it waits for
 //! input. A join may put out any number of rows, or look at any number of pairs, before it asks for more; so the rows of
-//! each join count as input of what reads them, and the condition of a join fails once its task is told to stop.
+//! each join count as input of what reads them, and the condition of a join fails once its task is told to stop. What takes
+//! long for each row gets few rows at a time.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -8,11 +9,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema};
 use arrow::record_batch::RecordBatch;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ReplaceChildrenOptions;
 use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder, SortMergeJoinExec,
@@ -20,13 +23,17 @@ use datafusion::physical_plan::joins::{
 
 use crate::error::TaskError;
 use crate::plan::Plan;
+use crate::small_batches::SmallBatchesExec;
+use crate::source::scan_of_batches;
+use crate::sql_functions::is_slow;
 use crate::task::TaskProgress;
 
-/// `plan` with joins that end when `task` is told to.
+/// `plan` with joins and slow functions that end when `task` is told to.
 pub(crate) fn stoppable(plan: Plan, task: &Arc<TaskProgress>) -> Result<Plan> {
     plan.transform_up(|node| {
+        let Transformed { data: node, transformed, .. } = fed_slowly(node)?;
         if !is_join(&node) {
-            return Ok(Transformed::no(node));
+            return Ok(Transformed::new_transformed(node, transformed));
         }
         let join: Plan = if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
             Arc::new(NestedLoopJoinExecBuilder::from(join).with_filter(guarded(join.filter(), task)).build()?)
@@ -40,10 +47,30 @@ pub(crate) fn stoppable(plan: Plan, task: &Arc<TaskProgress>) -> Result<Plan> {
     .data()
 }
 
-/// Whether `plan` was added by [`stoppable`], so that it is no operator of the stage. The planner puts this operator above
-/// leaves and exchanges only.
+/// `node` with few rows at a time, if it takes long for each.
+fn fed_slowly(node: Plan) -> Result<Transformed<Plan>> {
+    let mut slow = false;
+    node.apply_expressions(&mut |root| {
+        slow |= is_slow(root)?;
+        Ok(if slow { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    if !slow {
+        return Ok(Transformed::no(node));
+    }
+    if node.children().is_empty() {
+        // A projection that was made a part of the scan below it.
+        let scan = scan_of_batches(&node, SmallBatchesExec::ROWS).unwrap_or(node);
+        return Ok(Transformed::yes(SmallBatchesExec::over(scan)));
+    }
+    let inputs = node.children().into_iter().map(|input| SmallBatchesExec::over(Arc::clone(input))).collect();
+    let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+    Ok(Transformed::yes(node.replace_children(inputs, options)?))
+}
+
+/// Whether `plan` was added by [`stoppable`], so that it is no operator of the stage. The planner puts the one operator above
+/// leaves and exchanges only, the other nowhere.
 pub(crate) fn is_added(plan: &Plan) -> bool {
-    plan.downcast_ref::<CooperativeExec>().is_some_and(|added| is_join(added.input()))
+    plan.is::<SmallBatchesExec>() || plan.downcast_ref::<CooperativeExec>().is_some_and(|added| is_join(added.input()))
 }
 
 fn is_join(plan: &Plan) -> bool {

@@ -34,13 +34,28 @@ async fn a_join_that_puts_out_much_gives_its_thread_up() {
         "SELECT sum(a.value + b.value) FROM generate_series(1, 4000) a JOIN generate_series(1, 4000) b ON a.value % 1 = b.value % 1",
         "SELECT sum(a.value + b.value) FROM generate_series(1, 4000) a JOIN generate_series(1, 4000) b ON a.value + b.value > 0",
     ] {
-        let progress = Arc::default();
-        let mut run = std::pin::pin!(comparison.run_with(sql, &progress));
-        let mut pauses = 0;
-        while poll!(&mut run).is_pending() {
-            pauses += 1;
-            tokio::task::yield_now().await;
-        }
+        let pauses = pauses(&comparison, sql).await;
         assert!(pauses > 5, "{pauses} pauses in {sql}");
     }
+}
+
+#[tokio::test]
+async fn a_function_that_takes_long_gives_its_thread_up() {
+    let comparison = Comparison::start(1, 1).await;
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../gpu-kernels/text/tests/vectors/tiny_model");
+    let sql = format!("SELECT count(embed(name, '{model}')) FROM numbers");
+    let (slow, fast) = (pauses(&comparison, &sql).await, pauses(&comparison, "SELECT count(name) FROM numbers").await);
+    assert!(slow > fast + 5000 / 128, "{slow} pauses, {fast} without it");
+}
+
+/// How often a query gives its thread up.
+async fn pauses(comparison: &Comparison, sql: &str) -> usize {
+    let progress = Arc::default();
+    let mut run = std::pin::pin!(comparison.run_with(sql, &progress));
+    let mut pauses = 0;
+    while poll!(&mut run).is_pending() {
+        pauses += 1;
+        tokio::task::yield_now().await;
+    }
+    pauses
 }

@@ -9,7 +9,7 @@ use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::arrow::ArrowFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
-use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
@@ -134,4 +134,11 @@ pub fn pin_file_scans(plan: &Arc<dyn ExecutionPlan>, storage: &Storage) {
     for child in plan.children() {
         pin_file_scans(child, storage);
     }
+}
+
+/// A scan of files with at most `rows` rows in a batch; none if `plan` is no such scan.
+pub(crate) fn scan_of_batches(plan: &Arc<dyn ExecutionPlan>, rows: usize) -> Option<Arc<dyn ExecutionPlan>> {
+    let config = plan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()?;
+    let config = FileScanConfigBuilder::from(config.clone()).with_batch_size(Some(rows)).build();
+    Some(DataSourceExec::from_data_source(config))
 }

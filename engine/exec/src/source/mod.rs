@@ -21,6 +21,7 @@ mod values;
 mod wire_schema;
 
 pub use self::files::pin_file_scans;
+pub(crate) use self::files::scan_of_batches;
 pub use self::open::{OpenedSource, open_source};
 pub(crate) use self::scan::ScanExec;
 pub use self::schema::parse_schema;

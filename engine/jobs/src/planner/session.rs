@@ -14,6 +14,7 @@ use tandem_exec::adaptive::AdaptiveOptions;
 use tandem_exec::error::PlanError;
 use tandem_exec::session::QuerySettings;
 use tandem_exec::source::{OpenedSource, SourceSpec, open_source};
+use tandem_exec::sql_functions::plan_only;
 use tandem_exec::storage::Storage;
 
 use super::ClusterShape;
@@ -46,7 +47,8 @@ impl PlanSession {
         let settings = QuerySettings::new(cluster.partitions(0), &options);
         let storage = Arc::new(Storage::new(environment));
         let context = settings.planning_context(storage.runtime(&RuntimeEnv::default()))?;
-        let base_dir = base_dir.into();
+        let base_dir: PathBuf = base_dir.into();
+        plan_only(&context, &base_dir);
         Ok(Self { context, storage, settings, cluster, options, base_dir, names: BTreeSet::new(), largest_source: 0 })
     }
 
