@@ -151,7 +151,8 @@ fn job_files() -> Vec<Vec<u8>> {
         tandem_jobs::builtin::job_file(name, &params, "/").expect("a built-in job").toml.into_bytes()
     };
     let input = BTreeMap::from([("input".to_owned(), "in.csv".to_owned())]);
-    [("sales", BTreeMap::new()), ("sales", input), ("events", BTreeMap::new())].map(built_in).to_vec()
+    let jobs = [("sales", BTreeMap::new()), ("sales", input), ("events", BTreeMap::new()), ("embed", BTreeMap::new())];
+    jobs.map(built_in).to_vec()
 }
 
 /// Texts after the bytes that say how they are read.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use tandem_client::Client;
-use tandem_jobs::builtin::{self, BUILT_INS};
+use tandem_jobs::builtin::{self, BUILT_INS, Needed};
 use tandem_jobs::job_file::{JobFile, JobFileError, Sink};
 use tandem_package::{Package, Unfit, inspect, is_executable_format};
 use tandem_proto::v1::job_spec::Work;
@@ -19,7 +19,7 @@ use crate::output::UploadProgress;
 /// Which job, and with what.
 #[derive(Debug, clap::Args)]
 pub(super) struct JobArgs {
-    /// Job file, program, or the name of a built-in job: sales, sales-etl, sales-analysis, events
+    /// Job file, program, or the name of a built-in job: sales, sales-etl, sales-analysis, events, embed
     #[arg(value_name = "JOB.toml|BUILT-IN|EXECUTABLE")]
     job: String,
     /// Arguments of a program
@@ -143,7 +143,11 @@ impl JobArgs {
     fn job_file(&self, params: &BTreeMap<String, String>) -> Result<v1::JobFile, Failure> {
         let base_dir = working_folder()?;
         if let Some(file) = builtin::job_file(&self.job, params, &base_dir) {
-            return Ok(file);
+            return match builtin::missing_param(&self.job, params) {
+                None => Ok(file),
+                Some(Needed { param, about }) => Err(Failure::usage(format!("`{}` needs {about}", self.job))
+                    .with_help(format!("name it with --set {param}=PATH"))),
+            };
         }
         let path = Path::new(&self.job);
         let toml = std::fs::read_to_string(path).map_err(|error| self.unreadable(&error))?;

@@ -49,49 +49,27 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// 5,000 texts of all lengths, some empty, some null.
+/// 5,000 articles, some without content, and the model.
 fn write_texts(sandbox: &Sandbox) {
-    let sql = "SELECT value AS id, CASE WHEN value % 100 = 0 THEN NULL WHEN value % 100 = 1 THEN '' ELSE
-                 repeat(concat('text ', value % 37, ' of a table, '), CAST(1 + value % 13 AS BIGINT)) END AS content
-               FROM generate_series(1, 5000)";
-    sandbox.run(&["sql", "--local", "-e", sql, "--output", "texts.parquet"]).succeeded();
+    sandbox.run(&["data", "gen", "articles", "--rows", "5000", "--out", "texts.parquet"]).succeeded();
+    copy_folder(&tiny_model(), &sandbox.work().join("models/minilm"));
 }
-
-const EMBED: &str = r#"
-name = "vectors"
-report = "out/${workers}"
-[params]
-workers = "1"
-[[source]]
-name = "texts"
-path = "texts.parquet"
-[[step]]
-name = "embedded"
-run = "embed"
-input = "texts"
-args = { model = "models/minilm", column = "content", precision = "f32" }
-[[sink]]
-from = "embedded"
-path = "out/${workers}/vectors"
-format = "parquet"
-mode = "overwrite"
-"#;
 
 #[test]
 fn texts_have_the_same_vectors_on_any_number_of_workers() {
     let sandbox = Sandbox::new();
     write_texts(&sandbox);
-    copy_folder(&tiny_model(), &sandbox.work().join("models/minilm"));
-    sandbox.write("embed.toml", EMBED);
     for workers in ["1", "2"] {
-        let setting = format!("workers={workers}");
-        sandbox.run(&["run", "embed.toml", "--workers", workers, "--set", &setting]).succeeded();
+        let output = format!("output=out/{workers}");
+        let job = ["run", "embed", "--workers", workers, "--set", &output];
+        let params = ["--set", "input=texts.parquet", "--set", "model=models/minilm", "--set", "precision=f32"];
+        sandbox.run(&[&job[..], &params].concat()).succeeded();
         let sql = format!(
-            "SELECT count(*) AS rows, count(embedding) AS vectors, count(DISTINCT array_length(embedding)) AS lengths
+            "SELECT count(*) AS rows, count(embedding) - count(content) AS without, count(DISTINCT array_length(embedding)) AS lengths
              FROM './out/{workers}/vectors'"
         );
         let found = sandbox.run(&["sql", "--local", "-e", &sql, "-o", "json"]).succeeded().json();
-        assert_eq!(found, json!([{ "rows": 5000, "vectors": 4900, "lengths": 1 }]));
+        assert_eq!(found, json!([{ "rows": 5000, "without": 0, "lengths": 1 }]));
     }
     let [one, two] = ["1", "2"].map(|workers| {
         let sql = format!("SELECT id, embedding, embedding_status FROM './out/{workers}/vectors' ORDER BY id");
@@ -104,6 +82,64 @@ fn texts_have_the_same_vectors_on_any_number_of_workers() {
     assert_eq!((&rows["device"], &rows["count"]), (&json!("cpu, f32"), &json!(5000)));
     assert!(work.iter().any(|work| work["unit"] == "tokens" && work["count"].as_u64() > Some(5000)), "{work:?}");
     assert!(sandbox.read("out/2/report.md").contains("Work of functions"));
+
+    // The function of SQL has the same bits, in batches and tasks of its own.
+    let sql = "SELECT count(*) AS different FROM './out/2/vectors'
+               WHERE embedding IS DISTINCT FROM embed(content, 'models/minilm', 'f32')";
+    let found = sandbox.run(&["sql", "--local", "-e", sql, "-o", "json"]).succeeded().json();
+    assert_eq!(found, json!([{ "different": 0 }]));
+}
+
+#[test]
+fn a_job_that_embeds_asks_for_what_only_its_user_knows() {
+    let sandbox = Sandbox::new();
+    write_inputs(&sandbox);
+    for (params, code, words) in [
+        (&[][..], 2, ["embed", "input=PATH"]),
+        (&["input=articles.jsonl"], 2, ["folder of a sentence encoder", "model=PATH"]),
+        (&["input=articles.jsonl", "model=nowhere"], 2, ["nowhere", "No such file"]),
+        (&["input=nothing.jsonl", "model=models/minilm"], 2, ["source `texts`", "nothing.jsonl"]),
+        (&["input=articles.jsonl", "model=models/minilm", "column=text"], 2, ["text", "content"]),
+    ] {
+        let params = params.iter().flat_map(|param| ["--set", param]);
+        let command: Vec<&str> = ["run", "embed"].into_iter().chain(params).collect();
+        sandbox.run(&command).ended_with(code).tells(&words);
+    }
+}
+
+#[test]
+fn statements_search_by_the_meaning_of_words() {
+    let sandbox = Sandbox::with_cluster(2);
+    write_texts(&sandbox);
+    let vectors =
+        "SELECT id, region, embed(content, 'models/minilm', 'f32') AS v FROM './texts.parquet' WHERE id <= 600";
+    sandbox.run(&["sql", "-e", vectors, "--output", "docs.parquet"]).succeeded();
+    let content = sandbox.run(&["sql", "-e", "SELECT content FROM './texts.parquet' WHERE id = 77", "-o", "json"]);
+    let content = content.succeeded().json()[0]["content"].as_str().expect("a content").to_owned();
+    let score = format!("cosine_similarity(v, embed('{content}', 'models/minilm', 'f32'))");
+    let order = format!("SELECT id, {score} AS score FROM './docs.parquet' ORDER BY score DESC NULLS LAST, id LIMIT 7");
+    let ordered = sandbox.run(&["sql", "-e", &order, "-o", "json"]).succeeded().json();
+    assert_eq!(ordered[0]["id"], 77);
+    let best = format!("SELECT top_k(id, {score}, 7) AS best FROM './docs.parquet'");
+    let best = sandbox.run(&["sql", "-e", &best, "-o", "json"]).succeeded().json();
+    let ids =
+        |rows: &Value, key: &str| rows.as_array().expect("rows").iter().map(|row| row[key].clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&best[0]["best"], "value"), ids(&ordered, "id"));
+    let by_region = format!("SELECT region, top_k(id, {score}, 2) AS best FROM './docs.parquet' GROUP BY region");
+    let by_region = sandbox.run(&["sql", "-e", &by_region, "-o", "json"]).succeeded().json();
+    assert_eq!(by_region.as_array().map(Vec::len), Some(6));
+    for (sql, words) in [
+        ("embed(content, 'nowhere')", ["embed", "nowhere"]),
+        ("embed(content, './texts.parquet')", ["embed", "texts.parquet"]),
+        ("embed(content, 'models/minilm', 'f64')", ["f64", "bf16"]),
+        ("embed(content, content)", ["second argument", "folder"]),
+        ("embed(content)", ["folder", "1 arguments"]),
+        ("embed(id, 'models/minilm')", ["takes texts", "Int64"]),
+        ("top_k(id, id, 0)", ["top_k", "at least one row"]),
+    ] {
+        let sql = format!("SELECT {sql} FROM './texts.parquet'");
+        sandbox.run(&["sql", "-e", &sql]).ended_with(2).tells(&words);
+    }
 }
 
 #[test]

@@ -294,12 +294,14 @@ async fn built_in_jobs_can_be_planned() {
     std::fs::write(fixture.path("products.json"), product).unwrap();
     std::fs::write(fixture.path("products.csv"), "product_id,product_name,category,list_price\np1,one,books,3.00\n")
         .unwrap();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../gpu-kernels/text/tests/vectors/tiny_model");
     for (name, params) in [
         ("sales", vec![]),
         ("sales", vec![("input", "sales.csv")]),
         ("sales-etl", vec![]),
         ("sales-analysis", vec![("input", "products.json")]),
         ("events", vec![("input", "events.csv"), ("products", "products.csv")]),
+        ("embed", vec![("input", "sales.csv"), ("column", "product"), ("model", model)]),
     ] {
         let params = params.iter().map(|(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned())).collect();
         let file = crate::builtin::job_file(name, &params, &fixture.path("")).unwrap();
@@ -311,6 +313,20 @@ async fn built_in_jobs_can_be_planned() {
             assert_eq!(inputs[..4], [Some("events"), Some("cleaned"), None, Some("deduplicated")]);
         }
     }
+}
+
+#[tokio::test]
+async fn texts_are_embedded_by_workers_and_never_by_a_planner() {
+    let fixture = Fixture::new();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../gpu-kernels/text/tests/vectors/tiny_model");
+    std::os::unix::fs::symlink(model, fixture.path("minilm")).unwrap();
+    let sql = "SELECT product FROM sales ORDER BY cosine_similarity(embed(product, 'minilm'), embed('a pear', 'minilm')) LIMIT 1";
+    let planned = fixture.query(sql).await.unwrap();
+    let displays: String = planned.graph.stages.iter().map(|stage| stage.display.as_str()).collect();
+    assert!(displays.contains(&format!("embed(a pear, {})", fixture.path("minilm"))), "{displays}");
+    let error = fixture.query("SELECT embed(product, 'maxilm') FROM sales").await.map(drop).unwrap_err();
+    let (message, _) = parts(error);
+    assert!(message.contains("embed: ") && message.contains(&fixture.path("maxilm")), "{message}");
 }
 
 #[tokio::test]
