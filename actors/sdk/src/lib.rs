@@ -64,6 +64,8 @@ mod resources;
 mod space;
 mod sql;
 mod task;
+#[cfg(feature = "texts")]
+pub mod texts;
 mod transport;
 mod value;
 

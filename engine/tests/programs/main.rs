@@ -16,6 +16,7 @@ mod sharing;
 mod state;
 mod submit;
 mod tables;
+mod texts;
 mod trouble;
 
 use std::path::PathBuf;
