@@ -24,6 +24,10 @@ struct Packages;
 #[doc = include_str!("../../../docs/guide/resources.md")]
 struct Resources;
 
+/// docs/guide/texts.md
+#[doc = include_str!("../../../docs/guide/texts.md")]
+struct Texts;
+
 /// docs/guide/outside.md
 #[doc = include_str!("../../../docs/guide/outside.md")]
 struct Outside;

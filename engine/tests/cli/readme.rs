@@ -42,7 +42,7 @@ fn commands_of_the_guide_to_functions_run() {
 fn commands_of_the_guide_to_texts_run() {
     let sandbox = Sandbox::new();
     texts::write_inputs(&sandbox);
-    run_guide(&sandbox, "texts.md", 3);
+    run_guide(&sandbox, "texts.md", 7);
     let sql = "SELECT count(*) AS rows, count(embedding) AS vectors FROM './out/vectors'";
     let found = sandbox.run(&["sql", "--local", "-e", sql, "-o", "json"]).succeeded().json();
     assert_eq!(
