@@ -140,6 +140,11 @@ pub(crate) fn proportional_bytes(pid: u32) -> Option<u64> {
     kib_of(&std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss:")
 }
 
+/// The most memory that a process or any of its descendants ever had resident, of those that are there.
+pub(crate) fn peak_resident_bytes_in_family(root: u32) -> u64 {
+    family(root).into_iter().filter_map(|pid| peak_resident_bytes(pid).ok()).max().unwrap_or_default()
+}
+
 /// The most memory that a process ever had resident.
 pub(crate) fn peak_resident_bytes(pid: u32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -1,7 +1,9 @@
 //! TPC-H: the same Parquet files, the same queries, Tandem's worker processes beside single-process DataFusion in this one
-//! and DuckDB in another. Rounds alternate between them; each query's first round warms up and does not count.
+//! and other engines in theirs. Rounds alternate between them; each query's first round warms up and does not count.
 
-use std::collections::BTreeMap;
+mod others;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -12,9 +14,10 @@ use tandem::v1::TaskStatus;
 use crate::answer::rows_of;
 use crate::cluster::{Cluster, Shape};
 use crate::data;
-use crate::peers::{Conversation, Peer, Peers};
+use crate::peers::{Peer, Peers};
 use crate::process::{Sampler, peak_resident_bytes};
 use crate::report::{Line, Report, TANDEM, Unit, median, mib};
+use others::Others;
 
 /// The peer that every answer is compared with.
 const DATAFUSION: &str = "DataFusion";
@@ -61,7 +64,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut bench = Bench {
         single: single_process(&tables, threads as usize).await?,
         cluster: Cluster::start(&folder, &arguments.shape).await?.with_settings(arguments.settings),
-        others: start_all(&peers, &data, threads)?,
+        others: Others::start(&peers, &data, threads)?,
         tables,
         rounds: arguments.rounds,
         busy: Busy::default(),
@@ -75,10 +78,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         lines.push(line);
     }
     let held = sampler.stop()?;
-    let totals = total(&lines)?;
+    let totals = totals(&lines);
     report.note(worst(&lines)?);
     report.note(bench.busy.note(threads));
-    lines.into_iter().chain([totals]).for_each(|line| report.line(line));
+    bench.others.failures().for_each(|failure| report.note(failure));
+    lines.into_iter().chain(totals).for_each(|line| report.line(line));
     overhead(&bench, &mut report).await?;
     let workers = bench.cluster.peak_worker_bytes().await?;
     let peaks = bench.peak_bytes(&workers)?;
@@ -113,18 +117,10 @@ pub(crate) fn query_text(query: u32) -> anyhow::Result<String> {
     std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))
 }
 
-fn start_all(peers: &Peers, data: &Path, threads: u32) -> anyhow::Result<Vec<(Peer, Conversation)>> {
-    let start = |peer: &Peer| {
-        let mut command = peers.command(*peer, "tpch", threads);
-        Ok((*peer, Conversation::start(command.arg("--data").arg(data))?))
-    };
-    peers.found().iter().map(start).collect()
-}
-
 struct Bench {
     single: SessionContext,
     cluster: Cluster,
-    others: Vec<(Peer, Conversation)>,
+    others: Others,
     tables: Vec<(String, String)>,
     rounds: usize,
     busy: Busy,
@@ -171,19 +167,15 @@ impl Bench {
             let start = Instant::now();
             let want = self.single.sql(&sql).await?.collect().await?;
             let mut round_times = vec![(TANDEM, tandem_ms), (DATAFUSION, ms_since(start))];
-            for (peer, conversation) in &mut self.others {
-                let start = Instant::now();
-                let rows: usize = conversation.ask(&query_file(query).display().to_string())?.parse()?;
-                round_times.push((peer.name(), ms_since(start)));
-                let expected: usize = want.iter().map(|batch| batch.num_rows()).sum();
-                ensure!(rows == expected, "query {query}: {} has {rows} rows, not {expected}", peer.name());
-            }
+            round_times.extend(self.others.round(query, want.iter().map(|batch| batch.num_rows()).sum()));
             if round == 0 {
                 ensure!(rows_of(&got)? == rows_of(&want)?, "query {query} gives another answer than DataFusion");
             } else {
                 round_times.into_iter().for_each(|(name, ms)| times.entry(name).or_default().push(ms));
             }
         }
+        // A peer that failed in one round is not compared.
+        times.retain(|_, rounds| rounds.len() == self.rounds);
         Line::of_medians(&format!("q{query}"), Unit::Ms, times)
     }
 
@@ -194,9 +186,7 @@ impl Bench {
             (TANDEM.to_owned(), mib(worker)),
             (DATAFUSION.to_owned(), mib(peak_resident_bytes(std::process::id())?)),
         ]);
-        for (peer, conversation) in &self.others {
-            peaks.insert(peer.name().to_owned(), mib(peak_resident_bytes(conversation.pid())?));
-        }
+        peaks.extend(self.others.peak_bytes().map(|(name, bytes)| (name.to_owned(), mib(bytes))));
         Ok(peaks)
     }
 }
@@ -205,11 +195,24 @@ fn ms_since(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
-fn total(lines: &[Line]) -> anyhow::Result<Line> {
-    let first = lines.first().context("no queries")?;
-    let sum = |peer: &String| lines.iter().filter_map(|line| line.peers.get(peer)).sum::<f64>();
-    let peers = first.peers.keys().map(|peer| (peer.clone(), sum(peer))).collect();
-    Ok(Line { peers, ..Line::of("total", Unit::Ms, lines.iter().map(|line| line.tandem).sum()) })
+/// The sums over all queries, and for each peer that failed some of them, over those that it answers.
+fn totals(lines: &[Line]) -> Vec<Line> {
+    let answers = |line: &&Line, peer: &str| line.peers.contains_key(peer);
+    let peers: BTreeSet<&str> = lines.iter().flat_map(|line| line.peers.keys().map(String::as_str)).collect();
+    let (all, some): (Vec<_>, Vec<_>) =
+        peers.into_iter().partition(|peer| lines.iter().all(|line| answers(&line, peer)));
+    let mut totals = vec![total("total".to_owned(), lines.iter(), &all)];
+    for peer in some {
+        let answered = lines.iter().filter(|line| answers(line, peer));
+        totals.push(total(format!("total of what {peer} answers"), answered, &[peer]));
+    }
+    totals
+}
+
+fn total<'a>(name: String, lines: impl Iterator<Item = &'a Line> + Clone, peers: &[&str]) -> Line {
+    let sum = |peer: &str| lines.clone().filter_map(|line| line.peers.get(peer)).sum::<f64>();
+    let peers = peers.iter().map(|peer| ((*peer).to_owned(), sum(peer))).collect();
+    Line { peers, ..Line::of(name, Unit::Ms, lines.map(|line| line.tandem).sum()) }
 }
 
 fn worst(lines: &[Line]) -> anyhow::Result<String> {
@@ -247,4 +250,21 @@ async fn overhead(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
         report.line(Line { peers, ..Line::of(name, Unit::Ms, (several - one) / more) });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_failed_a_query_is_compared_on_the_others() {
+        let line = |tandem, peers: &[(&str, f64)]| Line {
+            peers: peers.iter().map(|(peer, ms)| ((*peer).to_owned(), *ms)).collect(),
+            ..Line::of("query", Unit::Ms, tandem)
+        };
+        let totals = totals(&[line(1.0, &[("A", 2.0), ("B", 4.0)]), line(10.0, &[("A", 20.0)])]);
+        let said: Vec<_> = totals.iter().map(|line| (line.name.as_str(), line.tandem, &line.peers)).collect();
+        let of = |peer: &str, ms| BTreeMap::from([(peer.to_owned(), ms)]);
+        assert_eq!(said, [("total", 11.0, &of("A", 22.0)), ("total of what B answers", 1.0, &of("B", 4.0))]);
+    }
 }

@@ -1,0 +1,54 @@
+//! Peers that are scripts: `bench/peers/*.py`, in a virtual environment with packages from PyPI.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+use super::Peer;
+use super::peer::Package;
+
+/// Makes a peer's script ready to run, once.
+pub(super) fn install(tools: &Path, peer: Peer, program: &str) -> anyhow::Result<()> {
+    let script = script(program);
+    ensure!(script.exists(), "there is no {}", script.display());
+    if peer == Peer::Spark {
+        quietly(Command::new("java").arg("-version")).context("it needs Java")?;
+    }
+    if peer == Peer::Ray {
+        quietly(Command::new("unshare").args(["--net", "true"])).context("it needs a network of its own")?;
+    }
+    let Package { name, version, further } = peer.package();
+    let marker = tools.join(format!("{name}-{version}"));
+    if marker.exists() {
+        return Ok(());
+    }
+    eprintln!("installing {name} {version} in {}", tools.display());
+    if !tools.join("bin/pip").exists() {
+        quietly(Command::new("python3").args(["-m", "venv"]).arg(tools))?;
+    }
+    let mut pip = Command::new(tools.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check", &format!("{name}=={version}")]);
+    quietly(pip.args(further))?;
+    Ok(std::fs::write(marker, "")?)
+}
+
+/// Runs a script, which may use `threads` cores.
+pub(super) fn command(tools: &Path, program: &str, threads: u32) -> Command {
+    let mut command = Command::new(tools.join("bin/python"));
+    // What must be known before a script can say it: Polars' threads, and where Spark listens.
+    command.env("POLARS_MAX_THREADS", threads.to_string()).env("SPARK_LOCAL_IP", "127.0.0.1");
+    command.arg(script(program));
+    command
+}
+
+fn script(program: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("peers/{program}.py"))
+}
+
+fn quietly(command: &mut Command) -> anyhow::Result<()> {
+    let output = command.output().with_context(|| format!("{command:?} cannot be started"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}", said.trim().lines().last().unwrap_or("it does not say why"));
+    Ok(())
+}
