@@ -1,7 +1,8 @@
-//! Peers that are programs of their own: small Python scripts in `bench/peers` over packages from PyPI, in a virtual
-//! environment that is made once. A peer that cannot be had is skipped with a line that says so.
+//! Peers that are programs of their own: small Python scripts over packages from PyPI, and Rust programs over crates. All
+//! are in `bench/peers` and made ready once. A peer that cannot be had is skipped with a line that says so.
 
 mod conversation;
+mod engines;
 mod peer;
 mod scripts;
 
@@ -12,6 +13,7 @@ use anyhow::Context;
 
 use crate::report::Report;
 pub(crate) use conversation::Conversation;
+use peer::Origin;
 pub(crate) use peer::Peer;
 
 /// The peers that can be had.
@@ -22,15 +24,14 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// Gets the `wanted` peers, as far as they have a script for `work` and can be installed, and enters their versions in the report.
+    /// Gets the `wanted` peers, as far as they have a program for `work` and can be made ready, and enters their versions in the report.
     pub(crate) fn prepare(work: &str, wanted: &[Peer], report: &mut Report) -> anyhow::Result<Self> {
-        let tools = tools()?;
-        let mut found = Vec::new();
+        let mut peers = Self { tools: tools()?, found: Vec::new() };
         for peer in wanted.iter().copied() {
-            match scripts::install(&tools, peer, &peer.program(work)) {
+            match peers.make_ready(peer, work) {
                 Ok(()) => {
                     report.version(peer.name(), peer.version());
-                    found.push(peer);
+                    peers.found.push(peer);
                 }
                 Err(error) => {
                     eprintln!("skipped: {}: {error:#}", peer.name());
@@ -38,16 +39,28 @@ impl Peers {
                 }
             }
         }
-        Ok(Self { tools, found })
+        Ok(peers)
     }
 
     pub(crate) fn found(&self) -> &[Peer] {
         &self.found
     }
 
+    fn make_ready(&self, peer: Peer, work: &str) -> anyhow::Result<()> {
+        let program = peer.program(work);
+        match peer.origin() {
+            Origin::Package(package) => scripts::install(&self.tools, peer, &package, &program),
+            Origin::Crate(_) => engines::build(&self.tools, &program),
+        }
+    }
+
     /// The peer's program for `work`, which may use `threads` cores.
     pub(crate) fn command(&self, peer: Peer, work: &str, threads: u32) -> Command {
-        let mut command = scripts::command(&self.tools, &peer.program(work), threads);
+        let program = peer.program(work);
+        let mut command = match peer.origin() {
+            Origin::Package(_) => scripts::command(&self.tools, &program, threads),
+            Origin::Crate(_) => Command::new(engines::binary(&self.tools, &program)),
+        };
         command.arg("--threads").arg(threads.to_string());
         command
     }

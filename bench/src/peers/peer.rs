@@ -2,6 +2,8 @@
 
 use clap::ValueEnum;
 
+use super::engines;
+
 /// Engines to compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Peer {
@@ -9,6 +11,16 @@ pub(crate) enum Peer {
     Polars,
     Spark,
     Ray,
+    Ballista,
+    Distributed,
+}
+
+/// What brings a peer, in the one version that it is compared in.
+#[derive(Debug)]
+pub(super) enum Origin {
+    Package(Package),
+    /// A crate that is locked in `bench/peers/engines`.
+    Crate(&'static str),
 }
 
 /// From PyPI.
@@ -28,6 +40,8 @@ impl Peer {
             Self::Polars => "Polars",
             Self::Spark => "Spark",
             Self::Ray => "Ray",
+            Self::Ballista => "Ballista",
+            Self::Distributed => "datafusion-distributed",
         }
     }
 
@@ -38,20 +52,46 @@ impl Peer {
             Self::Polars => "polars",
             Self::Spark => "spark",
             Self::Ray => "ray",
+            Self::Ballista => "ballista",
+            Self::Distributed => "distributed",
         };
         format!("{work}_{name}")
     }
 
-    pub(super) fn package(self) -> Package {
+    pub(super) fn origin(self) -> Origin {
         match self {
-            Self::Duckdb => Package { name: "duckdb", version: "2.0.0", further: &[] },
-            Self::Polars => Package { name: "polars", version: "2.1.0", further: &[] },
-            Self::Spark => Package { name: "pyspark", version: "4.3.0", further: &[] },
-            Self::Ray => Package { name: "ray[default]", version: "2.60.0", further: &["numpy==2.4.6"] },
+            Self::Duckdb => Origin::package("duckdb", "2.0.0", &[]),
+            Self::Polars => Origin::package("polars", "2.1.0", &[]),
+            Self::Spark => Origin::package("pyspark", "4.3.0", &[]),
+            Self::Ray => Origin::package("ray[default]", "2.60.0", &["numpy==2.4.6"]),
+            Self::Ballista => Origin::Crate("ballista"),
+            Self::Distributed => Origin::Crate("datafusion-distributed"),
         }
     }
 
     pub(crate) fn version(self) -> &'static str {
-        self.package().version
+        match self.origin() {
+            Origin::Package(package) => package.version,
+            Origin::Crate(name) => engines::version(name),
+        }
+    }
+}
+
+impl Origin {
+    fn package(name: &'static str, version: &'static str, further: &'static [&'static str]) -> Self {
+        Self::Package(Package { name, version, further })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_peer_has_a_version() {
+        for peer in Peer::value_variants() {
+            let version = peer.version();
+            assert!(version.starts_with(|first: char| first.is_ascii_digit()), "{peer:?}: `{version}`");
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::Peer;
 use super::peer::Package;
 
 /// Makes a peer's script ready to run, once.
-pub(super) fn install(tools: &Path, peer: Peer, program: &str) -> anyhow::Result<()> {
+pub(super) fn install(tools: &Path, peer: Peer, package: &Package, program: &str) -> anyhow::Result<()> {
     let script = script(program);
     ensure!(script.exists(), "there is no {}", script.display());
     if peer == Peer::Spark {
@@ -18,7 +18,7 @@ pub(super) fn install(tools: &Path, peer: Peer, program: &str) -> anyhow::Result
     if peer == Peer::Ray {
         quietly(Command::new("unshare").args(["--net", "true"])).context("it needs a network of its own")?;
     }
-    let Package { name, version, further } = peer.package();
+    let Package { name, version, further } = package;
     let marker = tools.join(format!("{name}-{version}"));
     if marker.exists() {
         return Ok(());
@@ -29,7 +29,7 @@ pub(super) fn install(tools: &Path, peer: Peer, program: &str) -> anyhow::Result
     }
     let mut pip = Command::new(tools.join("bin/pip"));
     pip.args(["install", "--quiet", "--disable-pip-version-check", &format!("{name}=={version}")]);
-    quietly(pip.args(further))?;
+    quietly(pip.args(*further))?;
     Ok(std::fs::write(marker, "")?)
 }
 
