@@ -7,6 +7,7 @@
 //!   build side of a broadcast    stage ends, unless it is next to nothing       ShuffleReadExec(All) in every task
 //!   large side of a join         rows without a partner are dropped below the exchange, by what a digest stage knows
 //!   ScalarSubqueryExec           each subquery is a stage; every stage that uses its value reads it
+//!   FunctionExec with needs      a stage of its own: what is below ends, and it too  ShuffleReadExec(Each)
 //!   RecursiveQueryExec           stays whole, one task
 //! ```
 //!
@@ -42,11 +43,11 @@ use self::joins::UsefulKeys;
 use crate::adaptive::AdaptiveOptions;
 use crate::codec;
 use crate::divide;
-use crate::function::{InOrderExec, SealedExec, SpreadExec};
+use crate::function::{FunctionExec, InOrderExec, SealedExec, SpreadExec};
 use crate::fuse::{ExchangedJoin, exchanged_join, fuse};
 use crate::plan::{
-    Plan, any_expression, describe, estimated_rows, hash_outputs, is_broadcast, is_cheap, is_volatile, partitions,
-    read_count, read_stages, shares_state, stage_body, takes_any_rows, unfiltered,
+    Plan, any_expression, describe, estimated_rows, hash_outputs, is_broadcast, is_cheap, is_read, is_volatile, needs,
+    partitions, read_count, read_stages, shares_state, stage_body, takes_any_rows, unfiltered,
 };
 use crate::shuffle::{ReadMode, ShuffleReadExec};
 use crate::sink::SinkSpec;
@@ -174,6 +175,13 @@ impl GraphBuilder {
         if let Some(subqueries) = plan.downcast_ref::<ScalarSubqueryExec>() {
             return self.cut_scalar_subqueries(subqueries);
         }
+        if let Some(function) = plan.downcast_ref::<FunctionExec>()
+            && function.spec().needs.is_some()
+        {
+            let input = self.cut(Arc::clone(function.children()[0]))?;
+            let input = if is_read(&input) { input } else { self.exchange(input, ReadMode::Each)? };
+            return self.exchange(replace(plan, vec![input])?, ReadMode::Each);
+        }
         if plan.is::<RecursiveQueryExec>() {
             return Ok(plan);
         }
@@ -259,6 +267,9 @@ impl GraphBuilder {
 
     /// Ends a stage with `plan` and returns its reader.
     fn exchange(&mut self, plan: Plan, mode: ReadMode) -> Result<Plan> {
+        if mode == ReadMode::Each && plan.downcast_ref::<ShuffleReadExec>().is_some_and(|read| read.mode() == mode) {
+            return Ok(plan);
+        }
         let mut equivalences = plan.equivalence_properties().clone();
         // Rows of one producer arrive in its order; rows of several arrive in no order, and what was constant in each is not
         // the same in all.
@@ -310,6 +321,7 @@ impl GraphBuilder {
             plan: encoded,
             display: displayable(plan.as_ref()).indent(false).to_string(),
             fusion,
+            needs: needs(&body)?,
         });
         self.sources.push(StageSource { plan, variants: variants.unwrap_or_default(), rows: None });
         Ok(id)

@@ -14,9 +14,10 @@ use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+use tandem_graph::StageNeeds;
 use tandem_proto::StageId;
 
-use crate::function::{FunctionExec, SpreadExec};
+use crate::function::{FunctionExec, InOrderExec, SpreadExec};
 use crate::prefilter::PrefilterExec;
 use crate::shuffle::ShuffleReadExec;
 
@@ -32,6 +33,24 @@ pub(crate) fn is_volatile(plan: &Plan) -> Result<bool> {
 /// Whether a part of `plan` calls a function.
 pub(crate) fn calls_function(plan: &Plan) -> Result<bool> {
     plan.exists(|node| Ok(node.is::<FunctionExec>()))
+}
+
+/// What the tasks of a stage with this plan need besides a slot.
+pub(crate) fn needs(body: &Plan) -> Result<Option<StageNeeds>> {
+    let mut needs = None;
+    body.apply(|node| {
+        needs = node.downcast_ref::<FunctionExec>().and_then(|function| function.spec().needs.clone());
+        Ok(if needs.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(needs)
+}
+
+/// Whether `plan` does nothing but read what another stage has put out.
+pub(crate) fn is_read(plan: &Plan) -> bool {
+    match plan.downcast_ref::<InOrderExec>() {
+        Some(in_order) => is_read(in_order.input()),
+        None => plan.is::<ShuffleReadExec>(),
+    }
 }
 
 /// Whether `test` holds for an expression of any operator of `plan`.

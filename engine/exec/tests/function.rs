@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use async_trait::async_trait;
 use support::Comparison;
 use tandem_exec::function::{FunctionCall, FunctionError, FunctionOrigin, FunctionRunner, FunctionSpec};
+use tandem_graph::{StageGraph, StageNeeds};
 
 /// What a [`Doubler`] does with a call that has this value among its rows.
 #[derive(Debug, Clone)]
@@ -55,6 +56,7 @@ fn spec(batch_rows: usize) -> FunctionSpec {
         batch_rows,
         whole: false,
         deterministic: true,
+        needs: None,
     }
 }
 
@@ -162,4 +164,42 @@ async fn what_may_differ_is_not_called_deterministic() {
         let calling = graph.stages.iter().find(|stage| stage.name == "double").expect("a stage of the function");
         assert_eq!(calling.deterministic, deterministic);
     }
+}
+
+#[tokio::test]
+async fn a_step_that_needs_more_than_a_slot_is_a_stage_of_its_own() {
+    let comparison = Comparison::start(2, 3).await;
+    let needs =
+        StageNeeds { step: "doubled".to_owned(), milli: [("gpus".to_owned(), 500)].into(), ..StageNeeds::default() };
+    let needy = |spec| FunctionSpec { needs: Some(needs.clone()), ..spec };
+    let names = |graph: &StageGraph| graph.stages.iter().map(|stage| stage.name.clone()).collect::<Vec<_>>();
+    let expect_one = |graph: &StageGraph| {
+        let calling: Vec<_> = graph.stages.iter().filter(|stage| stage.needs.is_some()).collect();
+        assert_eq!(calling.len(), 1);
+        assert_eq!((calling[0].name.as_str(), calling[0].needs.as_ref()), ("double", Some(&needs)));
+        assert!(
+            calling[0].display.contains("FunctionExec: function=double")
+                && calling[0].display.contains("needs gpus 0.5")
+        );
+        assert!(calling[0].divisible.sized_by.is_empty() && !calling[0].divisible.mergeable);
+    };
+
+    let functions = Arc::new(Doubler::default());
+    let (graph, rows) = comparison.called(SCATTERED, needy(spec(512)), output(), functions.clone()).await.unwrap();
+    assert_eq!(names(&graph), ["scan", "double", "read"]);
+    expect_one(&graph);
+    assert_eq!(graph.stages[1].divisible.paired, [graph.stages[0].id], "best where its rows are");
+    let mut found = doubled(&rows);
+    found.sort_unstable();
+    assert_eq!(found, (1..=20_000).collect::<Vec<_>>());
+
+    let (graph, rows) = comparison.called(ORDERED, needy(spec(100)), output(), functions.clone()).await.unwrap();
+    assert_eq!(doubled(&rows), (1..=5000).rev().collect::<Vec<_>>());
+    expect_one(&graph);
+
+    let whole = FunctionSpec { whole: true, ..spec(10) };
+    let (graph, rows) = comparison.called(SCATTERED, needy(whole), output(), functions).await.unwrap();
+    assert_eq!(doubled(&rows).len(), 20_000);
+    expect_one(&graph);
+    assert_eq!(names(&graph), ["scan", "double", "read"]);
 }

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tandem_proto::StageId;
 
+use crate::needs::StageNeeds;
+
 /// Stages in an order in which inputs come before their readers.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct StageGraph {
@@ -42,6 +44,8 @@ pub struct Stage {
     pub display: String,
     /// How else it may get the same rows, if the smaller side of a join turns out small.
     pub fusion: Option<Fusion>,
+    /// What each of its tasks needs besides a slot, if anything.
+    pub needs: Option<StageNeeds>,
 }
 
 /// Other plans of a stage, for when the build side of its innermost join is small: then every task reads all of that, and
@@ -137,6 +141,7 @@ impl Stage {
             plan: Bytes::new(),
             display: String::new(),
             fusion: None,
+            needs: None,
         }
     }
 

@@ -24,6 +24,10 @@ impl Cluster {
             self.audit_placed(job, &mut faults);
             self.count_held(job, &mut held, &mut faults);
             let key = self.wanting_key(job, self.workers.any_expected());
+            let demanding = job.is_demanding(self.workers.any_expected());
+            check(self.demanding.contains(&job.id) == demanding, &mut faults, || {
+                format!("job {} is noted to be demanding, or not: it is {demanding}", job.id)
+            });
             check(self.wanting_keys.get(&job.id) == key.as_ref(), &mut faults, || {
                 format!("job {} wants slots with {key:?}, indexed as {:?}", job.id, self.wanting_keys.get(&job.id))
             });
@@ -53,7 +57,7 @@ impl Cluster {
     /// Slots of a job are those of its attempts, and a task runs exactly where a wanted attempt is placed.
     fn audit_placed(&self, job: &Job, faults: &mut Vec<String>) {
         let placed = || {
-            let all = self.workers.iter().flat_map(|worker| worker.placed.iter().map(|placed| (worker.id, *placed)));
+            let all = self.workers.iter().flat_map(|worker| worker.placed.iter().map(|placed| (worker.id, placed)));
             all.filter(|(_, placed)| placed.attempt.task.job == job.id)
         };
         check(placed().count() as u32 == job.slots, faults, || {
@@ -88,6 +92,8 @@ impl Cluster {
             // One that is expected back has not said yet what it has. Attempts that a worker turned out to run are not looked at.
             let total = &worker.info.resources;
             let known = !matches!(worker.contact, Contact::Expected { .. });
+            let placed = worker.placed.iter().filter_map(|placed| placed.needs.as_deref());
+            placed.for_each(|needs| leased.add(&needs.beyond));
             let fits = leased.milli.iter().all(|(name, amount)| *amount <= total.amount(name));
             check(!known || fits && leased.memory_bytes <= total.memory_bytes, faults, || {
                 format!("{} has {total:?}, and its leases take {leased:?}", worker.id)
@@ -235,8 +241,10 @@ fn audit_job(job: &Job, faults: &mut Vec<String>) {
         check(wanted == (stage.demand == Demand::Wanted), faults, || format!("{}: wanted is {wanted}", name()));
         check(wanted || running == 0, faults, || format!("{}: idle but {running} running", name()));
         if !job.is_ended() {
-            let runnable = job.runnable.contains(&id);
-            check(runnable == stage.is_runnable(), faults, || format!("{}: noted runnable is {runnable}", name()));
+            let (plain, demanding) = (job.runnable.contains(&id), job.demanding.contains(&id));
+            let of_kind = if stage.needs.is_some() { demanding && !plain } else { plain && !demanding };
+            let right = if stage.is_runnable() { of_kind } else { !plain && !demanding };
+            check(right, faults, || format!("{}: noted runnable is {plain}, with needs {demanding}", name()));
         }
     }
 }

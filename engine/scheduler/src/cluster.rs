@@ -50,6 +50,8 @@ pub struct Cluster {
     pub(crate) wanting_keys: BTreeMap<JobId, (u64, u64)>,
     /// Jobs whose driver waits for a worker.
     pub(crate) driverless: BTreeSet<JobId>,
+    /// Jobs with tasks that take more than a slot and could start.
+    pub(crate) demanding: BTreeSet<JobId>,
     pub(crate) timers: Timers,
     /// It is time to look for stragglers, once all else of this event is settled.
     pub(crate) stragglers_due: bool,
@@ -82,6 +84,7 @@ impl Cluster {
             wanting: BTreeSet::new(),
             wanting_keys: BTreeMap::new(),
             driverless: BTreeSet::new(),
+            demanding: BTreeSet::new(),
             timers: Timers::default(),
             stragglers_due: false,
             sharing_due: false,
@@ -265,13 +268,18 @@ impl Cluster {
         }
     }
 
-    /// Keeps `wanting` and `driverless` right after a job changed.
+    /// Keeps `wanting`, `driverless` and `demanding` right after a job changed.
     pub(crate) fn index_job(&mut self, id: JobId) {
         let expected = self.workers.any_expected();
         if self.jobs.get(&id).is_some_and(|job| job.wants_driver(expected)) {
             self.driverless.insert(id);
         } else {
             self.driverless.remove(&id);
+        }
+        if self.jobs.get(&id).is_some_and(|job| job.is_demanding(expected)) {
+            self.demanding.insert(id);
+        } else {
+            self.demanding.remove(&id);
         }
         let key = self.jobs.get(&id).and_then(|job| self.wanting_key(job, expected));
         let known = self.wanting_keys.get(&id).copied();
@@ -292,7 +300,7 @@ impl Cluster {
     pub(crate) fn wanting_key(&self, job: &Job, workers_expected: bool) -> Option<(u64, u64)> {
         let leases = || job.may_lease(workers_expected) && self.leases.waits_for_cpus(job.id);
         let wants = job.wants_slots(workers_expected) || leases();
-        wants.then(|| (job.slot_cpus() + self.leases.usage(job.id, CPUS), job.served))
+        wants.then(|| (job.task_cpus() + self.leases.usage(job.id, CPUS), job.served))
     }
 
     /// Moves a job that is over to those that are only remembered, and forgets the oldest of them. True when this job is

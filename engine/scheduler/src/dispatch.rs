@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tandem_proto::{JobId, TaskId, WorkerId};
+use tandem_proto::{JobId, StageId, TaskId, WorkerId};
 
 use crate::cluster::Cluster;
 use crate::job::Job;
@@ -66,27 +66,41 @@ impl Cluster {
         let slots = self.workers.free_slots().min(budget - leased);
         let mut offers: BTreeMap<WorkerId, u32> = self.workers.with_free_slots().take(slots as usize).collect();
         let mut wishes = Vec::new();
-        for (id, share) in shares {
+        for &(id, share) in &shares {
             self.with_job(id, |job, cx| job.divide_runnable(cx));
             if let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.plan.is_program()) {
                 job.take_wishes(share as usize, &self.workers, &mut offers, &mut wishes);
             }
         }
+        let launched = self.place_wishes(offers, wishes);
+        let mut placed = leased + launched.len() as u32;
+        for (id, share) in shares {
+            let left = share.saturating_sub(launched.iter().filter(|job| **job == id).count() as u32);
+            let demanding = self.place_demanding(id, left, None);
+            if demanding > 0 || launched.contains(&id) {
+                unplaceable.remove(&id);
+            }
+            placed += demanding;
+        }
+        placed
+    }
+
+    /// Launches what finds a place among the offers, and puts back the rest. Answers with the job of each task that was launched.
+    pub(crate) fn place_wishes(&mut self, offers: BTreeMap<WorkerId, u32>, wishes: Vec<Wish>) -> Vec<JobId> {
         let offers = offers.into_iter().map(|(worker, free)| Offer { worker, free }).collect();
         let problem = Problem { offers, wishes };
         let choices = placement::place(&problem);
-        let mut placed = leased;
+        let mut launched = Vec::new();
         for (wish, choice) in problem.wishes.into_iter().zip(choices) {
             match choice {
                 Some(worker) => {
                     self.launch(wish.task, worker);
-                    unplaceable.remove(&wish.task.job);
-                    placed += 1;
+                    launched.push(wish.task.job);
                 }
                 None => self.put_back(wish.task),
             }
         }
-        placed
+        launched
     }
 
     fn put_back(&mut self, task: TaskId) {
@@ -97,7 +111,7 @@ impl Cluster {
 
     pub(crate) fn launch(&mut self, task: TaskId, id: WorkerId) {
         self.served += 1;
-        let (now, served) = (self.now, self.served);
+        let served = self.served;
         let Some(epoch) = self.workers.get(id).map(|worker| worker.epoch) else { return };
         let launched = self.with_job(task.job, |job, cx| {
             job.served = served;
@@ -107,17 +121,19 @@ impl Cluster {
         });
         if let Some(attempt) = launched {
             self.counters.attempts_launched += 1;
-            let placed = Placed { attempt, standing: Standing::Wanted, seen: now, slots: self.slots_of(attempt) };
+            let placed = self.placed(attempt, Standing::Wanted);
             self.workers.edit(id, |worker| worker.placed.push(placed));
             self.index_job(task.job);
             self.watch_stragglers();
         }
     }
 
-    /// How many slots an attempt takes of its worker.
-    pub(crate) fn slots_of(&self, attempt: AttemptId) -> u32 {
-        let is_driver = self.jobs.get(&attempt.task.job).is_some_and(|job| job.plan.is_program());
-        if is_driver { 0 } else { 1 }
+    /// What an attempt takes of its worker from now on.
+    pub(crate) fn placed(&self, attempt: AttemptId, standing: Standing) -> Placed {
+        let job = self.jobs.get(&attempt.task.job);
+        let is_driver = job.is_some_and(|job| job.plan.is_program());
+        let needs = job.filter(|job| job.has(attempt.task)).and_then(|job| job.stage(attempt.task.stage).needs.clone());
+        Placed { attempt, standing, seen: self.now, slots: if is_driver { 0 } else { 1 }, needs }
     }
 }
 
@@ -136,20 +152,39 @@ impl Job {
             if wishes.len() >= until {
                 break;
             }
-            if self.stage(id).arranged != Some(self.stage(id).inputs_version) {
-                self.arrange(id);
-            }
-            let job = self.id;
-            let stage = self.stage_mut(id);
-            let preferred = stage.queue.preferred().filter_map(|worker| workers.get(worker));
+            self.arrange_anew(id);
+            let preferred = self.stage(id).queue.preferred().filter_map(|worker| workers.get(worker));
             offers.extend(preferred.filter(|worker| worker.free() > 0).map(|worker| (worker.id, worker.free())));
-            let taken = stage.queue.take(until - wishes.len(), &stage.tasks, offers, |task, worker| {
-                !workers.to_avoid(task.avoids()).contains(&worker)
-            });
-            wishes.extend(taken.into_iter().map(|(index, prefer): Taken| {
-                let avoid = workers.to_avoid(stage.tasks[index as usize].avoids()).to_vec();
-                Wish { task: TaskId { job, stage: id, index }, prefer, avoid }
-            }));
+            self.take_wishes_of(id, until - wishes.len(), workers, offers, wishes);
+        }
+    }
+
+    /// The same, of one stage, with nothing but the offers.
+    pub(crate) fn take_wishes_of(
+        &mut self,
+        id: StageId,
+        limit: usize,
+        workers: &Workers,
+        offers: &BTreeMap<WorkerId, u32>,
+        wishes: &mut Vec<Wish>,
+    ) {
+        self.arrange_anew(id);
+        let job = self.id;
+        let stage = self.stage_mut(id);
+        let needs = stage.needs.as_deref();
+        let taken = stage.queue.take(limit, &stage.tasks, offers, |task, worker| {
+            !workers.to_avoid(task.avoids(), needs).contains(&worker)
+        });
+        wishes.extend(taken.into_iter().map(|(index, prefer): Taken| {
+            let avoid = workers.to_avoid(stage.tasks[index as usize].avoids(), needs).to_vec();
+            Wish { task: TaskId { job, stage: id, index }, prefer, avoid }
+        }));
+    }
+
+    /// Sorts the pending tasks of a stage unless its inputs are where they were.
+    fn arrange_anew(&mut self, id: StageId) {
+        if self.stage(id).arranged != Some(self.stage(id).inputs_version) {
+            self.arrange(id);
         }
     }
 }

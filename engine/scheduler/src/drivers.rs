@@ -31,7 +31,7 @@ impl Cluster {
     /// The worker in touch with the fewest drivers, and of those the one with the most free slots. Not where it failed, unless
     /// it failed everywhere.
     pub(crate) fn host_for_driver(&self, failed_on: &[WorkerId]) -> Option<WorkerId> {
-        let avoid = self.workers.to_avoid(failed_on);
+        let avoid = self.workers.to_avoid(failed_on, None);
         let usable = self.workers.iter().filter(|worker| worker.takes_work() && !avoid.contains(&worker.id));
         usable.min_by_key(|worker| (worker.drivers(), u32::MAX - worker.free(), worker.id)).map(|worker| worker.id)
     }

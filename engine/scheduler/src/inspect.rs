@@ -9,6 +9,7 @@ use crate::cluster::Cluster;
 use crate::division::Division;
 use crate::groups::{Bundle, Group, GroupState};
 use crate::job::{Job, Origin, Phase};
+use crate::needs::Needs;
 use crate::reason::{GroupReason, JobOutcome, PendingReason};
 use crate::report::{AttemptId, OperatorMetrics};
 use crate::stage::{Demand, Stage};
@@ -280,7 +281,7 @@ impl Cluster {
         let waiting = |stage: &&Stage| stage.demand == Demand::Wanted && stage.pending() > 0;
         let startable = job.stages.iter().filter(waiting).find(|stage| stage.open_inputs == 0);
         let stage = startable.or_else(|| job.stages.iter().find(waiting));
-        Some(stage.map_or_else(|| self.why_startable_waits(job), |stage| self.why_stage_waits(job, stage)))
+        Some(stage.map_or_else(|| self.why_startable_waits(job, None), |stage| self.why_stage_waits(job, stage)))
     }
 
     fn why_stage_waits(&self, job: &Job, stage: &Stage) -> PendingReason {
@@ -294,8 +295,8 @@ impl Cluster {
             return PendingReason::InputsIncomplete(build);
         }
         let pending = || stage.tasks.iter().filter(|task| task.state == task::TaskState::Pending);
-        match self.why_startable_waits(job) {
-            PendingReason::Scheduling if !pending().any(|task| self.could_start(job, task)) => {
+        match self.why_startable_waits(job, stage.needs.as_deref()) {
+            PendingReason::Scheduling if !pending().any(|task| self.could_start(job, stage, task)) => {
                 PendingReason::AvoidsFreeWorkers
             }
             reason => reason,
@@ -306,14 +307,14 @@ impl Cluster {
         if stage.demand == Demand::Idle || stage.open_inputs > 0 || stage.held_back {
             return self.why_stage_waits(job, stage);
         }
-        match self.why_startable_waits(job) {
-            PendingReason::Scheduling if !self.could_start(job, task) => PendingReason::AvoidsFreeWorkers,
+        match self.why_startable_waits(job, stage.needs.as_deref()) {
+            PendingReason::Scheduling if !self.could_start(job, stage, task) => PendingReason::AvoidsFreeWorkers,
             reason => reason,
         }
     }
 
     /// Why a task does not run whose inputs are there.
-    fn why_startable_waits(&self, job: &Job) -> PendingReason {
+    fn why_startable_waits(&self, job: &Job, needs: Option<&Needs>) -> PendingReason {
         match job.phase {
             Phase::Backoff { .. } => PendingReason::RetryDelay,
             Phase::Committing => PendingReason::Committing,
@@ -323,6 +324,7 @@ impl Cluster {
             }
             Phase::Active | Phase::Remaking if self.workers.ready() == 0 => PendingReason::NoWorkers,
             Phase::Active | Phase::Remaking if job.plan.is_program() => self.why_driver_waits(),
+            Phase::Active | Phase::Remaking if let Some(needs) = needs => self.why_demanding_waits(needs),
             Phase::Active | Phase::Remaking if self.workers.free_slots() > 0 => PendingReason::Scheduling,
             Phase::Active | Phase::Remaking if self.workers.any_short() => PendingReason::NoMemory,
             Phase::Active | Phase::Remaking => PendingReason::NoFreeSlot,
@@ -335,11 +337,14 @@ impl Cluster {
         if in_touch { PendingReason::Scheduling } else { PendingReason::NoneInTouch }
     }
 
-    fn could_start(&self, job: &Job, task: &Task) -> bool {
+    fn could_start(&self, job: &Job, stage: &Stage, task: &Task) -> bool {
         if job.plan.is_program() {
             return self.host_for_driver(task.avoids()).is_some();
         }
-        let avoid = self.workers.to_avoid(task.avoids());
+        let avoid = self.workers.to_avoid(task.avoids(), stage.needs.as_deref());
+        if let Some(needs) = &stage.needs {
+            return self.host_for_task(needs, avoid).is_some();
+        }
         self.workers.with_free_slots().any(|(worker, _)| !avoid.contains(&worker))
     }
 }

@@ -22,7 +22,7 @@ use crate::names::Names;
 use crate::plan::JobPlan;
 use crate::reason::{JobFailure, JobOutcome};
 use crate::report::{AttemptId, StagedFile};
-use crate::resources::SLOT_MILLI;
+use crate::resources::{CPUS, SLOT_MILLI};
 use crate::stage::{Keep, Numbering, Stage};
 use crate::time::Timestamp;
 use crate::views::{Counters, TaskState};
@@ -161,6 +161,8 @@ pub(crate) struct Job {
     pub(crate) stages: Vec<Stage>,
     /// Stages with a task that could start if it had a slot.
     pub(crate) runnable: BTreeSet<StageId>,
+    /// The same, where a task takes more than a slot.
+    pub(crate) demanding: BTreeSet<StageId>,
     /// Stages nobody reads that are not finished: the job is done when there are none.
     pub(crate) open_ends: u32,
     /// Attempts that are placed, cancelled ones included. All but drivers have a slot.
@@ -224,6 +226,7 @@ impl Job {
             open_ends: stages.iter().filter(|stage| stage.keep != Keep::ForReaders && !stage.is_finished()).count()
                 as u32,
             runnable: BTreeSet::new(),
+            demanding: BTreeSet::new(),
             slots: 0,
             served: 0,
             followers: 0,
@@ -276,31 +279,31 @@ impl Job {
         matches!(self.phase, Phase::Ended(_))
     }
 
-    /// Whether it could use slots.
+    /// Whether it could use slots, or other processors.
     pub(crate) fn wants_slots(&self, workers_expected: bool) -> bool {
-        self.could_start(workers_expected) && !self.plan.is_program()
+        let wants = !self.runnable.is_empty() || !self.demanding_of(None).is_empty();
+        wants && self.may_start(workers_expected) && !self.plan.is_program()
     }
 
     /// Whether its driver waits for a worker.
     pub(crate) fn wants_driver(&self, workers_expected: bool) -> bool {
-        self.could_start(workers_expected) && self.plan.is_program()
+        !self.runnable.is_empty() && self.may_start(workers_expected) && self.plan.is_program()
     }
 
     /// Whether executors of it may get leases.
     pub(crate) fn may_lease(&self, workers_expected: bool) -> bool {
-        let waits = self.origin == Origin::Restored && workers_expected;
-        self.plan.executors && self.is_active() && !waits
+        self.plan.executors && self.may_start(workers_expected)
     }
 
-    /// Thousandths of processors that the slots of its tasks are.
-    pub(crate) fn slot_cpus(&self) -> u64 {
-        if self.plan.is_program() { 0 } else { u64::from(self.slots) * SLOT_MILLI }
+    /// Thousandths of processors that its tasks take.
+    pub(crate) fn task_cpus(&self) -> u64 {
+        if self.plan.is_program() { 0 } else { u64::from(self.slots) * SLOT_MILLI + self.takes(CPUS) }
     }
 
     /// Of a restored job nothing starts while workers are expected back that may run it.
-    fn could_start(&self, workers_expected: bool) -> bool {
+    pub(crate) fn may_start(&self, workers_expected: bool) -> bool {
         let waits = self.origin == Origin::Restored && workers_expected;
-        self.is_active() && !self.runnable.is_empty() && !waits
+        self.is_active() && !waits
     }
 
     /// Whether it is over and nothing of it is left to sort out.
@@ -318,10 +321,10 @@ impl Job {
         }
     }
 
-    /// Tasks that could start if they had slots; counted up to `enough`.
+    /// Tasks that could start if they had slots, and compete for nothing else; counted up to `enough`.
     pub(crate) fn startable(&self, enough: u32) -> u32 {
         let mut count = 0u32;
-        for &id in &self.runnable {
+        for &id in self.runnable.iter().chain(&self.demanding_of(None)) {
             count = count.saturating_add(self.stage(id).pending());
             if count >= enough {
                 return enough;
@@ -330,12 +333,14 @@ impl Job {
         count
     }
 
-    /// Keeps `runnable` right after a change of the stage, its inputs or the demand for it.
+    /// Keeps `runnable` and `demanding` right after a change of the stage, its inputs or the demand for it.
     pub(crate) fn refresh(&mut self, id: StageId) {
-        if self.stage(id).is_runnable() {
-            self.runnable.insert(id);
+        let runnable = self.stage(id).is_runnable();
+        let stages = if self.stage(id).needs.is_some() { &mut self.demanding } else { &mut self.runnable };
+        if runnable {
+            stages.insert(id);
         } else {
-            self.runnable.remove(&id);
+            stages.remove(&id);
         }
     }
 

@@ -109,6 +109,7 @@ impl Job {
             self.stage_mut(id).strip();
         }
         self.runnable.clear();
+        self.demanding.clear();
         self.end_executors(cx);
         for worker in std::mem::take(&mut self.holders) {
             cx.drop_output(worker, self.id, None);

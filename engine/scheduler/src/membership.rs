@@ -97,7 +97,7 @@ impl Cluster {
             wanted
         });
         let standing = if wanted { Standing::Wanted } else { Standing::Cancelled };
-        Placed { attempt, standing, seen: self.now, slots: self.slots_of(attempt) }
+        self.placed(attempt, standing)
     }
 
     /// Brings what is known of a worker's output in line with what it says it holds.
@@ -255,7 +255,7 @@ impl Cluster {
         let (now, patience_ms) = (self.now, self.config.launch_repeat_ms);
         let overdue = |placed: &Placed| now.ms_since(placed.seen) >= patience_ms;
         let Some(worker) = self.workers.get(id).filter(|worker| worker.placed.iter().any(overdue)) else { return };
-        let unseen: Vec<_> = worker.placed.iter().filter(|placed| overdue(placed)).copied().collect();
+        let unseen: Vec<_> = worker.placed.iter().filter(|placed| overdue(placed)).cloned().collect();
         for Placed { attempt, standing, .. } in unseen {
             match standing {
                 Standing::Wanted => self.launch_again(id, attempt),

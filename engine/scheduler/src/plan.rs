@@ -2,7 +2,7 @@
 //! Never changes once a job is accepted.
 
 use serde::{Deserialize, Serialize};
-use tandem_graph::{Divisible, Fusion, Stage, StageGraph, StageRole};
+use tandem_graph::{Divisible, Fusion, Stage, StageGraph, StageNeeds, StageRole};
 use tandem_proto::StageId;
 
 /// The shape of one accepted job.
@@ -50,6 +50,8 @@ pub struct StagePlan {
     pub deterministic: bool,
     /// How else it may get its rows, if one of its inputs turns out small.
     pub fusion: Option<FusionPlan>,
+    /// What each of its tasks needs besides a slot, if anything.
+    pub needs: Option<StageNeeds>,
 }
 
 /// How a stage may take over the work of the one that makes the probe side of its join: [`tandem_graph::Fusion`].
@@ -156,6 +158,7 @@ impl StagePlan {
             role: stage.role.clone(),
             deterministic: stage.deterministic,
             fusion: stage.fusion.as_ref().map(FusionPlan::new),
+            needs: stage.needs.clone(),
         }
     }
 

@@ -6,12 +6,16 @@ use serde::{Deserialize, Serialize};
 use tandem_proto::StageId;
 
 /// Why a job, stage or task does not run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PendingReason {
     /// The output of these inputs is not complete; names the first.
     InputsIncomplete(StageId),
     /// Every slot of every usable worker is taken.
     NoFreeSlot,
+    /// What a task takes besides a slot is in use; says which step needs what.
+    InUse(String),
+    /// No worker could ever run a task; says which step, and what is missing.
+    NoSuchWorker(String),
     /// The workers with free slots have little memory left.
     NoMemory,
     /// No worker takes tasks.
@@ -37,6 +41,8 @@ impl PendingReason {
     pub fn code(&self) -> String {
         let word = match self {
             Self::InputsIncomplete(stage) => return format!("inputs-incomplete: stage {stage}"),
+            Self::InUse(needs) => return format!("resources-in-use: {needs}"),
+            Self::NoSuchWorker(why) => return format!("no-such-worker: {why}"),
             Self::NoFreeSlot => "no-free-slot",
             Self::NoMemory => "no-memory",
             Self::NoWorkers => "no-workers",
@@ -58,6 +64,8 @@ impl fmt::Display for PendingReason {
         match self {
             Self::InputsIncomplete(stage) => write!(f, "waits for stage {stage} to finish"),
             Self::NoFreeSlot => f.write_str("waits for a slot: all are taken"),
+            Self::InUse(needs) => write!(f, "waits for resources: {needs}, and all of it is in use"),
+            Self::NoSuchWorker(why) => write!(f, "waits for another worker: {why}"),
             Self::NoMemory => f.write_str("waits for memory: running tasks hold most of it"),
             Self::NoWorkers => f.write_str("waits for a worker: none takes tasks"),
             Self::NoneInTouch => f.write_str("waits for a worker: none is in touch"),
@@ -155,6 +163,8 @@ pub enum FailureReason {
     CheckFailed,
     /// The files could not be published.
     CommitFailed,
+    /// No worker could run a stage for longer than the grace period.
+    Unschedulable,
 }
 
 impl FailureReason {
@@ -165,6 +175,7 @@ impl FailureReason {
             | Self::Poisonous
             | Self::InputsUnreadable
             | Self::NoWorkers
+            | Self::Unschedulable
             | Self::CommitFailed => true,
             Self::Fatal | Self::TimedOut | Self::CheckFailed => false,
         }

@@ -12,6 +12,7 @@ use tandem_proto::{JobId, LeaseId, WorkerId};
 
 use crate::action::Action;
 use crate::cluster::Cluster;
+use crate::job::Job;
 use crate::leases::{Claim, Lease, LeaseState, Wanted};
 use crate::placement::fair_level;
 use crate::resources::{CPUS, Mib, Milli, SLOT_MILLI, Shape};
@@ -68,7 +69,7 @@ impl Cluster {
         granted
     }
 
-    /// Gives leases that take nothing, or something besides processors.
+    /// Gives leases that take nothing, or something besides processors, and places tasks that do.
     pub(crate) fn grant_scarce(&mut self, budget: &mut u32) {
         let waits = |(claim, wanted): &(&Claim, &Wanted)| wanted.waits() && !claim.takes_cpus_only();
         let mut classes: BTreeMap<Option<String>, BTreeSet<JobId>> = BTreeMap::new();
@@ -78,6 +79,11 @@ impl Cluster {
                 classes.entry(claim.shape.scarce().map(str::to_owned)).or_default().insert(claim.job);
             }
         }
+        for &id in &self.demanding {
+            for resource in self.jobs.get(&id).map(Job::scarce).into_iter().flatten() {
+                classes.entry(Some(resource.to_owned())).or_default().insert(id);
+            }
+        }
         for (resource, mut jobs) in classes {
             let of_class = |claim: &Claim| !claim.takes_cpus_only() && claim.shape.scarce() == resource.as_deref();
             while *budget > 0
@@ -85,9 +91,12 @@ impl Cluster {
             {
                 // One that nobody competes with need not take turns.
                 let turn = if jobs.len() == 1 { *budget } else { 1 };
-                let granted = self.grant_to(job, turn, of_class);
-                *budget -= granted;
-                if granted == 0 {
+                let mut given = self.grant_to(job, turn, of_class);
+                if resource.is_some() {
+                    given += self.place_demanding(job, turn - given, resource.as_deref());
+                }
+                *budget -= given;
+                if given == 0 {
                     jobs.remove(&job);
                 }
             }
@@ -96,7 +105,8 @@ impl Cluster {
 
     /// The job that has the least of a resource; of several, the one that was served longest ago.
     fn poorest(&self, jobs: &BTreeSet<JobId>, resource: Option<&str>) -> Option<JobId> {
-        let has = |job: &JobId| resource.map_or(0, |resource| self.leases.usage(*job, resource));
+        let takes = |job: &JobId, resource| self.jobs.get(job).map_or(0, |job| job.takes(resource));
+        let has = |job: &JobId| resource.map_or(0, |of| self.leases.usage(*job, of) + takes(job, of));
         let served = |job: &JobId| self.jobs.get(job).map_or(0, |job| job.served);
         jobs.iter().copied().min_by_key(|job| (has(job), served(job)))
     }
@@ -104,7 +114,11 @@ impl Cluster {
     /// Someone waits for leases, or for slots while others have leases: looks again in a while.
     pub(crate) fn watch_sharing(&mut self) {
         let waiting = self.leases.claims().any(|(_, wanted)| wanted.pending() > 0 && !wanted.refused);
-        if waiting || self.groups.any_waits() || (!self.wanting.is_empty() && self.leases.len() > 0) {
+        if waiting
+            || self.groups.any_waits()
+            || !self.demanding.is_empty()
+            || (!self.wanting.is_empty() && self.leases.len() > 0)
+        {
             self.timers.arm(Timer::Sharing, self.now.after_ms(self.config.sharing_interval_ms));
         }
     }
@@ -113,9 +127,12 @@ impl Cluster {
     pub(crate) fn share_again(&mut self) {
         self.refuse_hopeless();
         self.give_up_groups();
+        self.give_up_stages();
         let mut resources = BTreeSet::from([CPUS.to_owned()]);
         let pending = self.leases.claims().filter(|(_, wanted)| wanted.waits());
         resources.extend(pending.filter_map(|(claim, _)| claim.shape.scarce()).map(str::to_owned));
+        let demanding = self.demanding.iter().filter_map(|id| self.jobs.get(id));
+        resources.extend(demanding.flat_map(Job::scarce).map(str::to_owned));
         for resource in resources {
             self.level(&resource);
         }
@@ -170,9 +187,10 @@ impl Cluster {
                 holding.returning += amount;
             }
         }
-        if resource == CPUS {
-            for job in self.jobs.values().filter(|job| job.slot_cpus() > 0) {
-                holdings.entry(job.id).or_default().has += job.slot_cpus();
+        for job in self.jobs.values().filter(|job| job.slots > 0) {
+            let has = if resource == CPUS { job.task_cpus() } else { job.takes(resource) };
+            if has > 0 {
+                holdings.entry(job.id).or_default().has += has;
             }
         }
         for holding in holdings.values_mut() {
@@ -183,6 +201,9 @@ impl Cluster {
             let amount = claim.shape.resources.amount(resource).saturating_mul(wanted.pending().into());
             let holding = holdings.entry(claim.job).or_default();
             holding.wants = holding.wants.saturating_add(amount);
+        }
+        for job in self.demanding.iter().filter_map(|id| self.jobs.get(id)) {
+            holdings.entry(job.id).or_default().wants += job.waits_for(resource);
         }
         if resource == CPUS {
             for &(_, _, id) in &self.wanting {
@@ -204,18 +225,20 @@ impl Cluster {
         leases
     }
 
-    /// Whether a place on a worker helps one of these jobs: any does if it waits for slots.
+    /// Whether a place on a worker helps one of these jobs: any does if it waits for slots and nothing else.
     fn hosts_of_use<'a>(&'a self, jobs: &'a BTreeSet<JobId>) -> impl Fn(WorkerId) -> bool + 'a {
-        let anywhere = jobs.iter().any(|job| self.jobs.get(job).is_some_and(|job| !job.plan.is_program()));
-        let pending: Vec<&Claim> = self
+        let theirs = || jobs.iter().filter_map(|job| self.jobs.get(job));
+        let anywhere = theirs().any(|job| !job.plan.is_program() && !job.runnable.is_empty());
+        let demanding = theirs().flat_map(|job| job.demanding.iter().filter_map(|id| job.stage(*id).needs.as_deref()));
+        let mut pending: Vec<&Shape> = demanding.map(|needs| &needs.shape).collect();
+        let claims = self
             .leases
             .claims()
             .filter(|(claim, wanted)| jobs.contains(&claim.job) && claim.bundle.is_none() && wanted.waits())
-            .map(|(claim, _)| claim)
-            .collect();
+            .map(|(claim, _)| &*claim.shape);
+        pending.extend(claims);
         move |host| {
-            let fits =
-                |worker: &super::worker::Worker| pending.iter().any(|claim| worker.could_ever_host(&claim.shape));
+            let fits = |worker: &super::worker::Worker| pending.iter().any(|shape| worker.could_ever_host(shape));
             anywhere || self.workers.get(host).is_some_and(fits)
         }
     }

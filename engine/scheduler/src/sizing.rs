@@ -30,7 +30,7 @@ impl Job {
     /// Decides how the stages are divided that could start now and for which that is open.
     pub(crate) fn divide_runnable(&mut self, cx: &mut Context<'_>) {
         let open = |id: &StageId| self.stage(*id).divided == Divided::Open;
-        let stages: Vec<_> = self.runnable.iter().copied().filter(open).collect();
+        let stages: Vec<_> = self.runnable.iter().chain(&self.demanding).copied().filter(open).collect();
         for id in stages {
             let Some(plan) = self.plan.stage(id) else { continue };
             let mergeable = plan.divisible.mergeable;

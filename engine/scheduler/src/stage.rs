@@ -3,12 +3,14 @@
 //! Invariant: `running`, `held` and `spent` count the tasks in those states; the rest are pending and queued.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tandem_graph::StageRole;
 use tandem_proto::{Attempt, StageId, WorkerId};
 
 use crate::action::FinishedTask;
 use crate::division::Division;
+use crate::needs::Needs;
 use crate::plan::StagePlan;
 use crate::queue::TaskQueue;
 use crate::report::{StagedFile, TaskOutput};
@@ -47,6 +49,10 @@ pub(crate) struct Stage {
     pub(crate) divided: Divided,
     /// Whether it takes over the work of others.
     pub(crate) fused: Fused,
+    /// What each of its tasks takes besides a slot.
+    pub(crate) needs: Option<Arc<Needs>>,
+    /// Since when no worker could ever run its tasks.
+    pub(crate) hopeless: Option<Timestamp>,
     /// Its only reader may yet take over its work, so it does not start.
     pub(crate) held_back: bool,
     pub(crate) queue: TaskQueue,
@@ -124,6 +130,8 @@ impl Stage {
             division,
             divided,
             fused,
+            needs: plan.needs.as_ref().map(|needs| Arc::new(Needs::new(needs))),
+            hopeless: None,
             held_back: false,
             queue: TaskQueue::full(tasks),
             demand: Demand::Wanted,

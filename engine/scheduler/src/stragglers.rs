@@ -42,9 +42,14 @@ impl Cluster {
 
     /// A worker with a free slot besides `worker`, where the task has not failed.
     fn other_worker(&self, task: TaskId, worker: WorkerId) -> Option<WorkerId> {
-        let avoid = self.jobs.get(&task.job)?.stage(task.stage).tasks[task.index as usize].avoids();
+        let stage = self.jobs.get(&task.job)?.stage(task.stage);
+        let avoid = stage.tasks[task.index as usize].avoids();
+        let room = |id: &WorkerId| {
+            let needs = stage.needs.as_deref();
+            needs.is_none_or(|needs| self.workers.get(*id).is_some_and(|worker| worker.room_for_tasks(needs) > 0))
+        };
         let mut free = self.workers.with_free_slots().map(|(id, _)| id);
-        free.find(|id| *id != worker && !avoid.contains(id))
+        free.find(|id| *id != worker && !avoid.contains(id) && room(id))
     }
 }
 

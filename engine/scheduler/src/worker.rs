@@ -1,20 +1,23 @@
 //! One worker: what it is and has, what is placed and booked on it, and what of it is free.
 //! Owned by the [`Workers`](super::workers::Workers), which keep their indices right when it changes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tandem_proto::{Epoch, JobId, StageId, WorkerId};
 
 use crate::config::ClusterConfig;
 use crate::contact::{Contact, Duty};
 use crate::event::{WorkerInfo, WorkerUsage};
+use crate::needs::Needs;
 use crate::report::AttemptId;
 use crate::resources::{CPUS, Resources, SLOT_MILLI, Shape};
 use crate::time::Timestamp;
 use crate::views::{NodeState, NodeView};
 
 /// An attempt that a worker was told to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Placed {
     pub(crate) attempt: AttemptId,
     pub(crate) standing: Standing,
@@ -22,6 +25,8 @@ pub(crate) struct Placed {
     pub(crate) seen: Timestamp,
     /// How many of the worker's slots it has: none if it is a driver.
     pub(crate) slots: u32,
+    /// What it takes besides.
+    pub(crate) needs: Option<Arc<Needs>>,
 }
 
 /// Whether an attempt that is placed is still wanted.
@@ -95,14 +100,15 @@ impl Worker {
 
     /// What it offers besides processors, in thousandths.
     pub(crate) fn free_scarce(&self) -> impl Iterator<Item = (&String, u64)> {
+        let booked = self.booked();
         let all = self.info.resources.milli.iter().filter(|(name, _)| self.takes_work() && *name != CPUS);
-        all.map(|(name, amount)| (name, amount.saturating_sub(self.leased.amount(name))))
+        all.map(move |(name, amount)| (name, amount.saturating_sub(booked.amount(name))))
     }
 
     /// All that it offers.
     pub(crate) fn room(&self) -> Resources {
         let mut room = self.info.resources.clone();
-        room.subtract(&self.leased);
+        room.subtract(&self.booked());
         let cpus = self.free_cpus().min(room.amount(CPUS));
         room.milli.insert(CPUS.to_owned(), cpus);
         room
@@ -115,19 +121,30 @@ impl Worker {
 
     /// Thousandths of processors that attempts and leases take.
     pub(crate) fn cpus_used(&self) -> u64 {
-        u64::from(self.slots_used()) * SLOT_MILLI + self.leased.amount(CPUS)
+        u64::from(self.slots_used()) * SLOT_MILLI + self.booked().amount(CPUS)
     }
 
     /// Whether a lease of this shape can be booked now.
     pub(crate) fn has_room_for(&self, shape: &Shape) -> bool {
-        let resources = || self.info.resources.has_room(&self.leased, &shape.resources);
+        let resources = || self.info.resources.has_room(&self.booked(), &shape.resources);
         self.takes_work() && shape.accepts(&self.info.labels) && shape.cpus() <= self.free_cpus() && resources()
+    }
+
+    /// How many tasks with these needs it can start now.
+    pub(crate) fn room_for_tasks(&self, needs: &Needs) -> u32 {
+        if !self.has_room_for(&needs.shape) {
+            return 0;
+        }
+        let room = self.room();
+        let times = needs.shape.resources.milli.iter().map(|(name, amount)| room.amount(name) / (*amount).max(1));
+        let fits = times.min().unwrap_or_default();
+        self.free().min(u32::try_from(fits).unwrap_or(u32::MAX))
     }
 
     /// Whether what has begun here can go on with a lease of this shape, even if the worker drains.
     pub(crate) fn can_go_on(&self, shape: &Shape) -> bool {
         let cpus = self.info.resources.amount(CPUS).saturating_sub(self.cpus_used());
-        let resources = || self.info.resources.has_room(&self.leased, &shape.resources);
+        let resources = || self.info.resources.has_room(&self.booked(), &shape.resources);
         self.contact == Contact::Attached && shape.cpus() <= cpus && resources()
     }
 
@@ -147,9 +164,18 @@ impl Worker {
         self.placed.iter().filter(|placed| placed.slots == 0).count()
     }
 
+    /// What leases and bundles take, and attempts besides their slots.
+    fn booked(&self) -> Cow<'_, Resources> {
+        let mut booked = Cow::Borrowed(&self.leased);
+        for needs in self.placed.iter().filter_map(|placed| placed.needs.as_deref()) {
+            booked.to_mut().add(&needs.beyond);
+        }
+        booked
+    }
+
     /// What attempts and leases take.
     fn used(&self) -> Resources {
-        let mut used = self.leased.clone();
+        let mut used = self.booked().into_owned();
         let slots = u64::from(self.slots_used()) * SLOT_MILLI;
         if slots > 0 {
             used.add(&Resources { milli: BTreeMap::from([(CPUS.to_owned(), slots)]), memory_bytes: 0 });

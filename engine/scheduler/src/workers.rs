@@ -11,10 +11,14 @@ use tandem_proto::{JobId, StageId, WorkerId};
 
 use crate::contact::{Contact, Duty};
 use crate::event::WorkerUsage;
+use crate::needs::Needs;
 use crate::resources::{CPUS, Resources, Shape};
 use crate::time::Timestamp;
 use crate::views::{NodeState, NodeView};
 use crate::worker::Worker;
+
+/// Workers that one task avoids, at most, unless it avoids all there are.
+const MOST_AVOIDED: usize = 64;
 
 /// Workers that are gone and still known by name.
 const REMEMBERED: usize = 32;
@@ -129,6 +133,17 @@ impl Workers {
         workers.map(|worker| (worker.id, worker.free())).filter(|(_, free)| *free > 0)
     }
 
+    /// Workers that can start tasks with these needs now, and how many; as many workers as `limit` tasks could be on, and some more, since a
+    /// task may avoid a few.
+    pub(crate) fn offers_for(&self, needs: &Needs, limit: u32) -> BTreeMap<WorkerId, u32> {
+        if !self.may_have_room(&needs.shape.resources) {
+            return BTreeMap::new();
+        }
+        let workers = self.by_free.iter().filter_map(|(_, id)| self.table.get(id));
+        let offers = workers.map(|worker| (worker.id, worker.room_for_tasks(needs))).filter(|(_, tasks)| *tasks > 0);
+        offers.take((limit as usize).saturating_add(MOST_AVOIDED)).collect()
+    }
+
     /// Whether all workers together have so much free. Looks at none of them.
     pub(crate) fn may_have_room(&self, resources: &Resources) -> bool {
         let free = |name: &str| self.free_scarce.get(name).copied().unwrap_or_default();
@@ -191,10 +206,15 @@ impl Workers {
         self.ready.len()
     }
 
-    /// The workers to avoid, of those where a task failed: none when it failed on all there are, for then anywhere is as good.
-    pub(crate) fn to_avoid<'a>(&self, failed_on: &'a [WorkerId]) -> &'a [WorkerId] {
-        let nowhere_else = self.ready.len() <= failed_on.len() && self.ready.iter().all(|id| failed_on.contains(id));
-        if nowhere_else { &[] } else { failed_on }
+    /// The workers to avoid, of those where a task failed: none when it failed on all there are that could run it, for then anywhere is as
+    /// good.
+    pub(crate) fn to_avoid<'a>(&self, failed_on: &'a [WorkerId], needs: Option<&Needs>) -> &'a [WorkerId] {
+        let could_run = |id: &WorkerId| match needs {
+            Some(needs) => self.table.get(id).is_some_and(|worker| worker.could_ever_host(&needs.shape)),
+            None => true,
+        };
+        let elsewhere = |id: &WorkerId| !failed_on.contains(id) && could_run(id);
+        if failed_on.is_empty() || self.ready.iter().any(elsewhere) { failed_on } else { &[] }
     }
 
     /// Whether a worker would take more tasks if it had more memory.
@@ -305,7 +325,10 @@ impl Workers {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
+    use tandem_graph::StageNeeds;
     use tandem_proto::{Attempt, Epoch, TaskId};
 
     use super::*;
@@ -326,9 +349,20 @@ mod tests {
         workers.insert(worker(1, 2));
         workers.insert(worker(2, 2));
         let failed_on = [WorkerId(1)];
-        assert_eq!(workers.to_avoid(&failed_on), failed_on);
+        assert_eq!(workers.to_avoid(&failed_on, None), failed_on);
         workers.remove(WorkerId(2), Timestamp(0));
-        assert!(workers.to_avoid(&failed_on).is_empty());
+        assert!(workers.to_avoid(&failed_on, None).is_empty());
+    }
+
+    #[test]
+    fn a_task_that_failed_wherever_it_could_run_avoids_nobody() {
+        let workers = equipped();
+        let needs = StageNeeds { milli: [("gpus".to_owned(), 1_000)].into(), ..StageNeeds::default() };
+        let needs = Needs::new(&needs);
+        let of = |ids: &[u64]| ids.iter().copied().map(WorkerId).collect::<Vec<_>>();
+        assert_eq!(workers.to_avoid(&of(&[1]), Some(&needs)), of(&[1]), "the third has GPUs too");
+        assert!(workers.to_avoid(&of(&[1, 3]), Some(&needs)).is_empty());
+        assert_eq!(workers.to_avoid(&of(&[1, 3]), None), of(&[1, 3]));
     }
 
     #[test]
@@ -338,7 +372,7 @@ mod tests {
         workers.edit(WorkerId(1), |worker| worker.info.memory_bytes = 1_000);
         let task = TaskId { job: JobId(1), stage: StageId(1), index: 0 };
         let attempt = AttemptId { task, attempt: Attempt(0) };
-        let placed = Placed { attempt, standing: Standing::Wanted, seen: Timestamp(0), slots: 1 };
+        let placed = Placed { attempt, standing: Standing::Wanted, seen: Timestamp(0), slots: 1, needs: None };
         workers.edit(WorkerId(1), |worker| worker.placed.push(placed));
         for (used, stored, free) in [(600, 0, 1), (700, 0, 0), (700, 200, 1), (900, 0, 0)] {
             let usage = WorkerUsage { pool_used_bytes: used, stored_bytes: stored, ..WorkerUsage::default() };
@@ -367,8 +401,16 @@ mod tests {
     /// One thing that takes or gives back room.
     #[derive(Debug, Clone)]
     enum Booking {
-        Lease { shape: Shape, owner: u64 },
+        Lease {
+            shape: Shape,
+            owner: u64,
+        },
         Task,
+        /// As many as there is room for anywhere.
+        Needy {
+            milli: BTreeMap<String, u64>,
+            labelled: bool,
+        },
         Return(usize),
     }
 
@@ -384,7 +426,13 @@ mod tests {
             },
         );
         let lease = (shape, 0u64..5).prop_map(|(shape, owner)| Booking::Lease { shape, owner });
-        let booking = prop_oneof![4 => lease, 2 => Just(Booking::Task), 3 => (0usize..50).prop_map(Booking::Return)];
+        let amounts = prop::sample::select(vec![(0u64, 500u64), (0, 1_000), (2_000, 0), (500, 2_000), (0, 0)]);
+        let needy = (amounts, any::<bool>()).prop_map(|((cpus, gpus), labelled)| {
+            let milli = [(CPUS, cpus), ("gpus", gpus)].into_iter().filter(|(_, amount)| *amount > 0);
+            Booking::Needy { milli: milli.map(|(name, amount)| (name.to_owned(), amount)).collect(), labelled }
+        });
+        let booking =
+            prop_oneof![4 => lease, 2 => Just(Booking::Task), 2 => needy, 3 => (0usize..50).prop_map(Booking::Return)];
         prop::collection::vec(booking, 0..120)
     }
 
@@ -424,8 +472,26 @@ mod tests {
                         let Some((host, _)) = workers.with_free_slots().next() else { continue };
                         let task = TaskId { job: JobId(1), stage: StageId(1), index: 0 };
                         let attempt = AttemptId { task, attempt: Attempt(0) };
-                        let placed = Placed { attempt, standing: Standing::Wanted, seen: Timestamp(0), slots: 1 };
+                        let placed = Placed { attempt, standing: Standing::Wanted, seen: Timestamp(0), slots: 1, needs: None };
                         workers.edit(host, |worker| worker.placed.push(placed));
+                    }
+                    Booking::Needy { milli, labelled } => {
+                        let labels = labelled.then(|| ("zone".to_owned(), "a".to_owned())).into_iter().collect();
+                        let needs = Needs::new(&StageNeeds { step: "needy".to_owned(), milli, labels });
+                        let offers = workers.offers_for(&needs, u32::MAX);
+                        for (host, tasks) in offers {
+                            for _ in 0..tasks {
+                                let task = TaskId { job: JobId(1), stage: StageId(1), index: 0 };
+                                let (attempt, standing) = (AttemptId { task, attempt: Attempt(0) }, Standing::Wanted);
+                                let needs = Some(Arc::new(needs.clone()));
+                                let placed = Placed { attempt, standing, seen: Timestamp(0), slots: 1, needs };
+                                workers.edit(host, |worker| worker.placed.push(placed));
+                            }
+                        }
+                        prop_assert!(workers.iter().all(|worker| worker.room_for_tasks(&needs) == 0), "{needs:?}");
+                        let first = workers.iter().map(|worker| worker.id).next();
+                        let done = |worker: &mut Worker| worker.placed.retain(|placed| placed.needs.is_none());
+                        first.and_then(|host| workers.edit(host, done));
                     }
                     Booking::Return(place) => {
                         if !leases.is_empty() {

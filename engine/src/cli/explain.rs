@@ -67,6 +67,9 @@ fn heading(stage: &StageStatus, ran: bool) -> String {
     let from = if inputs.is_empty() { String::new() } else { format!(" from {}", inputs.join(", ")) };
     let tasks = if stage.tasks == 1 { "task" } else { "tasks" };
     let mut text = format!("stage {}: {}{from}: {} {tasks}", stage.stage, stage.name, stage.tasks);
+    if !stage.needs.is_empty() {
+        text.push_str(&format!(", each with {}", stage.needs));
+    }
     if ran {
         let ms = u64::try_from(stage.ended_ms - stage.started_ms).unwrap_or(0);
         let time = format_duration(std::time::Duration::from_millis(ms));

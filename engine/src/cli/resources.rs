@@ -9,13 +9,19 @@ use super::job_spec::parse_pair;
 const MILLI: f64 = 1_000.0;
 
 #[derive(Debug, Clone, Default, clap::Args)]
-pub(super) struct ResourceArgs {
+pub(super) struct AmountArgs {
     /// GPUs of each worker
     #[arg(long, value_name = "N")]
     gpus: Option<u32>,
     /// How much each worker has of something that tasks may ask for; may be repeated
     #[arg(long, value_name = "NAME=AMOUNT", value_parser = parse_resource)]
     resource: Vec<(String, u64)>,
+}
+
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct ResourceArgs {
+    #[command(flatten)]
+    amounts: AmountArgs,
     /// Variable of every program on these workers, unless its job says otherwise; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     env: Vec<(String, String)>,
@@ -27,6 +33,13 @@ impl ResourceArgs {
         self.env.iter().cloned().collect()
     }
 
+    /// Thousandths by name.
+    pub(super) fn amounts(self) -> Result<BTreeMap<String, u64>, Failure> {
+        self.amounts.amounts()
+    }
+}
+
+impl AmountArgs {
     /// Thousandths by name.
     pub(super) fn amounts(self) -> Result<BTreeMap<String, u64>, Failure> {
         let mut amounts = BTreeMap::new();
@@ -72,8 +85,7 @@ mod tests {
 
     #[test]
     fn what_is_given_twice_is_refused() {
-        let args = |gpus, resource: &[(&str, u64)]| ResourceArgs {
-            env: Vec::new(),
+        let args = |gpus, resource: &[(&str, u64)]| AmountArgs {
             gpus,
             resource: resource.iter().map(|(name, amount)| ((*name).to_owned(), *amount)).collect(),
         };

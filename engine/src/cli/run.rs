@@ -12,9 +12,10 @@ use tandem_proto::{JobId, v1};
 
 use super::attached::{self, Interrupts};
 use super::job_spec::{CheckedJob, JobArgs};
+use super::resources::AmountArgs;
 use super::session::Session;
 use super::{Failure, cluster};
-use crate::local::PrivateCluster;
+use crate::local::{ClusterShape, PrivateCluster};
 use crate::output::units::parse_bytes;
 use crate::output::{
     OutputFormat, RowFormat, WorkDone, print_object, print_summary, print_work_done, row_writer, work_done,
@@ -36,6 +37,8 @@ pub(super) struct RunArgs {
     /// Memory of each worker, such as 2GiB
     #[arg(long, value_parser = parse_bytes)]
     memory: Option<u64>,
+    #[command(flatten)]
+    resources: AmountArgs,
     /// Leave the cluster up, as `tandem cluster up` would
     #[arg(long)]
     keep: bool,
@@ -44,7 +47,8 @@ pub(super) struct RunArgs {
 pub(super) async fn execute(args: RunArgs, session: &Session) -> Result<(), Failure> {
     let job = args.job.checked(None)?;
     let mut interrupts = Interrupts::new()?;
-    let shape = session.shape(args.workers, args.cpus, args.memory);
+    let resources = args.resources.amounts()?;
+    let shape = ClusterShape { resources, ..session.shape(args.workers, args.cpus, args.memory) };
     if args.keep {
         cluster::up(session, &shape)?;
         let client = session.connect().await?;

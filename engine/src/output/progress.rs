@@ -46,7 +46,7 @@ impl Progress {
                     let bar = stages.entry(stage.stage).or_insert_with(|| bars.add(stage_bar(stage)));
                     bar.set_length(u64::from(stage.tasks));
                     bar.set_position(u64::from(stage.finished));
-                    bar.set_message(stage_numbers(stage));
+                    bar.set_message(stage_message(stage));
                 }
             }
             Self::Lines { next, last } => {
@@ -79,6 +79,12 @@ fn stage_bar(stage: &StageStatus) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix:30!} {bar:24} {pos:>4}/{len:<4} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(u64::from(stage.tasks)).with_style(style).with_prefix(format!("{} {}", stage.stage, stage.name))
+}
+
+/// Why it waits, or how far it is.
+fn stage_message(stage: &StageStatus) -> String {
+    let waits = stage.running == 0 && stage.pending > 0 && !stage.pending_text.is_empty();
+    if waits { stage.pending_text.clone() } else { stage_numbers(stage) }
 }
 
 fn stage_numbers(stage: &StageStatus) -> String {
@@ -143,6 +149,14 @@ mod tests {
         assert_eq!(time_left(&stage(4)), None);
         let left = time_left(&stage(2)).unwrap();
         assert!(left >= Duration::from_secs(9) && left < Duration::from_secs(60), "{left:?}");
+    }
+
+    #[test]
+    fn a_bar_says_why_its_stage_waits() {
+        let mut stage = StageStatus { pending: 4, pending_text: "waits for a GPU".to_owned(), ..stage(0) };
+        assert_eq!(stage_message(&stage), "0 rows, 0 B");
+        stage.running = 0;
+        assert_eq!(stage_message(&stage), "waits for a GPU");
     }
 
     #[test]

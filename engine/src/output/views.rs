@@ -122,6 +122,9 @@ pub(crate) struct StageView {
     pending_reason: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pending_text: String,
+    /// What each of its tasks needs besides a slot.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    needs: String,
     /// The stage that does its work in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     taken_over_by: Option<u32>,
@@ -158,6 +161,7 @@ impl From<v1::StageStatus> for StageView {
             pending_reason: stage.pending_reason,
             taken_over_by: Some(stage.taken_over_by).filter(|stage| *stage > 0),
             pending_text: stage.pending_text,
+            needs: stage.needs,
             plan: stage.plan,
             operators: stage.operators.into_iter().map(OperatorView::from).collect(),
         }

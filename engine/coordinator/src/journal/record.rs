@@ -15,7 +15,7 @@ use super::seal::Sealer;
 
 /// The version of every record written here. A change of any record's shape takes the next number, and reading keeps
 /// knowing the old shape.
-pub(super) const VERSION: u8 = 5;
+pub(super) const VERSION: u8 = 6;
 
 /// One change of the journal.
 #[derive(Debug, Clone)]

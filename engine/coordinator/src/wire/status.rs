@@ -1,6 +1,7 @@
 //! What the outside sees of jobs, tasks and workers, as messages.
 
 use bytes::Bytes;
+use tandem_graph::StageNeeds;
 use tandem_proto::StageId;
 use tandem_proto::v1;
 use tandem_scheduler::{
@@ -36,8 +37,8 @@ pub(crate) fn job_status(view: &JobView, face: &JobFace, with_plans: bool) -> v1
         job: view.job.0,
         name: view.plan.name.clone(),
         state: job_state(view.state).into(),
-        pending_reason: code(view.pending_reason),
-        pending_text: text(view.pending_reason),
+        pending_reason: code(view.pending_reason.as_ref()),
+        pending_text: text(view.pending_reason.as_ref()),
         failure: view.outcome.as_ref().and_then(job_failure),
         submitted_ms: wire_ms(Some(view.accepted)),
         started_ms: wire_ms(view.started),
@@ -52,12 +53,16 @@ pub(crate) fn job_status(view: &JobView, face: &JobFace, with_plans: bool) -> v1
     }
 }
 
-fn code(reason: Option<PendingReason>) -> String {
-    reason.map(|reason| reason.code()).unwrap_or_default()
+fn code(reason: Option<&PendingReason>) -> String {
+    reason.map(PendingReason::code).unwrap_or_default()
 }
 
-fn text(reason: Option<PendingReason>) -> String {
-    reason.map(|reason| reason.to_string()).unwrap_or_default()
+fn text(reason: Option<&PendingReason>) -> String {
+    reason.map(ToString::to_string).unwrap_or_default()
+}
+
+fn needs(needs: Option<&StageNeeds>) -> String {
+    needs.map(ToString::to_string).unwrap_or_default()
 }
 
 fn job_state(state: JobState) -> v1::JobState {
@@ -99,12 +104,13 @@ fn stage_status(job: &JobView, stage: &StageView) -> v1::StageStatus {
         bytes: stage.bytes,
         started_ms: wire_ms(stage.started),
         ended_ms: wire_ms(stage.ended),
-        pending_reason: code(stage.pending_reason),
-        pending_text: text(stage.pending_reason),
+        pending_reason: code(stage.pending_reason.as_ref()),
+        pending_text: text(stage.pending_reason.as_ref()),
         plan: String::new(),
         operators: stage.operators.iter().map(operator_metrics).collect(),
         taken_over_by: stage.taken_over_by.map_or(0, |stage| stage.0),
         driver: plan.is_some_and(|plan| plan.role.is_driver()),
+        needs: needs(plan.and_then(|plan| plan.needs.as_ref())),
     }
 }
 
@@ -117,6 +123,7 @@ pub(crate) fn explained(graph: &tandem_graph::StageGraph) -> Vec<v1::StageStatus
         tasks: if stage.share_plan { 1 } else { stage.partitions },
         plan: stage.display.clone(),
         driver: stage.role.is_driver(),
+        needs: needs(stage.needs.as_ref()),
         ..Default::default()
     });
     stages.collect()
@@ -169,8 +176,8 @@ pub(crate) fn task_status(job: &JobView, task: &TaskView) -> v1::TaskStatus {
         ended_ms: wire_ms(task.ended),
         rows: task.rows,
         bytes: task.bytes,
-        pending_reason: code(task.pending_reason),
-        pending_text: text(task.pending_reason),
+        pending_reason: code(task.pending_reason.as_ref()),
+        pending_text: text(task.pending_reason.as_ref()),
     }
 }
 

@@ -254,7 +254,12 @@ impl Source {
 impl DisplayAs for FunctionExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FunctionExec: function={}, step={}", self.spec.function, self.spec.step)?;
-        if self.spec.whole { f.write_str(", whole") } else { write!(f, ", batch_rows={}", self.spec.batch_rows) }
+        if self.spec.whole {
+            f.write_str(", whole")?;
+        } else {
+            write!(f, ", batch_rows={}", self.spec.batch_rows)?;
+        }
+        self.spec.needs.as_ref().map_or(Ok(()), |needs| write!(f, ", needs {needs}"))
     }
 }
 

@@ -9,7 +9,11 @@
 //!   spread     an input of one partition keeps its order, and still all workers have something to do:
 //!              the one partition ─► number the microbatches ─► deal them out to n partitions
 //!                                ─► calls ─► merge by number ─► one partition
+//!
+//!   needy      a stage of its own: exchange ─► partition p ─► calls ─► partition p, read as it is
 //! ```
+//!
+//! A step that needs more than a slot is a stage of its own, whichever of these it is, so that no other work has what it needs.
 
 mod batches;
 mod exec;

@@ -1,6 +1,7 @@
 //! What a step says about its function.
 
 use serde::{Deserialize, Serialize};
+use tandem_graph::StageNeeds;
 
 /// Rows of one call, unless the step says otherwise.
 pub const DEFAULT_BATCH_ROWS: usize = 8192;
@@ -22,6 +23,8 @@ pub struct FunctionSpec {
     pub whole: bool,
     /// It gives the same rows for the same rows.
     pub deterministic: bool,
+    /// What a task that calls it needs besides a slot, if anything.
+    pub needs: Option<StageNeeds>,
 }
 
 impl FunctionSpec {

@@ -49,6 +49,7 @@ fn spec(batch_rows: usize) -> FunctionSpec {
         batch_rows,
         whole: false,
         deterministic: true,
+        needs: None,
     }
 }
 

@@ -1,12 +1,21 @@
 //! What a `[[step]]` says that runs a function.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::document::{Located, Section, suggestion};
 use super::error::JobFileError;
 
 /// Keys of a step that only one with `run` may have.
-pub(super) const RUN_KEYS: [&str; 6] = ["args", "schema", "like", "batch_rows", "whole", "resources"];
+pub(super) const RUN_KEYS: [&str; 7] = ["args", "schema", "like", "batch_rows", "whole", "resources", "labels"];
+
+/// Amounts of resources are thousandths, so that halves can be asked for.
+const MILLI: f64 = 1_000.0;
+/// More than any worker has.
+const MOST_MILLI: f64 = 1e15;
+const NAMES_OF_RESOURCES: &str =
+    "they are cpus, gpus, and those that workers are started with, as in `tandem worker --resource license=2`";
 
 /// A function over the rows of a step's input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +32,14 @@ pub struct RunStep {
     pub batch_rows: Option<u64>,
     /// It is called once, for all rows.
     pub whole: Option<bool>,
+    /// What a call takes of its worker: thousandths by name, none of them zero.
+    pub resources: BTreeMap<String, u64>,
+    /// Labels that the worker must have.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// The function `name` with what `section` says of it.
 pub(super) fn read(section: &Section<'_, '_>, name: String) -> Result<RunStep, JobFileError> {
-    check_resources(section)?;
     Ok(RunStep {
         function: name.trim().to_owned(),
         args: section.object("args")?.map(|args| args.value).unwrap_or_default(),
@@ -35,6 +47,8 @@ pub(super) fn read(section: &Section<'_, '_>, name: String) -> Result<RunStep, J
         like: section.string("like")?.map(|table| table.value),
         batch_rows: batch_rows(section)?,
         whole: section.boolean("whole")?,
+        resources: resources(section)?,
+        labels: labels(section)?,
     })
 }
 
@@ -79,15 +93,39 @@ fn batch_rows(section: &Section<'_, '_>) -> Result<Option<u64>, JobFileError> {
     }
 }
 
-/// A call has the slot of its task, so it can be given no more than that.
-fn check_resources(section: &Section<'_, '_>) -> Result<(), JobFileError> {
-    let Some(table) = section.object("resources")? else { return Ok(()) };
+/// Amounts are thousandths at the finest; nothing is no demand.
+fn resources(section: &Section<'_, '_>) -> Result<BTreeMap<String, u64>, JobFileError> {
+    let Some(table) = section.object("resources")? else { return Ok(BTreeMap::new()) };
+    let mut resources = BTreeMap::new();
     for (name, amount) in table.value {
-        let most = if name == "cpus" { 1.0 } else { 0.0 };
-        if !amount.as_f64().is_some_and(|amount| (0.0..=most).contains(&amount)) {
-            let error = section.error_at(&table.span, format!("`{name}` of `resources` cannot be {amount}"));
-            return Err(error.with_help("a call has one processor of its worker, and nothing else yet"));
+        let wrong = |what: &str, help: &str| Err(section.error_at(&table.span, what).with_help(help));
+        if !is_resource_name(&name) {
+            return wrong(&format!("`{name}` of `resources` is no name of a resource"), NAMES_OF_RESOURCES);
+        }
+        let milli = amount.as_f64().map(|amount| (amount * MILLI).round());
+        match milli.filter(|milli| (0.0..MOST_MILLI).contains(milli)) {
+            Some(0.0) => {}
+            Some(milli) => _ = resources.insert(name, milli as u64),
+            None => {
+                let what = format!("`{name}` of `resources` cannot be {amount}");
+                return wrong(&what, "it is a number from 0, such as 1 or 0.5");
+            }
         }
     }
-    Ok(())
+    Ok(resources)
+}
+
+/// What workers can have: they say how much of it when they start.
+fn is_resource_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    !name.is_empty() && name != "memory" && name.chars().all(plain)
+}
+
+fn labels(section: &Section<'_, '_>) -> Result<BTreeMap<String, String>, JobFileError> {
+    let Some(table) = section.object("labels")? else { return Ok(BTreeMap::new()) };
+    let label = |(name, value)| match value {
+        Value::String(value) => Ok((name, value)),
+        other => Err(section.error_at(&table.span, format!("label `{name}` must be a string, not {other}"))),
+    };
+    table.value.into_iter().map(label).collect()
 }

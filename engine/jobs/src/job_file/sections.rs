@@ -42,7 +42,7 @@ const SINK_MODES: [(&str, SinkMode); 3] =
 
 pub(super) const SOURCE_KEYS: [&str; 10] =
     ["name", "path", "format", "compression", "schema", "on_bad_row", "rejects", "header", "delimiter", "quote"];
-pub(super) const STEP_KEYS: [&str; 13] = [
+pub(super) const STEP_KEYS: [&str; 14] = [
     "name",
     "sql",
     "run",
@@ -56,6 +56,7 @@ pub(super) const STEP_KEYS: [&str; 13] = [
     "batch_rows",
     "whole",
     "resources",
+    "labels",
 ];
 pub(super) const SINK_KEYS: [&str; 8] =
     ["from", "path", "format", "compression", "shape", "partition_by", "mode", "target_file_size"];

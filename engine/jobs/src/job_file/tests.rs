@@ -201,7 +201,8 @@ like = "texts"
 schema = "label string"
 batch_rows = 100
 whole = false
-resources = { cpus = 1, gpus = 0 }
+resources = { cpus = 1, gpus = 0, license = 0.5 }
+labels = { zone = "a" }
 [[sink]]
 from = "labelled"
 path = "out"
@@ -222,6 +223,8 @@ fn a_function_has_its_arguments_columns_and_resources() {
     let run = run_step(&job);
     assert_eq!((run.function.as_str(), run.batch_rows, run.whole), ("label", Some(100), Some(false)));
     assert_eq!((run.like.as_deref(), run.schema.as_deref()), (Some("texts"), Some("label string")));
+    assert_eq!(run.resources, [("cpus".to_owned(), 1_000), ("license".to_owned(), 500)].into(), "nothing is no demand");
+    assert_eq!(run.labels, [("zone".to_owned(), "a".to_owned())].into());
     let args = r#"{"n":5,"of":[0.5,true,"7","at 5"],"more":{"x":1.5,"y":-2}}"#;
     assert_eq!(serde_json::Value::from(run.args.clone()), serde_json::from_str::<serde_json::Value>(args).unwrap());
 }
@@ -269,10 +272,17 @@ fn every_mistake_about_a_function_is_named_with_its_line() {
         ("\"${limit}\"", "\"${limti}\"", "job.toml:16: `${limti}` names no param", "did you mean `limit`?"),
         (
             "gpus = 0",
-            "gpus = 1",
-            "job.toml:21: `gpus` of `resources` cannot be 1",
-            "a call has one processor of its worker, and nothing else yet",
+            "gpus = -1",
+            "job.toml:21: `gpus` of `resources` cannot be -1",
+            "it is a number from 0, such as 1 or 0.5",
         ),
+        (
+            "license = 0.5",
+            "memory = \"1GiB\"",
+            "job.toml:21: `memory` of `resources` is no name of a resource",
+            "they are cpus, gpus, and those that workers are started with, as in `tandem worker --resource license=2`",
+        ),
+        ("zone = \"a\"", "zone = 1", "job.toml:22: label `zone` must be a string, not 1", ""),
     ];
     let mut wrong = Vec::new();
     for (from, to, message, help) in cases {

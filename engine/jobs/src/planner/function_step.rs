@@ -8,10 +8,16 @@ use tandem_exec::error::PlanError;
 use tandem_exec::function::{DEFAULT_BATCH_ROWS, FunctionOrigin, FunctionSpec, function_plan};
 use tandem_exec::source::parse_schema;
 use tandem_functions::BuiltIn;
+use tandem_graph::StageNeeds;
 
 use super::session::PlanSession;
 use super::tables::scan_of_stage;
 use crate::job_file::{RunStep, Step};
+
+/// The name of processors among resources.
+const CPUS: &str = "cpus";
+/// What every task has of them.
+const SLOT_MILLI: u64 = 1_000;
 
 /// A function whose columns are known.
 pub(super) struct PlannedFunction {
@@ -51,6 +57,7 @@ pub(super) async fn plan(
         whole: whole(run, built_in)?,
         // A function of a user may look at a clock or draw lots.
         deterministic: built_in.is_some(),
+        needs: needs(step, run),
     };
     Ok(PlannedFunction { spec, output })
 }
@@ -80,6 +87,14 @@ async fn declared(session: &PlanSession, run: &RunStep) -> Result<Schema, PlanEr
         Some((_, field)) => Err(PlanError::invalid(format!("column `{}` is declared twice", field.name()))),
         None => Ok(Schema::new(fields)),
     }
+}
+
+/// What a task that calls the function needs besides a slot, which is one processor.
+fn needs(step: &Step, run: &RunStep) -> Option<StageNeeds> {
+    let mut milli = run.resources.clone();
+    milli.retain(|name, amount| name != CPUS || *amount > SLOT_MILLI);
+    let needs = StageNeeds { step: step.name.clone(), milli, labels: run.labels.clone() };
+    (!needs.milli.is_empty() || !needs.labels.is_empty()).then_some(needs)
 }
 
 /// Rows of one call.

@@ -253,6 +253,7 @@ pub(crate) fn stage(inputs: &[u32], partitions: u32, role: StageRole) -> StagePl
         role,
         deterministic: true,
         fusion: None,
+        needs: None,
     }
 }
 

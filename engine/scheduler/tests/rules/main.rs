@@ -5,6 +5,7 @@ mod bench;
 mod groups;
 mod leases;
 mod names;
+mod needs;
 mod programs;
 
 use std::collections::BTreeMap;

@@ -214,6 +214,7 @@ fn wide_plan(size: Size) -> JobPlan {
         role: StageRole::Exchange,
         deterministic: true,
         fusion: None,
+        needs: None,
     };
     JobPlan {
         name: "wide".to_owned(),

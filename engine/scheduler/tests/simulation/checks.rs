@@ -37,6 +37,11 @@ impl World {
             if new {
                 check_inputs(cluster, attempt, inputs_version)?;
             }
+            let plan = self.jobs.get(&attempt.task.job).and_then(|job| job.script.plan.stage(attempt.task.stage));
+            if new && plan.is_some_and(|plan| plan.needs.is_some()) {
+                self.tally.demanding += 1;
+                check_room(cluster, worker)?;
+            }
         }
         Ok(())
     }
@@ -216,6 +221,7 @@ impl SimJob {
                 FailureReason::TimedOut => plan.timeout_ms.is_some(),
                 FailureReason::CheckFailed => !plan.count_checks.is_empty(),
                 FailureReason::CommitFailed => self.commit_failed,
+                FailureReason::Unschedulable => plan.stages.iter().any(|stage| stage.needs.is_some()),
             },
         };
         if explained { Ok(()) } else { Err("nothing explains its end") }

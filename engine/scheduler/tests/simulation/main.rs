@@ -55,6 +55,7 @@ fn every_seed_ends_well() {
         total.reserved > seeds && total.in_bundles > seeds / 2 && total.failed_groups > 0,
         "so do groups: {total:?}"
     );
+    assert!(total.demanding > seeds, "tasks get more than a slot: {total:?}");
     assert!(total.rejected > 0, "workers that were given up start anew: {total:?}");
     assert!(total.workers_lost > 0 && total.outputs_lost > 0 && total.restarts > 0 && total.released > 0, "{total:?}");
 }
@@ -96,6 +97,7 @@ impl Tally {
             reserved: self.reserved + other.reserved,
             failed_groups: self.failed_groups + other.failed_groups,
             in_bundles: self.in_bundles + other.in_bundles,
+            demanding: self.demanding + other.demanding,
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tandem_graph::{Divisible, Stage, StageRole};
+use tandem_graph::{Divisible, Stage, StageNeeds, StageRole};
 use tandem_proto::StageId;
-use tandem_scheduler::{CountCheck, FusionPlan, JobPlan, StagePlan, VariantPlan};
+use tandem_scheduler::{CPUS, CountCheck, FusionPlan, JobPlan, StagePlan, VariantPlan};
 
 use crate::rng::Rng;
 
@@ -86,6 +86,7 @@ fn random_stages(rng: &mut Rng) -> Vec<StagePlan> {
             role: StageRole::Exchange,
             deterministic: deterministic_job || rng.chance(60),
             fusion: None,
+            needs: None,
         });
     }
     // What nobody reads yet is read by the last stage, but for an extra sink now and then.
@@ -108,7 +109,32 @@ fn random_stages(rng: &mut Rng) -> Vec<StagePlan> {
     for place in 0..count {
         stages[place].fusion = random_fusion(rng, &stages, place);
     }
+    for place in 0..count {
+        stages[place].needs = random_needs(rng, &stages, place);
+    }
     stages
+}
+
+/// Now and then tasks need more than a slot: not of a stage that takes over others, or is taken over.
+fn random_needs(rng: &mut Rng, stages: &[StagePlan], place: usize) -> Option<StageNeeds> {
+    let id = StageId(place as u32 + 1);
+    let taken_over = stages.iter().filter_map(|stage| stage.fusion.as_ref()).any(|fusion| fusion.probe == id);
+    if taken_over || stages[place].fusion.is_some() || rng.chance(75) {
+        return None;
+    }
+    let amounts: &[(&str, u64)] = match rng.range(0..6) {
+        0 => &[],
+        1 => &[(CPUS, 2_000)],
+        2 => &[(CPUS, 500), ("gpus", 1_000)],
+        3 => &[("gpus", 1_000)],
+        _ => &[("gpus", 500)],
+    };
+    let label = (amounts.is_empty() || rng.chance(10)).then(|| ("zone".to_owned(), "a".to_owned()));
+    Some(StageNeeds {
+        step: stages[place].name.clone(),
+        milli: amounts.iter().map(|(name, amount)| ((*name).to_owned(), *amount)).collect(),
+        labels: label.into_iter().collect(),
+    })
 }
 
 /// Now and then a stage may take over an input that only it reads, when another input is small.

@@ -145,6 +145,7 @@ pub(crate) struct Tally {
     pub(crate) reserved: u64,
     pub(crate) failed_groups: u64,
     pub(crate) in_bundles: u64,
+    pub(crate) demanding: u64,
 }
 
 pub(crate) struct World {
