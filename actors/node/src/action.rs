@@ -194,6 +194,11 @@ pub enum Action {
         /// ticket; or why there are none.
         outcome: Result<Vec<Value>, Failure>,
     },
+    /// Answers [`Event::PlaceDropped`](crate::Event::PlaceDropped).
+    PlaceFree {
+        /// As given.
+        ticket: u64,
+    },
     /// Answers [`Event::LeaveWanted`](crate::Event::LeaveWanted).
     Leave {
         /// Nothing would be lost with this worker, and that stays so unless it gets a lease.

@@ -74,12 +74,32 @@ pub enum Event {
         ticket: u64,
         /// The job.
         job: JobId,
+        /// The place that the task has, if any: [`Self::PlaceWanted`].
+        place: Option<u64>,
         /// The function's name.
         function: String,
         /// Its arguments: inline, or built by the shell in [`Action::SpaceGiven`](crate::Action::SpaceGiven).
         args: Vec<Value>,
         /// How many values it returns.
         returns: u32,
+    },
+    /// A task of a stage has so much of this worker's GPUs, or other things that nobody else has: what it calls runs in one place, one
+    /// call at a time, with these.
+    PlaceWanted {
+        /// Chosen by the shell, from the same numbers as all its tickets.
+        ticket: u64,
+        /// The job.
+        job: JobId,
+        /// Thousandths of GPUs; zero is none.
+        gpus_milli: u64,
+    },
+    /// The task has ended, and waits for nothing that it called. Answered by [`Action::PlaceFree`](crate::Action::PlaceFree) when nothing of
+    /// it runs any more.
+    PlaceDropped {
+        /// As given.
+        ticket: u64,
+        /// The job.
+        job: JobId,
     },
     /// Nobody waits for this function any more.
     FunctionCancelled {

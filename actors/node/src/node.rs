@@ -12,7 +12,7 @@ use crate::context::{Context, Shared};
 use crate::event::{Event, LeaseGrant};
 use crate::history::History;
 use crate::host::Gpus;
-use crate::job::Job;
+use crate::job::{FunctionWanted, Job};
 use crate::outside;
 use crate::timers::{Timers, Timestamp};
 
@@ -144,10 +144,19 @@ impl Jobs<'_> {
                 self.with(cx, job, |job, cx| job.group_changed(cx, group, news));
             }
             Event::DriverCancelled { job } => self.with(cx, job, |job, cx| job.cancel_driver(cx)),
-            Event::FunctionWanted { ticket, job, function, args, returns } => {
+            Event::FunctionWanted { ticket, job, place, function, args, returns } => {
                 self.make(cx, job);
-                self.with(cx, job, |job, cx| job.run_function(cx, ticket, &function, args, returns));
+                let wanted = FunctionWanted { ticket, place, function, args, returns };
+                self.with(cx, job, |job, cx| job.run_function(cx, wanted));
             }
+            Event::PlaceWanted { ticket, job, gpus_milli } => {
+                self.make(cx, job);
+                self.with(cx, job, |job, cx| job.take_place(cx, ticket, gpus_milli));
+            }
+            Event::PlaceDropped { ticket, job } if self.jobs.contains_key(&job) => {
+                self.with(cx, job, |job, cx| job.drop_place(cx, ticket));
+            }
+            Event::PlaceDropped { ticket, .. } => cx.act(Action::PlaceFree { ticket }),
             Event::SpaceWanted { ticket, job, bytes } => {
                 self.make(cx, job);
                 self.with(cx, job, |job, cx| job.shell_wants_space(cx, ticket, bytes));

@@ -11,6 +11,8 @@ use crate::room::{Part, Source, Ticket};
 pub(crate) struct FunctionCall {
     pub(crate) ticket: u64,
     pub(crate) job: JobId,
+    /// The number of the place that it runs in, if its caller has one.
+    pub(crate) place: Option<u64>,
     pub(crate) function: String,
     pub(crate) args: Vec<Value>,
     pub(crate) returns: u32,
@@ -18,8 +20,8 @@ pub(crate) struct FunctionCall {
 
 impl From<FunctionCall> for Event {
     fn from(call: FunctionCall) -> Self {
-        let FunctionCall { ticket, job, function, args, returns } = call;
-        Self::FunctionWanted { ticket, job, function, args, returns }
+        let FunctionCall { ticket, job, place, function, args, returns } = call;
+        Self::FunctionWanted { ticket, job, place, function, args, returns }
     }
 }
 

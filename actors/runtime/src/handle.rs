@@ -26,6 +26,7 @@ use crate::guest::{DriverPort, Visits};
 use crate::inbox::{Inbound, Seat};
 use crate::outside::Outside;
 use crate::peers::PeerPort;
+use crate::place::Place;
 use crate::room::{Part, Room};
 use crate::watch::{Watch, adopt_orphans};
 
@@ -156,13 +157,21 @@ impl RuntimeHandle {
         ended.unwrap_or_else(|_| Err(stopping("driver")))
     }
 
-    /// Calls a function of a job's package beside a task that has a slot of its own. Dropping the future ends the call.
+    /// A place for the calls of a task that has more than a slot, which the coordinator has booked: so many thousandths of GPUs, and maybe
+    /// other things.
+    pub fn take_place(&self, job: JobId, gpus_milli: u64) -> Place {
+        Place::new(job, gpus_milli, self.access.clone())
+    }
+
+    /// Calls a function of a job's package beside a task that has a slot of its own, in its `place` if it has one. Dropping the future ends
+    /// the call.
     ///
     /// # Errors
     /// Why it has no result.
     pub async fn call_function(
         &self,
         job: JobId,
+        place: Option<&Place>,
         function: &str,
         args: Vec<Argument>,
         returns: u32,
@@ -174,7 +183,8 @@ impl RuntimeHandle {
         }
         let ticket = self.access.ticket();
         let (reply, answer) = oneshot::channel();
-        let call = FunctionCall { ticket, job, function: function.to_owned(), args: values, returns };
+        let place = place.map(Place::ticket);
+        let call = FunctionCall { ticket, job, place, function: function.to_owned(), args: values, returns };
         self.access.send(Inbound::Call { call, reply });
         let cancel = OnDrop::new(&self.access, Event::FunctionCancelled { ticket });
         let ended = answer.await;

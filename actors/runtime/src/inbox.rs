@@ -53,6 +53,15 @@ pub(crate) enum Inbound {
         /// Told how it ended.
         reply: oneshot::Sender<Result<Returned, Failure>>,
     },
+    /// A task of a stage leaves its place.
+    Leave {
+        /// The number by which the node knows it.
+        ticket: u64,
+        /// The job.
+        job: JobId,
+        /// Told when nothing runs in it any more.
+        reply: oneshot::Sender<()>,
+    },
     /// Give room in the arena of a job.
     Space {
         /// The number by which the node knows it.

@@ -56,7 +56,7 @@ async fn objects_pass_between_processes_and_the_shell_and_nothing_is_left() {
 async fn call_echo(stage: &mut Stage) -> (Value, Vec<(Format, usize)>) {
     let runtime = stage.runtime.clone();
     let argument = Argument { format: Format::Bytes, parts: vec![Bytes::from(vec![b's'; 100_000]); 2] };
-    let calling = tokio::spawn(async move { runtime.call_function(JOB, "echo", vec![argument], 2).await });
+    let calling = tokio::spawn(async move { runtime.call_function(JOB, None, "echo", vec![argument], 2).await });
     let (ticket, bytes) = stage
         .until(|event| match event {
             Event::SpaceWanted { ticket, job: JOB, bytes } => Some((ticket, bytes)),
@@ -67,7 +67,9 @@ async fn call_echo(stage: &mut Stage) -> (Value, Vec<(Format, usize)>) {
     stage.act(Action::SpaceGiven { ticket, outcome: Ok(lease(1 << 20, 1 << 20)) }).await;
     let (ticket, args) = stage
         .until(|event| match event {
-            Event::FunctionWanted { ticket, job: JOB, function, args, returns: 2 } if function == "echo" => {
+            Event::FunctionWanted { ticket, job: JOB, place: None, function, args, returns: 2 }
+                if function == "echo" =>
+            {
                 Some((ticket, args))
             }
             _ => None,
@@ -86,12 +88,45 @@ async fn call_echo(stage: &mut Stage) -> (Value, Vec<(Format, usize)>) {
 async fn a_function_that_nobody_waits_for_is_cancelled() {
     let mut stage = Stage::new();
     let runtime = stage.runtime.clone();
-    let calling = tokio::spawn(async move { runtime.call_function(JOB, "slow", Vec::new(), 1).await });
+    let calling = tokio::spawn(async move { runtime.call_function(JOB, None, "slow", Vec::new(), 1).await });
     let wanted = |event| if let Event::FunctionWanted { ticket, .. } = event { Some(ticket) } else { None };
     let ticket = stage.until(wanted).await;
     calling.abort();
     let cancelled = |event| if let Event::FunctionCancelled { ticket } = event { Some(ticket) } else { None };
     assert_eq!(stage.until(cancelled).await, ticket);
+}
+
+#[tokio::test]
+async fn what_a_task_with_gpus_calls_runs_in_its_place_which_is_free_when_the_node_says_so() {
+    let mut stage = Stage::new();
+    let place = stage.runtime.take_place(JOB, 500);
+    let taken = |event| match event {
+        Event::PlaceWanted { ticket, job: JOB, gpus_milli: 500 } => Some(ticket),
+        _ => None,
+    };
+    let taken = stage.until(taken).await;
+    let runtime = stage.runtime.clone();
+    let calling = tokio::spawn(async move {
+        let called = runtime.call_function(JOB, Some(&place), "slow", Vec::new(), 1).await;
+        place.give_back().await;
+        called
+    });
+    let wanted = |event| match event {
+        Event::FunctionWanted { ticket, place, .. } => Some((ticket, place)),
+        _ => None,
+    };
+    let (ticket, place) = stage.until(wanted).await;
+    assert_eq!(place, Some(taken));
+    stage.act(Action::FunctionEnded { ticket, outcome: Ok(Vec::new()) }).await;
+    let dropped = |event| if let Event::PlaceDropped { ticket, job: JOB } = event { Some(ticket) } else { None };
+    assert_eq!(stage.until(dropped).await, taken);
+    assert!(!calling.is_finished());
+    stage.act(Action::PlaceFree { ticket: taken }).await;
+    assert_eq!(calling.await.expect("no panic"), Ok(Vec::new()));
+
+    drop(stage.runtime.take_place(JOB, 1_000));
+    let next = stage.until(dropped).await;
+    assert_ne!(next, taken, "it is given back when it is dropped, too");
 }
 
 #[tokio::test]

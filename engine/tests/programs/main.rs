@@ -14,6 +14,7 @@ mod resources;
 mod secrets;
 mod sharing;
 mod state;
+mod step_resources;
 mod submit;
 mod tables;
 mod texts;

@@ -154,7 +154,7 @@ impl Desk {
                 self.link = Some(open);
                 Event::LinkOpened
             }
-            LinkEvent::Received(message) => Event::Received(*message),
+            LinkEvent::Received(message) => Event::Received(message),
             LinkEvent::Closed => {
                 self.link = None;
                 Event::LinkClosed

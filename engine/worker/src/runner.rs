@@ -2,11 +2,11 @@
 //! Owned by [`crate::control`], which alone starts and cancels.
 //!
 //! Invariant: every started attempt ends in exactly one [`TaskEnd`], also when it panics; when a cancelled one says so, its
-//! plan and its unfinished output are already gone.
+//! plan and its unfinished output are already gone. One that has more than a slot says so when nothing that it called runs any more.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, info, info_span, warn};
 
-use crate::actors::{Drivers, Logs};
+use crate::actors::{Drivers, ExecutorFunctions, Logs};
 use crate::error::WorkerError;
 use crate::metrics::Metrics;
 use crate::stages::{StageCache, Work};
@@ -36,6 +36,7 @@ pub(crate) struct Runner {
 
 struct Shared {
     environment: TaskEnvironment,
+    functions: Arc<ExecutorFunctions>,
     stages: Arc<StageCache>,
     drivers: Drivers,
     logs: Logs,
@@ -75,11 +76,11 @@ impl Runner {
         threads: TaskThreads,
         environment: TaskEnvironment,
         stages: Arc<StageCache>,
-        (drivers, logs): (Drivers, Logs),
+        (drivers, functions, logs): (Drivers, Arc<ExecutorFunctions>, Logs),
         metrics: Arc<Metrics>,
         ends: mpsc::Sender<TaskEnd>,
     ) -> Self {
-        Self { threads, shared: Arc::new(Shared { environment, stages, drivers, logs, metrics, ends }) }
+        Self { threads, shared: Arc::new(Shared { environment, functions, stages, drivers, logs, metrics, ends }) }
     }
 
     /// Starts one attempt.
@@ -105,15 +106,19 @@ impl Runner {
 
 async fn run_to_end(shared: Arc<Shared>, launch: Launch, cancel: CancellationToken, progress: Arc<TaskProgress>) {
     debug!(partitions = ?launch.work.partitions, inputs_version = launch.inputs_version, "task attempt started");
+    let calls = OnceLock::new();
     let outcome = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(cancelled()),
         // What fails because it was told to stop has not failed by itself.
-        outcome = AssertUnwindSafe(run(&shared, &launch, &progress)).catch_unwind() => match judge(outcome) {
+        outcome = AssertUnwindSafe(run(&shared, &launch, &progress, &calls)).catch_unwind() => match judge(outcome) {
             Err(_) if cancel.is_cancelled() => Err(cancelled()),
             outcome => outcome,
         },
     };
+    if let Some(calls) = calls.get() {
+        calls.finish().await;
+    }
     log(&outcome);
     let AttemptId { task, attempt } = &launch.id;
     let named = format!("{}/{}", task.stage, task.index);
@@ -125,10 +130,23 @@ async fn run_to_end(shared: Arc<Shared>, launch: Launch, cancel: CancellationTok
     }
 }
 
-async fn run(shared: &Shared, launch: &Launch, progress: &Arc<TaskProgress>) -> Result<TaskFinished, TaskError> {
+/// `calls` is how functions are called, if the attempt has more than a slot.
+async fn run(
+    shared: &Shared,
+    launch: &Launch,
+    progress: &Arc<TaskProgress>,
+    calls: &OnceLock<ExecutorFunctions>,
+) -> Result<TaskFinished, TaskError> {
     let AttemptId { task, attempt } = launch.id;
     match shared.stages.get(task.job, task.stage, launch.inputs_version).await? {
-        Work::Plan(stage) => run_task(&shared.environment, &stage, launch.id.into(), &launch.work, progress).await,
+        Work::Plan { stage, gpus_milli } => {
+            let mut environment = shared.environment.clone();
+            if let Some(gpus_milli) = gpus_milli {
+                let calls = calls.get_or_init(|| shared.functions.in_place(task.job, gpus_milli));
+                environment.functions = Arc::new(calls.clone());
+            }
+            run_task(&environment, &stage, launch.id.into(), &launch.work, progress).await
+        }
         Work::Driver(program) => shared.drivers.run(task.job, attempt.0, &program).await,
     }
 }

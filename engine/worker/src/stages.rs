@@ -25,7 +25,12 @@ const KEPT_VERSIONS: usize = 2;
 #[derive(Clone)]
 pub(crate) enum Work {
     /// Partitions of its plan.
-    Plan(Arc<LoadedStage>),
+    Plan {
+        /// The plan and what goes with it.
+        stage: Arc<LoadedStage>,
+        /// Thousandths of GPUs that each task has, if it has anything besides a slot.
+        gpus_milli: Option<u64>,
+    },
     /// The job's main program.
     Driver(Arc<Program>),
 }
@@ -87,7 +92,9 @@ impl StageCache {
             return Ok(Work::Driver(Arc::new(program)));
         }
         let session = self.session(job, &mut definition)?;
-        LoadedStage::with_session(definition, session).map(|stage| Work::Plan(Arc::new(stage)))
+        let gpus_milli = definition.gpus_milli;
+        let stage = Arc::new(LoadedStage::with_session(definition, session)?);
+        Ok(Work::Plan { stage, gpus_milli })
     }
 
     /// The job's session: all of its stages have the same environment and settings.

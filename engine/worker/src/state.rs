@@ -97,7 +97,7 @@ pub(crate) enum Event {
     /// It broke, or was closed by either side.
     LinkClosed,
     /// The coordinator said something.
-    Received(CoordinatorMessage),
+    Received(Box<CoordinatorMessage>),
     /// A task attempt ended.
     Ended(TaskEnd),
     /// A heartbeat is due.
@@ -243,7 +243,7 @@ impl WorkerState {
                 self.link = Link::Away;
                 Vec::new()
             }
-            Event::Received(message) => self.receive(message),
+            Event::Received(message) => self.receive(*message),
             Event::Ended(end) => self.ended(end),
             Event::Beat(sample) => self.beat(sample),
             Event::News(news) => self.news(news).into_iter().collect(),

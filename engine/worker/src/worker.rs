@@ -147,7 +147,7 @@ impl Worker {
             threads,
             environment,
             Arc::clone(&stages),
-            (actors.drivers.clone(), actors.logs.clone()),
+            (actors.drivers.clone(), Arc::clone(&actors.functions), actors.logs.clone()),
             Arc::clone(&metrics),
             ends_sender,
         );

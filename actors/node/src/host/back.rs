@@ -163,7 +163,7 @@ impl Job {
             Phase::Fetching { .. } | Phase::Inbox => true,
         };
         self.count_here(hosted.group, hosted.source == Source::Own && counted, -1);
-        if let Source::Shell { .. } = hosted.source {
+        if let Source::Shell { has_place: true, .. } = hosted.source {
             let group = &mut self.groups[hosted.group.0 as usize];
             group.own = group.own.saturating_sub(1);
         }

@@ -34,8 +34,11 @@ impl Job {
     /// Uses what places a group has.
     pub(crate) fn dispatch(&mut self, cx: &mut Context<'_>, id: GroupId) {
         self.resume_waiting(cx, id);
-        while let Some(lease) = self.groups[id.0 as usize].returnable() {
-            self.return_lease(cx, lease);
+        while let Some(place) = self.groups[id.0 as usize].returnable() {
+            match self.groups[id.0 as usize].shape {
+                Some(_) => self.return_lease(cx, place),
+                None => self.free_place(cx, place),
+            }
         }
         self.start_actors(cx, id);
         self.start_tasks(cx, id);

@@ -92,7 +92,7 @@ impl Job {
                 let outcome = outcome.and_then(|values| self.keep_results(cx, worker, call, values, writer));
                 self.send_fenced(cx, worker, PeerBody::Done { call, attempt: hosted.attempt, outcome });
             }
-            Source::Shell { ticket } => {
+            Source::Shell { ticket, .. } => {
                 let outcome = outcome.and_then(|values| self.keep_results(cx, self.worker, call, values, writer));
                 let outcome = outcome.map(|values| {
                     (0..).zip(values).map(|(index, value)| self.shell_value(call.object(index), value)).collect()

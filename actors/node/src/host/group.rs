@@ -14,15 +14,17 @@ use crate::tasks::ShapeId;
 /// Places, and what waits for them.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// None: functions of stages, which bring their places along.
+    /// None: functions of stages. They bring their places along, or run in those of the tasks that call them.
     pub(crate) shape: Option<ShapeId>,
+    /// It is the place of one task of a stage.
+    pub(crate) of_place: bool,
     pub(crate) gpus: Vec<u32>,
     pub(crate) class: ClassId,
-    /// Leases that this worker has for its own tasks.
+    /// Leases that this worker has for its own tasks, and places of stages.
     pub(crate) own: u32,
     /// Leases that other workers have here.
     pub(crate) foreign: u32,
-    /// Leases that are to be given back as soon as they are free.
+    /// Leases that are to be given back as soon as they are free; of functions, the places of tasks that have ended.
     pub(crate) revoked: VecDeque<u64>,
     /// Processes that run something and do not wait.
     pub(crate) busy: u32,
@@ -52,6 +54,7 @@ impl Group {
     pub(crate) fn new(shape: Option<ShapeId>, gpus: Vec<u32>, class: ClassId) -> Self {
         Self {
             shape,
+            of_place: false,
             gpus,
             class,
             own: 0,
@@ -69,6 +72,11 @@ impl Group {
             spare_timer: false,
             asked_back: 0,
         }
+    }
+
+    /// The place of one task of a stage.
+    pub(crate) fn of_place(gpus: Vec<u32>, class: ClassId) -> Self {
+        Self { of_place: true, ..Self::new(None, gpus, class) }
     }
 
     /// Leases on which something may be started.

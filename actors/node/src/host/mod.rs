@@ -11,7 +11,7 @@ mod start;
 mod task;
 mod waits;
 
-pub(crate) use gpus::Gpus;
+pub(crate) use gpus::{GpuShare, Gpus};
 pub(crate) use group::Group;
 pub(crate) use leases::{EndedLeases, HostLease, LeaseState};
 pub(crate) use start::EarlyRun;

@@ -34,7 +34,11 @@ pub(crate) enum Source {
     /// Another worker, on a lease of it.
     Peer { worker: WorkerId, lease: u64 },
     /// A stage that runs here.
-    Shell { ticket: u64 },
+    Shell {
+        ticket: u64,
+        /// It has brought a place along.
+        has_place: bool,
+    },
     /// Nobody any more.
     Nobody,
 }

@@ -1,4 +1,4 @@
-//! Functions that stages which run here want run, in places that they bring along.
+//! Functions that stages which run here want run: each brings a place along, or runs in that of the task that calls it.
 
 use tandem_actor_protocol::call::Arg;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
@@ -10,38 +10,55 @@ use crate::action::Action;
 use crate::context::Context;
 use crate::host::{Group, GroupId, Guest, Hosted, Phase, Source};
 use crate::objects::{NO_INDEX, Object, ObjectState, Refused, Ticket};
+use crate::tasks::cancelled;
+
+/// What a stage wants run.
+#[derive(Debug)]
+pub(crate) struct FunctionWanted {
+    pub(crate) ticket: u64,
+    /// The place of the task that calls it, if that has one.
+    pub(crate) place: Option<u64>,
+    pub(crate) function: String,
+    pub(crate) args: Vec<Value>,
+    pub(crate) returns: u32,
+}
 
 impl Job {
     /// A stage wants a function run.
-    pub(crate) fn run_function(
-        &mut self,
-        cx: &mut Context<'_>,
-        ticket: u64,
-        function: &str,
-        args: Vec<Value>,
-        returns: u32,
-    ) {
+    pub(crate) fn run_function(&mut self, cx: &mut Context<'_>, wanted: FunctionWanted) {
+        let FunctionWanted { ticket, place, function, args, returns } = wanted;
+        let group = match place {
+            None => self.function_group(),
+            Some(place) => match self.stage_places.get(&place) {
+                Some(place) if !place.dropped => place.group,
+                Some(_) | None => {
+                    let outcome = Err(cancelled(&function));
+                    return cx.act(Action::FunctionEnded { ticket, outcome });
+                }
+            },
+        };
         let call = cx.new_call(returns);
         let args = match args.into_iter().map(|value| self.function_arg(cx, value)).collect::<Result<Vec<_>, _>>() {
             Ok(args) => args,
             Err(Refused::Broken(why) | Refused::Full(why)) => {
-                let outcome = Err(Failure::new(FailureKind::StoreFull, function, why));
+                let outcome = Err(Failure::new(FailureKind::StoreFull, &function, why));
                 return cx.act(Action::FunctionEnded { ticket, outcome });
             }
         };
         cx.shared.tickets.insert(ticket, self.id);
         self.tickets.insert(ticket, Ticket::Function { call, returns });
-        let group = self.function_group();
-        self.groups[group.0 as usize].own += 1;
+        if place.is_none() {
+            self.groups[group.0 as usize].own += 1;
+        }
         let guest = Guest {
-            function: self.intern(function),
+            function: self.intern(&function),
             args: args.into(),
             returns,
             options: None,
             cancelled: false,
             spared: false,
         };
-        let source = Source::Shell { ticket };
+        let source = Source::Shell { ticket, has_place: place.is_none() };
         let hosted = Hosted { source, attempt: 0, group, phase: Phase::Inbox, guest: Some(Box::new(guest)) };
         self.host_task(cx, call, hosted);
     }
@@ -60,8 +77,9 @@ impl Job {
         Ok(Arg::Object(object))
     }
 
+    /// Where functions run that bring their places along.
     fn function_group(&mut self) -> GroupId {
-        let known = self.groups.iter().position(|group| group.shape.is_none());
+        let known = self.groups.iter().position(|group| group.shape.is_none() && !group.of_place);
         known.map(GroupId::at).unwrap_or_else(|| {
             let class = self.class_for(0, &[]);
             self.add_group(Group::new(None, Vec::new(), class))
@@ -72,9 +90,8 @@ impl Job {
     pub(crate) fn function_cancelled(&mut self, cx: &mut Context<'_>, ticket: u64) {
         let Some(Ticket::Function { call, .. }) = self.tickets.remove(&ticket) else { return };
         cx.shared.tickets.remove(&ticket);
-        if let Some(hosted) = self.hosted.get_mut(&call) {
-            // Its place stays with it until it has ended.
-            hosted.source = Source::Shell { ticket };
+        // Its place stays with it until it has ended.
+        if self.hosted.contains_key(&call) {
             self.cancel_here(cx, call, true);
         }
     }

@@ -7,6 +7,7 @@ mod executor_messages;
 mod functions;
 mod leave;
 mod peer_messages;
+mod places;
 mod remember;
 mod seen;
 mod settle;
@@ -31,6 +32,8 @@ use crate::placement::GroupState;
 use crate::tasks::{Queue, ShapeId, Shapes, Task};
 
 use deadlock::Stuck;
+pub(crate) use functions::FunctionWanted;
+use places::StagePlace;
 pub(crate) use settle::Dirty;
 
 /// One job on this worker.
@@ -72,6 +75,8 @@ pub(crate) struct Job {
     pub(crate) shape_groups: FxHashMap<ShapeId, Vec<GroupId>>,
     pub(crate) host_leases: BTreeMap<u64, HostLease>,
     pub(crate) ended_leases: EndedLeases,
+    /// Of tasks of stages that have GPUs, by their tickets.
+    pub(crate) stage_places: BTreeMap<u64, StagePlace>,
     /// Tasks that came before the grant of their lease.
     pub(crate) early: BTreeMap<u64, Vec<EarlyRun>>,
 
@@ -142,6 +147,7 @@ impl Job {
             shape_groups: FxHashMap::default(),
             host_leases: BTreeMap::new(),
             ended_leases: EndedLeases::default(),
+            stage_places: BTreeMap::new(),
             early: BTreeMap::new(),
             executors: FxHashMap::default(),
             classes: Vec::new(),

@@ -5,6 +5,7 @@ mod deadlock;
 mod ends;
 mod groups;
 mod outside;
+mod places;
 mod refused;
 mod seen;
 mod versions;

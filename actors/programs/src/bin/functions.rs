@@ -51,6 +51,32 @@ fn label(rows: Batches, words: Words) -> Result<Batches> {
     Ok(Batches::try_new(schema, labelled)?)
 }
 
+/// Arguments of [`whereabouts`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Hold {
+    /// Calls wait until there is this file.
+    until: String,
+}
+
+/// Adds the columns `worker`, which made the call, and `gpus`, those that its process sees.
+#[tandem::task]
+fn whereabouts(ctx: Context, rows: Batches, hold: Hold) -> Result<Batches> {
+    while !std::path::Path::new(&hold.until).exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let gpus = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_else(|_| "not set".to_owned());
+    let mut fields = rows.schema().fields().to_vec();
+    fields.extend(["worker", "gpus"].map(|name| Arc::new(Field::new(name, DataType::Utf8, true))));
+    let schema = Arc::new(Schema::new(fields));
+    let with_place = |batch: &RecordBatch| {
+        let all = |text: &str| Arc::new(StringArray::from(vec![text; batch.num_rows()])) as ArrayRef;
+        let columns = batch.columns().iter().cloned().chain([all(ctx.worker_name()), all(&gpus)]);
+        RecordBatch::try_new(Arc::clone(&schema), columns.collect())
+    };
+    let rows: Vec<RecordBatch> = rows.iter().map(with_place).collect::<Result<_, _>>()?;
+    Ok(Batches::try_new(schema, rows)?)
+}
+
 /// The worker's name and its value of each variable.
 #[tandem::task]
 fn variables(ctx: Context, names: Vec<String>) -> (String, Vec<Option<String>>) {

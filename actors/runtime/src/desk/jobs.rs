@@ -60,6 +60,8 @@ fn opens(event: &Event) -> Option<JobId> {
         Event::DriverLaunched { job, .. }
         | Event::DriverCancelled { job }
         | Event::FunctionWanted { job, .. }
+        | Event::PlaceWanted { job, .. }
+        | Event::PlaceDropped { job, .. }
         | Event::SpaceWanted { job, .. } => Some(*job),
         Event::LeaseGranted(grant) => Some(grant.job),
         _ => None,

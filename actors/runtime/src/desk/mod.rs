@@ -143,6 +143,10 @@ impl Desk {
                 self.tickets.called(call.ticket, call.job, reply);
                 self.happened(call.into());
             }
+            Inbound::Leave { ticket, job, reply } => {
+                self.tickets.leaves(ticket, reply);
+                self.happened(Event::PlaceDropped { ticket, job });
+            }
             Inbound::Space { ticket, job, bytes, reply } => {
                 self.tickets.wanted(ticket, job, reply);
                 self.happened(Event::SpaceWanted { ticket, job, bytes });

@@ -38,6 +38,12 @@ impl Desk {
             Action::RunSql { executor, job, request, tables } => self.run_sql(executor, job, request, tables),
             Action::DriverEnded { job, attempt, outcome } => self.driver_ended(job, attempt, outcome),
             Action::FunctionEnded { ticket, outcome } => self.function_ended(ticket, outcome),
+            Action::PlaceFree { ticket } => {
+                if let Some(reply) = self.tickets.place(ticket) {
+                    // Nobody may wait any more.
+                    let _ = reply.send(());
+                }
+            }
             Action::ForgetJob { job } => self.forget(job),
             Action::ReadGiven { ticket, location } => self.read_given(ticket, location),
             Action::SendPeer { worker, message } => self.peers.send(worker, &message),

@@ -15,6 +15,7 @@ pub(crate) struct Tickets {
     rooms: HashMap<u64, (JobId, oneshot::Sender<Result<Room, Failure>>)>,
     reads: HashMap<u64, (JobId, oneshot::Sender<Option<Stored>>)>,
     calls: HashMap<u64, (JobId, oneshot::Sender<Result<Returned, Failure>>)>,
+    places: HashMap<u64, oneshot::Sender<()>>,
 }
 
 impl Tickets {
@@ -33,6 +34,11 @@ impl Tickets {
         self.calls.insert(ticket, (job, reply));
     }
 
+    /// Someone leaves a place.
+    pub(super) fn leaves(&mut self, ticket: u64, reply: oneshot::Sender<()>) {
+        self.places.insert(ticket, reply);
+    }
+
     /// Nobody waits for this call any more.
     pub(super) fn cancelled(&mut self, ticket: u64) {
         self.calls.remove(&ticket);
@@ -46,6 +52,11 @@ impl Tickets {
     /// Who reads.
     pub(super) fn read(&mut self, ticket: u64) -> Option<(JobId, oneshot::Sender<Option<Stored>>)> {
         self.reads.remove(&ticket)
+    }
+
+    /// Who waits for a place to be free.
+    pub(super) fn place(&mut self, ticket: u64) -> Option<oneshot::Sender<()>> {
+        self.places.remove(&ticket)
     }
 
     /// Who called.

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use tandem_graph::{Stage, StageRole};
+use tandem_graph::{Stage, StageNeeds, StageRole};
 use tandem_jobs::planned::PlannedJob;
 use tandem_proto::v1;
 
 use tandem_scheduler::{StageInput, StagedFile};
+
+/// The name of GPUs among resources.
+const GPUS: &str = "gpus";
 
 /// One stage of `job`, which takes over `fused` others, with the locations of its inputs.
 pub(crate) fn stage_definition(
@@ -23,7 +26,13 @@ pub(crate) fn stage_definition(
         share_plan: stage.share_plan,
         job_name: job.name.clone(),
         driver: driver(job, stage),
+        gpus_milli: stage.needs.as_ref().map(gpus_milli),
     }
+}
+
+/// What its tasks have of GPUs.
+fn gpus_milli(needs: &StageNeeds) -> u64 {
+    needs.milli.get(GPUS).copied().unwrap_or_default()
 }
 
 /// The main program, if that is the stage.

@@ -1,12 +1,15 @@
 //! Steps that are functions, called in executors of their job: rows go there as Arrow values and come back as such.
-//! Who makes a call has a slot of its own; the call runs in its place.
+//! Who makes a call has a slot of its own; the call runs in its place, with what else it has.
+
+use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use tandem_actor_protocol::failure::{Failure, FailureKind as Kind};
 use tandem_actor_protocol::value::Format;
 use tandem_exec::function::{FunctionCall, FunctionError, FunctionOrigin, FunctionRunner};
-use tandem_runtime::{Argument, Part, RuntimeHandle};
+use tandem_proto::JobId;
+use tandem_runtime::{Argument, Part, Place, RuntimeHandle};
 
 use super::tables;
 
@@ -14,14 +17,28 @@ use super::tables;
 const BUILT_IN_ENTRY: &str = "tandem::built_in";
 
 /// Calls functions in executors.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ExecutorFunctions {
     runtime: RuntimeHandle,
+    /// Where the calls of one attempt run, one at a time, if that has more than a slot.
+    place: Option<Arc<Place>>,
 }
 
 impl ExecutorFunctions {
     pub(super) fn new(runtime: RuntimeHandle) -> Self {
-        Self { runtime }
+        Self { runtime, place: None }
+    }
+
+    /// The same for one attempt that has more than a slot, of which so many thousandths of GPUs.
+    pub(crate) fn in_place(&self, job: JobId, gpus_milli: u64) -> Self {
+        Self { runtime: self.runtime.clone(), place: Some(Arc::new(self.runtime.take_place(job, gpus_milli))) }
+    }
+
+    /// The attempt has ended: waits until nothing that it called uses what it has any more.
+    pub(crate) async fn finish(&self) {
+        if let Some(place) = &self.place {
+            place.give_back().await;
+        }
     }
 }
 
@@ -42,7 +59,8 @@ impl FunctionRunner for ExecutorFunctions {
                 spec.function.as_str()
             }
         };
-        let mut returned = self.runtime.call_function(job, function, args, 1).await.map_err(failed)?;
+        let place = self.place.as_deref();
+        let mut returned = self.runtime.call_function(job, place, function, args, 1).await.map_err(failed)?;
         match returned.pop() {
             Some(Part { format: Format::Arrow, bytes }) => {
                 let rows = tables::decode(bytes).map_err(|error| FunctionError::Mismatch(error.to_string()))?;

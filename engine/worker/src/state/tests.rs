@@ -21,7 +21,7 @@ fn worker() -> WorkerState {
 }
 
 fn say(epoch: u64, message: FromCoordinator) -> Event {
-    Event::Received(CoordinatorMessage { epoch, message: Some(message) })
+    Event::Received(Box::new(CoordinatorMessage { epoch, message: Some(message) }))
 }
 
 fn registered(term: u64) -> FromCoordinator {
