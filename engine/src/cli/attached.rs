@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tandem_client::{Client, Submission, ended};
+use tandem_client::{Client, ClientError, Follow, Submission, ended};
 use tandem_proto::JobId;
 use tandem_proto::v1::{self, JobState, JobStatus};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -57,6 +57,9 @@ pub(super) fn submission(spec: v1::JobSpec, attached: bool) -> Submission {
     Submission { spec, attached, submission_id: format!("{:016x}", rand::random::<u64>()) }
 }
 
+/// After so long without another status the last one is shown, if it has not been.
+const WITHOUT_NEWS: Duration = Duration::from_secs(1);
+
 /// Shows the job's progress until it has ended, and fails unless it ended well.
 pub(super) async fn follow(
     client: &Client,
@@ -70,7 +73,7 @@ pub(super) async fn follow(
     let mut give_up_at = None;
     loop {
         tokio::select! {
-            status = follow.next_status() => match status? {
+            status = next_status(&mut follow, &mut progress, &last) => match status? {
                 Some(status) => {
                     progress.update(&status);
                     last = status;
@@ -94,6 +97,22 @@ pub(super) async fn follow(
         return Err(interrupted(job));
     }
     Ok(ended(last)?)
+}
+
+/// The next status. Meanwhile the last one is shown, which may have come too soon after another.
+async fn next_status(
+    follow: &mut Follow,
+    progress: &mut Progress,
+    last: &JobStatus,
+) -> Result<Option<JobStatus>, ClientError> {
+    let next = follow.next_status();
+    tokio::pin!(next);
+    loop {
+        tokio::select! {
+            status = &mut next => return status,
+            () = tokio::time::sleep(WITHOUT_NEWS) => progress.update(last),
+        }
+    }
 }
 
 /// The end of a command whose job the user interrupted.
