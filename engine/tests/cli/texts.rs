@@ -143,6 +143,30 @@ fn statements_search_by_the_meaning_of_words() {
 }
 
 #[test]
+fn a_step_with_a_gpu_uses_what_there_is_and_says_so() {
+    let sandbox = Sandbox::new();
+    write_texts(&sandbox);
+    copy_folder(&tiny_model(), &sandbox.work().join("models/minilm"));
+    let job = EMBED.replace(", precision = \"f32\" }", " }\nresources = { gpus = 1 }");
+    sandbox.write("embed.toml", &job);
+    let up = ["cluster", "up", "--workers", "1", "--cpus", "1", "--memory", "512MiB", "--gpus", "1"];
+    sandbox.run(&up).succeeded();
+    sandbox.run(&["job", "submit", "embed.toml"]).succeeded();
+    let summary: Value = serde_json::from_str(&sandbox.read("out/1/summary.json")).expect("JSON");
+    let device = summary["steps"][0]["work"][0]["device"].as_str().expect("a device").to_owned();
+    let jobs = sandbox.run(&["job", "list", "-o", "json"]).succeeded().json();
+    let id = jobs[0]["id"].as_str().expect("an id").to_owned();
+    let logs = sandbox.run(&["job", "logs", &id]).succeeded().stdout;
+    match device.strip_prefix("cuda") {
+        Some(_) => assert!(logs.contains("cuda: "), "{logs}"),
+        None => {
+            println!("skipped: on a device: {device}");
+            assert!(device.starts_with("cpu, ") && logs.contains("cpu: "), "{device}: {logs}");
+        }
+    }
+}
+
+#[test]
 fn search_by_vectors_finds_what_is_nearest() {
     let sandbox = Sandbox::with_cluster(2);
     let docs = "SELECT value AS id, [cos(value / 1000.0), sin(value / 1000.0)] AS v FROM generate_series(0, 3000)";

@@ -65,7 +65,9 @@ fn measure(model: &Model, texts: &[String], threads: usize, rounds: u32) -> Resu
         let busy = busy.zip(busy_seconds()).map(|(before, after)| after - before);
         best = best.min(if threads == 1 { busy.unwrap_or(wall) } else { wall });
     }
-    let operations: f64 = (0..texts.len()).map(|text| model.encoder().operations(embeddings.tokens_of(text))).sum();
+    let operations: f64 = model
+        .encoder()
+        .map_or(0.0, |encoder| (0..texts.len()).map(|text| encoder.operations(embeddings.tokens_of(text))).sum());
     let (mut ids, mut tokenised, start, busy) = (Vec::new(), 0, Instant::now(), busy_seconds());
     // Long enough for a clock that ticks in milliseconds.
     while start.elapsed().as_secs_f64() < 0.3 {

@@ -4,12 +4,14 @@
 //! model takes is cut, and says so.
 
 use std::num::NonZeroUsize;
+use std::sync::PoisonError;
 
 use tandem_kernels::KernelError;
+use tandem_kernels::device::DeviceError;
 use tandem_kernels::parallel::check_threads;
 
 use crate::claim::for_batches;
-use crate::model::Model;
+use crate::model::{Engine, Model};
 use crate::wordpiece::Encoded;
 
 /// Texts that are sorted and encoded together, so that what lies between takes little memory.
@@ -20,7 +22,12 @@ const CHUNK: usize = 64;
 /// Why texts have no vectors.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("cannot embed texts: {0}")]
-pub struct EmbedError(#[from] KernelError);
+pub enum EmbedError {
+    /// They cannot have any.
+    Input(#[from] KernelError),
+    /// The device that the model is on has failed.
+    Device(#[from] DeviceError),
+}
 
 /// The vectors of some texts.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,7 +118,7 @@ impl Model {
         texts: &[T],
         threads: NonZeroUsize,
         all: &mut Embeddings,
-    ) -> Result<(), KernelError> {
+    ) -> Result<(), EmbedError> {
         let (ids, starts, encoded) = self.tokenise(texts, threads).joined();
         let first = all.vectors.len() / all.dimension;
         let mut order: Vec<usize> = (0..texts.len()).filter(|text| encoded[*text].pieces > 0).collect();
@@ -130,13 +137,28 @@ impl Model {
             sorted.extend_from_slice(&ids[starts[*text]..starts[text + 1]]);
             sorted_starts.push(sorted.len());
         }
-        let mut of_sorted = vec![0.0; order.len() * all.dimension];
-        self.encoder.encode(&sorted, &sorted_starts, threads.get(), &mut of_sorted)?;
+        let of_sorted = self.encode(&sorted, &sorted_starts, threads)?;
         for (text, vector) in order.iter().zip(of_sorted.chunks_exact(all.dimension)) {
             let to = all.texts[of_window + text].vector.expect("only texts with tokens are encoded");
             all.vectors[to * all.dimension..][..all.dimension].copy_from_slice(vector);
         }
         Ok(())
+    }
+
+    /// The vectors of sentences, one behind the other.
+    fn encode(&self, tokens: &[u32], starts: &[usize], threads: NonZeroUsize) -> Result<Vec<f32>, EmbedError> {
+        match &self.engine {
+            Engine::Cpu(encoder) => {
+                let mut vectors = vec![0.0; (starts.len() - 1) * self.dimension()];
+                encoder.encode(tokens, starts, threads.get(), &mut vectors)?;
+                Ok(vectors)
+            }
+            Engine::Device(encoder) => {
+                let starts: Vec<u32> = starts.iter().map(|start| *start as u32).collect();
+                let mut encoder = encoder.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(encoder.encode(tokens, &starts)?)
+            }
+        }
     }
 
     /// The tokens of texts, tokenised by threads that claim some texts at a time.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use safetensors::Dtype;
 use serde::de::DeserializeOwned;
 use tandem_kernels::KernelError;
+use tandem_kernels::device::DeviceError;
 
 /// Why a model cannot be used: which file, and what in it. None of these is cured by trying again.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +107,14 @@ pub enum LoadError {
         path: PathBuf,
         /// Why.
         source: KernelError,
+    },
+    /// A model that a device does not take.
+    #[error("{}: {source}", path.display())]
+    Device {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: DeviceError,
     },
 }
 

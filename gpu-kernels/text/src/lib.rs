@@ -20,4 +20,6 @@ pub mod wordpiece;
 pub use fit_error::FitError;
 pub use folder::LoadError;
 pub use rows::{Row, SparseRows};
+/// Devices that models can be brought to.
+pub use tandem_kernels::device;
 pub use tensors::Malformed;

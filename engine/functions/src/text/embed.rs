@@ -3,7 +3,8 @@
 //!   column text ─► output: as many floats as the model has, of length 1; null for a text without a token
 //!                  output_status: `embedded`, `cut` if the text was longer than the model takes, `unembeddable`
 //!
-//! The same text has the same vector in any batch and on any worker with the same kind of processor; in `f32` on any worker.
+//! The same text has the same vector in any batch and on any worker with the same kind of processor; in `f32` on any worker. A call that was
+//! given a GPU uses it, in bfloat16, unless another precision is asked for or the GPU does not work.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,11 +14,12 @@ use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use serde::Deserialize;
+use tandem_text::LoadError;
 use tandem_text::columns::vector_type;
-use tandem_text::embed::Embeddings;
-use tandem_text::model::{Model, ModelPrecision};
+use tandem_text::embed::{EmbedError, Embeddings};
+use tandem_text::model::{Model, ModelPrecision, Precision};
 
-use super::{added, models};
+use super::{added, device, models};
 use crate::columns::{self, Kind};
 use crate::error::CallError;
 use crate::work::Work;
@@ -53,6 +55,22 @@ impl Args {
             .unwrap_or_default())
     }
 
+    /// The model on the GPU of this process, if it has one and that can compute what is asked for.
+    fn model_on_device(&self) -> Result<Arc<Option<Model>>, CallError> {
+        let fits = matches!(self.precision()?, ModelPrecision::Auto | ModelPrecision::Only(Precision::Bf16));
+        let Some(device) = device::device().filter(|_| fits) else { return Ok(Arc::new(None)) };
+        let name = format!("embed device {}", self.model.display());
+        models::model(&name, || match Model::load_to(&self.model, device) {
+            Ok(model) => Ok(Some(model)),
+            // What is wrong with the model itself is told by the CPU.
+            Err(error @ (LoadError::Device { .. } | LoadError::Value { .. })) => {
+                eprintln!("cpu: {error}");
+                Ok(None)
+            }
+            Err(error) => Err(CallError::model(&error)),
+        })
+    }
+
     fn model(&self) -> Result<Arc<Model>, CallError> {
         let precision = self.precision()?;
         let name = format!("embed {precision} {}", self.model.display());
@@ -85,9 +103,17 @@ pub(super) fn check(args: &str) -> Result<(), CallError> {
 
 pub(super) fn call(args: &str, batches: &[RecordBatch], work: &mut Work) -> Result<Vec<RecordBatch>, CallError> {
     let args = Args::parse(args)?;
-    let model = args.model()?;
+    let on_device = args.model_on_device()?;
+    let on_cpu;
+    let model = match &*on_device {
+        Some(model) => model,
+        None => {
+            on_cpu = args.model()?;
+            &*on_cpu
+        }
+    };
     let added = args.added(model.dimension())?;
-    batches.iter().map(|batch| embed(&args, &model, &added, batch, work)).collect()
+    batches.iter().map(|batch| embed(&args, model, &added, batch, work)).collect()
 }
 
 fn embed(
@@ -100,8 +126,16 @@ fn embed(
     let texts = columns::text(batch, &args.column)?;
     let started = Instant::now();
     // A call has one processor.
-    let embeddings = model.embed_column(&texts, 1).map_err(|error| CallError::model(&error))?;
-    let (device, elapsed) = (format!("cpu, {}", model.precision()), started.elapsed());
+    let embeddings = match model.embed_column(&texts, 1) {
+        Err(error @ EmbedError::Device(_)) => {
+            eprintln!("cpu: {error}");
+            let on_cpu = args.model()?;
+            return embed(args, &on_cpu, added, batch, work);
+        }
+        embeddings => embeddings.map_err(|error| CallError::model(&error))?,
+    };
+    let device = if model.is_on_device() { "cuda" } else { "cpu" };
+    let (device, elapsed) = (format!("{device}, {}", model.precision()), started.elapsed());
     work.add("rows", &device, batch.num_rows() as u64, elapsed);
     work.add("tokens", &device, embeddings.tokens() as u64, elapsed);
     added::columns(batch, added, vec![Arc::new(embeddings.to_column()), statuses(&embeddings)])

@@ -3,6 +3,7 @@
 
 mod added;
 mod classify;
+mod device;
 mod embed;
 mod models;
 mod train;

@@ -2,14 +2,17 @@
 //! weights, all in one folder, and nothing from anywhere else.
 
 mod config;
+mod device;
 mod tensors;
 
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Mutex;
 
 use tandem_kernels::Cpu;
 pub use tandem_kernels::encoder::Precision;
+use tandem_kernels::encoder::cuda::DeviceEncoder;
 use tandem_kernels::encoder::{EmbeddingWeights, Encoder, EncoderShape, LayerWeights, LinearWeights, NormWeights};
 
 use crate::LoadError;
@@ -21,9 +24,17 @@ use tensors::Tensors;
 /// A model that is ready to embed texts.
 pub struct Model {
     pub(crate) tokenizer: WordPiece,
-    pub(crate) encoder: Encoder,
+    pub(crate) shape: EncoderShape,
+    pub(crate) engine: Engine,
     /// Tokens of the longest text.
     pub(crate) longest: usize,
+}
+
+/// What computes.
+pub(crate) enum Engine {
+    Cpu(Encoder),
+    /// One pass at a time.
+    Device(Mutex<DeviceEncoder>),
 }
 
 /// What a model computes in.
@@ -77,7 +88,7 @@ impl Model {
             ModelPrecision::Only(precision) => precision,
         };
         let encoder = read_encoder(&folder, &mut tensors, &config, precision)?;
-        Ok(Self { tokenizer, encoder, longest: config.longest })
+        Ok(Self { tokenizer, shape: config.shape, engine: Engine::Cpu(encoder), longest: config.longest })
     }
 
     /// Looks at all of the model in `folder` but the weights themselves.
@@ -98,7 +109,12 @@ impl Model {
 
     /// Values of a vector.
     pub fn dimension(&self) -> usize {
-        self.encoder.shape().hidden
+        self.shape.hidden
+    }
+
+    /// Whether it computes on a device.
+    pub fn is_on_device(&self) -> bool {
+        matches!(self.engine, Engine::Device(_))
     }
 
     /// Tokens of the longest text that is not cut, the first and the last one included.
@@ -108,7 +124,10 @@ impl Model {
 
     /// What the products compute in.
     pub fn precision(&self) -> Precision {
-        self.encoder.precision()
+        match &self.engine {
+            Engine::Cpu(encoder) => encoder.precision(),
+            Engine::Device(_) => Precision::Bf16,
+        }
     }
 
     /// The tokenizer.
@@ -116,9 +135,12 @@ impl Model {
         &self.tokenizer
     }
 
-    /// The encoder.
-    pub fn encoder(&self) -> &Encoder {
-        &self.encoder
+    /// The encoder, unless it is on a device.
+    pub fn encoder(&self) -> Option<&Encoder> {
+        match &self.engine {
+            Engine::Cpu(encoder) => Some(encoder),
+            Engine::Device(_) => None,
+        }
     }
 }
 
