@@ -46,7 +46,7 @@ pub(crate) fn print_work_done(out: &mut dyn Write, workers: &[WorkDone]) -> std:
         out,
         "{}, {}",
         format_counted(here.clone().count() as u64, "worker"),
-        format_counted(here.map(u64::from).sum(), "slot")
+        format_counted(here.map(u64::from).sum::<u64>(), "slot")
     )?;
     let rows: Vec<Vec<String>> = workers.iter().map(cells).collect();
     print_grid(out, &["WORKER", "TASKS", "ROWS", "TASK TIME", "STAGES"].map(String::from), &rows)

@@ -98,7 +98,7 @@ fn a_job_that_embeds_asks_for_what_only_its_user_knows() {
         (&[][..], 2, ["embed", "input=PATH"]),
         (&["input=articles.jsonl"], 2, ["folder of a sentence encoder", "model=PATH"]),
         (&["input=articles.jsonl", "model=nowhere"], 2, ["nowhere", "No such file"]),
-        (&["input=nothing.jsonl", "model=models/minilm"], 2, ["source `texts`", "nothing.jsonl"]),
+        (&["input=nothing.jsonl", "model=models/minilm"], 2, ["no such file or folder", "nothing.jsonl"]),
         (&["input=articles.jsonl", "model=models/minilm", "column=text"], 2, ["text", "content"]),
     ] {
         let params = params.iter().flat_map(|param| ["--set", param]);
@@ -133,7 +133,7 @@ fn statements_search_by_the_meaning_of_words() {
         ("embed(content, './texts.parquet')", ["embed", "texts.parquet"]),
         ("embed(content, 'models/minilm', 'f64')", ["f64", "bf16"]),
         ("embed(content, content)", ["second argument", "folder"]),
-        ("embed(content)", ["folder", "1 arguments"]),
+        ("embed(content)", ["a text, the folder of a model", "1 arguments"]),
         ("embed(id, 'models/minilm')", ["takes texts", "Int64"]),
         ("top_k(id, id, 0)", ["top_k", "at least one row"]),
     ] {

@@ -45,7 +45,7 @@ async fn main(ctx: Context, args: Args) -> Result<()> {
     let embedded: Table = parts.map(|(rows, embedder)| embedder.embed(rows)).collect();
     let count = ask(&ctx, &embedded, "SELECT count(*) FROM embedded").await?;
     let different = format!(
-        "SELECT count(*) FROM embedded WHERE embedding IS DISTINCT FROM embed(content, '{folder}', 'f32')
+        "SELECT count(*) FROM embedded WHERE (embedding IS DISTINCT FROM embed(content, '{folder}', 'f32'))
          OR (embedding IS NULL) <> (content IS NULL)"
     );
     let different = ask(&ctx, &embedded, &different).await?;

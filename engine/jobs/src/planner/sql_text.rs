@@ -45,7 +45,7 @@ impl<'a> SqlText<'a> {
     /// What DataFusion found wrong with the text, with its position when that is known.
     pub(super) fn explain(&self, error: &DataFusionError) -> PlanError {
         if let Some(WrongCall { function, what, help }) = WrongCall::of(&error.strip_backtrace()) {
-            return self.error_about(&function, what, Some(help));
+            return self.error_about(&function, what, help);
         }
         let position = position_of(error);
         let (message, help) = message_of(error);
@@ -120,17 +120,22 @@ pub(super) fn locate(error: PlanError, place: impl std::fmt::Display) -> PlanErr
 struct WrongCall {
     function: String,
     what: String,
-    help: String,
+    help: Option<String>,
 }
 
 impl WrongCall {
     fn of(message: &str) -> Option<Self> {
-        let (_, call) = message.split_once("No function matches the given name and argument types '")?;
+        let (before, call) = message.split_once("No function matches the given name and argument types '")?;
         let (call, rest) = call.split_once("'.")?;
         let (function, _) = call.split_once('(')?;
+        if let Some((_, reason)) = before.split_once("user-defined coercion failed with: ") {
+            // The function itself says what it takes.
+            let reason = reason.trim().trim_start_matches("Error during planning: ");
+            return Some(Self { function: function.to_owned(), what: uncapitalised(reason), help: None });
+        }
         let (_, forms) = rest.split_once("Candidate functions:")?;
         let forms: Vec<&str> = forms.lines().map(str::trim).filter(|form| !form.is_empty()).collect();
-        let help = format!("a CAST may help; there is {}", forms.join(", "));
+        let help = Some(format!("a CAST may help; there is {}", forms.join(", ")));
         Some(Self { function: function.to_owned(), what: format!("no function matches {call}"), help })
     }
 }
