@@ -142,17 +142,34 @@ fn statements_search_by_the_meaning_of_words() {
     }
 }
 
+const ON_A_GPU: &str = r#"
+name = "vectors"
+report = "out"
+[[source]]
+name = "texts"
+path = "texts.parquet"
+[[step]]
+name = "embedded"
+run = "embed"
+input = "texts"
+args = { model = "models/minilm", column = "content" }
+resources = { gpus = 1 }
+[[sink]]
+from = "embedded"
+path = "out/vectors"
+format = "parquet"
+mode = "overwrite"
+"#;
+
 #[test]
 fn a_step_with_a_gpu_uses_what_there_is_and_says_so() {
     let sandbox = Sandbox::new();
     write_texts(&sandbox);
-    copy_folder(&tiny_model(), &sandbox.work().join("models/minilm"));
-    let job = EMBED.replace(", precision = \"f32\" }", " }\nresources = { gpus = 1 }");
-    sandbox.write("embed.toml", &job);
+    sandbox.write("embed.toml", ON_A_GPU);
     let up = ["cluster", "up", "--workers", "1", "--cpus", "1", "--memory", "512MiB", "--gpus", "1"];
     sandbox.run(&up).succeeded();
     sandbox.run(&["job", "submit", "embed.toml"]).succeeded();
-    let summary: Value = serde_json::from_str(&sandbox.read("out/1/summary.json")).expect("JSON");
+    let summary: Value = serde_json::from_str(&sandbox.read("out/summary.json")).expect("JSON");
     let device = summary["steps"][0]["work"][0]["device"].as_str().expect("a device").to_owned();
     let jobs = sandbox.run(&["job", "list", "-o", "json"]).succeeded().json();
     let id = jobs[0]["id"].as_str().expect("an id").to_owned();
