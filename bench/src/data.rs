@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 
 use crate::cluster::binary;
 
@@ -32,15 +32,29 @@ pub(crate) fn sales(folder: &Path, rows: u64) -> anyhow::Result<PathBuf> {
 }
 
 fn generate(folder: &Path, name: &str, what: &[&str]) -> anyhow::Result<PathBuf> {
-    let data = folder.join(name);
-    if !data.exists() {
-        let part = folder.join(format!("{name}.part"));
-        eprintln!("making {}", data.display());
-        let status = Command::new(binary()?).args(["data", "gen"]).args(what).arg("--out").arg(&part).status()?;
-        ensure!(status.success(), "`tandem data gen {}` failed", what.join(" "));
-        std::fs::rename(part, &data)?;
+    made_once(folder.join(name), |part| {
+        let mut command = Command::new(binary()?);
+        command.args(["data", "gen"]).args(what).arg("--out").arg(part);
+        Ok(command)
+    })
+}
+
+/// Has a program make a file or folder, unless it is there. `command` says how, by the path to use until all is done.
+pub(crate) fn made_once(
+    path: PathBuf,
+    command: impl FnOnce(&Path) -> anyhow::Result<Command>,
+) -> anyhow::Result<PathBuf> {
+    if !path.exists() {
+        let mut part = path.clone().into_os_string();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let mut command = command(&part)?;
+        eprintln!("making {}", path.display());
+        let status = command.status().with_context(|| format!("{command:?} cannot be started"))?;
+        ensure!(status.success(), "{command:?} failed");
+        std::fs::rename(part, &path)?;
     }
-    Ok(data)
+    Ok(path)
 }
 
 /// Bytes of the file, which is now in the page cache, as it is for everybody who reads it next.

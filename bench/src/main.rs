@@ -7,13 +7,19 @@ mod adaptive;
 mod answer;
 mod cluster;
 mod contest;
+mod cores;
 mod data;
+mod draw;
+mod embed;
 mod etl;
 mod faults;
+mod floats;
+mod mf;
 mod peers;
 mod process;
 mod programs;
 mod report;
+mod rounds;
 mod sales;
 mod tpch;
 
@@ -45,6 +51,16 @@ enum Measurement {
     Programs(programs::Arguments),
     /// Killed workers, coordinators and clients: what is lost and how long it takes
     Faults(faults::Arguments),
+    /// Texts to vectors in each precision, beside ONNX Runtime and sentence-transformers
+    Embed(embed::Arguments),
+    /// Matrix factorisation: FunkSVD beside LIBMF and scikit-surprise, iALS beside implicit
+    Mf(mf::Arguments),
+    /// Tandem's part in `embed`
+    #[command(hide = true)]
+    EmbedRounds(embed::tandem::Arguments),
+    /// Tandem's part in `mf`
+    #[command(hide = true)]
+    MfRounds(mf::tandem::Arguments),
 }
 
 #[tokio::main]
@@ -56,6 +72,10 @@ async fn main() -> ExitCode {
         Measurement::Sales(arguments) => sales::run(arguments).await,
         Measurement::Programs(arguments) => programs::run(arguments).await,
         Measurement::Faults(arguments) => faults::run(arguments).await,
+        Measurement::Embed(arguments) => embed::run(&arguments),
+        Measurement::Mf(arguments) => mf::run(&arguments),
+        Measurement::EmbedRounds(arguments) => embed::tandem::run(&arguments),
+        Measurement::MfRounds(arguments) => mf::tandem::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

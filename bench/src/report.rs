@@ -25,8 +25,14 @@ pub(crate) enum Unit {
     RowsPerSecond,
     /// Calls, or whatever is repeated.
     PerSecond,
+    /// Billions of additions and multiplications per second.
+    GflopPerSecond,
     Percent,
     Count,
+    /// As a multiple of another number.
+    Times,
+    /// An error or a measure of quality.
+    Score,
 }
 
 /// What must hold of a number to call the work done.
@@ -85,8 +91,11 @@ impl Unit {
             Self::PerSecond if value >= 1e4 => format!("{:.0} k/s", value / 1e3),
             Self::PerSecond if value >= 100.0 => format!("{value:.0}/s"),
             Self::PerSecond => format!("{value:.1}/s"),
+            Self::GflopPerSecond => format!("{value:.0} GFLOP/s"),
             Self::Percent => format!("{value:.0} %"),
             Self::Count => format!("{value:.0}"),
+            Self::Times => format!("{value:.2} ×"),
+            Self::Score => format!("{value:.4}"),
         }
     }
 }
@@ -127,6 +136,17 @@ impl Line {
     ) -> anyhow::Result<Self> {
         let medians = rounds.into_iter().map(|(who, numbers)| Ok((who.into(), median(numbers)?)));
         Self::among(name, unit, medians.collect::<anyhow::Result<_>>()?)
+    }
+
+    /// The same line, of which something must hold.
+    pub(crate) fn with_floor(self, floor: Floor) -> Self {
+        Self { floor: Some(floor), ..self }
+    }
+
+    /// A line that says how many times the peer's number Tandem's is, and must be at least; none without that peer.
+    pub(crate) fn times(&self, peer: &str, floor: f64) -> Option<Self> {
+        let ratio = self.ratio(peer)?;
+        Some(Self::of(format!("… times {peer}"), Unit::Times, ratio).with_floor(Floor::AtLeast(floor)))
     }
 
     /// Tandem's number as a multiple of the peer's.
@@ -256,6 +276,18 @@ mod tests {
         assert!(text.contains("| calls | 99 k/s | ≥ 100 k/s: not met |\n"), "{text}");
         assert!(text.contains("| call | 15 µs | ≤ 15 µs: met |\n"), "{text}");
         assert!(text.contains("| memory | 12.0 KiB |  |\n"), "{text}");
+    }
+
+    #[test]
+    fn a_multiple_of_a_peers_number_is_a_line_of_its_own() {
+        let peers = BTreeMap::from([("LIBMF".to_owned(), 40e6)]);
+        let line = Line { peers, ..Line::of("updates", Unit::PerSecond, 100e6) };
+        let times = line.times("LIBMF", 2.4).unwrap();
+        assert_eq!(
+            (times.name.as_str(), times.tandem, floor(&times)),
+            ("… times LIBMF", 2.5, "≥ 2.40 ×: met".to_owned())
+        );
+        assert!(line.times("scikit-surprise", 12.0).is_none());
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Conversation {
 
     /// The program that runs now.
     pub(crate) fn pid(&self) -> Option<u32> {
-        self.program.as_ref().map(|program| program.child.id())
+        self.program.as_ref().map(Program::pid)
     }
 
     /// How many rows a query has, by its file.
@@ -48,9 +48,9 @@ impl Conversation {
     }
 }
 
-/// Ended when dropped.
+/// A program that answers one line per line it is given. Ended when dropped.
 #[derive(Debug)]
-struct Program {
+pub(crate) struct Program {
     child: Child,
     /// None when it is told to end.
     questions: Option<ChildStdin>,
@@ -58,7 +58,8 @@ struct Program {
 }
 
 impl Program {
-    fn start(command: &mut Command) -> anyhow::Result<Self> {
+    /// Starts it and waits until it says `ready`.
+    pub(crate) fn start(command: &mut Command) -> anyhow::Result<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let questions = child.stdin.take();
         let lines = BufReader::new(child.stdout.take().context("a child without standard output")?).lines();
@@ -71,7 +72,11 @@ impl Program {
         Ok(program)
     }
 
-    fn ask(&mut self, question: &str) -> anyhow::Result<String> {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn ask(&mut self, question: &str) -> anyhow::Result<String> {
         let questions = self.questions.as_mut().context("a child without standard input")?;
         writeln!(questions, "{question}").context("the program ended, see above")?;
         self.answer()

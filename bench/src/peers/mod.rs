@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::report::Report;
-pub(crate) use conversation::Conversation;
+pub(crate) use conversation::{Conversation, Program};
 use peer::Origin;
 pub(crate) use peer::Peer;
 
@@ -63,6 +63,12 @@ impl Peers {
         };
         command.arg("--threads").arg(threads.to_string());
         command
+    }
+
+    /// A script that makes something for peers' programs to work with.
+    pub(crate) fn maker(&self, script: &str) -> anyhow::Result<Command> {
+        scripts::add(&self.tools, scripts::pip(&self.tools), peer::MAKERS)?;
+        Ok(scripts::command(&self.tools, script, 1))
     }
 }
 

@@ -13,6 +13,12 @@ pub(crate) enum Peer {
     Ray,
     Ballista,
     Distributed,
+    #[value(name = "onnxruntime")]
+    OnnxRuntime,
+    SentenceTransformers,
+    Libmf,
+    Surprise,
+    Implicit,
 }
 
 /// What brings a peer, in the one version that it is compared in.
@@ -32,6 +38,11 @@ pub(super) struct Package {
     pub(super) further: &'static [&'static str],
 }
 
+const TORCH: &[&str] = &["torch==2.15.0", "transformers==5.24.0"];
+const NUMPY: &[&str] = &["numpy==2.4.6"];
+/// What makes the model that texts are embedded with, and a graph of it for ONNX Runtime.
+pub(super) const MAKERS: &[&str] = &["numpy==2.4.6", "onnx==1.23.2", "safetensors==0.8.0", "tokenizers==0.23.3"];
+
 impl Peer {
     /// As it is called in reports.
     pub(crate) fn name(self) -> &'static str {
@@ -42,6 +53,11 @@ impl Peer {
             Self::Ray => "Ray",
             Self::Ballista => "Ballista",
             Self::Distributed => "datafusion-distributed",
+            Self::OnnxRuntime => "ONNX Runtime",
+            Self::SentenceTransformers => "sentence-transformers",
+            Self::Libmf => "LIBMF",
+            Self::Surprise => "scikit-surprise",
+            Self::Implicit => "implicit",
         }
     }
 
@@ -54,6 +70,11 @@ impl Peer {
             Self::Ray => "ray",
             Self::Ballista => "ballista",
             Self::Distributed => "distributed",
+            Self::OnnxRuntime => "onnxruntime",
+            Self::SentenceTransformers => "sentence_transformers",
+            Self::Libmf => "libmf",
+            Self::Surprise => "surprise",
+            Self::Implicit => "implicit",
         };
         format!("{work}_{name}")
     }
@@ -63,9 +84,14 @@ impl Peer {
             Self::Duckdb => Origin::package("duckdb", "2.0.0", &[]),
             Self::Polars => Origin::package("polars", "2.1.0", &[]),
             Self::Spark => Origin::package("pyspark", "4.3.0", &[]),
-            Self::Ray => Origin::package("ray[default]", "2.60.0", &["numpy==2.4.6"]),
+            Self::Ray => Origin::package("ray[default]", "2.60.0", NUMPY),
             Self::Ballista => Origin::Crate("ballista"),
             Self::Distributed => Origin::Crate("datafusion-distributed"),
+            Self::OnnxRuntime => Origin::package("onnxruntime", "1.32.0", MAKERS),
+            Self::SentenceTransformers => Origin::package("sentence-transformers", "6.2.0", TORCH),
+            Self::Libmf => Origin::package("libmf", "0.9.2", NUMPY),
+            Self::Surprise => Origin::package("scikit-surprise", "1.1.5", NUMPY),
+            Self::Implicit => Origin::package("implicit", "0.7.3", NUMPY),
         }
     }
 

@@ -1,15 +1,16 @@
-"""Embeds texts with ONNX Runtime: the fused graph that make_model.py writes, texts sorted by length, batches of 32."""
+"""Embeds texts with ONNX Runtime: the fused graph that embed_onnx.py writes, texts sorted by length."""
 
 import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-from embed_arguments import given, measure, texts
+from embed_arguments import BATCH, embed_when_asked, given, texts
 
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = given.threads
-file = {"f32": "model.onnx", "int8": "model_int8.onnx"}[given.precision]
-session = onnxruntime.InferenceSession(f"{given.model}/{file}", options, providers=["CPUExecutionProvider"])
+options.log_severity_level = 3  # Errors.
+graph = f"{given.model}/onnx/{given.precision}.onnx"
+session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 tokenizer = Tokenizer.from_file(f"{given.model}/tokenizer.json")
 tokenizer.no_padding()
 tokenizer.enable_truncation(256)
@@ -19,8 +20,8 @@ def embed(texts):
     ids = [encoded.ids for encoded in tokenizer.encode_batch(texts)]
     order = sorted(range(len(ids)), key=lambda at: -len(ids[at]))
     vectors = np.empty((len(ids), 384), np.float32)
-    for first in range(0, len(order), 32):
-        batch = order[first : first + 32]
+    for first in range(0, len(order), BATCH):
+        batch = order[first : first + BATCH]
         longest = len(ids[batch[0]])
         tokens = np.zeros((len(batch), longest), np.int32)
         mask = np.zeros_like(tokens)
@@ -34,4 +35,4 @@ def embed(texts):
     return vectors
 
 
-measure("onnxruntime " + onnxruntime.__version__, embed, sum(len(one.ids) for one in tokenizer.encode_batch(texts)))
+embed_when_asked(embed, sum(len(one.ids) for one in tokenizer.encode_batch(texts)))
