@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use tandem_kernels::encoder::Precision;
 use tandem_text::model::{Model, ModelPrecision};
 
@@ -40,7 +41,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         if let Some(path) = vectors {
             floats::write(&path, embeddings.vectors().iter().copied())?;
         }
-        let operations = (0..texts.len()).map(|text| model.encoder().operations(embeddings.tokens_of(text))).sum();
+        let encoder = model.encoder().context("the model is on a device")?;
+        let operations = (0..texts.len()).map(|text| encoder.operations(embeddings.tokens_of(text))).sum();
         Ok(Answer { took, tokens: embeddings.tokens(), operations })
     })
 }
