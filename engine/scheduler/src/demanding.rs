@@ -19,6 +19,9 @@ use crate::worker::Worker;
 impl Cluster {
     /// Places up to `limit` tasks of a job, of stages that compete for `resource` besides processors.
     pub(crate) fn place_demanding(&mut self, id: JobId, limit: u32, resource: Option<&str>) -> u32 {
+        if limit == 0 || self.jobs.get(&id).is_none_or(|job| job.demanding.is_empty()) {
+            return 0;
+        }
         self.with_job(id, |job, cx| job.divide_runnable(cx));
         let stages = self.jobs.get(&id).map(|job| job.demanding_of(resource)).unwrap_or_default();
         let mut placed = 0;
@@ -39,7 +42,7 @@ impl Cluster {
         }
         let mut wishes = Vec::new();
         job.take_wishes_of(stage, limit as usize, &self.workers, &offers, &mut wishes);
-        self.place_wishes(offers, wishes).len() as u32
+        self.place_wishes(offers, wishes).values().sum()
     }
 
     /// Fails jobs of which no worker could run a stage for a while. The workers there are may all be busy, or out of touch: they count.
@@ -105,10 +108,14 @@ impl Cluster {
         }
     }
 
-    /// A worker besides these that could start a task with these needs now.
-    pub(crate) fn host_for_task(&self, needs: &Needs, avoid: &[WorkerId]) -> Option<WorkerId> {
-        let free = |worker: &&Worker| worker.room_for_tasks(needs) > 0 && !avoid.contains(&worker.id);
-        self.workers.iter().find(free).map(|worker| worker.id)
+    /// A worker that could start a task of a stage now, of those that may be.
+    pub(crate) fn host_for_task(&self, stage: &Stage, may_be: impl Fn(WorkerId) -> bool) -> Option<WorkerId> {
+        let has_room = |id: WorkerId| match stage.needs.as_deref() {
+            Some(needs) => self.workers.get(id).is_some_and(|worker| worker.room_for_tasks(needs) > 0),
+            None => true,
+        };
+        let mut free = self.workers.with_free_slots().map(|(id, _)| id);
+        free.find(|id| may_be(*id) && has_room(*id))
     }
 }
 
@@ -131,8 +138,11 @@ impl Job {
 
     /// Thousandths of a resource that its tasks take besides their slots.
     pub(crate) fn takes(&self, resource: &str) -> u64 {
-        let needs = |stage: &Stage| Some(stage.needs.as_deref()?.beyond.amount(resource) * u64::from(stage.running()));
-        self.stages.iter().filter_map(needs).sum()
+        let needs = |id: &StageId| {
+            let stage = self.stage(*id);
+            Some(stage.needs.as_deref()?.beyond.amount(resource) * u64::from(stage.running()))
+        };
+        self.needy.iter().filter_map(needs).sum()
     }
 
     /// Thousandths of a resource that its tasks would take besides their slots if all could start that wait.

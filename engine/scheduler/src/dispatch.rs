@@ -73,29 +73,29 @@ impl Cluster {
             }
         }
         let launched = self.place_wishes(offers, wishes);
-        let mut placed = leased + launched.len() as u32;
+        let mut placed = leased;
         for (id, share) in shares {
-            let left = share.saturating_sub(launched.iter().filter(|job| **job == id).count() as u32);
-            let demanding = self.place_demanding(id, left, None);
-            if demanding > 0 || launched.contains(&id) {
+            let launched = launched.get(&id).copied().unwrap_or_default();
+            let launched = launched + self.place_demanding(id, share.saturating_sub(launched), None);
+            if launched > 0 {
                 unplaceable.remove(&id);
             }
-            placed += demanding;
+            placed += launched;
         }
         placed
     }
 
-    /// Launches what finds a place among the offers, and puts back the rest. Answers with the job of each task that was launched.
-    pub(crate) fn place_wishes(&mut self, offers: BTreeMap<WorkerId, u32>, wishes: Vec<Wish>) -> Vec<JobId> {
+    /// Launches what finds a place among the offers, and puts back the rest. Answers with how many tasks of each job were launched.
+    pub(crate) fn place_wishes(&mut self, offers: BTreeMap<WorkerId, u32>, wishes: Vec<Wish>) -> BTreeMap<JobId, u32> {
         let offers = offers.into_iter().map(|(worker, free)| Offer { worker, free }).collect();
         let problem = Problem { offers, wishes };
         let choices = placement::place(&problem);
-        let mut launched = Vec::new();
+        let mut launched = BTreeMap::new();
         for (wish, choice) in problem.wishes.into_iter().zip(choices) {
             match choice {
                 Some(worker) => {
                     self.launch(wish.task, worker);
-                    launched.push(wish.task.job);
+                    *launched.entry(wish.task.job).or_default() += 1;
                 }
                 None => self.put_back(wish.task),
             }

@@ -342,10 +342,7 @@ impl Cluster {
             return self.host_for_driver(task.avoids()).is_some();
         }
         let avoid = self.workers.to_avoid(task.avoids(), stage.needs.as_deref());
-        if let Some(needs) = &stage.needs {
-            return self.host_for_task(needs, avoid).is_some();
-        }
-        self.workers.with_free_slots().any(|(worker, _)| !avoid.contains(&worker))
+        self.host_for_task(stage, |worker| !avoid.contains(&worker)).is_some()
     }
 }
 

@@ -159,6 +159,8 @@ pub(crate) struct Job {
     pub(crate) started: Option<Timestamp>,
     pub(crate) ended: Option<Timestamp>,
     pub(crate) stages: Vec<Stage>,
+    /// Stages whose tasks take more than a slot: mostly none.
+    pub(crate) needy: Vec<StageId>,
     /// Stages with a task that could start if it had a slot.
     pub(crate) runnable: BTreeSet<StageId>,
     /// The same, where a task takes more than a slot.
@@ -225,6 +227,7 @@ impl Job {
             ended: None,
             open_ends: stages.iter().filter(|stage| stage.keep != Keep::ForReaders && !stage.is_finished()).count()
                 as u32,
+            needy: plan.stage_ids().zip(&stages).filter(|(_, stage)| stage.needs.is_some()).map(|(id, _)| id).collect(),
             runnable: BTreeSet::new(),
             demanding: BTreeSet::new(),
             slots: 0,

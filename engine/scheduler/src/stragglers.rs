@@ -44,12 +44,7 @@ impl Cluster {
     fn other_worker(&self, task: TaskId, worker: WorkerId) -> Option<WorkerId> {
         let stage = self.jobs.get(&task.job)?.stage(task.stage);
         let avoid = stage.tasks[task.index as usize].avoids();
-        let room = |id: &WorkerId| {
-            let needs = stage.needs.as_deref();
-            needs.is_none_or(|needs| self.workers.get(*id).is_some_and(|worker| worker.room_for_tasks(needs) > 0))
-        };
-        let mut free = self.workers.with_free_slots().map(|(id, _)| id);
-        free.find(|id| *id != worker && !avoid.contains(id) && room(id))
+        self.host_for_task(stage, |id| id != worker && !avoid.contains(&id))
     }
 }
 
