@@ -33,28 +33,28 @@ pub(crate) fn sales(folder: &Path, rows: u64) -> anyhow::Result<PathBuf> {
 
 fn generate(folder: &Path, name: &str, what: &[&str]) -> anyhow::Result<PathBuf> {
     made_once(folder.join(name), |part| {
-        let mut command = Command::new(binary()?);
-        command.args(["data", "gen"]).args(what).arg("--out").arg(part);
-        Ok(command)
+        run(Command::new(binary()?).args(["data", "gen"]).args(what).arg("--out").arg(part))
     })
 }
 
-/// Has a program make a file or folder, unless it is there. `command` says how, by the path to use until all is done.
-pub(crate) fn made_once(
-    path: PathBuf,
-    command: impl FnOnce(&Path) -> anyhow::Result<Command>,
-) -> anyhow::Result<PathBuf> {
+/// Makes a file or folder, unless it is there. `make` is given the path to use until all is done.
+pub(crate) fn made_once(path: PathBuf, make: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<PathBuf> {
     if !path.exists() {
         let mut part = path.clone().into_os_string();
         part.push(".part");
         let part = PathBuf::from(part);
-        let mut command = command(&part)?;
         eprintln!("making {}", path.display());
-        let status = command.status().with_context(|| format!("{command:?} cannot be started"))?;
-        ensure!(status.success(), "{command:?} failed");
+        make(&part)?;
         std::fs::rename(part, &path)?;
     }
     Ok(path)
+}
+
+/// Runs a program to its end.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("{command:?} cannot be started"))?;
+    ensure!(status.success(), "{command:?} failed");
+    Ok(())
 }
 
 /// Bytes of the file, which is now in the page cache, as it is for everybody who reads it next.

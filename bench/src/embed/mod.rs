@@ -71,17 +71,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// The folder of the model, and in it the graphs for ONNX Runtime if that takes part.
 fn model(peers: &Peers, folder: &Path) -> anyhow::Result<PathBuf> {
-    let model = data::made_once(folder.join("embed-model"), |part| {
-        let mut script = peers.maker("embed_model")?;
-        script.arg(part);
-        Ok(script)
-    })?;
+    let model = data::made_once(folder.join("embed-model"), |part| data::run(peers.maker("embed_model")?.arg(part)))?;
     if peers.found().contains(&Peer::OnnxRuntime) {
-        data::made_once(model.join("onnx"), |part| {
-            let mut script = peers.maker("embed_onnx")?;
-            script.arg(&model).arg(part);
-            Ok(script)
-        })?;
+        data::made_once(model.join("onnx"), |part| data::run(peers.maker("embed_onnx")?.arg(&model).arg(part)))?;
     }
     Ok(model)
 }

@@ -62,15 +62,11 @@ pub(super) struct Files(PathBuf);
 impl Files {
     /// The files of ratings of some shape, made if they are not there.
     pub(super) fn of(shape: &Shape, folder: &Path) -> anyhow::Result<Self> {
-        let path = folder.join(format!("mf-{}", shape.name));
-        if !path.exists() {
-            eprintln!("making {}", path.display());
-            let part = folder.join(format!("mf-{}.part", shape.name));
-            data::empty(&part)?;
-            write_all(&part, generate(shape))?;
-            std::fs::rename(part, &path)?;
-        }
-        Ok(Self(path))
+        let made = data::made_once(folder.join(format!("mf-{}", shape.name)), |part| {
+            data::empty(part)?;
+            write_all(part, generate(shape))
+        });
+        made.map(Self)
     }
 
     pub(super) fn at(folder: PathBuf) -> Self {
