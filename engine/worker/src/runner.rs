@@ -139,12 +139,12 @@ async fn run(
 ) -> Result<TaskFinished, TaskError> {
     let AttemptId { task, attempt } = launch.id;
     match shared.stages.get(task.job, task.stage, launch.inputs_version).await? {
-        Work::Plan { stage, gpus_milli } => {
-            let mut environment = shared.environment.clone();
-            if let Some(gpus_milli) = gpus_milli {
-                let calls = calls.get_or_init(|| shared.functions.in_place(task.job, gpus_milli));
-                environment.functions = Arc::new(calls.clone());
-            }
+        Work::Plan { stage, gpus_milli: None } => {
+            run_task(&shared.environment, &stage, launch.id.into(), &launch.work, progress).await
+        }
+        Work::Plan { stage, gpus_milli: Some(gpus_milli) } => {
+            let calls = calls.get_or_init(|| shared.functions.in_place(task.job, gpus_milli));
+            let environment = TaskEnvironment { functions: Arc::new(calls.clone()), ..shared.environment.clone() };
             run_task(&environment, &stage, launch.id.into(), &launch.work, progress).await
         }
         Work::Driver(program) => shared.drivers.run(task.job, attempt.0, &program).await,
