@@ -9,6 +9,7 @@ mod chunk;
 #[doc(hidden)]
 pub mod fuzz;
 mod ids;
+pub mod resources;
 #[cfg(feature = "rpc")]
 pub mod transport;
 

@@ -4,13 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+pub use tandem_proto::resources::{CPUS, GPUS};
 #[cfg(feature = "rpc")]
 use tandem_proto::v1;
-
-/// The name of processors in [`Shape::milli`].
-pub const CPUS: &str = "cpus";
-/// The name of GPUs in [`Shape::milli`].
-pub const GPUS: &str = "gpus";
 
 /// What one unit of work takes of a worker, and which workers will do. Work of one shape shares leases.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

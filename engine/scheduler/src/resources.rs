@@ -4,11 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-
-/// The name of processors. A slot is a thousand of their thousandths.
-pub const CPUS: &str = "cpus";
-/// What a stage task takes of its worker's processors.
-pub(crate) const SLOT_MILLI: u64 = 1_000;
+pub use tandem_proto::resources::CPUS;
+pub(crate) use tandem_proto::resources::SLOT_MILLI;
 
 /// Amounts of what has a name, and memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use tandem_proto::resources::{GPUS, is_name, milli};
+
 use super::Failure;
 use super::job_spec::parse_pair;
-
-/// Amounts in flags and messages are thousandths, so that halves can be given.
-const MILLI: f64 = 1_000.0;
 
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct AmountArgs {
@@ -43,7 +42,7 @@ impl AmountArgs {
     /// Thousandths by name.
     pub(super) fn amounts(self) -> Result<BTreeMap<String, u64>, Failure> {
         let mut amounts = BTreeMap::new();
-        let gpus = self.gpus.filter(|gpus| *gpus > 0).map(|gpus| ("gpus".to_owned(), u64::from(gpus) * 1_000));
+        let gpus = self.gpus.filter(|gpus| *gpus > 0).map(|gpus| (GPUS.to_owned(), u64::from(gpus) * 1_000));
         for (name, amount) in gpus.into_iter().chain(self.resource) {
             if amounts.insert(name.clone(), amount).is_some() {
                 return Err(Failure::usage(format!("the resource `{name}` is given twice")));
@@ -55,17 +54,15 @@ impl AmountArgs {
 
 fn parse_resource(text: &str) -> Result<(String, u64), String> {
     let (name, amount) = text.split_once('=').ok_or("it looks like license=2")?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if name.is_empty() || !name.chars().all(plain) {
+    if !is_name(name) {
         return Err(format!("`{name}` is not a name of a resource"));
     }
     if name == "cpus" || name == "memory" {
         return Err(format!("it is given with --{name}"));
     }
-    let amount = amount.parse::<f64>().ok().map(|amount| (amount * MILLI).round());
-    match amount {
-        Some(milli) if (1.0..1e15).contains(&milli) => Ok((name.to_owned(), milli as u64)),
-        Some(_) | None => Err("the amount is a number above 0, such as 2 or 0.5".to_owned()),
+    match amount.parse::<f64>().ok().and_then(milli) {
+        Some(milli @ 1..) => Ok((name.to_owned(), milli)),
+        Some(0) | None => Err("the amount is a number above 0, such as 2 or 0.5".to_owned()),
     }
 }
 

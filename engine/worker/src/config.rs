@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tandem_proto::resources::{CPUS, SLOT_MILLI};
 use tandem_proto::transport::{ClientSecurity, ServerSecurity};
 use tandem_proto::v1;
 
@@ -57,7 +58,7 @@ impl WorkerConfig {
 
     /// All that this worker has for tasks and leases.
     pub(crate) fn all_resources(&self) -> v1::Resources {
-        let cpus = ("cpus".to_owned(), u64::from(self.slots) * 1_000);
+        let cpus = (CPUS.to_owned(), u64::from(self.slots) * SLOT_MILLI);
         let milli = self.resources.clone().into_iter().chain([cpus]).collect();
         v1::Resources { milli, memory_bytes: self.memory_limit_bytes }
     }

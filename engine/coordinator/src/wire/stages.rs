@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use tandem_graph::{Stage, StageNeeds, StageRole};
 use tandem_jobs::planned::PlannedJob;
+use tandem_proto::resources::GPUS;
 use tandem_proto::v1;
 
 use tandem_scheduler::{StageInput, StagedFile};
-
-/// The name of GPUs among resources.
-const GPUS: &str = "gpus";
 
 /// One stage of `job`, which takes over `fused` others, with the locations of its inputs.
 pub(crate) fn stage_definition(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use tandem_proto::resources::{is_name, milli};
 
 use super::document::{Located, Section, suggestion};
 use super::error::JobFileError;
@@ -10,10 +11,6 @@ use super::error::JobFileError;
 /// Keys of a step that only one with `run` may have.
 pub(super) const RUN_KEYS: [&str; 7] = ["args", "schema", "like", "batch_rows", "whole", "resources", "labels"];
 
-/// Amounts of resources are thousandths, so that halves can be asked for.
-const MILLI: f64 = 1_000.0;
-/// More than any worker has.
-const MOST_MILLI: f64 = 1e15;
 const NAMES_OF_RESOURCES: &str =
     "they are cpus, gpus, and those that workers are started with, as in `tandem worker --resource license=2`";
 
@@ -99,13 +96,12 @@ fn resources(section: &Section<'_, '_>) -> Result<BTreeMap<String, u64>, JobFile
     let mut resources = BTreeMap::new();
     for (name, amount) in table.value {
         let wrong = |what: &str, help: &str| Err(section.error_at(&table.span, what).with_help(help));
-        if !is_resource_name(&name) {
+        if !is_name(&name) || name == "memory" {
             return wrong(&format!("`{name}` of `resources` is no name of a resource"), NAMES_OF_RESOURCES);
         }
-        let milli = amount.as_f64().map(|amount| (amount * MILLI).round());
-        match milli.filter(|milli| (0.0..MOST_MILLI).contains(milli)) {
-            Some(0.0) => {}
-            Some(milli) => _ = resources.insert(name, milli as u64),
+        match amount.as_f64().and_then(milli) {
+            Some(0) => {}
+            Some(milli) => _ = resources.insert(name, milli),
             None => {
                 let what = format!("`{name}` of `resources` cannot be {amount}");
                 return wrong(&what, "it is a number from 0, such as 1 or 0.5");
@@ -113,12 +109,6 @@ fn resources(section: &Section<'_, '_>) -> Result<BTreeMap<String, u64>, JobFile
         }
     }
     Ok(resources)
-}
-
-/// What workers can have: they say how much of it when they start.
-fn is_resource_name(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    !name.is_empty() && name != "memory" && name.chars().all(plain)
 }
 
 fn labels(section: &Section<'_, '_>) -> Result<BTreeMap<String, String>, JobFileError> {

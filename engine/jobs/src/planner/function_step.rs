@@ -9,15 +9,11 @@ use tandem_exec::function::{DEFAULT_BATCH_ROWS, FunctionOrigin, FunctionSpec, fu
 use tandem_exec::source::parse_schema;
 use tandem_functions::BuiltIn;
 use tandem_graph::StageNeeds;
+use tandem_proto::resources::{CPUS, SLOT_MILLI};
 
 use super::session::PlanSession;
 use super::tables::scan_of_stage;
 use crate::job_file::{RunStep, Step};
-
-/// The name of processors among resources.
-const CPUS: &str = "cpus";
-/// What every task has of them.
-const SLOT_MILLI: u64 = 1_000;
 
 /// A function whose columns are known.
 pub(super) struct PlannedFunction {
