@@ -8,7 +8,7 @@ use tandem_kernels::encoder::cuda::{DeviceEncoder, EncoderConfig, EncoderWeights
 use tandem_kernels::encoder::{EncoderShape, Pooling};
 
 use super::tensors::Tensors;
-use super::{Config, Engine, Layer, Model, Norm, read_all_but_weights};
+use super::{Config, Embedding, Engine, Layer, Model, read_all_but_weights};
 use crate::LoadError;
 use crate::folder::Folder;
 
@@ -37,17 +37,13 @@ fn device_config(shape: &EncoderShape) -> EncoderConfig {
 }
 
 fn bring(folder: &Folder, tensors: &mut Tensors, config: &Config, device: &Device) -> Result<DeviceEncoder, LoadError> {
-    let EncoderShape { hidden, layers, vocabulary, positions, .. } = config.shape;
-    let words = tensors.read("embeddings.word_embeddings.weight", &[vocabulary, hidden])?;
-    let positions = tensors.read("embeddings.position_embeddings.weight", &[positions, hidden])?;
-    let types = tensors.read("embeddings.token_type_embeddings.weight", &[config.token_types, hidden])?;
-    let norm = Norm::read(tensors, "embeddings.LayerNorm", hidden)?;
-    let layers = (0..layers).map(|number| Layer::read(tensors, &format!("encoder.layer.{number}"), &config.shape));
+    let Embedding { words, positions, token_type, norm } = Embedding::read(tensors, config)?;
+    let layers = (0..config.shape.layers).map(|number| Layer::read(tensors, number, &config.shape));
     let layers = layers.collect::<Result<Vec<_>, _>>()?;
     let weights = EncoderWeights {
         words: &words,
         positions: &positions,
-        token_type: types.get(..hidden).unwrap_or_default(),
+        token_type: &token_type,
         norm: norm.weights(),
         layers: layers.iter().map(Layer::weights).collect(),
     };

@@ -167,19 +167,34 @@ fn read_encoder(
 ) -> Result<Encoder, LoadError> {
     let shape = config.shape;
     let refused = |source| LoadError::Encoder { path: folder.path().to_owned(), source };
-    let hidden = shape.hidden;
-    let words = tensors.read("embeddings.word_embeddings.weight", &[shape.vocabulary, hidden])?;
-    let positions = tensors.read("embeddings.position_embeddings.weight", &[shape.positions, hidden])?;
-    let types = tensors.read("embeddings.token_type_embeddings.weight", &[config.token_types, hidden])?;
-    let norm = Norm::read(tensors, "embeddings.LayerNorm", hidden)?;
-    let token_type = types.get(..hidden).unwrap_or_default();
-    let weights = EmbeddingWeights { words, positions: &positions, token_type, norm: norm.weights() };
+    let Embedding { words, positions, token_type, norm } = Embedding::read(tensors, config)?;
+    let weights = EmbeddingWeights { words, positions: &positions, token_type: &token_type, norm: norm.weights() };
     let mut encoder = Encoder::new(Cpu::best(), precision, shape, weights).map_err(refused)?;
     for number in 0..shape.layers {
-        let layer = Layer::read(tensors, &format!("encoder.layer.{number}"), &shape)?;
+        let layer = Layer::read(tensors, number, &shape)?;
         encoder.push_layer(&layer.weights()).map_err(refused)?;
     }
     Ok(encoder)
+}
+
+/// The tensors before the layers.
+struct Embedding {
+    words: Vec<f32>,
+    positions: Vec<f32>,
+    /// The row of type 0, which all tokens have.
+    token_type: Vec<f32>,
+    norm: Norm,
+}
+
+impl Embedding {
+    fn read(tensors: &mut Tensors, config: &Config) -> Result<Self, LoadError> {
+        let EncoderShape { hidden, vocabulary, positions, .. } = config.shape;
+        let words = tensors.read("embeddings.word_embeddings.weight", &[vocabulary, hidden])?;
+        let positions = tensors.read("embeddings.position_embeddings.weight", &[positions, hidden])?;
+        let mut token_type = tensors.read("embeddings.token_type_embeddings.weight", &[config.token_types, hidden])?;
+        token_type.truncate(hidden);
+        Ok(Self { words, positions, token_type, norm: Norm::read(tensors, "embeddings.LayerNorm", hidden)? })
+    }
 }
 
 /// The tensors of a norm.
@@ -229,7 +244,8 @@ struct Layer {
 }
 
 impl Layer {
-    fn read(tensors: &mut Tensors, name: &str, shape: &EncoderShape) -> Result<Self, LoadError> {
+    fn read(tensors: &mut Tensors, number: usize, shape: &EncoderShape) -> Result<Self, LoadError> {
+        let name = format!("encoder.layer.{number}");
         let EncoderShape { hidden, feed_forward, .. } = *shape;
         let mut linear = |part: &str, from, to| Linear::read(tensors, &format!("{name}.{part}"), from, to);
         Ok(Self {
