@@ -27,7 +27,7 @@ pub enum MapError {
         /// What the system said.
         source: io::Error,
     },
-    /// It is mapped already.
+    /// It is mapped already, and may be written if that is what is wanted.
     #[error("{extent} is mapped already")]
     AlreadyMapped {
         /// Which.
@@ -83,10 +83,11 @@ impl MappedArena {
         Arc::new(Self { extents: RwLock::default(), bump: Mutex::default(), release: Arc::new(release) })
     }
 
-    /// Maps an extent of `bytes`. For writing it takes the writer's descriptor; the reader's is enough to read.
+    /// Maps an extent of `bytes`. For writing it takes the writer's descriptor; the reader's is enough to read. One that is mapped to
+    /// be read may be mapped again to be written: what was read there stays where it is.
     ///
     /// # Errors
-    /// When it is mapped already or the file is not what it should be.
+    /// When it is mapped already, other than that, or the file is not what it should be.
     pub fn map(&self, extent: ExtentId, file: OwnedFd, bytes: u64, access: Access) -> Result<(), MapError> {
         let mapping = Mapping::of_file(&File::from(file), bytes, access);
         self.insert(extent, mapping.map_err(|source| MapError::Io { extent, source })?)
@@ -192,10 +193,14 @@ impl MappedArena {
 
     pub(crate) fn insert(&self, extent: ExtentId, mapping: Mapping) -> Result<(), MapError> {
         let mut extents = self.extents.write().unwrap_or_else(PoisonError::into_inner);
-        if extents.contains_key(&extent) {
+        let becomes_writable = |known: &Arc<Mapping>| (known.access(), mapping.access()) == (Access::Read, Access::Write);
+        if extents.get(&extent).is_some_and(|known| !becomes_writable(known)) {
             return Err(MapError::AlreadyMapped { extent });
         }
-        extents.insert(extent, Arc::new(mapping));
+        let before = extents.insert(extent, Arc::new(mapping));
+        drop(extents);
+        // Unmapping takes a while, so not under the lock.
+        drop(before);
         Ok(())
     }
 }

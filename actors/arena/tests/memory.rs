@@ -131,6 +131,24 @@ fn only_files_that_keep_their_size_are_mapped() {
 }
 
 #[test]
+fn who_has_read_in_an_extent_may_write_there_later() {
+    let file = ExtentFile::create(BYTES).expect("memory");
+    file.write_at(b"before", 64).expect("room");
+    let arena = mapped();
+    arena.map(EXTENT, file.for_reader().expect("a file"), BYTES, Access::Read).expect("an extent");
+    let before = arena.read(ObjectId(1), Location { extent: EXTENT, offset: 64, length: 6 }).expect("it is mapped");
+    arena.map(EXTENT, file.for_writer().expect("a file"), BYTES, Access::Write).expect("what was read may be written");
+    arena.add_lease(Lease { id: LeaseId(0), extent: EXTENT, offset: 128, bytes: 64 }).expect("a lease");
+    let location = arena.put(b"after").expect("room");
+    assert_eq!(arena.read(ObjectId(2), location).expect("it is mapped").as_ref(), b"after");
+    assert_eq!(before.as_ref(), b"before", "what was read stays where it is");
+    for (descriptor, access) in [(file.for_writer(), Access::Write), (file.for_reader(), Access::Read)] {
+        let refused = arena.map(EXTENT, descriptor.expect("a file"), BYTES, access);
+        assert!(matches!(refused, Err(MapError::AlreadyMapped { .. })), "{refused:?}");
+    }
+}
+
+#[test]
 fn descriptors_are_not_inherited() {
     let file = ExtentFile::create(BYTES).expect("memory");
     for descriptor in [file.for_reader().expect("a file"), file.for_writer().expect("a file")] {

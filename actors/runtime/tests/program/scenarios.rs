@@ -59,6 +59,11 @@ async fn objects_of_all_kinds() {
 }
 
 #[tokio::test]
+async fn who_has_read_somewhere_may_write_there() {
+    run(1, &["room"]).await;
+}
+
+#[tokio::test]
 async fn tables_are_read_in_place() {
     run(2, &["tables"]).await;
 }

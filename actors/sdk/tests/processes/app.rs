@@ -159,6 +159,10 @@ impl Counter {
         self.count
     }
 
+    fn letters(&self, count: usize) -> Vec<u8> {
+        vec![b'x'; count]
+    }
+
     fn fail(&mut self) -> Result<()> {
         self.count += 100;
         tandem::bail!("as asked")
@@ -223,6 +227,7 @@ pub(crate) async fn main(ctx: Context, args: Args) -> Result<()> {
         "tables" => tables(&ctx).await,
         "actors" => actors(&ctx).await,
         "circle" => circle(&ctx).await,
+        "room" => room(&ctx).await,
         "cancel" => cancel(&ctx).await,
         "panic" => panic!("the driver panics"),
         "error" => tandem::bail!("the driver fails"),
@@ -328,6 +333,21 @@ async fn circle(ctx: &Context) -> Result<()> {
     let asks = "Asker::ask";
     tandem::ensure!(cause.message.matches(asks).count() == 4, "three calls and the first again: {failure}");
     tandem::ensure!(one.ask(vec![other]).await? == 1, "they go on");
+    Ok(())
+}
+
+/// Room that a process leaves is written by one that has read there.
+async fn room(ctx: &Context) -> Result<()> {
+    let counter = Counter::spawn(ctx, 0).named("writer").await?;
+    let letters = counter.letters(200_000);
+    tandem::ensure!((&letters).await?.len() == 200_000, "they are read where they were written");
+    counter.kill();
+    while Counter::find(ctx, "writer").await?.is_some() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let others = ctx.put(&vec![b'y'; 200_000])?;
+    tandem::ensure!(others.await?.iter().all(|letter| *letter == b'y'), "what was written");
+    tandem::ensure!(letters.await?.iter().all(|letter| *letter == b'x'), "what was there before");
     Ok(())
 }
 
