@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use tandem_actor_protocol::JobId;
 use tandem_node::Event;
 
+use super::Happening;
+
 /// See the module's header.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
@@ -17,7 +19,7 @@ pub(crate) struct Jobs {
 #[derive(Debug)]
 enum State {
     Here,
-    Ending { held_back: Vec<Event> },
+    Ending { held_back: Vec<Happening> },
 }
 
 impl Jobs {
@@ -28,25 +30,25 @@ impl Jobs {
         new
     }
 
-    /// The event, unless it has to wait.
-    pub(super) fn pass(&mut self, event: Event) -> Option<Event> {
-        if let Event::JobGone { job } = &event {
+    /// What happened, unless it has to wait.
+    pub(super) fn pass(&mut self, happening: Happening) -> Option<Happening> {
+        if let Event::JobGone { job } = &happening.event {
             if let Some(state @ State::Here) = self.known.get_mut(job) {
                 *state = State::Ending { held_back: Vec::new() };
             }
-            return Some(event);
+            return Some(happening);
         }
-        match opens(&event).and_then(|job| self.known.get_mut(&job)) {
+        match opens(&happening.event).and_then(|job| self.known.get_mut(&job)) {
             Some(State::Ending { held_back }) => {
-                held_back.push(event);
+                held_back.push(happening);
                 None
             }
-            Some(State::Here) | None => Some(event),
+            Some(State::Here) | None => Some(happening),
         }
     }
 
     /// Nothing of a job is left. Returns what has waited for that.
-    pub(super) fn forget(&mut self, job: JobId) -> Vec<Event> {
+    pub(super) fn forget(&mut self, job: JobId) -> Vec<Happening> {
         match self.known.remove(&job) {
             Some(State::Ending { held_back }) => held_back,
             Some(State::Here) | None => Vec::new(),
@@ -71,28 +73,39 @@ fn opens(event: &Event) -> Option<JobId> {
 #[cfg(test)]
 mod tests {
     use tandem_node::DriverWork;
+    use tokio::sync::oneshot;
 
+    use super::super::Driver;
     use super::*;
+    use crate::inbox::Seat;
 
     const JOB: JobId = JobId(1);
 
-    fn launched(attempt: u32) -> Event {
-        Event::DriverLaunched { job: JOB, attempt, driver: DriverWork::Program(Vec::new()) }
+    fn launched(attempt: u32) -> Happening {
+        let event = Event::DriverLaunched { job: JOB, attempt, driver: DriverWork::Program(Vec::new()) };
+        Happening { event, driver: Some(Driver { attempt, seat: Seat::Process, reply: oneshot::channel().0 }) }
+    }
+
+    /// Which attempt is launched, and whether somebody waits for it.
+    fn launches(happening: &Happening) -> Option<u32> {
+        let Event::DriverLaunched { attempt, .. } = happening.event else { return None };
+        happening.driver.as_ref().map(|driver| driver.attempt).filter(|driver| *driver == attempt)
     }
 
     #[test]
     fn the_next_driver_waits_until_nothing_is_left_of_the_last_one() {
         let mut jobs = Jobs::default();
-        let gone = Event::JobGone { job: JOB };
-        assert_eq!(jobs.pass(launched(0)), Some(launched(0)));
+        let gone = || Happening::from(Event::JobGone { job: JOB });
+        assert!(jobs.pass(launched(0)).is_some());
         assert!(jobs.begin(JOB) && !jobs.begin(JOB));
-        assert_eq!(jobs.pass(gone.clone()), Some(gone.clone()));
-        assert_eq!(jobs.pass(launched(1)), None);
-        assert_eq!(jobs.pass(Event::Tick), Some(Event::Tick));
-        assert_eq!(jobs.pass(gone.clone()), Some(gone.clone()));
-        assert_eq!(jobs.forget(JOB), [launched(1)]);
-        assert_eq!(jobs.pass(launched(1)), Some(launched(1)));
-        assert_eq!(jobs.pass(gone.clone()), Some(gone));
-        assert_eq!(jobs.forget(JOB), []);
+        assert!(jobs.pass(gone()).is_some());
+        assert!(jobs.pass(launched(1)).is_none());
+        assert!(jobs.pass(Event::Tick.into()).is_some());
+        assert!(jobs.pass(gone()).is_some());
+        let waited: Vec<_> = jobs.forget(JOB).iter().map(launches).collect();
+        assert_eq!(waited, [Some(1)], "with whoever waits for it");
+        assert!(jobs.pass(launched(1)).is_some());
+        assert!(jobs.pass(gone()).is_some());
+        assert!(jobs.forget(JOB).is_empty());
     }
 }

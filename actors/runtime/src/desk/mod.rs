@@ -53,10 +53,25 @@ pub(crate) struct Desk {
     /// Supervisors and others that this desk has started.
     pub(crate) tasks: JoinSet<()>,
     /// What happened while actions were performed.
-    pub(crate) followups: VecDeque<Event>,
+    pub(crate) followups: VecDeque<Happening>,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub(crate) struct Happening {
+    pub(crate) event: Event,
+    /// The driver that is launched by it: it is that of its job as soon as the node hears of it, and not before.
+    pub(crate) driver: Option<Driver>,
+}
+
+impl From<Event> for Happening {
+    fn from(event: Event) -> Self {
+        Self { event, driver: None }
+    }
 }
 
 /// A driver that is wanted or runs here.
+#[derive(Debug)]
 pub(crate) struct Driver {
     pub(crate) attempt: u32,
     pub(crate) seat: Seat,
@@ -136,12 +151,12 @@ impl Desk {
                 self.happened(Event::ExecutorGone { executor, cause });
             }
             Inbound::Drive { job, attempt, driver, seat, reply } => {
-                self.drivers.insert(job, Driver { attempt, seat, reply });
-                self.happened(Event::DriverLaunched { job, attempt, driver });
+                let event = Event::DriverLaunched { job, attempt, driver };
+                self.happened(Happening { event, driver: Some(Driver { attempt, seat, reply }) });
             }
             Inbound::Call { call, reply } => {
                 self.tickets.called(call.ticket, call.job, reply);
-                self.happened(call.into());
+                self.happened(Event::from(call));
             }
             Inbound::Leave { ticket, job, reply } => {
                 self.tickets.leaves(ticket, reply);
@@ -180,10 +195,13 @@ impl Desk {
     }
 
     /// Lets the node decide, and does what it says, also about what came of that.
-    fn happened(&mut self, event: Event) {
-        self.followups.push_back(event);
-        while let Some(event) = self.followups.pop_front() {
-            let Some(event) = self.jobs.pass(event) else { continue };
+    fn happened(&mut self, happening: impl Into<Happening>) {
+        self.followups.push_back(happening.into());
+        while let Some(happening) = self.followups.pop_front() {
+            let Some(Happening { event, driver }) = self.jobs.pass(happening) else { continue };
+            if let (Event::DriverLaunched { job, .. }, Some(driver)) = (&event, driver) {
+                self.drivers.insert(*job, driver);
+            }
             for action in self.brain.handle(self.now(), event) {
                 self.perform(action);
             }

@@ -109,7 +109,7 @@ impl Desk {
         self.begin(job);
         if let Err(error) = self.arenas.make(job, extent, bytes) {
             warn!(%job, %extent, bytes, %error, "no memory for an extent");
-            self.followups.push_back(Event::ExtentFailed { job, extent, reason: error.to_string() });
+            self.followups.push_back(Event::ExtentFailed { job, extent, reason: error.to_string() }.into());
         }
     }
 
@@ -148,7 +148,7 @@ impl Desk {
                 _ = self.tasks.spawn(self.peers.fetch((job, object), theirs, from, Arc::clone(file), into));
             }
             Err(error) => {
-                self.followups.push_back(Event::Fetched { job, object, outcome: Err(error.to_string()) });
+                self.followups.push_back(Event::Fetched { job, object, outcome: Err(error.to_string()) }.into());
             }
         }
     }
@@ -196,7 +196,7 @@ impl Desk {
             }
             Err(error) => {
                 let outcome = Err(error.to_string());
-                self.followups.push_back(Event::SqlDone { executor, request: number, outcome });
+                self.followups.push_back(Event::SqlDone { executor, request: number, outcome }.into());
             }
         }
     }

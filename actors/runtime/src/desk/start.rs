@@ -19,7 +19,7 @@ impl Desk {
             Ok(linked) => linked,
             Err(error) => {
                 let outcome = Err(format!("no link to a new process: {error}"));
-                return self.followups.push_back(Event::ExecutorStarted { executor, outcome });
+                return self.followups.push_back(Event::ExecutorStarted { executor, outcome }.into());
             }
         };
         let seat = if needs.purpose == DRIVER { self.take_seat(job) } else { Seat::Process };
@@ -76,7 +76,7 @@ impl Desk {
             }
             Seat::Taken => {
                 let outcome = Err("its client is gone".to_owned());
-                self.followups.push_back(Event::ExecutorStarted { executor, outcome });
+                self.followups.push_back(Event::ExecutorStarted { executor, outcome }.into());
                 self.executors.remove(&executor);
             }
         }

@@ -97,6 +97,22 @@ async fn a_driver_that_fails_says_how() {
 }
 
 #[tokio::test]
+async fn a_driver_that_starts_again_while_the_last_one_ends_is_waited_for() {
+    let cluster = Cluster::new(2);
+    let (runtime, args) = (cluster.runtime.clone(), vec!["areas".to_owned(), "100000".to_owned()]);
+    let first = tokio::spawn(async move { runtime.drive(JOB, 0, args).await });
+    while cluster.runtime.look(|node: &mut Node| node.executors(None).count()).await.unwrap_or(0) < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    cluster.runtime.tell(Event::JobGone { job: JOB });
+    let again = cluster.runtime.drive(JOB, 1, vec!["areas".into(), "10".into()]);
+    let again = tokio::time::timeout(PATIENCE, again).await.expect("it ends");
+    assert_eq!(again, Ok(()), "{:#?}", cluster.lines());
+    assert!(first.await.expect("no panic").is_err(), "its job was gone");
+    forget(&cluster).await;
+}
+
+#[tokio::test]
 async fn a_driver_that_nobody_waits_for_is_ended() {
     let cluster = Cluster::new(1);
     let running = tokio::time::timeout(Duration::from_millis(500), cluster.runtime.drive(JOB, 0, vec!["areas".into()]));
