@@ -193,7 +193,8 @@ impl MappedArena {
 
     pub(crate) fn insert(&self, extent: ExtentId, mapping: Mapping) -> Result<(), MapError> {
         let mut extents = self.extents.write().unwrap_or_else(PoisonError::into_inner);
-        let becomes_writable = |known: &Arc<Mapping>| (known.access(), mapping.access()) == (Access::Read, Access::Write);
+        let becomes_writable =
+            |known: &Arc<Mapping>| (known.access(), mapping.access()) == (Access::Read, Access::Write);
         if extents.get(&extent).is_some_and(|known| !becomes_writable(known)) {
             return Err(MapError::AlreadyMapped { extent });
         }

@@ -76,20 +76,24 @@ impl Job {
         }
     }
 
-    /// A host sends an actor back: its lease was gone there.
+    /// A host sends an actor back: its lease was gone there, or is of no use. Whatever the coordinator still has of it is given back,
+    /// and the actor waits for another one.
     pub(crate) fn start_came_back(&mut self, cx: &mut Context<'_>, from: WorkerId, actor: ActorId) {
-        let Some(owned) = self.owned_actors.get_mut(&actor) else { return };
+        let Some(owned) = self.owned_actors.get(&actor) else { return };
         let Some((host, lease)) = owned.state.at() else { return };
         if host != from {
             return;
         }
-        if matches!(owned.state, OwnedState::Ending { .. }) {
-            let failure = super::end::killed(&owned.spec.class);
-            return self.actor_is_gone(cx, actor, failure);
+        let ended = matches!(owned.state, OwnedState::Ending { .. }).then(|| super::end::killed(&owned.spec.class));
+        debug_assert!(
+            ended.is_some() || matches!(owned.state, OwnedState::Starting { .. }),
+            "only what has not started comes back"
+        );
+        self.release_elsewhere(cx, lease);
+        match ended {
+            Some(failure) => self.actor_is_gone(cx, actor, failure),
+            None => self.actor_ready_or_wait(cx, actor),
         }
-        debug_assert!(matches!(owned.state, OwnedState::Starting { .. }), "only what has not started comes back");
-        self.lease_of_actor_free(cx, lease);
-        self.actor_ready_or_wait(cx, actor);
     }
 
     /// A process has ended an actor, as it was asked to. One that it shares with no other ends the process too.

@@ -26,12 +26,8 @@ impl Job {
     /// The coordinator wants a lease on another worker back, and tells that one too.
     pub(crate) fn lease_elsewhere_revoked(&mut self, lease: u64) {
         let Some(shape) = self.owned_leases.get(&lease).copied() else { return };
-        match self.queues[shape.0 as usize].revoke(lease) {
-            // The actor keeps it until it is gone.
-            Some(LeaseUse::Actor(_)) => {}
-            _ => {
-                self.owned_leases.remove(&lease);
-            }
+        if !self.queues[shape.0 as usize].revoke(lease) {
+            self.owned_leases.remove(&lease);
         }
         self.dirty.queue(shape);
     }
@@ -78,14 +74,11 @@ impl Job {
         cx.act(Action::ReleaseLease { lease });
     }
 
-    /// An actor needs its lease on another worker no more: tasks may.
+    /// An actor needs its lease on another worker no more: tasks may, unless the coordinator wants it back.
     pub(crate) fn lease_of_actor_free(&mut self, cx: &mut Context<'_>, lease: u64) {
         let Some(shape) = self.owned_leases.get(&lease).copied() else { return };
-        let queue = &mut self.queues[shape.0 as usize];
-        if let Some(entry) = queue.leases.get_mut(&lease) {
-            entry.use_ = LeaseUse::Tasks;
-            entry.idle_since = cx.now;
-            queue.by_load.insert((entry.sent, lease));
+        if !self.queues[shape.0 as usize].take_from_actor(lease, cx.now) {
+            self.owned_leases.remove(&lease);
         }
         self.dirty.queue(shape);
     }

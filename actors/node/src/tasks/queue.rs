@@ -64,6 +64,8 @@ pub(crate) struct RemoteLease {
 pub(crate) enum LeaseUse {
     Tasks,
     Actor(ActorId),
+    /// By its actor, and by nothing more afterwards: the coordinator wants it back.
+    ActorRevoked(ActorId),
     /// Nothing more: the coordinator wants it back.
     Revoked,
 }
@@ -168,18 +170,20 @@ impl Queue {
         }
     }
 
-    /// Nothing more is to be sent for a lease. Returns what it was used for.
-    pub(crate) fn revoke(&mut self, lease: u64) -> Option<LeaseUse> {
-        let entry = self.leases.get_mut(&lease)?;
+    /// Nothing more is to be sent for a lease. Returns whether an actor keeps it until that is gone.
+    pub(crate) fn revoke(&mut self, lease: u64) -> bool {
+        let Some(entry) = self.leases.get_mut(&lease) else { return false };
         self.by_load.remove(&(entry.sent, lease));
-        let before = entry.use_;
-        if entry.sent == 0 && !matches!(before, LeaseUse::Actor(_)) {
-            self.leases.remove(&lease);
-        } else if before == LeaseUse::Tasks {
-            entry.use_ = LeaseUse::Revoked;
-            self.sent = self.sent.saturating_sub(entry.sent as usize);
+        match entry.use_ {
+            LeaseUse::Actor(actor) | LeaseUse::ActorRevoked(actor) => entry.use_ = LeaseUse::ActorRevoked(actor),
+            LeaseUse::Tasks | LeaseUse::Revoked if entry.sent == 0 => _ = self.leases.remove(&lease),
+            LeaseUse::Tasks => {
+                entry.use_ = LeaseUse::Revoked;
+                self.sent = self.sent.saturating_sub(entry.sent as usize);
+            }
+            LeaseUse::Revoked => {}
         }
-        Some(before)
+        self.leases.get(&lease).is_some_and(|entry| matches!(entry.use_, LeaseUse::ActorRevoked(_)))
     }
 
     /// A worker is lost, with the leases that were there.
@@ -194,6 +198,25 @@ impl Queue {
             }
         }
         gone
+    }
+
+    /// The actor of a lease is gone. Returns whether tasks may use it now: else it is gone too.
+    pub(crate) fn take_from_actor(&mut self, lease: u64, now: Timestamp) -> bool {
+        let Some(entry) = self.leases.get_mut(&lease) else { return false };
+        match entry.use_ {
+            LeaseUse::Actor(_) => {
+                entry.use_ = LeaseUse::Tasks;
+                entry.idle_since = now;
+                self.by_load.insert((entry.sent, lease));
+                true
+            }
+            LeaseUse::ActorRevoked(_) => {
+                self.leases.remove(&lease);
+                false
+            }
+            LeaseUse::Tasks => true,
+            LeaseUse::Revoked => false,
+        }
     }
 
     /// A lease becomes that of an actor.

@@ -6,6 +6,7 @@ use tandem_actor_protocol::call::{ActorCall, ActorOptions, ActorSpec, Arg, TaskO
 use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::failure::Failure;
 use tandem_actor_protocol::node::{Hello, ToNode};
+use tandem_actor_protocol::peer::{PeerBody, PeerMessage};
 use tandem_actor_protocol::placement::BundleId;
 use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::value::{Format, Value};
@@ -13,6 +14,8 @@ use tandem_actor_protocol::{ActorId, CallId, ExecutorId, JobId, ObjectId, PROTOC
 use tandem_node::{Action, DriverWork, Event, LeaseGrant, Node, NodeConfig, Timestamp};
 
 pub(crate) const WORKER: WorkerId = WorkerId(1);
+/// Another one.
+pub(crate) const THERE: WorkerId = WorkerId(2);
 pub(crate) const JOB: JobId = JobId(1);
 pub(crate) const DRIVER: ExecutorId = ExecutorId(1);
 
@@ -21,14 +24,16 @@ pub(crate) struct Bench {
     pub(crate) node: Node,
     now: u64,
     told: VecDeque<(ExecutorId, ToExecutor)>,
+    /// What else was to be done.
+    pub(crate) acted: Vec<Action>,
     /// How many ids each process has made.
     made: u64,
 }
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        let mut bench =
-            Self { node: Node::new(NodeConfig::new(WORKER, "here")), now: 0, told: VecDeque::new(), made: 0 };
+        let node = Node::new(NodeConfig::new(WORKER, "here"));
+        let mut bench = Self { node, now: 0, told: VecDeque::new(), acted: Vec::new(), made: 0 };
         bench.feed(Event::DriverLaunched { job: JOB, attempt: 0, driver: DriverWork::Program(Vec::new()) });
         (1..=4).for_each(|lease| bench.grant(lease, None));
         bench
@@ -41,16 +46,34 @@ impl Bench {
 
     /// A place of this worker with other resources.
     pub(crate) fn grant_of(&mut self, lease: u64, shape: Shape, bundle: Option<BundleId>) {
+        self.grant_on(WORKER, lease, shape, bundle);
+    }
+
+    /// A place of a worker.
+    pub(crate) fn grant_on(&mut self, host: WorkerId, lease: u64, shape: Shape, bundle: Option<BundleId>) {
         self.feed(Event::LeaseGranted(LeaseGrant {
             lease,
             job: JOB,
             owner: WORKER,
             owner_address: String::new(),
-            host: WORKER,
+            host,
             host_address: String::new(),
             shape,
             bundle,
         }));
+    }
+
+    /// The node of another worker says something.
+    pub(crate) fn hear(&mut self, worker: WorkerId, body: PeerBody) {
+        self.feed(Event::FromPeer { worker, message: PeerMessage { job: JOB, body } });
+    }
+
+    /// What was said to the nodes of other workers.
+    pub(crate) fn said(&self) -> impl Iterator<Item = &PeerBody> {
+        self.acted.iter().filter_map(|action| match action {
+            Action::SendPeer { message, .. } => Some(&message.body),
+            _ => None,
+        })
     }
 
     pub(crate) fn feed(&mut self, event: Event) {
@@ -66,7 +89,7 @@ impl Bench {
                     self.say(executor, ToNode::Done { call: start.actor.creation(), attempt: 0, outcome });
                 }
                 Action::Send { executor, message } => self.told.push_back((executor, message)),
-                _ => {}
+                other => self.acted.push(other),
             }
         }
     }

@@ -4,6 +4,7 @@ mod bench;
 mod deadlock;
 mod ends;
 mod groups;
+mod leases;
 mod outside;
 mod places;
 mod refused;

@@ -1,0 +1,67 @@
+//! Leases on other workers that are gone before what was there is.
+
+use tandem_actor_protocol::ActorId;
+use tandem_actor_protocol::call::{ActorOptions, ActorSpec};
+use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::node::ToNode;
+use tandem_actor_protocol::peer::{PeerBody, RemoteValue};
+use tandem_actor_protocol::value::Format;
+use tandem_node::{Action, Event};
+
+use crate::bench::{Bench, DRIVER, THERE};
+
+const FIRST: u64 = 50;
+const SECOND: u64 = 51;
+
+/// An actor that may be started again.
+fn options() -> ActorOptions {
+    ActorOptions { max_restarts: 3, ..ActorOptions::default() }
+}
+
+/// An actor that is to live on another worker, on the first lease.
+fn spawn_there(bench: &mut Bench) -> ActorId {
+    let actor = ActorId(bench.next_id(DRIVER).0);
+    let (class, options) = ("shop::Stock".to_owned(), options());
+    bench.say(DRIVER, ToNode::Spawn(ActorSpec { actor, class, args: Vec::new(), parent: None, options }));
+    grant_there(bench, FIRST);
+    actor
+}
+
+fn grant_there(bench: &mut Bench, lease: u64) {
+    bench.grant_on(THERE, lease, options().leased().into_owned(), None);
+}
+
+/// On which leases it was to be started, and which start that was.
+fn starts(bench: &Bench) -> Vec<(u64, u32)> {
+    let start = |body: &PeerBody| match body {
+        PeerBody::Start { lease, attempt, .. } => Some((*lease, *attempt)),
+        _ => None,
+    };
+    bench.said().filter_map(start).collect()
+}
+
+#[test]
+fn an_actor_does_not_start_again_on_a_lease_that_was_revoked_while_it_had_it() {
+    let mut bench = Bench::new();
+    let actor = spawn_there(&mut bench);
+    let value = RemoteValue::Inline { format: Format::Serde, bytes: bytes::Bytes::new(), refs: Vec::new() };
+    bench.hear(THERE, PeerBody::Done { call: actor.creation(), attempt: 0, outcome: Ok(vec![value]) });
+    bench.feed(Event::LeaseRevoked { lease: FIRST });
+    let why = Failure::new(FailureKind::ProcessLost, "", "signal 9 ended its process");
+    bench.hear(THERE, PeerBody::ActorLost { actor, attempt: 0, why });
+    assert_eq!(starts(&bench), [(FIRST, 0)], "its host has given the lease back");
+    grant_there(&mut bench, SECOND);
+    assert_eq!(starts(&bench), [(FIRST, 0), (SECOND, 1)]);
+}
+
+#[test]
+fn an_actor_whose_lease_its_host_does_not_have_waits_for_another_one() {
+    let mut bench = Bench::new();
+    let actor = spawn_there(&mut bench);
+    bench.hear(THERE, PeerBody::GaveBack(vec![actor.creation()]));
+    assert_eq!(starts(&bench), [(FIRST, 0)], "it would come back again and again");
+    assert!(bench.acted.contains(&Action::ReleaseLease { lease: FIRST }));
+    bench.feed(Event::LeaseRevoked { lease: FIRST });
+    grant_there(&mut bench, SECOND);
+    assert_eq!(starts(&bench), [(FIRST, 0), (SECOND, 0)]);
+}
