@@ -1,7 +1,10 @@
 //! What happens when a process is gone: what it ran is charged, what it had queued is not, what it held is let go.
+//!
+//! What a process says last is lost with it. So of several tasks that it had the first may have ended, and a later one may have begun:
+//! then none is charged, and each runs alone from then on.
 
-use tandem_actor_protocol::ExecutorId;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::{CallId, ExecutorId};
 use tandem_arena::Holder;
 
 use super::cause::failure_of;
@@ -50,7 +53,7 @@ impl Job {
         // Nothing more goes there.
         process.fate.get_or_insert(Fate::JobEnded);
         if let Purpose::Tasks(class) = purpose {
-            self.task_process_gone(cx, executor, class, &failure);
+            self.task_process_gone(cx, executor, class, fate.as_ref(), &failure);
         }
         self.let_go_all(executor);
         self.stuck.gone(executor);
@@ -67,16 +70,28 @@ impl Job {
         }
     }
 
-    /// What it had: the first task has run, or may have.
-    fn task_process_gone(&mut self, cx: &mut Context<'_>, executor: ExecutorId, class: ClassId, failure: &Failure) {
+    fn task_process_gone(
+        &mut self,
+        cx: &mut Context<'_>,
+        executor: ExecutorId,
+        class: ClassId,
+        fate: Option<&Fate>,
+        failure: &Failure,
+    ) {
         let Some(process) = self.executors.get_mut(&executor) else { return };
         let (state, group) = (process.state, process.group);
         let mut calls = std::mem::take(&mut process.calls);
-        let first = calls.pop_front();
-        let begun = first.is_some_and(|call| process.began(call).is_some());
-        let spared = first.filter(|call| !begun && state == ExecutorState::Busy && self.spare(*call));
-        let hosted =
-            first.filter(|_| spared.is_none()).and_then(|call| self.remove_hosted(call).map(|hosted| (call, hosted)));
+        let begun = calls.front().is_some_and(|call| process.began(*call).is_some());
+        let runs = state == ExecutorState::Busy;
+        // It was ended because of the first one, or that waited.
+        let first_is_known = !runs || matches!(fate, Some(Fate::TimedOut | Fate::Cancelled)) || calls.len() == 1;
+        let charged = if first_is_known {
+            calls.pop_front_if(|call| begun || !runs || !self.spare(*call))
+        } else {
+            calls.iter().for_each(|call| _ = self.spare(*call));
+            None
+        };
+        let hosted = charged.and_then(|call| self.remove_hosted(call).map(|hosted| (call, hosted)));
         if let Some(group) = group {
             let entry = &mut self.groups[group.0 as usize];
             match state {
@@ -88,7 +103,7 @@ impl Job {
             entry.working.remove(&executor);
             self.dirty.group(group);
         }
-        for call in spared.into_iter().chain(calls).collect::<Vec<_>>().into_iter().rev() {
+        for call in calls.into_iter().rev() {
             self.back_from_process(cx, call);
         }
         if let Some((call, hosted)) = hosted {
@@ -103,13 +118,16 @@ impl Job {
         }
     }
 
-    /// A task was first in a process that died, but had not begun as far as is known. Whether that is not counted.
-    fn spare(&mut self, call: tandem_actor_protocol::CallId) -> bool {
-        let spared = match self.hosted.get_mut(&call).and_then(|hosted| hosted.guest.as_deref_mut()) {
-            Some(guest) => Some(&mut guest.spared),
-            None => self.tasks.get_mut(&call).map(|task| &mut task.spared),
+    /// A task was at a process that died, and may have begun there or not. Whether that is not counted: it is if the task may not
+    /// run twice, and if it was alone.
+    fn spare(&mut self, call: CallId) -> bool {
+        let task = match self.hosted.get_mut(&call).and_then(|hosted| hosted.guest.as_deref_mut()) {
+            Some(guest) => Some((guest.is_alone(), &mut guest.spared)),
+            None => self.tasks.get_mut(&call).map(|task| (task.is_alone(), &mut task.spared)),
         };
-        spared.is_some_and(|spared| !std::mem::replace(spared, true))
+        let Some((alone, spared)) = task else { return false };
+        *spared |= !alone;
+        !alone
     }
 
     /// What it held and had mapped.

@@ -5,8 +5,16 @@ use tandem_actor_protocol::{CallId, ExecutorId};
 
 use super::{Group, GroupId, Hosted, Phase, Source};
 use crate::context::Context;
+use crate::executors::Executor;
 use crate::job::Job;
 use crate::tasks::{ShapeId, TaskEvent};
+
+/// What else the process has that a task is to be given to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Nothing,
+    Others,
+}
 
 impl Job {
     pub(crate) fn groups_of(&self, shape: ShapeId) -> impl Iterator<Item = &Group> {
@@ -68,7 +76,7 @@ impl Job {
                 self.dirty.class(class);
                 return;
             };
-            let Some(call) = self.take_task(cx, id) else { return };
+            let Some(call) = self.take_task(cx, id, Beside::Nothing) else { return };
             if self.give_or_return(cx, id, executor, call) {
                 self.classes[class.0 as usize].idle.remove(&executor);
                 self.groups[id.0 as usize].hungry.push(executor);
@@ -76,7 +84,8 @@ impl Job {
         }
     }
 
-    /// Sends tasks ahead to processes that work, so that they need not wait for the next one.
+    /// Sends tasks ahead to processes that work, so that they need not wait for the next one. What is to be alone in its process
+    /// waits for one that has nothing to do.
     fn top_up(&mut self, cx: &mut Context<'_>, id: GroupId) {
         let hungry = std::mem::take(&mut self.groups[id.0 as usize].hungry);
         let group = &self.groups[id.0 as usize];
@@ -89,7 +98,7 @@ impl Job {
             let share = self.work_of(id) / places;
             let depth = share.min(cx.config.executor_depth as usize);
             while self.could_take(id, executor, depth) {
-                let Some(call) = self.take_task(cx, id) else { return };
+                let Some(call) = self.take_task(cx, id, Beside::Others) else { return };
                 if !self.give_or_return(cx, id, executor, call) {
                     break;
                 }
@@ -99,7 +108,16 @@ impl Job {
 
     fn could_take(&self, id: GroupId, executor: ExecutorId, depth: usize) -> bool {
         let process = self.executors.get(&executor);
-        process.is_some_and(|process| process.is_busy() && process.group == Some(id) && process.calls.len() <= depth)
+        let fits = |process: &&Executor| process.is_busy() && process.group == Some(id) && process.calls.len() <= depth;
+        let first = process.filter(fits).and_then(|process| process.calls.front());
+        first.is_some_and(|first| !self.is_alone(*first))
+    }
+
+    fn is_alone(&self, call: CallId) -> bool {
+        match self.hosted.get(&call).and_then(|hosted| hosted.guest.as_deref()) {
+            Some(guest) => guest.is_alone(),
+            None => self.tasks.get(&call).is_some_and(|task| task.is_alone()),
+        }
     }
 
     fn give_or_return(&mut self, cx: &mut Context<'_>, id: GroupId, executor: ExecutorId, call: CallId) -> bool {
@@ -117,23 +135,32 @@ impl Job {
     }
 
     /// The next task for a group: one that was fetched for, or one of this worker's queue. Those whose arguments are elsewhere are
-    /// sent for on the way.
-    fn take_task(&mut self, cx: &mut Context<'_>, id: GroupId) -> Option<CallId> {
+    /// sent for on the way. One that is to be alone stays where it is if it would not be.
+    fn take_task(&mut self, cx: &mut Context<'_>, id: GroupId, beside: Beside) -> Option<CallId> {
         loop {
             let group = &mut self.groups[id.0 as usize];
             let shape = group.shape;
             let queued = shape.is_some_and(|shape| self.queues[shape.0 as usize].queued > 0);
             if !group.inbox.is_empty() && (!queued || group.inbox_first()) {
                 let call = group.inbox.pop_front()?;
-                if self.phase_of(call) == Some(Phase::Inbox) {
-                    return Some(call);
+                if self.phase_of(call) != Some(Phase::Inbox) {
+                    continue;
                 }
-                continue;
+                if beside == Beside::Others && self.is_alone(call) {
+                    self.groups[id.0 as usize].inbox.push_front(call);
+                    return None;
+                }
+                return Some(call);
             }
             if !queued {
                 return None;
             }
-            let call = self.next_task(cx, shape?)?;
+            let shape = shape?;
+            let call = self.next_task(cx, shape)?;
+            if beside == Beside::Others && self.is_alone(call) {
+                self.queues[shape.0 as usize].push(call, true);
+                return None;
+            }
             if self.place_here(cx, id, call) {
                 return Some(call);
             }

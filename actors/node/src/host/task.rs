@@ -14,6 +14,7 @@ use tandem_actor_protocol::call::{Arg, TaskOptions};
 use tandem_actor_protocol::{ExecutorId, WorkerId};
 
 use super::GroupId;
+use crate::tasks::is_alone;
 
 /// What is known of a task that is to run here.
 #[derive(Debug)]
@@ -97,6 +98,11 @@ impl Hosted {
 }
 
 impl Guest {
+    /// As for a task of this worker.
+    pub(crate) fn is_alone(&self) -> bool {
+        is_alone(self.spared, self.options.as_deref())
+    }
+
     /// Its name for people.
     pub(crate) fn name(&self) -> &str {
         let name = self.options.as_deref().map(|options| options.name.as_str());

@@ -13,7 +13,7 @@ pub(crate) use cancel::cancelled;
 pub(crate) use finish::keeps;
 pub(crate) use queue::{Queue, Shapes};
 pub(crate) use submit::dependency;
-pub(crate) use task::{Task, TaskEvent, TaskState};
+pub(crate) use task::{Task, TaskEvent, TaskState, is_alone};
 
 /// A shape that tasks of a job have, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

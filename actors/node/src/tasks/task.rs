@@ -32,8 +32,8 @@ pub(crate) struct Task {
     pub(crate) failures: u32,
     /// Its objects that someone holds.
     pub(crate) live: u32,
-    /// It was first in a process that died, but had not said that it began, and that was not counted. Once is enough: what it says
-    /// last may be lost with the process.
+    /// It was at a process that died, and that was not counted: whether it had begun is not known. Once is enough: from now on it
+    /// is alone in its process.
     pub(crate) spared: bool,
 }
 
@@ -139,6 +139,11 @@ impl Task {
         }
     }
 
+    /// Whether it is to be alone in its process.
+    pub(crate) fn is_alone(&self) -> bool {
+        is_alone(self.spared, self.options.as_deref())
+    }
+
     /// Whether a failed attempt is worth another.
     pub(crate) fn retries(&self, failure: &Failure) -> bool {
         const DEFAULT_RETRIES: u32 = 3;
@@ -149,6 +154,12 @@ impl Task {
         };
         worth_it && self.failures < retries
     }
+}
+
+/// Whether a task is to be alone in its process, so that it is known that it has begun when that dies: if that matters more than how
+/// soon it begins.
+pub(crate) fn is_alone(spared: bool, options: Option<&TaskOptions>) -> bool {
+    spared || options.is_some_and(|options| options.retries == 0)
 }
 
 fn wants(retry_on: &RetryOn, failure: &Failure) -> bool {

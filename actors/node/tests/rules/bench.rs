@@ -140,6 +140,15 @@ impl Bench {
         self.told.iter().find_map(sent)
     }
 
+    /// The tasks that processes were given, with the number of the attempt.
+    pub(crate) fn runs(&self) -> Vec<(ExecutorId, CallId, u32)> {
+        let run = |(executor, message): &(ExecutorId, ToExecutor)| match message {
+            ToExecutor::Run(run) => Some((*executor, run.call, run.attempt)),
+            _ => None,
+        };
+        self.told.iter().filter_map(run).collect()
+    }
+
     /// Whether a process has a call or task.
     pub(crate) fn was_sent(&self, call: CallId) -> bool {
         self.sent_to(call).is_some()

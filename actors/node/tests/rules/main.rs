@@ -1,6 +1,7 @@
 //! What a node decides, event by event.
 
 mod bench;
+mod crashes;
 mod deadlock;
 mod ends;
 mod groups;

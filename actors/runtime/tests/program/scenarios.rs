@@ -64,6 +64,11 @@ async fn who_has_read_somewhere_may_write_there() {
 }
 
 #[tokio::test]
+async fn only_what_takes_its_process_down_fails() {
+    run(1, &["crash"]).await;
+}
+
+#[tokio::test]
 async fn tables_are_read_in_place() {
     run(2, &["tables"]).await;
 }

@@ -126,6 +126,11 @@ pub(crate) fn sum_column(table: Batches) -> Result<i64> {
     Ok(sum)
 }
 
+#[tandem::task(retries = 1)]
+pub(crate) fn aborts() {
+    std::process::abort();
+}
+
 #[tandem::task]
 pub(crate) fn variable(name: String) -> Option<String> {
     std::env::var(name).ok()
@@ -228,6 +233,7 @@ pub(crate) async fn main(ctx: Context, args: Args) -> Result<()> {
         "actors" => actors(&ctx).await,
         "circle" => circle(&ctx).await,
         "room" => room(&ctx).await,
+        "crash" => crash(&ctx).await,
         "cancel" => cancel(&ctx).await,
         "panic" => panic!("the driver panics"),
         "error" => tandem::bail!("the driver fails"),
@@ -333,6 +339,18 @@ async fn circle(ctx: &Context) -> Result<()> {
     let asks = "Asker::ask";
     tandem::ensure!(cause.message.matches(asks).count() == 4, "three calls and the first again: {failure}");
     tandem::ensure!(one.ask(vec![other]).await? == 1, "they go on");
+    Ok(())
+}
+
+/// Only the task that takes its process down fails, whatever was before and behind it.
+async fn crash(ctx: &Context) -> Result<()> {
+    let before: Vec<_> = (0..500_u64).map(|n| add::with(ctx).retries(1).submit(n, 1)).collect();
+    let aborted = aborts::submit(ctx);
+    let behind: Vec<_> = (0..500_u64).map(|n| add::with(ctx).retries(1).submit(n, 2)).collect();
+    tandem::ensure!(ctx.get_all(&before).await?.len() == 500, "those before");
+    tandem::ensure!(ctx.get_all(&behind).await?.len() == 500, "those behind");
+    let failure = aborted.await.expect_err("it aborts");
+    tandem::ensure!(failure.kind == FailureKind::ProcessLost && failure.attempts == 2, "{failure}");
     Ok(())
 }
 
