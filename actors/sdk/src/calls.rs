@@ -32,27 +32,33 @@ impl Calls {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CallId, Arc<Call>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
-/// One running call.
+/// One running call. It may wait in several places at once, on threads of its own.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) id: CallId,
     /// The actor that it is a call of.
     pub(crate) actor: Option<ActorId>,
-    /// Its future wants to be polled.
-    woken: AtomicBool,
-    /// The node has given it its slot again.
-    resumed: AtomicBool,
+    slot: Mutex<Slot>,
     /// Someone wants it to end.
     cancelled: AtomicBool,
     cancellation: Notify,
-    /// Where its futures wait for objects.
-    gates: Mutex<Vec<Arc<Gate>>>,
-    /// Who polls it.
-    outer: AtomicWaker,
+    /// Where it waits.
+    waiters: Mutex<Vec<Arc<Waiter>>>,
+}
+
+/// Who has the slot of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    /// The call.
+    Own,
+    /// Others, as long as the call waits for objects.
+    Lent,
+    /// Others still, but the call wants it back.
+    Asked,
 }
 
 impl Call {
@@ -60,45 +66,63 @@ impl Call {
         Self {
             id,
             actor,
-            woken: AtomicBool::new(true),
-            resumed: AtomicBool::new(false),
+            slot: Mutex::new(Slot::Own),
             cancelled: AtomicBool::new(false),
             cancellation: Notify::new(),
-            gates: Mutex::default(),
-            outer: AtomicWaker::new(),
+            waiters: Mutex::default(),
         }
     }
 
-    pub(crate) fn register(&self, cx: &Context<'_>) {
-        self.outer.register(cx.waker());
+    /// A place more where the call waits.
+    pub(crate) fn wait_at(&self) -> Arc<Waiter> {
+        let waiter = Arc::new(Waiter::new());
+        self.waiters().push(Arc::clone(&waiter));
+        waiter
     }
 
-    pub(crate) fn is_woken(&self) -> bool {
-        self.woken.load(Ordering::Acquire)
+    pub(crate) fn leave(&self, waiter: &Arc<Waiter>) {
+        self.waiters().retain(|other| !Arc::ptr_eq(other, waiter));
     }
 
-    pub(crate) fn take_woken(&self) -> bool {
-        self.woken.swap(false, Ordering::AcqRel)
+    /// The call waits for objects: `tell` says so, unless that was said.
+    pub(crate) fn lend_slot(&self, tell: impl FnOnce()) {
+        self.pass_slot(Slot::Own, Slot::Lent, tell);
     }
 
-    pub(crate) fn wake_up(&self) {
-        self.woken.store(true, Ordering::Release);
-        self.outer.wake();
+    /// The call has something to do: `tell` says so, unless that was said, or the slot is its own.
+    pub(crate) fn want_slot(&self, tell: impl FnOnce()) {
+        self.pass_slot(Slot::Lent, Slot::Asked, tell);
     }
 
+    /// What is told is told in the order in which it happens, from whatever thread.
+    fn pass_slot(&self, from: Slot, to: Slot, tell: impl FnOnce()) {
+        let mut slot = lock(&self.slot);
+        if *slot == from {
+            *slot = to;
+            tell();
+        }
+    }
+
+    pub(crate) fn has_slot(&self) -> bool {
+        *lock(&self.slot) == Slot::Own
+    }
+
+    /// The node has given it its slot again.
     pub(crate) fn resume(&self) {
-        self.resumed.store(true, Ordering::Release);
-        self.outer.wake();
-    }
-
-    pub(crate) fn take_resumed(&self) -> bool {
-        self.resumed.swap(false, Ordering::AcqRel)
+        *lock(&self.slot) = Slot::Own;
+        self.look_again();
     }
 
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
         self.cancellation.notify_waiters();
-        self.outer.wake();
+        self.look_again();
+    }
+
+    fn look_again(&self) {
+        // Not under the lock: who is woken may leave at once.
+        let waiters = self.waiters().clone();
+        waiters.iter().for_each(|waiter| waiter.outer.wake());
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -113,11 +137,49 @@ impl Call {
         }
     }
 
-    pub(crate) fn is_waiting(&self) -> bool {
+    fn waiters(&self) -> MutexGuard<'_, Vec<Arc<Waiter>>> {
+        lock(&self.waiters)
+    }
+}
+
+/// One place where a call waits for a future.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    /// The future wants to be polled.
+    woken: AtomicBool,
+    /// Where it waits for objects.
+    gates: Mutex<Vec<Arc<Gate>>>,
+    /// Who polls it.
+    outer: AtomicWaker,
+}
+
+impl Waiter {
+    fn new() -> Self {
+        Self { woken: AtomicBool::new(true), gates: Mutex::default(), outer: AtomicWaker::new() }
+    }
+
+    pub(crate) fn register(&self, cx: &Context<'_>) {
+        self.outer.register(cx.waker());
+    }
+
+    pub(crate) fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn take_woken(&self) -> bool {
+        self.woken.swap(false, Ordering::AcqRel)
+    }
+
+    fn wake_up(&self) {
+        self.woken.store(true, Ordering::Release);
+        self.outer.wake();
+    }
+
+    pub(crate) fn waits_for_objects(&self) -> bool {
         !self.gates().is_empty()
     }
 
-    /// The objects that alone can wake the call, as it was polled last with this alarm; none when anything else may.
+    /// The objects that alone can wake the future, as it was polled last with this alarm; none when anything else may.
     pub(crate) fn waits_only_for(&self, alarm: &Arc<Alarm>) -> Option<Vec<ObjectId>> {
         let gates = self.gates();
         let direct: Vec<_> = gates.iter().filter(|gate| gate.wakes(Arc::as_ptr(alarm).cast())).collect();
@@ -127,13 +189,13 @@ impl Call {
     }
 
     fn gates(&self) -> MutexGuard<'_, Vec<Arc<Gate>>> {
-        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.gates)
     }
 }
 
-/// As a waker it notes that the future of a call has something to do. Whatever can wake that future has a clone.
+/// As a waker it notes that a future has something to do. Whatever can wake that future has a clone.
 #[derive(Debug)]
-pub(crate) struct Alarm(pub(crate) Arc<Call>);
+pub(crate) struct Alarm(pub(crate) Arc<Waiter>);
 
 impl Wake for Alarm {
     fn wake(self: Arc<Self>) {
@@ -145,47 +207,68 @@ impl Wake for Alarm {
     }
 }
 
+/// Whose code a thread runs.
+#[derive(Debug, Clone)]
+struct Current {
+    call: Arc<Call>,
+    /// Where it is waited for, if it is that of a future.
+    waiter: Option<Arc<Waiter>>,
+}
+
 thread_local! {
-    /// The call whose code this thread runs.
-    static CURRENT: RefCell<Option<Arc<Call>>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
 }
 
 /// Runs `code` as that of `call`.
 pub(crate) fn within<T>(call: &Arc<Call>, code: impl FnOnce() -> T) -> T {
+    as_current(Current { call: Arc::clone(call), waiter: None }, code)
+}
+
+/// Runs `code` as that of `call`, which waits for it there.
+pub(crate) fn within_waiter<T>(call: &Arc<Call>, waiter: &Arc<Waiter>, code: impl FnOnce() -> T) -> T {
+    as_current(Current { call: Arc::clone(call), waiter: Some(Arc::clone(waiter)) }, code)
+}
+
+fn as_current<T>(now: Current, code: impl FnOnce() -> T) -> T {
     /// Puts back what was there, also when the code panics.
-    struct Restore(Option<Arc<Call>>);
+    struct Restore(Option<Current>);
     impl Drop for Restore {
         fn drop(&mut self) {
             let before = self.0.take();
             CURRENT.with(|current| *current.borrow_mut() = before);
         }
     }
-    let _restore = Restore(CURRENT.with(|current| current.borrow_mut().replace(Arc::clone(call))));
+    let _restore = Restore(CURRENT.with(|current| current.borrow_mut().replace(now)));
     code()
 }
 
 /// The call whose code this is.
 pub(crate) fn current() -> Option<Arc<Call>> {
-    CURRENT.with(|current| current.borrow().clone())
+    CURRENT.with(|current| current.borrow().as_ref().map(|current| Arc::clone(&current.call)))
 }
 
-/// Says that a future of the current call waits for objects, until it is dropped.
+/// Says that the future that is polled now waits for objects, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Waiting(Option<(Arc<Call>, Arc<Gate>)>);
+pub(crate) struct Waiting(Option<(Arc<Waiter>, Arc<Gate>)>);
 
 impl Waiting {
     pub(crate) fn begin(gate: &Arc<Gate>) -> Self {
-        Self(current().map(|call| {
-            call.gates().push(Arc::clone(gate));
-            (call, Arc::clone(gate))
+        let waiter = CURRENT.with(|current| current.borrow().as_ref().and_then(|current| current.waiter.clone()));
+        Self(waiter.map(|waiter| {
+            waiter.gates().push(Arc::clone(gate));
+            (waiter, Arc::clone(gate))
         }))
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some((call, gate)) = &self.0 {
-            call.gates().retain(|other| !Arc::ptr_eq(other, gate));
+        if let Some((waiter, gate)) = &self.0 {
+            waiter.gates().retain(|other| !Arc::ptr_eq(other, gate));
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,6 @@
 //! One attempt of a call as a future: it ends when the call's own future does, panics, is cancelled or takes too long; and
-//! while it only waits for objects, its slot is lent to others.
+//! while it only waits for objects, the slot of its call is lent to others. A call may have several of them at once, each with what it
+//! waits for; the slot is that of all.
 //!
 //! ```text
 //!   Running ─idle for a moment, waits for objects─► Blocked ─has something to do─► Resuming ─slot is back─► Running
@@ -17,7 +18,7 @@ use tandem_actor_protocol::node::ToNode;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::panics;
-use crate::calls::{Alarm, Call, within};
+use crate::calls::{Alarm, Call, Waiter, within_waiter};
 use crate::process::Process;
 
 /// A shorter wait is not worth to give the slot away: it takes the node longer to use it.
@@ -37,6 +38,7 @@ pub(crate) enum Ended {
 pub(crate) struct Attempt<F> {
     process: Arc<Process>,
     call: Arc<Call>,
+    waiter: Arc<Waiter>,
     future: Pin<Box<F>>,
     place: Place,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -58,23 +60,24 @@ enum Place {
 
 impl<F: Future> Attempt<F> {
     pub(crate) fn new(process: Arc<Process>, call: Arc<Call>, timeout: Option<Duration>, future: F) -> Self {
-        call.wake_up();
+        let waiter = call.wait_at();
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let deadline = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
-        let (place, alarm) = (Place::Running { grace: None }, Arc::new(Alarm(Arc::clone(&call))));
-        Self { process, call, future: Box::pin(future), place, deadline, alarm, alone: true, still: None }
+        let (place, alarm) = (Place::Running { grace: None }, Arc::new(Alarm(Arc::clone(&waiter))));
+        Self { process, call, waiter, future: Box::pin(future), place, deadline, alarm, alone: true, still: None }
     }
 
     /// One of those futures that a call waits for at once, on threads of its own.
-    pub(crate) fn among_others(self) -> Self {
-        Self { alone: false, ..self }
+    pub(crate) fn among_others(mut self) -> Self {
+        self.alone = false;
+        self
     }
 
     fn poll_own(&mut self) -> Poll<Result<F::Output, Ended>> {
         let waker = Waker::from(Arc::clone(&self.alarm));
         let mut cx = Context::from_waker(&waker);
         let future = self.future.as_mut();
-        match catch_unwind(AssertUnwindSafe(|| within(&self.call, || future.poll(&mut cx)))) {
+        match catch_unwind(AssertUnwindSafe(|| within_waiter(&self.call, &self.waiter, || future.poll(&mut cx)))) {
             Ok(polled) => polled.map(Ok),
             Err(payload) => Poll::Ready(Err(Ended::Panicked(panics::message(&*payload)))),
         }
@@ -84,11 +87,11 @@ impl<F: Future> Attempt<F> {
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<F::Output, Ended>> {
         loop {
             match &mut self.place {
-                Place::Running { .. } if self.call.take_woken() => {
+                Place::Running { .. } if self.waiter.take_woken() => {
                     if let Poll::Ready(ended) = self.poll_own() {
                         return Poll::Ready(ended);
                     }
-                    let waits = self.call.is_waiting();
+                    let waits = self.waiter.waits_for_objects();
                     self.still = (waits && self.alone && self.deadline.is_none()).then(|| Box::pin(sleep(STILL)));
                     // An actor keeps its place while it waits.
                     let lends = waits && self.call.actor.is_none();
@@ -100,17 +103,20 @@ impl<F: Future> Attempt<F> {
                     if grace.as_mut().poll(cx).is_pending() {
                         return Poll::Pending;
                     }
-                    self.process.block(self.call.id);
+                    self.process.block(&self.call);
                     self.place = Place::Blocked;
                 }
                 Place::Running { grace: None } => return Poll::Pending,
-                Place::Blocked if self.call.is_woken() => {
-                    self.process.send(ToNode::Unblocked(self.call.id));
-                    self.process.transport().flush();
+                Place::Blocked if self.waiter.is_woken() => {
+                    self.process.unblock(&self.call);
                     self.place = Place::Resuming;
                 }
+                // It was given back for another one of the call, and is lent again if that does not last.
+                Place::Blocked if self.call.has_slot() => {
+                    self.place = Place::Running { grace: Some(Box::pin(sleep(GRACE))) };
+                }
                 Place::Blocked => return Poll::Pending,
-                Place::Resuming if self.call.take_resumed() => self.place = Place::Running { grace: None },
+                Place::Resuming if self.call.has_slot() => self.place = Place::Running { grace: None },
                 Place::Resuming => return Poll::Pending,
             }
         }
@@ -120,10 +126,10 @@ impl<F: Future> Attempt<F> {
 impl<F> Attempt<F> {
     /// Tells the node what the call waits for, if that is all that it waits for.
     fn tell_stuck(&self) {
-        let Some(objects) = self.call.waits_only_for(&self.alarm) else { return };
+        let Some(objects) = self.waiter.waits_only_for(&self.alarm) else { return };
         let there = |object: &ObjectId| self.process.objects().get(*object).is_none_or(|handle| handle.is_there());
         let objects: Vec<_> = objects.into_iter().filter(|object| !there(object)).collect();
-        if !objects.is_empty() && !self.call.is_woken() {
+        if !objects.is_empty() && !self.waiter.is_woken() {
             self.process.send(ToNode::Stuck { call: self.call.id, objects });
             self.process.transport().flush();
         }
@@ -134,7 +140,8 @@ impl<F: Future> Future for Attempt<F> {
     type Output = Result<F::Output, Ended>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.call.register(cx);
+        // What happens from now on wakes the task up.
+        self.waiter.register(cx);
         if self.call.is_cancelled() {
             return Poll::Ready(Err(Ended::Cancelled));
         }
@@ -148,15 +155,12 @@ impl<F: Future> Future for Attempt<F> {
             self.still = None;
             self.tell_stuck();
         }
-        // A function that blocks inside of this one has registered itself in place of this.
-        self.call.register(cx);
-        let changed = match self.place {
-            Place::Running { .. } | Place::Blocked => self.call.is_woken(),
-            Place::Resuming => false,
-        };
-        if changed || self.call.is_cancelled() {
-            cx.waker().wake_by_ref();
-        }
         Poll::Pending
+    }
+}
+
+impl<F> Drop for Attempt<F> {
+    fn drop(&mut self) {
+        self.call.leave(&self.waiter);
     }
 }

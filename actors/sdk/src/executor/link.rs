@@ -15,6 +15,7 @@ use tandem_frames::{BlockingReceiver, Frame, RecvError};
 
 use super::ends::finish;
 use super::work::{Birth, Job, Work};
+use crate::calls::Call;
 use crate::memory::Memory;
 use crate::process::Process;
 use crate::value::Fetched;
@@ -212,11 +213,17 @@ impl Process {
     }
 
     /// Says that a call waits, with all that is queued behind it.
-    pub(crate) fn block(&self, call: CallId) {
-        self.send(ToNode::Blocked(call));
+    pub(crate) fn block(&self, call: &Call) {
+        call.lend_slot(|| self.transport().post(ToNode::Blocked(call.id)));
         if !self.work().is_empty() {
             self.give_back(usize::MAX);
         }
+        self.transport().flush();
+    }
+
+    /// Says that a call goes on when it has its slot.
+    pub(crate) fn unblock(&self, call: &Call) {
+        call.want_slot(|| self.transport().post(ToNode::Unblocked(call.id)));
         self.transport().flush();
     }
 }

@@ -71,6 +71,20 @@ pub(crate) fn sum_plain(ctx: Context, numbers: Vec<ObjectRef<u64>>) -> Result<u6
     Ok(ctx.block_on(ctx.get_all(&numbers))?.iter().sum())
 }
 
+/// Waits for each on a thread of its own.
+#[tandem::task]
+pub(crate) fn sum_on_threads(ctx: Context, numbers: Vec<ObjectRef<u64>>) -> Result<u64> {
+    std::thread::scope(|scope| {
+        let ctx = &ctx;
+        let threads: Vec<_> = numbers.iter().map(|number| scope.spawn(move || ctx.block_on(ctx.get(number)))).collect();
+        let mut sum = 0;
+        for thread in threads {
+            sum += thread.join().expect("a thread that does not panic")?;
+        }
+        Ok(sum)
+    })
+}
+
 /// Gives up before long.
 #[tandem::task]
 pub(crate) async fn sum_in_time(ctx: &Context, numbers: Vec<ObjectRef<u64>>) -> Result<u64> {

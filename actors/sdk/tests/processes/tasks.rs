@@ -8,7 +8,7 @@ use tandem_actor_protocol::{CallId, PROTOCOL};
 
 use super::app::{
     Circle, add, area, counts, divide, fail_with_causes, length, panics, spin_for_ever, spin_until_cancelled, sum,
-    sum_in_time, sum_plain, variable, wait_for_ever,
+    sum_in_time, sum_on_threads, sum_plain, variable, wait_for_ever,
 };
 use super::executor::{Executor, foreign_object, only, read, run, value};
 
@@ -169,6 +169,39 @@ async fn async_tasks_lend_their_slot_while_they_wait() {
 #[tokio::test]
 async fn plain_tasks_lend_their_slot_while_they_wait() {
     waits_for_object(sum_plain::NAME).await;
+}
+
+#[tokio::test]
+async fn threads_of_a_task_that_wait_at_once_share_its_slot() {
+    let mut executor = start().await;
+    let objects = [foreign_object(1), foreign_object(2)];
+    let numbers = value(&objects.map(|object| object.0).to_vec());
+    executor.say(ToExecutor::Run(run(1, sum_on_threads::NAME, vec![numbers]))).await;
+    let mut watched = 0;
+    let (mut blocked, mut unblocked) = (false, 0);
+    while !blocked || watched < 2 {
+        match executor.hear().await.expect("the process lives") {
+            ToNode::Watch { objects, .. } => watched += objects.len(),
+            ToNode::Blocked(_) => assert!(!std::mem::replace(&mut blocked, true), "its slot is lent once"),
+            _ => {}
+        }
+    }
+    for object in objects {
+        executor.say(ToExecutor::Value { object, outcome: Ok(value(&5_u64)) }).await;
+    }
+    loop {
+        match executor.hear().await.expect("the process lives") {
+            ToNode::Blocked(_) => assert!(!std::mem::replace(&mut blocked, true), "its slot is lent once"),
+            ToNode::Unblocked(call) => {
+                assert!(std::mem::take(&mut blocked), "it is wanted back once");
+                unblocked += 1;
+                executor.say(ToExecutor::Resume(call)).await;
+            }
+            ToNode::Done { outcome, .. } => break assert_eq!(only::<u64>(outcome), 10),
+            _ => {}
+        }
+    }
+    assert!(unblocked > 0);
 }
 
 #[tokio::test]
