@@ -15,7 +15,7 @@ mod work;
 use std::future::Future;
 use std::io;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use tandem_actor_protocol::executor::Role;
 use tandem_actor_protocol::failure::Failure;
@@ -93,6 +93,12 @@ pub(crate) fn run(main: Driver, process: &Arc<Process>) -> io::Result<Result<(),
 /// The runtime of this process.
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
+/// One with a thread of its own, if there can be one, made when it is needed first.
+static TIMERS: LazyLock<Option<Runtime>> = LazyLock::new(|| {
+    let threads = Builder::new_multi_thread().worker_threads(1).thread_name("tandem-timers").enable_all().build();
+    threads.ok()
+});
+
 /// Waits for a future on a thread that may block.
 pub(crate) fn block_on<T>(
     process: &Arc<Process>,
@@ -101,19 +107,29 @@ pub(crate) fn block_on<T>(
 ) -> Result<T, Failure> {
     let process = Arc::clone(process);
     match call {
-        Some(call) => wait(async {
-            let attempt = Attempt::new(process, call, None, future);
-            let attempt = if calls::current().is_some() { attempt } else { attempt.among_others() }.await;
-            attempt.unwrap_or_else(|why| Err(ends::ended(why, None)))
-        }),
+        Some(call) => {
+            let on_own_thread = calls::current().is_some();
+            let attempt = async {
+                let attempt = Attempt::new(process, call, None, future);
+                let attempt = if on_own_thread { attempt } else { attempt.among_others() }.await;
+                attempt.unwrap_or_else(|why| Err(ends::ended(why, None)))
+            };
+            if on_own_thread { wait(attempt) } else { wait_apart(attempt) }
+        }
         None => wait(async { Flushing { process, future: Box::pin(future) }.await }),
     }
 }
 
-/// A thread of a runtime may not enter it again, but then it has what timers need.
+/// Waits in the runtime of this process. A thread that is in a runtime may not enter one again.
 fn wait<T>(future: impl Future<Output = T>) -> T {
     match RUNTIME.get() {
         Some(runtime) if Handle::try_current().is_err() => runtime.block_on(future),
-        _ => futures::executor::block_on(future),
+        _ => wait_apart(future),
     }
+}
+
+/// Waits where timers go on, whatever holds up the runtime of this process, such as this thread.
+fn wait_apart<T>(future: impl Future<Output = T>) -> T {
+    let _timers = TIMERS.as_ref().map(Runtime::enter);
+    futures::executor::block_on(future)
 }

@@ -71,6 +71,16 @@ pub(crate) fn sum_plain(ctx: Context, numbers: Vec<ObjectRef<u64>>) -> Result<u6
     Ok(ctx.block_on(ctx.get_all(&numbers))?.iter().sum())
 }
 
+/// Holds up the thread that others of its kind leave alone while they wait.
+#[tandem::task]
+pub(crate) async fn sum_within(ctx: Context, numbers: Vec<ObjectRef<u64>>) -> Result<u64> {
+    let sum = async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        Ok::<u64, tandem::Failure>(ctx.get_all(&numbers).await?.iter().sum())
+    };
+    Ok(ctx.block_on(sum)?)
+}
+
 /// Waits for each on a thread of its own.
 #[tandem::task]
 pub(crate) fn sum_on_threads(ctx: Context, numbers: Vec<ObjectRef<u64>>) -> Result<u64> {

@@ -8,7 +8,7 @@ use tandem_actor_protocol::{CallId, PROTOCOL};
 
 use super::app::{
     Circle, add, area, counts, divide, fail_with_causes, length, panics, spin_for_ever, spin_until_cancelled, sum,
-    sum_in_time, sum_on_threads, sum_plain, variable, wait_for_ever,
+    sum_in_time, sum_on_threads, sum_plain, sum_within, variable, wait_for_ever,
 };
 use super::executor::{Executor, foreign_object, only, read, run, value};
 
@@ -164,6 +164,11 @@ async fn waits_for_object(function: &str) {
 #[tokio::test]
 async fn async_tasks_lend_their_slot_while_they_wait() {
     waits_for_object(sum::NAME).await;
+}
+
+#[tokio::test]
+async fn async_tasks_that_block_their_thread_lend_their_slot_while_they_wait() {
+    waits_for_object(sum_within::NAME).await;
 }
 
 #[tokio::test]
