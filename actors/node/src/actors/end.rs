@@ -46,9 +46,13 @@ impl Job {
         }
     }
 
-    /// An actor that lives here is to end. Its owner knows, or is told when its process is gone.
+    /// An actor that lives here is to end. Its owner knows, or is told when its process is gone. One that ends in order goes on with
+    /// that however often it is asked to.
     pub(crate) fn end_hosted(&mut self, cx: &mut Context<'_>, actor: ActorId, at_once: bool) {
         let Some(hosted) = self.hosted_actors.get_mut(&actor) else { return self.end_early_start(cx, actor) };
+        if hosted.state == HostedState::Ending && !at_once {
+            return;
+        }
         let light = hosted.spec.options.light;
         let in_order = !at_once && matches!(hosted.state, HostedState::Constructing | HostedState::Ready);
         let _ = hosted.state.apply(HostedEvent::End);

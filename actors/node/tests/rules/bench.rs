@@ -94,6 +94,12 @@ impl Bench {
         }
     }
 
+    /// Some time passes.
+    pub(crate) fn wait(&mut self, ms: u64) {
+        self.now += ms;
+        self.feed(Event::Tick);
+    }
+
     pub(crate) fn say(&mut self, executor: ExecutorId, message: ToNode) {
         self.feed(Event::FromExecutor { executor, message });
     }
