@@ -11,7 +11,6 @@ use std::sync::Arc;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::peer::PeerBody;
 use tandem_actor_protocol::placement::PlacementGroup;
-use tandem_actor_protocol::value::Format;
 use tandem_actor_protocol::{ActorId, CallId, ExecutorId, PlacementGroupId};
 
 use crate::action::Action;
@@ -93,8 +92,7 @@ impl Job {
         };
         let Some(state) = self.placement_groups.get_mut(&group) else { return };
         if state.apply(event) && *state == GroupState::Reserved {
-            let unit = Stored::inline(Format::Serde, bytes::Bytes::new(), Vec::new());
-            self.make_object(cx, group.object(), unit);
+            self.make_object(cx, group.object(), Stored::unit());
         }
     }
 

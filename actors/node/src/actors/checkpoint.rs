@@ -56,7 +56,7 @@ impl Job {
         if !current {
             return self.send_peer(cx, from, PeerBody::Return(vec![object]));
         }
-        self.object_entry(object).borrowed = true;
+        self.object_entry(cx, object).borrowed = true;
         self.hold_use(cx, object);
         self.know_object(object, Stored::from_remote(state));
         if !self.objects.get(&object).and_then(Object::stored).is_some_and(Stored::is_at_hand) {

@@ -13,6 +13,7 @@ mod owned;
 mod place;
 mod route;
 mod spawn;
+mod started;
 
 pub(crate) use calls::{Call, CallState};
 pub(crate) use end::ENDED;
@@ -22,3 +23,4 @@ pub(crate) use hosted_calls::HostedCall;
 pub(crate) use light::LightProcess;
 pub(crate) use owned::{OwnedActor, OwnedState};
 pub(crate) use route::{Place, Route};
+pub(crate) use started::started;

@@ -9,6 +9,7 @@ use tandem_actor_protocol::{CallId, ExecutorId, ObjectId, object_owner};
 use tandem_arena::Holder;
 
 use super::{Object, ObjectEvent, ObjectState};
+use crate::actors::started;
 use crate::context::Context;
 use crate::job::Job;
 
@@ -16,12 +17,18 @@ use crate::job::Job;
 pub(crate) const NO_INDEX: u32 = u32::MAX;
 
 impl Job {
-    /// The record of an object that someone here names. One that this worker should own but does not know is lost.
-    pub(crate) fn object_entry(&mut self, object: ObjectId) -> &mut Object {
-        let owned = object_owner(object) == self.worker;
-        self.objects.entry(object).or_insert_with(|| {
-            let state = if owned { ObjectState::Failed(Arc::new(gone())) } else { ObjectState::Pending };
-            Object::new(state, NO_INDEX)
+    /// The record of an object that someone here names. One that this worker should own but does not know is lost, unless it is that of
+    /// an actor.
+    pub(crate) fn object_entry(&mut self, cx: &Context<'_>, object: ObjectId) -> &mut Object {
+        let Self { objects, owned_actors, proxies, worker, .. } = self;
+        objects.entry(object).or_insert_with(|| {
+            if object_owner(object) != *worker {
+                return Object::new(ObjectState::Pending, NO_INDEX);
+            }
+            match started(cx, owned_actors, proxies, object) {
+                Some(state) => Object::new(state, 0),
+                None => Object::new(ObjectState::Failed(Arc::new(gone())), NO_INDEX),
+            }
         })
     }
 
@@ -29,7 +36,7 @@ impl Job {
     pub(crate) fn hold_by_process(&mut self, cx: &mut Context<'_>, executor: ExecutorId, object: ObjectId) {
         let Some(process) = self.executors.get_mut(&executor) else { return };
         if process.held.insert(object) {
-            self.object_entry(object).processes += 1;
+            self.object_entry(cx, object).processes += 1;
             self.borrow(cx, object);
         }
     }
@@ -52,7 +59,7 @@ impl Job {
 
     /// Something that this worker owns names it.
     pub(crate) fn hold_use(&mut self, cx: &mut Context<'_>, object: ObjectId) {
-        self.object_entry(object).uses += 1;
+        self.object_entry(cx, object).uses += 1;
         self.borrow(cx, object);
     }
 
@@ -85,7 +92,7 @@ impl Job {
         if owner == self.worker {
             return;
         }
-        let record = self.object_entry(object);
+        let record = self.object_entry(cx, object);
         if record.borrowed {
             return;
         }
@@ -136,7 +143,7 @@ impl Job {
         stored.refs.iter().for_each(|inner| self.hold_use(cx, *inner));
         let refs = stored.refs.clone();
         if self.know_object(object, stored) {
-            self.object_entry(object).holds_refs = true;
+            self.object_entry(cx, object).holds_refs = true;
         } else {
             refs.iter().for_each(|inner| self.drop_use(*inner));
         }

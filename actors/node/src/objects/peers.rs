@@ -1,6 +1,6 @@
 //! What workers tell each other about objects: who holds them, what their values are.
 
-use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::failure::Failure;
 use tandem_actor_protocol::peer::{PeerBody, RemoteValue};
 use tandem_actor_protocol::{ObjectId, WorkerId};
 
@@ -11,17 +11,14 @@ use crate::job::Job;
 impl Job {
     /// Another worker holds these from now on, and wants to know their values.
     pub(crate) fn lend(&mut self, cx: &mut Context<'_>, to: WorkerId, objects: Vec<ObjectId>) {
-        let mut known = Vec::new();
+        let (here, mut known) = (self.worker, Vec::new());
         for object in &objects {
-            let Some(record) = self.objects.get_mut(object) else {
-                let why = Failure::new(FailureKind::ObjectLost, "", "the object is gone: nobody held it any more");
-                known.push((*object, Err(why)));
-                continue;
-            };
+            // It holds what it did not know as long as the other worker does.
+            let record = self.object_entry(cx, *object);
             record.borrowers.add(to);
             match &record.state {
                 ObjectState::Pending => {}
-                ObjectState::Ready(stored) => known.push((*object, Ok(stored.to_remote(self.worker)))),
+                ObjectState::Ready(stored) => known.push((*object, Ok(stored.to_remote(here)))),
                 ObjectState::Failed(failure) => known.push((*object, Err(Failure::clone(failure)))),
             }
         }

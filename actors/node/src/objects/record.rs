@@ -169,6 +169,11 @@ impl Stored {
         Self { body: StoredBody::Inline { format, bytes }, refs: refs.into(), keeper: None }
     }
 
+    /// What a function returns that returns nothing.
+    pub(crate) fn unit() -> Self {
+        Self::inline(Format::Serde, Bytes::new(), Vec::new())
+    }
+
     /// A value that is in the arena here under this name.
     pub(crate) fn local(format: Format, name: ObjectId, length: u64, refs: Vec<ObjectId>) -> Self {
         let body = StoredBody::Large { format, length, local: Some(name), remote: None };

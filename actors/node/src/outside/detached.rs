@@ -4,10 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tandem_actor_protocol::call::{ActorSpec, Arg};
 use tandem_actor_protocol::failure::{Failure, FailureKind};
-use tandem_actor_protocol::value::{Body, Format};
+use tandem_actor_protocol::value::Body;
 use tandem_actor_protocol::{ActorId, WorkerId};
 
 use crate::action::Action;
@@ -92,8 +91,7 @@ impl Job {
         match outcome {
             Ok(there) => {
                 proxy.state = ProxyState::There(there);
-                // What a constructor returns.
-                self.result(cx, created, Stored::inline(Format::Serde, Bytes::new(), Vec::new()));
+                self.result(cx, created, Stored::unit());
             }
             Err(failure) => {
                 let failure = Arc::new(failure);

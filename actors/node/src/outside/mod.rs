@@ -63,11 +63,13 @@ pub(crate) fn kill(cx: &mut Context<'_>, actor: ActorId, at_once: bool) {
     }
 }
 
-/// Answers a job that has no objects here.
+/// Answers a job that has no objects here. It may have found actors of others.
 pub(crate) fn lend_nothing(cx: &mut Context<'_>, to: WorkerId, job: JobId, objects: Vec<ObjectId>) {
     cx.tell_job(to, job, PeerBody::Lent(objects.clone()));
     for object in objects {
-        let outcome = Err(Failure::new(FailureKind::ObjectLost, "", "the object is gone: nothing of its job is here"));
+        let gone = || Failure::new(FailureKind::ObjectLost, "", "the object is gone: nothing of its job is here");
+        let started = cx.public_job(ActorId(object.0)).map(|_| Stored::unit().to_remote(cx.config.worker));
+        let outcome = started.ok_or_else(gone);
         cx.tell_job(to, job, PeerBody::Resolved { object, outcome });
     }
 }

@@ -4,6 +4,7 @@ mod bench;
 mod crashes;
 mod deadlock;
 mod ends;
+mod found;
 mod groups;
 mod leases;
 mod outside;

@@ -186,6 +186,18 @@ fn jobs_call_actors_of_others() {
 }
 
 #[test]
+fn who_finds_an_actor_may_wait_until_it_has_started() {
+    for (mut world, actor, driver) in worlds() {
+        let found = Found { actor, class: "Stock".to_owned(), owner_address: "worker-1:1".to_owned() };
+        world.feed(driver.0, Event::NameFound { executor: driver.1, request: 1, actor: Some(found) });
+        let created = actor.creation().object(0);
+        world.say(driver, ToNode::Retain(vec![created]));
+        world.say(driver, ToNode::Watch { objects: vec![created], fetch: true });
+        assert!(matches!(world.heard(actor.creation()), Some(Ok(_))), "{:?}", world.heard(actor.creation()));
+    }
+}
+
+#[test]
 fn calls_end_with_the_job_of_their_actor_and_with_its_worker() {
     for lost in [false, true] {
         for (mut world, actor, driver) in worlds() {
