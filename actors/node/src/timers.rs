@@ -38,7 +38,7 @@ pub(crate) enum Timer {
     Attempt { executor: ExecutorId, at: Timestamp },
     /// A call that was cancelled by force may still be there.
     CancelKill(CallId),
-    /// An actor that was ended in order may still be there.
+    /// An actor that was to end may still be there.
     ActorKill(ActorId),
     /// A lease on another worker may have been idle for long enough to be given back.
     LeaseIdle(u64),

@@ -64,16 +64,16 @@ impl Job {
             cx.send(executor, ToExecutor::EndActor(actor));
             cx.timer(cx.config.actor_grace_ms, self.id, Timer::ActorKill(actor));
         } else if light {
-            cx.send(executor, ToExecutor::EndActor(actor));
-            self.light_leaves(cx, executor, actor);
+            self.kill_light(cx, executor, actor);
             self.hosted_is_gone(cx, actor, killed(""), true);
         } else {
             self.stop_executor(cx, executor, Fate::ActorEnded, true);
         }
     }
 
-    /// An actor that was to end in order has had its time.
+    /// An actor that was to end has had its time.
     pub(crate) fn actor_end_overdue(&mut self, cx: &mut Context<'_>, actor: ActorId) {
+        self.killed_overdue(cx, actor);
         if self.hosted_actors.get(&actor).is_some_and(|hosted| hosted.state == HostedState::Ending) {
             self.end_hosted(cx, actor, true);
         }

@@ -98,6 +98,7 @@ impl Job {
 
     /// A process has ended an actor, as it was asked to. One that it shares with no other ends the process too.
     pub(crate) fn actor_ended(&mut self, cx: &mut Context<'_>, executor: ExecutorId, actor: ActorId) {
+        self.killed_has_ended(executor, actor);
         if self.hosted_actors.get(&actor).is_none_or(|hosted| hosted.executor != Some(executor)) {
             return;
         }

@@ -103,6 +103,8 @@ pub(crate) enum Fate {
     Broken(String),
     /// Its actor is to end.
     ActorEnded,
+    /// One of its light actors holds it up.
+    HeldUp(String),
     /// Its job has ended, or its driver is to.
     JobEnded,
 }

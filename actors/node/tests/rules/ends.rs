@@ -4,7 +4,7 @@ use tandem_actor_protocol::call::{ActorOptions, ActorSpec};
 use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::{ActorId, CallId};
-use tandem_node::Action;
+use tandem_node::{Action, Event, ExitCause};
 
 use crate::bench::{Bench, DRIVER};
 
@@ -48,4 +48,42 @@ fn an_actor_that_ends_in_order_goes_on_when_it_is_asked_to_again() {
     assert!(bench.told_none(), "it has its value");
     bench.say(DRIVER, ToNode::Kill { actor, at_once: true });
     assert!(killed(&bench), "unless it is to end at once");
+}
+
+/// A light actor that was killed while it had two calls, and a call of another one in the same process.
+fn killed_light(bench: &mut Bench) -> (ActorId, CallId) {
+    let (killed, other) = (bench.spawn("shop::Stock", 1), bench.spawn("shop::Till", 1));
+    let calls = [bench.call(DRIVER, killed, "count"), bench.call(DRIVER, killed, "take")];
+    let beside = bench.call(DRIVER, other, "sum");
+    bench.say(DRIVER, ToNode::Watch { objects: vec![beside.object(0)], fetch: true });
+    bench.say(DRIVER, ToNode::Kill { actor: killed, at_once: true });
+    let said: Vec<_> = bench.heard().skip_while(|message| !matches!(message, ToExecutor::Cancel(_))).cloned().collect();
+    let cancelled = [calls[1], calls[0], killed.creation()].map(ToExecutor::Cancel);
+    assert_eq!(said[..3], cancelled, "what it is at, and what it has not begun");
+    assert_eq!(said[3], ToExecutor::EndActor(killed));
+    (killed, beside)
+}
+
+#[test]
+fn a_light_actor_that_is_killed_ends_and_no_other() {
+    let mut bench = Bench::new();
+    let (actor, beside) = killed_light(&mut bench);
+    bench.say(bench.at(beside), ToNode::ActorEnded(actor));
+    bench.wait(60_000);
+    assert!(!killed(&bench));
+    bench.done(beside);
+    assert!(bench.told_none());
+}
+
+#[test]
+fn a_light_actor_that_does_not_end_when_it_is_killed_takes_its_process_along_and_that_is_said() {
+    let mut bench = Bench::new();
+    let (_, beside) = killed_light(&mut bench);
+    bench.wait(1_000);
+    assert!(!killed(&bench), "it has some time");
+    bench.wait(60_000);
+    assert!(killed(&bench));
+    bench.feed(Event::ExecutorGone { executor: bench.at(beside), cause: ExitCause::Asked });
+    let failure = bench.failure(beside).expect("its actor is gone");
+    assert!(failure.message.contains("shop::Stock, which was killed, did not end"), "{failure}");
 }

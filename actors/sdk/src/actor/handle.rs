@@ -41,7 +41,8 @@ pub trait ActorHandle: Sized {
         self.actor().kill(false);
     }
 
-    /// Ends the actor and its process at once. Its calls fail, and it is not started again.
+    /// Ends the actor and its process at once. Its calls fail, and it is not started again. The process of a light actor has others:
+    /// what this one does there is cancelled, and the process ends only if that does not help.
     fn kill(&self) {
         self.actor().kill(true);
     }

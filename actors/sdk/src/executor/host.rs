@@ -112,11 +112,28 @@ enum Letter {
     End,
 }
 
+/// Where they come in, as long as the actor lives.
+struct Mailbox {
+    sender: mpsc::UnboundedSender<Letter>,
+    /// It is to end, and takes no more calls.
+    ends: bool,
+}
+
+impl Mailbox {
+    /// The actor says when it has ended, however often it is asked to.
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.ends, true) {
+            // Without an actor that takes it nothing is left to end.
+            let _ = self.sender.send(Letter::End);
+        }
+    }
+}
+
 fn run(process: &Arc<Process>, runtime: &Runtime, first: Option<Birth>) {
     let actors = LocalSet::new();
     let work = actors.run_until(async {
         let one = first.is_some();
-        let mut actors: HashMap<ActorId, mpsc::UnboundedSender<Letter>> = HashMap::new();
+        let mut actors: HashMap<ActorId, Mailbox> = HashMap::new();
         let mut living = JoinSet::new();
         let mut next = first.map(Work::Start);
         loop {
@@ -130,21 +147,25 @@ fn run(process: &Arc<Process>, runtime: &Runtime, first: Option<Birth>) {
             match work {
                 Work::Start(birth) => {
                     let (sender, letters) = mpsc::unbounded_channel();
-                    actors.insert(birth.actor, sender);
+                    actors.insert(birth.actor, Mailbox { sender, ends: false });
                     living.spawn_local(live(Arc::clone(process), birth, letters));
                 }
                 Work::Run(job) => pass_on(process, &actors, job),
                 Work::End(actor) => {
-                    let ended = actors.remove(&actor).is_some_and(|actor| actor.send(Letter::End).is_ok());
-                    if !ended {
-                        process.transport().post(ToNode::ActorEnded(actor));
+                    match actors.get_mut(&actor) {
+                        Some(mailbox) => mailbox.end(),
+                        None => process.transport().post(ToNode::ActorEnded(actor)),
                     }
                     if one {
                         break;
                     }
                 }
             }
-            while living.try_join_next().is_some() {}
+            while let Some(ended) = living.try_join_next() {
+                if let Ok(actor) = ended {
+                    actors.remove(&actor);
+                }
+            }
         }
         drop(actors);
         while living.join_next().await.is_some() {}
@@ -152,16 +173,16 @@ fn run(process: &Arc<Process>, runtime: &Runtime, first: Option<Birth>) {
     runtime.block_on(Flushing { process: Arc::clone(process), future: Box::pin(work) });
 }
 
-fn pass_on(process: &Arc<Process>, actors: &HashMap<ActorId, mpsc::UnboundedSender<Letter>>, job: Job) {
+fn pass_on(process: &Arc<Process>, actors: &HashMap<ActorId, Mailbox>, job: Job) {
     let (call, attempt, method) = (job.call.id, job.attempt, job.function.clone());
-    let actor = job.actor.and_then(|actor| actors.get(&actor));
-    if actor.is_none_or(|actor| actor.send(Letter::Call(job)).is_err()) {
+    let mailbox = job.actor.and_then(|actor| actors.get(&actor)).filter(|mailbox| !mailbox.ends);
+    if mailbox.is_none_or(|mailbox| mailbox.sender.send(Letter::Call(job)).is_err()) {
         finish(process, call, attempt, &method, Err(not_here()));
     }
 }
 
 /// One actor of many, from its start to its end.
-async fn live(process: Arc<Process>, birth: Birth, mut letters: mpsc::UnboundedReceiver<Letter>) {
+async fn live(process: Arc<Process>, birth: Birth, mut letters: mpsc::UnboundedReceiver<Letter>) -> ActorId {
     let (id, call, attempt, name) = (birth.actor, Arc::clone(&birth.call), birth.attempt, birth.class.clone());
     let concurrency = birth.concurrency.max(1);
     let started = match starting(&process, birth) {
@@ -170,7 +191,13 @@ async fn live(process: Arc<Process>, birth: Birth, mut letters: mpsc::UnboundedR
         Ok(Starting::Async(code)) => run_async(&process, &call, None, code).await,
     };
     let ctx = Context::new(Arc::clone(&process), Some(call));
-    let Some(actor) = born(&process, &ctx, attempt, &name, started) else { return };
+    let Some(actor) = born(&process, &ctx, attempt, &name, started) else {
+        while let Some(Letter::Call(job)) = letters.recv().await {
+            finish(&process, job.call.id, job.attempt, &job.function, Err(not_here()));
+        }
+        process.transport().post(ToNode::ActorEnded(id));
+        return id;
+    };
     let slots = Arc::new(Semaphore::new(concurrency as usize));
     while let Some(Letter::Call(job)) = letters.recv().await {
         if concurrency == 1 {
@@ -187,6 +214,7 @@ async fn live(process: Arc<Process>, birth: Birth, mut letters: mpsc::UnboundedR
     drop(slots.acquire_many(concurrency).await);
     drop(actor);
     process.transport().post(ToNode::ActorEnded(id));
+    id
 }
 
 async fn call_there(process: &Arc<Process>, actor: Rc<dyn Instance>, job: Job) {

@@ -87,6 +87,31 @@ async fn many_actors_live_in_one_process() {
 }
 
 #[tokio::test]
+async fn a_light_actor_that_is_killed_begins_nothing_more_and_says_when_it_has_ended() {
+    let mut executor = Executor::start(3, Role::LightActors).await;
+    executor.say(ToExecutor::Start(start(ACTOR, CounterHandle::CLASS, vec![value(&5_u64)]))).await;
+    only::<()>(executor.done().await.1);
+    let object = foreign_object(1);
+    executor.say(call(1, ACTOR, "add_of", vec![value(&vec![object.0])])).await;
+    executor.say(call(2, ACTOR, "add", vec![value(&2_u64)])).await;
+    while executor.hear().await != Some(ToNode::Watch { objects: vec![object], fetch: true }) {}
+    executor.say(ToExecutor::EndActor(ACTOR)).await;
+    for call in [2, 1].map(CallId) {
+        executor.say(ToExecutor::Cancel(call)).await;
+    }
+    executor.say(ToExecutor::EndActor(ACTOR)).await;
+    let mut ended = Vec::new();
+    loop {
+        match executor.hear().await.expect("the process lives") {
+            ToNode::Done { call, outcome, .. } => ended.push((call, outcome.expect_err("it was cancelled").kind)),
+            ToNode::ActorEnded(actor) => break assert_eq!(actor, ACTOR),
+            _ => {}
+        }
+    }
+    assert_eq!(ended, [1, 2].map(|call| (CallId(call), FailureKind::Cancelled)));
+}
+
+#[tokio::test]
 async fn a_call_that_nothing_but_objects_can_wake_says_so() {
     for role in [Role::Actor, Role::LightActors] {
         let mut executor = Executor::start(3, role).await;
