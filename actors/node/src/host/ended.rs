@@ -92,6 +92,8 @@ impl Job {
                 let outcome = outcome.and_then(|values| self.keep_results(cx, worker, call, values, writer));
                 self.send_fenced(cx, worker, PeerBody::Done { call, attempt: hosted.attempt, outcome });
             }
+            // It was cancelled, and has ended all the same.
+            Source::Shell { ticket, .. } if !self.tickets.contains_key(&ticket) => {}
             Source::Shell { ticket, .. } => {
                 let outcome = outcome.and_then(|values| self.keep_results(cx, self.worker, call, values, writer));
                 let outcome = outcome.map(|values| {

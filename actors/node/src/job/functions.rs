@@ -88,11 +88,13 @@ impl Job {
 
     /// Nobody waits for a function any more.
     pub(crate) fn function_cancelled(&mut self, cx: &mut Context<'_>, ticket: u64) {
-        let Some(Ticket::Function { call, .. }) = self.tickets.remove(&ticket) else { return };
+        let Some(Ticket::Function { call, returns }) = self.tickets.remove(&ticket) else { return };
         cx.shared.tickets.remove(&ticket);
         // Its place stays with it until it has ended.
         if self.hosted.contains_key(&call) {
             self.cancel_here(cx, call, true);
+        } else {
+            self.drop_kept((0..returns).map(|index| call.object(index)).collect());
         }
     }
 }

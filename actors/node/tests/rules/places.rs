@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::node::{Hello, ToNode};
 use tandem_actor_protocol::resources::{GPUS, Shape};
-use tandem_actor_protocol::value::{Format, Value};
-use tandem_actor_protocol::{CallId, ExecutorId, JobId, PROTOCOL, WorkerId};
+use tandem_actor_protocol::value::{Body, Format, Value};
+use tandem_actor_protocol::{CallId, ExecutorId, JobId, Location, PROTOCOL, ProcessNumber, SpaceLease, WorkerId};
 use tandem_node::{Action, Event, ExitCause, LeaseGrant, Node, NodeConfig, Timestamp};
 
 use crate::bench::WORKER;
@@ -23,6 +23,7 @@ struct Stages {
     runs: VecDeque<(ExecutorId, CallId)>,
     free: Vec<u64>,
     stopped: Vec<ExecutorId>,
+    rooms: Vec<SpaceLease>,
 }
 
 impl Stages {
@@ -35,6 +36,7 @@ impl Stages {
             runs: VecDeque::new(),
             free: Vec::new(),
             stopped: Vec::new(),
+            rooms: Vec::new(),
         }
     }
 
@@ -48,6 +50,7 @@ impl Stages {
                     self.feed(Event::FromExecutor { executor, message: ToNode::Hello(hello) });
                 }
                 Action::Send { executor, message: ToExecutor::Run(run) } => self.runs.push_back((executor, run.call)),
+                Action::Send { message: ToExecutor::Space(room), .. } => self.rooms.extend(room),
                 Action::PlaceFree { ticket } => self.free.push(ticket),
                 Action::StopExecutor { executor, .. } => self.stopped.push(executor),
                 _ => {}
@@ -70,6 +73,17 @@ impl Stages {
 
     fn done(&mut self, (executor, call): (ExecutorId, CallId)) {
         let outcome = Ok(vec![Value::inline(Format::Bytes, &b"1"[..])]);
+        self.feed(Event::FromExecutor { executor, message: ToNode::Done { call, attempt: 0, outcome } });
+    }
+
+    /// A call ends with a value that is too large for a message.
+    fn done_with_much(&mut self, (executor, call): (ExecutorId, CallId)) {
+        let bytes = 1 << 20;
+        self.feed(Event::FromExecutor { executor, message: ToNode::NeedSpace { bytes } });
+        let SpaceLease { extent, offset, .. } = self.rooms.pop().expect("room");
+        let object = ProcessNumber(1).object(WORKER, 7);
+        let body = Body::Shared { format: Format::Bytes, object, location: Location { extent, offset, length: bytes } };
+        let outcome = Ok(vec![Value { body, refs: Vec::new() }]);
         self.feed(Event::FromExecutor { executor, message: ToNode::Done { call, attempt: 0, outcome } });
     }
 
@@ -180,4 +194,24 @@ fn places_are_free_when_their_job_is_over() {
     assert_eq!(stages.free, [1]);
     stages.leave(JOB, 1);
     assert_eq!(stages.free, [1, 1], "nothing is left of it");
+}
+
+#[test]
+fn results_are_kept_as_long_as_somebody_may_read_them() {
+    let (cancelled, dropped) = (Event::FunctionCancelled { ticket: 11 }, Event::SpaceDropped { ticket: 11 });
+    for (before, after) in [
+        (None, vec![dropped.clone()]),
+        (None, vec![cancelled.clone(), dropped.clone()]),
+        (Some(cancelled), vec![dropped]),
+    ] {
+        let mut stages = Stages::new();
+        stages.call(JOB, 11, None);
+        let run = stages.run();
+        let is_wanted = before.is_none();
+        before.into_iter().for_each(|event| stages.feed(event));
+        stages.done_with_much(run);
+        assert_eq!(stages.node.object_count(Some(JOB)), usize::from(is_wanted));
+        after.iter().for_each(|event| stages.feed(event.clone()));
+        assert_eq!(stages.node.object_count(Some(JOB)), 0, "{after:?}");
+    }
 }
