@@ -17,6 +17,8 @@ mod outside;
 mod peers;
 mod placement;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod timers;
 pub mod views;
 

@@ -56,6 +56,11 @@ impl Route {
         }
     }
 
+    /// Whether calls wait for it, or have not ended there.
+    pub(crate) fn has_calls(&self) -> bool {
+        self.waiting > 0 || !self.sent.is_empty()
+    }
+
     /// Puts a call where it belongs in its lane: ids of one process grow.
     pub(crate) fn add(&mut self, call: CallId) {
         let lane = self.lanes.entry(lane_of(call)).or_default();
@@ -127,10 +132,11 @@ impl Job {
 
     /// Forgets what is known of an actor that is gone, when all its calls have ended: who calls it later asks again.
     pub(crate) fn forget_route(&mut self, actor: ActorId) {
-        let over = |route: &Route| matches!(route.place, Place::Gone(_)) && route.waiting == 0 && route.sent.is_empty();
+        let over = |route: &Route| matches!(route.place, Place::Gone(_)) && !route.has_calls();
         if self.routes.get(&actor).is_some_and(over) {
             self.routes.remove(&actor);
         }
+        self.forget_proxy(actor);
     }
 
     fn set_place(

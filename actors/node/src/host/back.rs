@@ -150,6 +150,7 @@ impl Job {
     /// A hosted task is not here any more. Its own arguments are let go.
     pub(crate) fn remove_hosted(&mut self, call: CallId) -> Option<Hosted> {
         let hosted = self.hosted.remove(&call)?;
+        self.groups[hosted.group.0 as usize].hosted -= 1;
         self.stuck.remove(call);
         if let Some(guest) = &hosted.guest {
             for arg in &guest.args {

@@ -182,7 +182,7 @@ impl Job {
                 return false;
             }
         }
-        self.hosted.insert(call, hosted);
+        self.add_hosted(call, hosted);
         if let Some(shape) = self.groups[id.0 as usize].shape {
             self.queues[shape.0 as usize].here += 1;
         }

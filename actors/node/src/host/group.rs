@@ -34,7 +34,9 @@ pub(crate) struct Group {
     pub(crate) resuming: VecDeque<ExecutorId>,
     /// Actors that wait for a place, to keep it.
     pub(crate) starts: VecDeque<ActorId>,
-    /// Tasks whose arguments are here, in order.
+    /// Tasks that are to run here or do.
+    pub(crate) hosted: usize,
+    /// Those whose arguments are here, in order.
     pub(crate) inbox: VecDeque<CallId>,
     /// Processes that could take more tasks.
     pub(crate) hungry: Vec<ExecutorId>,
@@ -64,6 +66,7 @@ impl Group {
             blocked: 0,
             resuming: VecDeque::new(),
             starts: VecDeque::new(),
+            hosted: 0,
             inbox: VecDeque::new(),
             hungry: Vec::new(),
             working: BTreeSet::new(),
@@ -77,6 +80,12 @@ impl Group {
     /// The place of one task of a stage.
     pub(crate) fn of_place(gpus: Vec<u32>, class: ClassId) -> Self {
         Self { of_place: true, ..Self::new(None, gpus, class) }
+    }
+
+    /// Whether there is no place, and nothing that waits for one. A lease that is not a place for now may come back.
+    pub(crate) fn is_unused(&self) -> bool {
+        let waits = !self.resuming.is_empty() || !self.starts.is_empty() || self.hosted > 0;
+        self.all_places() == 0 && !waits && self.working.is_empty() && !self.spare_timer && self.asked_back == 0
     }
 
     /// Leases on which something may be started.

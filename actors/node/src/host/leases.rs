@@ -91,12 +91,16 @@ impl Job {
     }
 
     pub(crate) fn add_group(&mut self, group: Group) -> GroupId {
-        let id = GroupId::at(self.groups.len());
+        let vacant = self.vacant_groups.pop();
+        let id = vacant.unwrap_or(GroupId::at(self.groups.len()));
         self.classes[group.class.0 as usize].groups.push(id);
         if let Some(shape) = group.shape {
             self.shape_groups.entry(shape).or_default().push(id);
         }
-        self.groups.push(group);
+        match vacant {
+            Some(id) => self.groups[id.0 as usize] = group,
+            None => self.groups.push(group),
+        }
         id
     }
 

@@ -122,15 +122,20 @@ impl Job {
         }
         let elsewhere = self.args_elsewhere(self.args_of(call, hosted.guest.as_deref()));
         if elsewhere.is_empty() {
-            self.hosted.insert(call, hosted);
+            self.add_hosted(call, hosted);
             self.groups[group.0 as usize].inbox.push_back(call);
             return self.dirty.group(group);
         }
         hosted.phase = Phase::Fetching { missing: u32::try_from(elsewhere.len()).unwrap_or(u32::MAX) };
-        self.hosted.insert(call, hosted);
+        self.add_hosted(call, hosted);
         for object in elsewhere {
             self.fetch_for(cx, object, FetchWaiter::Task(call));
         }
+    }
+
+    pub(super) fn add_hosted(&mut self, call: CallId, hosted: Hosted) {
+        self.groups[hosted.group.0 as usize].hosted += 1;
+        self.hosted.insert(call, hosted);
     }
 
     pub(crate) fn args_of<'a>(&'a self, call: CallId, guest: Option<&'a Guest>) -> &'a [Arg] {

@@ -72,6 +72,8 @@ pub(crate) struct Job {
     pub(crate) hosted: FxHashMap<CallId, Hosted>,
     /// By [`GroupId`].
     pub(crate) groups: Vec<Group>,
+    /// Those of them that are of no shape any more.
+    pub(crate) vacant_groups: Vec<GroupId>,
     pub(crate) shape_groups: FxHashMap<ShapeId, Vec<GroupId>>,
     pub(crate) host_leases: BTreeMap<u64, HostLease>,
     pub(crate) ended_leases: EndedLeases,
@@ -144,6 +146,7 @@ impl Job {
             placement_groups: FxHashMap::default(),
             hosted: FxHashMap::default(),
             groups: Vec::new(),
+            vacant_groups: Vec::new(),
             shape_groups: FxHashMap::default(),
             host_leases: BTreeMap::new(),
             ended_leases: EndedLeases::default(),

@@ -55,6 +55,9 @@ impl Job {
                 self.queue_changed(queue);
             } else if let Some(group) = self.dirty.groups.pop_first() {
                 self.dispatch(cx, group);
+                if let Some(shape) = self.groups[group.0 as usize].shape {
+                    self.forget_unused(shape);
+                }
             } else if let Some(class) = self.dirty.classes.pop_first() {
                 self.fill_class(cx, class);
             } else if let Some(queue) = self.dirty.demands.pop_first() {
@@ -63,6 +66,7 @@ impl Job {
                 self.send_tasks(cx, queue);
                 self.watch_idle_leases(cx, queue);
                 self.note_demand(cx, queue);
+                self.forget_unused(queue);
             } else {
                 break;
             }

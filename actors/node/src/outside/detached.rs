@@ -10,7 +10,7 @@ use tandem_actor_protocol::value::Body;
 use tandem_actor_protocol::{ActorId, WorkerId};
 
 use crate::action::Action;
-use crate::actors::Place;
+use crate::actors::{Place, Route};
 use crate::context::Context;
 use crate::event::Found;
 use crate::job::Job;
@@ -100,6 +100,18 @@ impl Job {
             }
         }
         self.actor_moved(cx, actor);
+        self.forget_proxy(actor);
+    }
+
+    /// Forgets a detached actor that nobody here has a handle of any more, and no call under way. By its name it is found again.
+    pub(crate) fn forget_proxy(&mut self, actor: ActorId) {
+        let is_known = |proxy: &Proxy| !matches!(proxy.state, ProxyState::Starting);
+        let is_held = self.objects.contains_key(&actor.creation().object(0));
+        let is_called = self.routes.get(&actor).is_some_and(Route::has_calls);
+        if !is_held && !is_called && self.proxies.get(&actor).is_some_and(is_known) {
+            self.proxies.remove(&actor);
+            self.routes.remove(&actor);
+        }
     }
 
     /// A worker is lost, with the detached actors that it owned. Their jobs make them anew, and by their names they are found again.

@@ -46,6 +46,7 @@ impl Job {
     pub(crate) fn demand_overdue(&mut self, cx: &mut Context<'_>, shape: ShapeId) {
         self.queues[shape.0 as usize].demand_timer = false;
         self.tell_demand(cx, shape);
+        self.dirty.queue(shape);
     }
 
     /// Tells the coordinator what is wanted, if that is not what it knows.

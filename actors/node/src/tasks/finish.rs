@@ -1,7 +1,7 @@
 //! What becomes of a task when an attempt of it has ended.
 
 use tandem_actor_protocol::failure::{Failure, FailureKind};
-use tandem_actor_protocol::{CallId, ObjectId, PlacementGroupId, WorkerId};
+use tandem_actor_protocol::{ActorId, CallId, ObjectId, PlacementGroupId, WorkerId};
 
 use super::{Task, TaskEvent, TaskState};
 use crate::context::Context;
@@ -89,7 +89,10 @@ impl Job {
 
     /// Nobody holds one of the objects of a call any more.
     pub(crate) fn lineage_let_go(&mut self, cx: &mut Context<'_>, call: CallId) {
-        let Some(task) = self.tasks.get_mut(&call) else { return self.group_let_go(cx, PlacementGroupId(call.0)) };
+        let Some(task) = self.tasks.get_mut(&call) else {
+            self.forget_proxy(ActorId(call.0));
+            return self.group_let_go(cx, PlacementGroupId(call.0));
+        };
         task.live = task.live.saturating_sub(1);
         if task.live == 0 && task.state == TaskState::Finished {
             self.forget_task(call);
@@ -99,6 +102,11 @@ impl Job {
     fn forget_task(&mut self, call: CallId) {
         if let Some(task) = self.tasks.remove(&call) {
             self.drop_args(&task.args);
+            let queue = &mut self.queues[task.shape.0 as usize];
+            queue.tasks -= 1;
+            if queue.bundle.is_some() {
+                self.dirty.queue(task.shape);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod place;
 mod queue;
 mod submit;
 mod task;
+mod unused;
 
 pub(crate) use cancel::cancelled;
 pub(crate) use finish::keeps;

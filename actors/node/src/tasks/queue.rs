@@ -16,6 +16,8 @@ pub(crate) struct Shapes {
     ids: BTreeMap<Shape, ShapeId>,
     in_bundles: BTreeMap<BundleId, BTreeMap<Shape, ShapeId>>,
     count: u32,
+    /// Numbers below that no shape has.
+    vacant: Vec<ShapeId>,
 }
 
 /// What waits for leases of one shape.
@@ -28,6 +30,8 @@ pub(crate) struct Queue {
     pub(crate) waiting: VecDeque<CallId>,
     /// How many of them are.
     pub(crate) queued: usize,
+    /// Tasks of this worker that have the shape, those included that are kept as lineage.
+    pub(crate) tasks: usize,
     /// Leases on other workers.
     pub(crate) leases: BTreeMap<u64, RemoteLease>,
     /// Those that take tasks, by how many they have.
@@ -76,8 +80,10 @@ impl Shapes {
         if let Some(id) = self.find(shape, bundle) {
             return (id, false);
         }
-        let id = ShapeId(self.count);
-        self.count += 1;
+        let id = self.vacant.pop().unwrap_or_else(|| {
+            self.count += 1;
+            ShapeId(self.count - 1)
+        });
         let ids = match bundle {
             Some(bundle) => self.in_bundles.entry(bundle).or_default(),
             None => &mut self.ids,
@@ -95,6 +101,15 @@ impl Shapes {
         ids.get(shape).copied()
     }
 
+    /// Nothing has a shape in a bundle any more.
+    pub(crate) fn forget(&mut self, shape: &Shape, bundle: BundleId) {
+        let Some(ids) = self.in_bundles.get_mut(&bundle) else { return };
+        self.vacant.extend(ids.remove(shape));
+        if ids.is_empty() {
+            self.in_bundles.remove(&bundle);
+        }
+    }
+
     /// The shapes that something has in a placement group.
     pub(crate) fn in_group(&self, group: PlacementGroupId) -> impl Iterator<Item = ShapeId> {
         let bundles = BundleId { group, index: 0 }..=BundleId { group, index: u32::MAX };
@@ -103,12 +118,18 @@ impl Shapes {
 }
 
 impl Queue {
+    /// In place of that of a shape that nothing has.
+    pub(crate) fn vacant() -> Self {
+        Self::new(Shape::nothing(), None)
+    }
+
     pub(crate) fn new(shape: Shape, bundle: Option<BundleId>) -> Self {
         Self {
             shape,
             bundle,
             waiting: VecDeque::new(),
             queued: 0,
+            tasks: 0,
             leases: BTreeMap::new(),
             by_load: BTreeSet::new(),
             sent: 0,
@@ -118,6 +139,11 @@ impl Queue {
             demanded: 0,
             demand_timer: false,
         }
+    }
+
+    /// Whether nothing has the shape, and nobody was told of it.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.tasks == 0 && self.actors == 0 && self.leases.is_empty() && self.demanded == 0 && !self.demand_timer
     }
 
     pub(crate) fn push(&mut self, call: CallId, first: bool) {

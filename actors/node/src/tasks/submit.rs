@@ -60,6 +60,7 @@ impl Job {
             spared: false,
         };
         self.tasks.insert(call, Box::new(task));
+        self.queues[shape.0 as usize].tasks += 1;
         self.ready_or_wait(cx, call, false);
     }
 
@@ -98,7 +99,8 @@ impl Job {
     pub(crate) fn shape_id(&mut self, shape: &Shape, bundle: Option<BundleId>) -> ShapeId {
         let (id, new) = self.shapes.id(shape, bundle);
         if new {
-            self.queues.push(Queue::new(shape.clone(), bundle));
+            self.queues.resize_with(self.queues.len().max(id.0 as usize + 1), Queue::vacant);
+            self.queues[id.0 as usize] = Queue::new(shape.clone(), bundle);
         }
         id
     }
