@@ -131,7 +131,7 @@ impl Job {
     fn unreadable(&mut self, cx: &mut Context<'_>, object: ObjectId, from: WorkerId, waiters: Vec<FetchWaiter>) {
         let elsewhere = self.objects.get(&object).and_then(super::Object::stored).and_then(super::Stored::remote);
         if elsewhere.is_none_or(|now| now == from) {
-            self.lost_at(cx, object, from);
+            self.lost_at(cx, object, from, Some(self.worker));
         }
         for waiter in waiters {
             self.fetch_again(cx, object, from, waiter);

@@ -10,10 +10,17 @@ use super::hold::owner_lost;
 use super::{ObjectEvent, ObjectState};
 use crate::context::Context;
 use crate::job::Job;
+use crate::tasks::MOST_REBUILDS;
 
 impl Job {
-    /// Another worker does not have the bytes of an object any more.
-    pub(crate) fn lost_at(&mut self, cx: &mut Context<'_>, object: ObjectId, worker: WorkerId) {
+    /// Another worker does not have the bytes of an object any more, or `reader` could not read them there.
+    pub(crate) fn lost_at(
+        &mut self,
+        cx: &mut Context<'_>,
+        object: ObjectId,
+        worker: WorkerId,
+        reader: Option<WorkerId>,
+    ) {
         let Some(record) = self.objects.get_mut(&object) else { return };
         let Some(stored) = record.stored() else { return };
         if stored.remote() != Some(worker) {
@@ -31,15 +38,21 @@ impl Job {
             self.peers.dropping.entry(keeper).or_default().push(object);
         }
         if object_owner(object) == self.worker {
-            self.make_again(cx, object);
+            self.make_again(cx, object, worker, reader);
         } else if borrowed {
             self.send_peer(cx, object_owner(object), PeerBody::Unreadable { object, worker });
         }
     }
 
-    /// Runs again what made an object, if that is known.
-    fn make_again(&mut self, cx: &mut Context<'_>, object: ObjectId) {
+    /// Runs again what made an object, if that is known and helps.
+    fn make_again(&mut self, cx: &mut Context<'_>, object: ObjectId, worker: WorkerId, reader: Option<WorkerId>) {
         let call = self.objects.get(&object).and_then(|record| record.call(object));
+        if let Some(reader) = reader
+            && call.is_some_and(|call| !self.may_rebuild(call))
+        {
+            let why = format!("{reader} cannot read it from {worker}, and it was made again {MOST_REBUILDS} times");
+            return self.break_object(object, Arc::new(Failure::new(FailureKind::ObjectLost, "", why)));
+        }
         if call.is_some_and(|call| self.run_again(cx, call)) {
             return;
         }
@@ -60,7 +73,7 @@ impl Job {
         });
         concerned.sort_unstable();
         for object in concerned {
-            self.lost_at(cx, object, worker);
+            self.lost_at(cx, object, worker, None);
             self.forget_lost(object, worker);
         }
     }

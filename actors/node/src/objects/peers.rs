@@ -72,7 +72,7 @@ impl Job {
         object: ObjectId,
         worker: WorkerId,
     ) {
-        self.lost_at(cx, object, worker);
+        self.lost_at(cx, object, worker, Some(by));
         let Some(record) = self.objects.get(&object) else { return };
         let borrows = record.borrowers.has(by);
         if borrows && record.state != ObjectState::Pending {

@@ -110,6 +110,16 @@ impl Job {
         }
     }
 
+    /// Whether a finished task may run again for an object that cannot be read from a worker that lives. That is so when this worker has
+    /// not heard yet that it is gone, but also when the way there is broken, and then running it again does not help.
+    pub(crate) fn may_rebuild(&mut self, call: CallId) -> bool {
+        let Some(task) = self.tasks.get_mut(&call).filter(|task| task.state == TaskState::Finished) else {
+            return true;
+        };
+        task.rebuilds = task.rebuilds.saturating_add(1);
+        task.rebuilds <= MOST_REBUILDS
+    }
+
     /// An object of a finished task is lost: runs it again. False: it cannot be.
     pub(crate) fn run_again(&mut self, cx: &mut Context<'_>, call: CallId) -> bool {
         let Some(task) = self.tasks.get_mut(&call) else { return false };
@@ -123,6 +133,9 @@ impl Job {
         true
     }
 }
+
+/// After so many times it is not the workers that are lost.
+pub(crate) const MOST_REBUILDS: u8 = 10;
 
 /// Whether the host of a call keeps something of a result until its owner lets go: the bytes, or what it names of others.
 pub(crate) fn keeps(stored: &Stored, owner: WorkerId) -> bool {

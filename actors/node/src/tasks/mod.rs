@@ -11,7 +11,7 @@ mod task;
 mod unused;
 
 pub(crate) use cancel::cancelled;
-pub(crate) use finish::keeps;
+pub(crate) use finish::{MOST_REBUILDS, keeps};
 pub(crate) use queue::{Queue, Shapes};
 pub(crate) use submit::dependency;
 pub(crate) use task::{Task, TaskEvent, TaskState, is_alone};

@@ -57,6 +57,7 @@ impl Job {
             attempt: 0,
             failures: 0,
             live: returns,
+            rebuilds: 0,
             spared: false,
         };
         self.tasks.insert(call, Box::new(task));

@@ -32,6 +32,8 @@ pub(crate) struct Task {
     pub(crate) failures: u32,
     /// Its objects that someone holds.
     pub(crate) live: u32,
+    /// How often it ran again because an object could not be read from a worker that lives.
+    pub(crate) rebuilds: u8,
     /// It was at a process that died, and that was not counted: whether it had begun is not known. Once is enough: from now on it
     /// is alone in its process.
     pub(crate) spared: bool,
@@ -232,6 +234,7 @@ mod tests {
             attempt: 0,
             failures,
             live: 1,
+            rebuilds: 0,
             spared: false,
         };
         assert!(!task(RetryOn::Never, 3, 0).retries(&returned) && task(RetryOn::Never, 3, 2).retries(&lost));

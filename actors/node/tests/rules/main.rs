@@ -9,6 +9,7 @@ mod groups;
 mod leases;
 mod outside;
 mod places;
+mod rebuilds;
 mod refused;
 mod seen;
 mod versions;
