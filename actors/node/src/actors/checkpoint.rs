@@ -1,4 +1,9 @@
-//! The states of actors, kept by their owners so that a restart goes on from there.
+//! The states of actors, kept by their owners so that a restart goes on from there. One that comes from another worker counts as kept
+//! when it is here; until then the one before is kept too, since that worker may be lost meanwhile.
+//!
+//! ```text
+//!   newest ─the one before is here─► coming ─is here─► kept ─the next one is here─► dropped
+//! ```
 
 use tandem_actor_protocol::peer::{PeerBody, RemoteValue};
 use tandem_actor_protocol::value::Value;
@@ -8,6 +13,23 @@ use tandem_arena::Holder;
 use crate::context::Context;
 use crate::job::Job;
 use crate::objects::{FetchWaiter, NO_INDEX, Object, ObjectState, Refused, Stored};
+
+/// The states of one actor that this worker holds.
+#[derive(Debug, Default)]
+pub(crate) struct Checkpoints {
+    kept: Option<ObjectId>,
+    /// On its way here.
+    coming: Option<ObjectId>,
+    /// Comes after that.
+    newest: Option<ObjectId>,
+}
+
+impl Checkpoints {
+    /// All of them, the newest one first.
+    fn all(&self) -> impl Iterator<Item = ObjectId> {
+        [self.newest, self.coming, self.kept].into_iter().flatten()
+    }
+}
 
 impl Job {
     /// A process has saved the state of its actor.
@@ -36,7 +58,7 @@ impl Job {
         self.make_object(cx, object, stored);
         if owner == self.worker {
             self.hold_use(cx, object);
-            self.replace_checkpoint(actor, object);
+            self.keep_checkpoint(actor, object);
         } else {
             self.send_peer(cx, owner, PeerBody::Checkpoint { actor, object, state: remote });
         }
@@ -59,17 +81,55 @@ impl Job {
         self.object_entry(cx, object).borrowed = true;
         self.hold_use(cx, object);
         self.know_object(object, Stored::from_remote(state));
-        if !self.objects.get(&object).and_then(Object::stored).is_some_and(Stored::is_at_hand) {
-            // It is wanted just when that worker may be lost.
-            self.fetch_for(cx, object, FetchWaiter::Keep);
+        if self.objects.get(&object).and_then(Object::stored).is_some_and(Stored::is_at_hand) {
+            return self.keep_checkpoint(actor, object);
         }
-        self.replace_checkpoint(actor, object);
+        let Some(owned) = self.owned_actors.get_mut(&actor) else { return };
+        if owned.checkpoints.coming.is_some() {
+            let before = owned.checkpoints.newest.replace(object);
+            before.into_iter().for_each(|before| self.drop_use(before));
+        } else {
+            owned.checkpoints.coming = Some(object);
+            // It is wanted just when that worker may be lost.
+            self.fetch_for(cx, object, FetchWaiter::Checkpoint(actor));
+        }
     }
 
-    fn replace_checkpoint(&mut self, actor: ActorId, object: ObjectId) {
-        let before = self.owned_actors.get_mut(&actor).and_then(|owned| owned.checkpoint.replace(object));
-        if let Some(before) = before {
-            self.drop_use(before);
+    /// A state of an actor is here: those before it are not needed any more.
+    fn keep_checkpoint(&mut self, actor: ActorId, object: ObjectId) {
+        let Some(owned) = self.owned_actors.get_mut(&actor) else { return };
+        let before =
+            std::mem::replace(&mut owned.checkpoints, Checkpoints { kept: Some(object), ..Checkpoints::default() });
+        before.all().for_each(|before| self.drop_use(before));
+    }
+
+    /// What was on its way here has come, or cannot be had. Then the one before is kept.
+    pub(crate) fn checkpoint_came(&mut self, cx: &mut Context<'_>, actor: ActorId, object: ObjectId, here: bool) {
+        let Some(owned) = self.owned_actors.get_mut(&actor) else { return };
+        let Checkpoints { kept, coming, newest } = &mut owned.checkpoints;
+        if *coming != Some(object) {
+            return;
         }
+        let dropped = if here { kept.replace(object) } else { Some(object) };
+        *coming = newest.take();
+        let next = *coming;
+        dropped.into_iter().for_each(|dropped| self.drop_use(dropped));
+        if let Some(next) = next {
+            if self.objects.get(&next).and_then(Object::stored).is_some() {
+                self.fetch_for(cx, next, FetchWaiter::Checkpoint(actor));
+            } else {
+                self.checkpoint_came(cx, actor, next, false);
+            }
+        }
+    }
+
+    /// The newest state of an actor that has a value.
+    pub(crate) fn checkpoint_of(&self, checkpoints: &Checkpoints) -> Option<ObjectId> {
+        checkpoints.all().find(|object| self.objects.get(object).and_then(Object::stored).is_some())
+    }
+
+    /// An actor will not be started again.
+    pub(crate) fn drop_checkpoints(&mut self, checkpoints: &Checkpoints) {
+        checkpoints.all().for_each(|object| self.drop_use(object));
     }
 }

@@ -196,7 +196,8 @@ impl Job {
         if owned.state.apply(OwnedEvent::Gone(failure.clone())).is_err() {
             return;
         }
-        let (shape, args, checkpoint) = (owned.shape, std::mem::take(&mut owned.args), owned.checkpoint.take());
+        let shape = owned.shape;
+        let (args, checkpoints) = (std::mem::take(&mut owned.args), std::mem::take(&mut owned.checkpoints));
         let named = !owned.spec.options.name.is_empty();
         if self.owned_actors.get(&actor).is_some_and(|owned| self.needs_lease(owned)) {
             let queue = &mut self.queues[shape.0 as usize];
@@ -204,9 +205,7 @@ impl Job {
         }
         self.dirty.queue(shape);
         self.drop_args(&args);
-        if let Some(object) = checkpoint {
-            self.drop_use(object);
-        }
+        self.drop_checkpoints(&checkpoints);
         if let Some((host, lease)) = at
             && host != self.worker
         {

@@ -16,6 +16,7 @@ mod spawn;
 mod started;
 
 pub(crate) use calls::{Call, CallState};
+pub(crate) use checkpoint::Checkpoints;
 pub(crate) use end::ENDED;
 pub(crate) use host::EarlyStart;
 pub(crate) use hosted::{HostedActor, HostedState};

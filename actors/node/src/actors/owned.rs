@@ -10,10 +10,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tandem_actor_protocol::WorkerId;
 use tandem_actor_protocol::call::{ActorSpec, Arg};
 use tandem_actor_protocol::failure::Failure;
-use tandem_actor_protocol::{ObjectId, WorkerId};
 
+use super::Checkpoints;
 use crate::tasks::ShapeId;
 
 /// What is known of an actor.
@@ -26,8 +27,7 @@ pub(crate) struct OwnedActor {
     pub(crate) state: OwnedState,
     /// Which start of it this is, or the next will be.
     pub(crate) attempt: u32,
-    /// Its last checkpoint, an object that this worker holds.
-    pub(crate) checkpoint: Option<ObjectId>,
+    pub(crate) checkpoints: Checkpoints,
     /// Other workers that want to know where it is.
     pub(crate) watchers: BTreeSet<WorkerId>,
 }

@@ -9,7 +9,7 @@ use super::{HostedActor, HostedState, OwnedState};
 use crate::context::Context;
 use crate::host::{GroupId, LeaseState};
 use crate::job::Job;
-use crate::objects::{Object, ObjectState};
+use crate::objects::ObjectState;
 use crate::tasks::ShapeId;
 
 impl Job {
@@ -78,12 +78,10 @@ impl Job {
         if owned.state.apply(OwnedEvent::Place { host: self.worker, lease }).is_err() {
             return;
         }
-        let mut args = owned.args.to_vec();
-        let checkpoint = owned.checkpoint.filter(|object| {
-            self.objects.get(object).and_then(Object::stored).is_some_and(crate::objects::Stored::is_at_hand)
-        });
+        let (attempt, spec, mut args) = (owned.attempt, owned.spec.clone(), owned.args.to_vec());
+        let checkpoint = self.owned_actors.get(&actor).and_then(|owned| self.checkpoint_of(&owned.checkpoints));
         args.extend(checkpoint.map(Arg::Object));
-        let mut hosted = HostedActor::new(self.worker, lease, owned.attempt, owned.spec.clone(), args.into());
+        let mut hosted = HostedActor::new(self.worker, lease, attempt, spec, args.into());
         hosted.has_checkpoint = checkpoint.is_some();
         hosted.state = HostedState::Fetching { missing: 0 };
         self.hosted_actors.insert(actor, hosted);
@@ -98,8 +96,8 @@ impl Job {
         let attempt = owned.attempt;
         let mut spec = owned.spec.clone();
         spec.args = owned.args.to_vec();
-        let saved = owned.checkpoint;
         let resolved = self.resolve_args(&spec.args);
+        let saved = self.owned_actors.get(&actor).and_then(|owned| self.checkpoint_of(&owned.checkpoints));
         let checkpoint = saved.and_then(|object| {
             let stored = self.objects.get(&object)?.stored()?;
             Some((object, stored.to_remote(self.worker)))

@@ -6,7 +6,7 @@ use tandem_actor_protocol::placement::BundleId;
 use tandem_actor_protocol::{ActorId, ExecutorId};
 
 use super::owned::OwnedEvent;
-use super::{OwnedActor, OwnedState};
+use super::{Checkpoints, OwnedActor, OwnedState};
 use crate::action::Action;
 use crate::context::Context;
 use crate::event::NameRefusal;
@@ -65,7 +65,7 @@ impl Job {
             shape,
             state: OwnedState::Naming,
             attempt: 0,
-            checkpoint: None,
+            checkpoints: Checkpoints::default(),
             watchers: Default::default(),
         };
         self.queues[shape.0 as usize].actors += usize::from(self.needs_lease(&owned));

@@ -40,6 +40,8 @@ pub(crate) enum FetchWaiter {
     Actor(ActorId),
     /// A statement.
     Sql(u64),
+    /// It is the state of an actor of this worker.
+    Checkpoint(ActorId),
     /// This worker wants to have it, whoever has it now.
     Keep,
     /// A call of an actor of another job has it as an argument.
@@ -146,6 +148,7 @@ impl Job {
             FetchWaiter::Call(call) => self.hosted_call_unreadable(cx, call, object, from),
             FetchWaiter::Actor(actor) => self.hosted_actor_unreadable(cx, actor, object, from),
             FetchWaiter::Sql(ticket) => self.table_again(cx, ticket, object),
+            FetchWaiter::Checkpoint(actor) => self.checkpoint_came(cx, actor, object, false),
             FetchWaiter::Keep => {}
             FetchWaiter::Outward(call) => self.call_argument_settled(cx, call, None),
             FetchWaiter::Outside(call) => self.bring_result(cx, call, object),
@@ -167,6 +170,7 @@ impl Job {
                 FetchWaiter::Call(call) => self.hosted_call_failed(cx, call, failure.clone()),
                 FetchWaiter::Actor(actor) => self.hosted_actor_failed(cx, actor, failure.clone()),
                 FetchWaiter::Sql(ticket) => self.sql_failed(cx, ticket, failure.clone()),
+                FetchWaiter::Checkpoint(actor) => self.checkpoint_came(cx, actor, object, false),
                 FetchWaiter::Keep => {}
                 FetchWaiter::Outward(call) => self.call_failed(cx, call, &failure),
                 FetchWaiter::Outside(call) => self.end_call_from_outside(cx, call, Err(failure.clone())),
@@ -180,6 +184,7 @@ impl Job {
                 self.give_value(cx, executor, object);
             }
             FetchWaiter::Watch(_) | FetchWaiter::Keep => {}
+            FetchWaiter::Checkpoint(actor) => self.checkpoint_came(cx, actor, object, true),
             FetchWaiter::Task(call) => self.task_argument_here(cx, call),
             FetchWaiter::Call(call) => self.hosted_call_argument_here(cx, call),
             FetchWaiter::Actor(actor) => self.hosted_actor_argument_here(cx, actor),

@@ -1,6 +1,7 @@
 //! What a node decides, event by event.
 
 mod bench;
+mod checkpoints;
 mod crashes;
 mod deadlock;
 mod ends;
