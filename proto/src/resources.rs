@@ -7,6 +7,13 @@ pub const GPUS: &str = "gpus";
 /// What a slot is of processors.
 pub const SLOT_MILLI: u64 = 1_000;
 
+/// Why so many thousandths of GPUs can be nobody's: whole ones are had alone, and a part is of one.
+pub fn refuse_gpus(milli: u64) -> Option<String> {
+    let whole = milli.is_multiple_of(1_000);
+    (milli > 1_000 && !whole)
+        .then(|| format!("{} GPUs cannot be had: either whole ones, or a part of one", milli as f64 / 1_000.0))
+}
+
 /// Whether something that workers have can be called so.
 pub fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -32,6 +39,14 @@ mod tests {
         for amount in [-1.0, f64::NAN, f64::INFINITY, 1e99] {
             assert_eq!(milli(amount), None, "{amount}");
         }
+    }
+
+    #[test]
+    fn gpus_are_whole_or_a_part_of_one() {
+        for milli in [0, 1, 600, 1_000, 8_000] {
+            assert_eq!(refuse_gpus(milli), None, "{milli}");
+        }
+        assert!(refuse_gpus(1_500).is_some_and(|why| why.starts_with("1.5 GPUs cannot be had")));
     }
 
     #[test]

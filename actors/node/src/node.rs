@@ -45,9 +45,14 @@ impl Node {
             jobs.with(&mut cx, job, |job, cx| job.timer(cx, timer));
         }
         jobs.handle(&mut cx, event);
-        while let Some(message) = cx.shared.between.pop_front() {
-            let here = config.worker;
-            jobs.heard(&mut cx, here, message);
+        loop {
+            if let Some(message) = cx.shared.between.pop_front() {
+                jobs.heard(&mut cx, config.worker, message);
+            } else if let Some((grant, gpus)) = cx.shared.gpus.next() {
+                jobs.with(&mut cx, grant.job, |job, cx| job.lease_begins(cx, &grant, gpus));
+            } else {
+                break;
+            }
         }
         cx.out
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::peer::PeerBody;
 use tandem_actor_protocol::placement::PlacementGroup;
+use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::{ActorId, CallId, ExecutorId, PlacementGroupId};
 
 use crate::action::Action;
@@ -73,6 +74,11 @@ impl Job {
         if spec.bundles.is_empty() || spec.bundles.len() > MAX_BUNDLES {
             let why = format!("a placement group has 1 to {MAX_BUNDLES} bundles");
             let failure = Failure::new(FailureKind::Mismatch, group.to_string(), why);
+            return self.break_object(group.object(), failure.into());
+        }
+        let refused = |(index, shape): (usize, &Shape)| shape.refuse().map(|why| format!("bundle {index}: {why}"));
+        if let Some(why) = spec.bundles.iter().enumerate().find_map(refused) {
+            let failure = Failure::new(FailureKind::Unschedulable, group.to_string(), why);
             return self.break_object(group.object(), failure.into());
         }
         self.placement_groups.insert(group, GroupState::Pending { reason: String::new() });

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tandem_proto::resources::refuse_gpus;
 pub use tandem_proto::resources::{CPUS, GPUS};
 #[cfg(feature = "rpc")]
 use tandem_proto::v1;
@@ -40,6 +41,11 @@ impl Shape {
     /// Nothing, on any worker: what actors take by default.
     pub fn nothing() -> Self {
         Self { milli: BTreeMap::new(), memory_bytes: 0, labels: BTreeMap::new(), spread: false, here: false }
+    }
+
+    /// Why no worker can have this, whatever it has.
+    pub fn refuse(&self) -> Option<String> {
+        self.milli.get(GPUS).and_then(|milli| refuse_gpus(*milli))
     }
 
     /// Itself, or with leases that are spread.

@@ -12,8 +12,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use tandem_proto::resources::GPUS;
 use tandem_proto::{JobId, WorkerId};
 
+use crate::gpus::GpuShares;
 use crate::reason::GroupReason;
 use crate::resources::{Resources, Shape};
 use crate::time::Timestamp;
@@ -119,14 +121,16 @@ impl GroupState {
 pub(crate) struct Bundle {
     pub(crate) shape: Shape,
     pub(crate) host: Option<WorkerId>,
-    /// What leases take of it.
+    /// What leases take of it, and of each of its GPUs.
     pub(crate) leased: Resources,
+    leased_gpus: GpuShares,
 }
 
 impl Bundle {
     /// Whether this much is left of it.
     pub(crate) fn has_room(&self, more: &Resources) -> bool {
-        self.shape.resources.has_room(&self.leased, more)
+        let gpus = self.leased_gpus.has_room(self.shape.resources.amount(GPUS), more.amount(GPUS));
+        gpus && self.shape.resources.has_room(&self.leased, more)
     }
 }
 
@@ -144,7 +148,12 @@ pub(crate) struct Group {
 
 impl Group {
     pub(crate) fn new(plan: GroupPlan, now: Timestamp) -> Self {
-        let bundle = |shape: &Shape| Bundle { shape: shape.clone(), host: None, leased: Resources::default() };
+        let bundle = |shape: &Shape| Bundle {
+            shape: shape.clone(),
+            host: None,
+            leased: Resources::default(),
+            leased_gpus: GpuShares::default(),
+        };
         let bundles = plan.bundles.iter().map(bundle).collect();
         let state = GroupState::Pending { hopeless: None };
         Self { plan, state, bundles, reason: None, owner_seen: now }
@@ -321,6 +330,7 @@ impl Groups {
     pub(crate) fn book(&mut self, id: BundleId, resources: &Resources) {
         if let Some(bundle) = self.bundle_mut(id) {
             bundle.leased.add(resources);
+            bundle.leased_gpus.add(resources.amount(GPUS));
         }
     }
 
@@ -328,6 +338,7 @@ impl Groups {
     pub(crate) fn unbook(&mut self, id: BundleId, resources: &Resources) {
         if let Some(bundle) = self.bundle_mut(id) {
             bundle.leased.subtract(resources);
+            bundle.leased_gpus.remove(resources.amount(GPUS));
         }
     }
 

@@ -21,6 +21,7 @@ mod division;
 mod drivers;
 mod event;
 mod fusion;
+mod gpus;
 mod groups;
 mod inspect;
 mod job;

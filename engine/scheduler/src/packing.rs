@@ -5,7 +5,9 @@
 //! it would take too long, it is given up.
 
 use tandem_proto::WorkerId;
+use tandem_proto::resources::GPUS;
 
+use crate::gpus::GpuShares;
 use crate::groups::Strategy;
 use crate::resources::{CPUS, Resources, Shape};
 
@@ -18,6 +20,9 @@ pub(crate) struct Room {
     pub(crate) worker: WorkerId,
     /// What is free there.
     pub(crate) free: Resources,
+    /// What is there of GPUs, and what is booked of each.
+    pub(crate) gpus_milli: u64,
+    pub(crate) gpus: GpuShares,
     /// For each bundle, whether the worker has the labels it wants.
     pub(crate) accepts: Vec<bool>,
     /// Bundles of the group that are there already.
@@ -53,7 +58,8 @@ pub(crate) fn pack(mut problem: Problem<'_>) -> Option<Vec<WorkerId>> {
 impl Problem<'_> {
     fn fits(&self, room: &Room, bundle: usize) -> bool {
         let wanted = &self.bundles[bundle].resources;
-        room.accepts[bundle] && room.free.has_room(&Resources::default(), wanted)
+        let gpus = || room.gpus.has_room(room.gpus_milli, wanted.amount(GPUS));
+        room.accepts[bundle] && room.free.has_room(&Resources::default(), wanted) && gpus()
     }
 
     /// Puts these bundles somewhere, or leaves all as it was.
@@ -66,12 +72,14 @@ impl Problem<'_> {
             *tries -= 1;
             let shape = self.bundles[bundle];
             self.rooms[at].free.subtract(&shape.resources);
+            self.rooms[at].gpus.add(shape.resources.amount(GPUS));
             self.rooms[at].bundles += 1;
             chosen[bundle] = Some(at);
             if self.place(others, chosen, tries) {
                 return true;
             }
             self.rooms[at].free.add(&shape.resources);
+            self.rooms[at].gpus.remove(shape.resources.amount(GPUS));
             self.rooms[at].bundles -= 1;
             chosen[bundle] = None;
         }
@@ -103,11 +111,13 @@ impl Problem<'_> {
 
     /// How many of the bundles a room could hold together, taken in their order.
     fn room_for(&self, room: &Room) -> u32 {
-        let mut taken = Resources::default();
+        let (mut taken, mut gpus) = (Resources::default(), room.gpus.clone());
         let mut count = 0;
         for (shape, accepts) in self.bundles.iter().zip(&room.accepts) {
-            if *accepts && room.free.has_room(&taken, &shape.resources) {
+            let share = shape.resources.amount(GPUS);
+            if *accepts && room.free.has_room(&taken, &shape.resources) && gpus.has_room(room.gpus_milli, share) {
                 taken.add(&shape.resources);
+                gpus.add(share);
                 count += 1;
             }
         }
@@ -134,6 +144,8 @@ mod tests {
         let rooms = free.iter().zip(1..).map(|(&(cpus, gpus), worker)| Room {
             worker: WorkerId(worker),
             free: shape(cpus, gpus).resources,
+            gpus_milli: gpus * 1_000,
+            gpus: GpuShares::default(),
             accepts: vec![true; bundles.len()],
             bundles: 0,
         });
@@ -166,6 +178,28 @@ mod tests {
         for (strategy, free, bundles, expected) in cases {
             let found = packed(strategy, free, bundles);
             assert_eq!(found.as_deref(), expected, "{strategy:?} of {bundles:?} on {free:?}");
+        }
+    }
+
+    #[test]
+    fn bundles_with_parts_of_gpus_share_them_one_by_one() {
+        let part = |milli| Shape {
+            resources: Resources { milli: [("gpus".to_owned(), milli)].into(), memory_bytes: 0 },
+            ..Shape::default()
+        };
+        let room = |worker| Room {
+            worker: WorkerId(worker),
+            free: part(2_000).resources,
+            gpus_milli: 2_000,
+            gpus: GpuShares::default(),
+            accepts: vec![true; 3],
+            bundles: 0,
+        };
+        for (milli, expected) in [(600, None), (500, Some(vec![WorkerId(1); 3]))] {
+            let bundles = [part(milli), part(milli), part(milli)];
+            let problem = |rooms| Problem { strategy: Strategy::Pack, bundles: bundles.iter().collect(), rooms };
+            assert_eq!(pack(problem(vec![room(1)])), expected, "{milli}");
+            assert!(pack(problem(vec![room(1), room(2)])).is_some());
         }
     }
 

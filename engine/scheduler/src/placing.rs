@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 
 use tandem_proto::WorkerId;
+use tandem_proto::resources::GPUS;
 
 use crate::action::Fact;
 use crate::cluster::Cluster;
+use crate::gpus::GpuShares;
 use crate::groups::{BundleId, Group, GroupEvent, GroupState, PlacementGroupId, Strategy};
 use crate::packing::{Problem, Room, pack};
 use crate::reason::GroupReason;
@@ -68,7 +70,7 @@ impl Cluster {
     }
 
     fn free_hosts_for(&self, group: &Group, bundles: &[usize]) -> Option<Vec<WorkerId>> {
-        self.hosts_for(group, bundles, Worker::takes_work, Worker::room)
+        self.hosts_for(group, bundles, Worker::takes_work, |worker| (worker.room(), worker.shares_booked()))
     }
 
     /// Workers for these bundles of a group, all or none.
@@ -77,7 +79,7 @@ impl Cluster {
         group: &Group,
         bundles: &[usize],
         usable: impl Fn(&Worker) -> bool,
-        room: impl Fn(&Worker) -> Resources,
+        room: impl Fn(&Worker) -> (Resources, GpuShares),
     ) -> Option<Vec<WorkerId>> {
         let mut counts: BTreeMap<WorkerId, u32> = BTreeMap::new();
         for (index, bundle) in group.bundles.iter().enumerate() {
@@ -87,11 +89,16 @@ impl Cluster {
         }
         let shapes: Vec<&Shape> = bundles.iter().map(|index| &group.bundles[*index].shape).collect();
         let owner = group.plan.group.owner();
-        let room = |worker: &Worker| Room {
-            worker: worker.id,
-            free: room(worker),
-            accepts: shapes.iter().map(|shape| shape.accepts(&worker.info.labels)).collect(),
-            bundles: counts.get(&worker.id).copied().unwrap_or_default(),
+        let room = |worker: &Worker| {
+            let (free, gpus) = room(worker);
+            Room {
+                worker: worker.id,
+                free,
+                gpus_milli: worker.info.resources.amount(GPUS),
+                gpus,
+                accepts: shapes.iter().map(|shape| shape.accepts(&worker.info.labels)).collect(),
+                bundles: counts.get(&worker.id).copied().unwrap_or_default(),
+            }
         };
         let mut rooms: Vec<_> = self.workers.iter().filter(|worker| usable(worker)).map(room).collect();
         rooms.sort_by_key(|room| room.worker != owner);
@@ -122,7 +129,7 @@ impl Cluster {
             let Some(group) = self.groups.get(id) else { continue };
             let GroupState::Pending { hopeless } = group.state else { continue };
             let all: Vec<usize> = (0..group.bundles.len()).collect();
-            let all_of = |worker: &Worker| worker.info.resources.clone();
+            let all_of = |worker: &Worker| (worker.info.resources.clone(), GpuShares::default());
             let fits =
                 self.hosts_for(group, &all, |worker| worker.could_ever_host(&Shape::default()), all_of).is_some();
             let since = (!fits).then(|| hopeless.unwrap_or(self.now));

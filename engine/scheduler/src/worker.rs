@@ -5,11 +5,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tandem_proto::resources::GPUS;
 use tandem_proto::{Epoch, JobId, StageId, WorkerId};
 
 use crate::config::ClusterConfig;
 use crate::contact::{Contact, Duty};
 use crate::event::{WorkerInfo, WorkerUsage};
+use crate::gpus::GpuShares;
 use crate::needs::Needs;
 use crate::report::AttemptId;
 use crate::resources::{CPUS, Resources, SLOT_MILLI, Shape};
@@ -53,8 +55,9 @@ pub(crate) struct Worker {
     /// Its queries hold so much of its memory that it takes no more, as long as something runs.
     pub(crate) full: bool,
     pub(crate) placed: Vec<Placed>,
-    /// What leases and bundles take of it.
+    /// What leases and bundles take of it, and each of its GPUs.
     pub(crate) leased: Resources,
+    pub(crate) leased_gpus: GpuShares,
     /// How many leases it hosts, those in bundles included.
     pub(crate) hosted: u32,
     /// Nothing of programs would be lost with it, as it said when it drained.
@@ -78,6 +81,7 @@ impl Worker {
             full: false,
             placed: Vec::new(),
             leased: Resources::default(),
+            leased_gpus: GpuShares::default(),
             hosted: 0,
             may_leave: false,
             held: BTreeMap::new(),
@@ -127,7 +131,30 @@ impl Worker {
     /// Whether a lease of this shape can be booked now.
     pub(crate) fn has_room_for(&self, shape: &Shape) -> bool {
         let resources = || self.info.resources.has_room(&self.booked(), &shape.resources);
-        self.takes_work() && shape.accepts(&self.info.labels) && shape.cpus() <= self.free_cpus() && resources()
+        let suits = self.takes_work() && shape.accepts(&self.info.labels) && shape.cpus() <= self.free_cpus();
+        suits && resources() && self.shares_of_gpus(shape, 1) == 1
+    }
+
+    /// How many leases of this shape, at most, the GPUs have room for one by one.
+    fn shares_of_gpus(&self, shape: &Shape, most: u32) -> u32 {
+        let share = shape.resources.amount(GPUS);
+        if share == 0 {
+            return most;
+        }
+        let mut booked = self.shares_booked();
+        let fits = |_: &u32| {
+            booked.add(share);
+            booked.fit(self.info.resources.amount(GPUS))
+        };
+        (0..most).take_while(fits).count() as u32
+    }
+
+    /// Shares of its GPUs that are booked.
+    pub(crate) fn shares_booked(&self) -> GpuShares {
+        let mut booked = self.leased_gpus.clone();
+        let needs = self.placed.iter().filter_map(|placed| placed.needs.as_deref());
+        needs.for_each(|needs| booked.add(needs.beyond.amount(GPUS)));
+        booked
     }
 
     /// How many tasks with these needs it can start now.
@@ -138,14 +165,14 @@ impl Worker {
         let room = self.room();
         let times = needs.shape.resources.milli.iter().map(|(name, amount)| room.amount(name) / (*amount).max(1));
         let fits = times.min().unwrap_or_default();
-        self.free().min(u32::try_from(fits).unwrap_or(u32::MAX))
+        self.shares_of_gpus(&needs.shape, self.free().min(u32::try_from(fits).unwrap_or(u32::MAX)))
     }
 
     /// Whether what has begun here can go on with a lease of this shape, even if the worker drains.
     pub(crate) fn can_go_on(&self, shape: &Shape) -> bool {
         let cpus = self.info.resources.amount(CPUS).saturating_sub(self.cpus_used());
         let resources = || self.info.resources.has_room(&self.booked(), &shape.resources);
-        self.contact == Contact::Attached && shape.cpus() <= cpus && resources()
+        self.contact == Contact::Attached && shape.cpus() <= cpus && resources() && self.shares_of_gpus(shape, 1) == 1
     }
 
     /// Whether a lease of this shape could be booked if nothing else were.

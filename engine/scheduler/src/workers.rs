@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use tandem_proto::resources::GPUS;
 use tandem_proto::{JobId, StageId, WorkerId};
 
 use crate::contact::{Contact, Duty};
@@ -178,12 +179,18 @@ impl Workers {
 
     /// Books what a lease or a bundle takes of a worker.
     pub(crate) fn reserve(&mut self, id: WorkerId, resources: &Resources) {
-        self.edit(id, |worker| worker.leased.add(resources));
+        self.edit(id, |worker| {
+            worker.leased.add(resources);
+            worker.leased_gpus.add(resources.amount(GPUS));
+        });
     }
 
     /// Frees what a lease or a bundle took of a worker.
     pub(crate) fn unreserve(&mut self, id: WorkerId, resources: &Resources) {
-        self.edit(id, |worker| worker.leased.subtract(resources));
+        self.edit(id, |worker| {
+            worker.leased.subtract(resources);
+            worker.leased_gpus.remove(resources.amount(GPUS));
+        });
     }
 
     /// A worker hosts one lease more.
@@ -415,8 +422,10 @@ mod tests {
     }
 
     fn bookings() -> impl Strategy<Value = Vec<Booking>> {
-        let amounts =
-            (prop::sample::select(vec![0u64, 250, 500, 1_000, 3_000]), prop::sample::select(vec![0u64, 0, 500, 1_000]));
+        let amounts = (
+            prop::sample::select(vec![0u64, 250, 500, 1_000, 3_000]),
+            prop::sample::select(vec![0u64, 0, 500, 600, 1_000]),
+        );
         let shape = (amounts, 0u64..3, any::<bool>(), any::<bool>()).prop_map(
             |((cpus, gpus), memory_bytes, labelled, spread)| {
                 let milli = [(CPUS, cpus), ("gpus", gpus)].into_iter().filter(|(_, amount)| *amount > 0);
@@ -451,6 +460,24 @@ mod tests {
             workers.insert(worker);
         }
         workers
+    }
+
+    #[test]
+    fn a_share_of_a_gpu_goes_where_one_has_so_much_free() {
+        let mut workers = equipped();
+        let milli = [("gpus".to_owned(), 600)].into();
+        let shape = Shape { resources: Resources { milli, memory_bytes: 0 }, ..Shape::default() };
+        let mut hosts = Vec::new();
+        while let Some(host) = workers.host_for(&shape, WorkerId(1)) {
+            workers.reserve(host, &shape.resources);
+            hosts.push(host.0);
+        }
+        assert_eq!(hosts, [1, 1, 3, 3], "two GPUs each, though eight tenths are free in all");
+        let milli = [("gpus".to_owned(), 600)].into();
+        let needs = Needs::new(&StageNeeds { milli, ..StageNeeds::default() });
+        assert!(workers.offers_for(&needs, u32::MAX).is_empty());
+        workers.unreserve(WorkerId(3), &shape.resources);
+        assert_eq!(workers.offers_for(&needs, u32::MAX), [(WorkerId(3), 1)].into());
     }
 
     proptest! {

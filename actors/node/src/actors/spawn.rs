@@ -28,6 +28,10 @@ impl Job {
             return self.broke_protocol(cx, executor, &format!("{actor} is not its to make"));
         }
         self.make_results(cx, executor, creation, 1);
+        if let Some(why) = spec.options.shape.refuse() {
+            let failure = Failure::new(FailureKind::Unschedulable, spec.class, why);
+            return self.break_object(creation.object(0), failure.into());
+        }
         let args = match self.take_args(cx, executor, std::mem::take(&mut spec.args)) {
             Ok(args) => args,
             Err(Refused::Broken(why)) => return self.broke_protocol(cx, executor, &why),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tandem_actor_protocol::resources::{GPUS, Shape};
+use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::{ActorId, CallId, WorkerId};
 
 use super::gpus::GpuShare;
@@ -66,10 +66,17 @@ impl EndedLeases {
 impl Job {
     /// A lease on this worker is there.
     pub(crate) fn lease_here(&mut self, cx: &mut Context<'_>, grant: &LeaseGrant) {
-        if self.host_leases.contains_key(&grant.lease) || self.ended_leases.contains(grant.lease) {
+        let known = self.host_leases.contains_key(&grant.lease) || cx.shared.gpus.is_waiting(grant.lease);
+        if known || self.ended_leases.contains(grant.lease) {
             return;
         }
-        let gpus = cx.shared.gpus.take(grant.shape.milli.get(GPUS).copied().unwrap_or(0));
+        if let Some(gpus) = cx.shared.gpus.take_for(grant) {
+            self.lease_begins(cx, grant, gpus);
+        }
+    }
+
+    /// A lease on this worker has the GPUs that it needs.
+    pub(crate) fn lease_begins(&mut self, cx: &mut Context<'_>, grant: &LeaseGrant, gpus: GpuShare) {
         let group = self.group_for(grant, gpus.indices.clone());
         let lease = HostLease { owner: grant.owner, group, gpus, state: LeaseState::Place };
         self.host_leases.insert(grant.lease, lease);
@@ -114,6 +121,11 @@ impl Job {
 
     /// The coordinator wants a lease on this worker back.
     pub(crate) fn lease_here_revoked(&mut self, cx: &mut Context<'_>, lease: u64) {
+        for lease in cx.shared.gpus.forget(self.id, Some(lease)) {
+            self.ended_leases.add(lease);
+            cx.act(Action::ReturnLease { lease });
+            self.unknown_lease_overdue(cx, lease);
+        }
         let Some(entry) = self.host_leases.get_mut(&lease) else { return };
         let (group, owner) = (entry.group, entry.owner);
         match entry.state {

@@ -41,6 +41,9 @@ impl Job {
         for lease in self.host_leases.keys().copied().collect::<Vec<_>>() {
             self.return_lease(cx, lease);
         }
+        for lease in cx.shared.gpus.forget(self.id, None) {
+            cx.act(Action::ReturnLease { lease });
+        }
         for ticket in self.stage_places.keys().copied().collect::<Vec<_>>() {
             self.free_place(cx, ticket);
         }

@@ -30,6 +30,10 @@ impl Job {
             return self.broke_protocol(cx, executor, &format!("{call} is not its to submit"));
         }
         self.make_results(cx, executor, call, returns);
+        if let Some(why) = options.as_deref().and_then(|options| options.shape.refuse()) {
+            let failure = Arc::new(Failure::new(FailureKind::Unschedulable, function, why));
+            return (0..returns).for_each(|index| self.break_object(call.object(index), failure.clone()));
+        }
         let args = match self.take_args(cx, executor, args) {
             Ok(args) => args,
             Err(Refused::Broken(why)) => return self.broke_protocol(cx, executor, &why),

@@ -2,14 +2,16 @@
 
 use std::collections::VecDeque;
 
+use tandem_actor_protocol::call::TaskSpec;
 use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::node::{Hello, ToNode};
+use tandem_actor_protocol::peer::{PeerBody, PeerMessage};
 use tandem_actor_protocol::resources::{GPUS, Shape};
 use tandem_actor_protocol::value::{Body, Format, Value};
-use tandem_actor_protocol::{CallId, ExecutorId, JobId, Location, PROTOCOL, ProcessNumber, SpaceLease, WorkerId};
+use tandem_actor_protocol::{CallId, ExecutorId, JobId, Location, PROTOCOL, ProcessNumber, SpaceLease};
 use tandem_node::{Action, Event, ExitCause, LeaseGrant, Node, NodeConfig, Timestamp};
 
-use crate::bench::WORKER;
+use crate::bench::{THERE, WORKER};
 
 const JOB: JobId = JobId(5);
 const OTHER: JobId = JobId(6);
@@ -24,6 +26,7 @@ struct Stages {
     free: Vec<u64>,
     stopped: Vec<ExecutorId>,
     rooms: Vec<SpaceLease>,
+    returned: Vec<u64>,
 }
 
 impl Stages {
@@ -37,6 +40,7 @@ impl Stages {
             free: Vec::new(),
             stopped: Vec::new(),
             rooms: Vec::new(),
+            returned: Vec::new(),
         }
     }
 
@@ -51,6 +55,7 @@ impl Stages {
                 }
                 Action::Send { executor, message: ToExecutor::Run(run) } => self.runs.push_back((executor, run.call)),
                 Action::Send { message: ToExecutor::Space(room), .. } => self.rooms.extend(room),
+                Action::ReturnLease { lease } => self.returned.push(lease),
                 Action::PlaceFree { ticket } => self.free.push(ticket),
                 Action::StopExecutor { executor, .. } => self.stopped.push(executor),
                 _ => {}
@@ -74,6 +79,31 @@ impl Stages {
     fn done(&mut self, (executor, call): (ExecutorId, CallId)) {
         let outcome = Ok(vec![Value::inline(Format::Bytes, &b"1"[..])]);
         self.feed(Event::FromExecutor { executor, message: ToNode::Done { call, attempt: 0, outcome } });
+    }
+
+    /// A lease with so much of GPUs, for tasks of another worker.
+    fn grant(&mut self, lease: u64, gpus_milli: u64) {
+        let shape = Shape { milli: [(GPUS.to_owned(), gpus_milli)].into(), ..Shape::nothing() };
+        self.feed(Event::LeaseGranted(LeaseGrant {
+            lease,
+            job: OTHER,
+            owner: THERE,
+            owner_address: String::new(),
+            host: WORKER,
+            host_address: String::new(),
+            shape,
+            bundle: None,
+        }));
+    }
+
+    /// The other worker has a task run on its lease.
+    fn run_on(&mut self, lease: u64) -> CallId {
+        let call = CallId(ProcessNumber(1).object(THERE, lease).0);
+        let (function, args) = ("train".to_owned(), Vec::new());
+        let task = TaskSpec { call, function, args, returns: 1, parent: None, options: None };
+        let body = PeerBody::Run { lease, task, attempt: 0, resolved: Vec::new() };
+        self.feed(Event::FromPeer { worker: THERE, message: PeerMessage { job: OTHER, body } });
+        call
     }
 
     /// A call ends with a value that is too large for a message.
@@ -164,17 +194,7 @@ fn gpus_are_not_given_to_a_lease_while_a_call_that_nobody_waits_for_still_runs()
     assert!(stages.free.is_empty());
     stages.feed(Event::ExecutorGone { executor, cause: ExitCause::Asked });
     assert_eq!(stages.free, [1]);
-    let shape = Shape { milli: [(GPUS.to_owned(), 2_000)].into(), ..Shape::nothing() };
-    stages.feed(Event::LeaseGranted(LeaseGrant {
-        lease: 7,
-        job: OTHER,
-        owner: WorkerId(2),
-        owner_address: String::new(),
-        host: WORKER,
-        host_address: String::new(),
-        shape,
-        bundle: None,
-    }));
+    stages.grant(7, 2_000);
     stages.take(JOB, 2, 1_000);
     stages.call(JOB, 12, Some(2));
     let (executor, _) = stages.run();
@@ -214,4 +234,22 @@ fn results_are_kept_as_long_as_somebody_may_read_them() {
         after.iter().for_each(|event| stages.feed(event.clone()));
         assert_eq!(stages.node.object_count(Some(JOB)), 0, "{after:?}");
     }
+}
+
+#[test]
+fn a_lease_waits_until_a_gpu_has_so_much_free() {
+    let mut stages = Stages::new();
+    (1..=4).for_each(|lease| stages.grant(lease, 600));
+    let calls = [1, 2, 3].map(|lease| stages.run_on(lease));
+    let [first, second] = [stages.run(), stages.run()];
+    assert_eq!([first.1, second.1], [calls[0], calls[1]]);
+    assert_eq!([stages.gpus_of(first.0), stages.gpus_of(second.0)], [&[0], &[1]]);
+    assert!(stages.runs.is_empty(), "no GPU has so much free");
+    stages.feed(Event::LeaseRevoked { lease: 4 });
+    assert_eq!(stages.returned, [4], "it never had any");
+    stages.done(second);
+    assert!(stages.runs.is_empty());
+    stages.feed(Event::LeaseRevoked { lease: 2 });
+    let third = stages.run();
+    assert_eq!((third.1, stages.gpus_of(third.0)), (calls[2], &[1][..]));
 }

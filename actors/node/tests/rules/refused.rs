@@ -3,8 +3,9 @@
 use tandem_actor_protocol::call::{ActorOptions, ActorSpec, Arg, TaskOptions};
 use tandem_actor_protocol::failure::FailureKind;
 use tandem_actor_protocol::node::ToNode;
+use tandem_actor_protocol::placement::{PlacementGroup, Strategy};
 use tandem_actor_protocol::resources::Shape;
-use tandem_actor_protocol::{ActorId, CallId};
+use tandem_actor_protocol::{ActorId, CallId, PlacementGroupId};
 use tandem_node::Event;
 
 use crate::bench::{Bench, DRIVER, JOB};
@@ -70,4 +71,26 @@ fn a_refusal_of_what_runs_is_too_late() {
     calls.iter().for_each(|call| watch(&mut bench, *call));
     refuse(&mut bench, Shape::one_cpu());
     assert!(bench.told_none());
+}
+
+#[test]
+fn more_than_one_gpu_is_whole_ones() {
+    let mut bench = Bench::new();
+    let mut shape = Shape::one_cpu();
+    shape.milli.insert("gpus".to_owned(), 1_500);
+    let task = bench.submit("train", Vec::new(), Some(TaskOptions { shape: shape.clone(), ..TaskOptions::default() }));
+    let actor = ActorId(bench.next_id(DRIVER).0);
+    let options = ActorOptions { shape: shape.clone(), ..ActorOptions::default() };
+    let spec = ActorSpec { actor, class: "shop::Stock".to_owned(), args: Vec::new(), parent: None, options };
+    bench.say(DRIVER, ToNode::Spawn(spec));
+    let group = PlacementGroupId(bench.next_id(DRIVER).0);
+    let (name, bundles) = (String::new(), vec![Shape::one_cpu(), shape]);
+    let spec = PlacementGroup { group, name, strategy: Strategy::Pack, bundles, timeout_ms: 0 };
+    bench.say(DRIVER, ToNode::CreateGroup(spec));
+    for call in [task, actor.creation(), CallId(group.0)] {
+        watch(&mut bench, call);
+        let failure = bench.failure(call).expect("it has failed");
+        assert_eq!(failure.kind, FailureKind::Unschedulable);
+        assert!(failure.message.contains("1.5 GPUs cannot be had"), "{failure}");
+    }
 }

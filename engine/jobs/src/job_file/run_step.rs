@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use tandem_proto::resources::{is_name, milli};
+use tandem_proto::resources::{GPUS, is_name, milli, refuse_gpus};
 
 use super::document::{Located, Section, suggestion};
 use super::error::JobFileError;
@@ -101,6 +101,10 @@ fn resources(section: &Section<'_, '_>) -> Result<BTreeMap<String, u64>, JobFile
         }
         match amount.as_f64().and_then(milli) {
             Some(0) => {}
+            Some(milli) if name == GPUS && refuse_gpus(milli).is_some() => {
+                let what = format!("`{name}` of `resources` cannot be {amount}");
+                return wrong(&what, "a task has whole GPUs, or a part of one, such as 0.5");
+            }
             Some(milli) => _ = resources.insert(name, milli),
             None => {
                 let what = format!("`{name}` of `resources` cannot be {amount}");

@@ -277,6 +277,12 @@ fn every_mistake_about_a_function_is_named_with_its_line() {
             "it is a number from 0, such as 1 or 0.5",
         ),
         (
+            "gpus = 0",
+            "gpus = 1.5",
+            "job.toml:21: `gpus` of `resources` cannot be 1.5",
+            "a task has whole GPUs, or a part of one, such as 0.5",
+        ),
+        (
             "license = 0.5",
             "memory = \"1GiB\"",
             "job.toml:21: `memory` of `resources` is no name of a resource",
