@@ -4,6 +4,7 @@
 //! `TANDEM_SIM_SEEDS` sets how many seeds each test takes, `TANDEM_SIM_SEED` runs one, `TANDEM_SIM_TRACE` prints every event.
 
 mod coordinator;
+mod memory;
 mod plan;
 mod process;
 mod random;

@@ -10,8 +10,9 @@ use tandem_arena::ArenaConfig;
 use tandem_node::{Action, DriverWork, Event, ExitCause, Node, NodeConfig, Timestamp};
 
 use crate::coordinator::{Coordinator, JOB};
+use crate::memory::Memory;
 use crate::plan::Kinds;
-use crate::process::{GROUP_MILLI, Memory, Process};
+use crate::process::{GROUP_MILLI, Process};
 use crate::random::Random;
 
 /// Everything.

@@ -1,0 +1,153 @@
+//! What a call starts: objects, placement groups, tasks, actors and their calls.
+
+use std::collections::BTreeMap;
+
+use tandem_actor_protocol::call::{ActorCall, ActorOptions, ActorSpec, Arg, TaskOptions, TaskSpec};
+use tandem_actor_protocol::node::ToNode;
+use tandem_actor_protocol::placement::{BundleId, PlacementGroup, Strategy};
+use tandem_actor_protocol::resources::{CPUS, Shape};
+use tandem_actor_protocol::value::{Format, Value};
+use tandem_actor_protocol::{ActorId, CallId, PlacementGroupId};
+
+use super::{Frame, GROUP_MILLI, Memory, Process, Stage, number_value};
+use crate::plan::{Dependency, digest, put_number};
+
+const ACTOR_CALLS: usize = 8;
+const BUNDLES: u32 = 2;
+
+impl Process {
+    pub(super) fn put(&mut self, memory: &mut Memory) {
+        self.make_group();
+        let frame = self.frame.as_ref().expect("it runs");
+        let (puts, seed) = (frame.plan.puts, frame.seed);
+        if puts {
+            let large = self.kinds.large && seed.is_multiple_of(2);
+            let Some(value) = self.build(memory, put_number(seed), large) else { return };
+            let object = self.new_ids(1);
+            self.say(ToNode::Put { object, value });
+            self.frame.as_mut().expect("it runs").put = Some(object);
+            self.tidy();
+        }
+        self.frame.as_mut().expect("it runs").stage = Stage::Submit(0);
+    }
+
+    /// The driver makes a placement group. It may wait for that, or go on.
+    fn make_group(&mut self) {
+        let frame = self.frame.as_ref().expect("it runs");
+        if !self.kinds.groups || frame.run.is_some() || frame.group.is_some() {
+            return;
+        }
+        let group = PlacementGroupId(self.new_ids(1).0);
+        let bundles = vec![share(GROUP_MILLI / u64::from(BUNDLES)); BUNDLES as usize];
+        let (name, strategy, timeout_ms) = (String::new(), Strategy::Spread, 0);
+        self.say(ToNode::CreateGroup(PlacementGroup { group, name, strategy, bundles, timeout_ms }));
+        self.frame.as_mut().expect("it runs").group = Some(group);
+    }
+
+    pub(super) fn submit(&mut self, index: usize) {
+        let frame = self.frame.as_ref().expect("it runs");
+        let Some(child) = frame.plan.children.get(index).cloned() else {
+            self.frame.as_mut().expect("it runs").stage = Stage::Actors(0);
+            return;
+        };
+        let mut args = vec![Arg::Value(task_value(child.seed, frame.depth.saturating_sub(1)))];
+        match child.dependency {
+            Dependency::None => {}
+            Dependency::Before => args.push(Arg::Object(frame.children[index - 1])),
+            Dependency::Put => args.extend(frame.put.map(Arg::Object)),
+        }
+        let parent = frame.run.as_ref().map(|run| run.call);
+        let call = CallId(self.new_ids(1).0);
+        let group = frame_group(&self.frame, child.seed);
+        let shape = if group.is_some() { share(GROUP_MILLI / 4) } else { Shape::one_cpu() };
+        let spread = child.seed.is_multiple_of(5);
+        let options = Some(Box::new(TaskOptions { retries: 10_000, spread, shape, ..TaskOptions::default() }));
+        let task = TaskSpec { call, function: "f".into(), args, returns: 1, parent, options };
+        self.say(match group {
+            Some(bundle) => ToNode::SubmitIn { task, bundle },
+            None => ToNode::Submit(task),
+        });
+        if child.cancels {
+            self.say(ToNode::Cancel { call, force: child.seed.is_multiple_of(2) });
+        }
+        let frame = self.frame.as_mut().expect("it runs");
+        frame.children.push(call.object(0));
+        frame.stage = Stage::Submit(index + 1);
+    }
+
+    pub(super) fn call_actor(&mut self, index: usize) {
+        let frame = self.frame.as_ref().expect("it runs");
+        let driver = frame.run.is_none();
+        if !driver || !self.kinds.actors || index == ACTOR_CALLS {
+            return self.watch();
+        }
+        let parent = None;
+        if index < 2 {
+            let id = ActorId(self.new_ids(1).0);
+            let options = ActorOptions {
+                max_restarts: 1_000_000,
+                retry_calls: true,
+                light: false,
+                name: if index == 0 { "one".into() } else { String::new() },
+                ..ActorOptions::default()
+            };
+            let actor = ActorSpec { actor: id, class: "A".into(), args: Vec::new(), parent, options };
+            self.say(match frame_group(&self.frame, index as u64 * 3) {
+                Some(bundle) => ToNode::SpawnIn { actor, bundle },
+                None => ToNode::Spawn(actor),
+            });
+            self.frame.as_mut().expect("it runs").actors.push(id);
+        }
+        let frame = self.frame.as_ref().expect("it runs");
+        let actor = frame.actors[index % frame.actors.len()];
+        let mut numbers = vec![frame.seed ^ index as u64];
+        let mut args = vec![Arg::Value(number_value(numbers[0]))];
+        if let (Some(put), true) = (frame.put, index.is_multiple_of(3)) {
+            args.push(Arg::Object(put));
+            numbers.push(put_number(frame.seed));
+        }
+        let call = CallId(self.new_ids(1).0);
+        self.say(ToNode::Call(ActorCall { call, actor, method: "m".into(), args, returns: 1, parent }));
+        let frame = self.frame.as_mut().expect("it runs");
+        frame.actor_calls.push((call.object(0), digest(&numbers)));
+        frame.stage = Stage::Actors(index + 1);
+    }
+
+    pub(super) fn watch(&mut self) {
+        let frame = self.frame.as_mut().expect("it runs");
+        let mut objects = Vec::new();
+        for (child, object) in frame.plan.children.clone().iter().zip(frame.children.clone()) {
+            if child.waits && !child.cancels {
+                objects.push(object);
+            }
+        }
+        objects.extend(frame.actor_calls.iter().map(|(object, _)| *object));
+        frame.waits.extend(objects.iter().copied());
+        frame.stage = Stage::Watch;
+        let call = frame.run.as_ref().map(|run| run.call);
+        if objects.is_empty() {
+            return;
+        }
+        self.say(ToNode::Watch { objects, fetch: true });
+        if let Some(call) = call {
+            self.block(call);
+        }
+    }
+}
+
+/// A part of a processor.
+fn share(milli: u64) -> Shape {
+    Shape { milli: BTreeMap::from([(CPUS.to_owned(), milli)]), ..Shape::nothing() }
+}
+
+/// A third of what a frame with a group starts goes into its bundles.
+fn frame_group(frame: &Option<Frame>, seed: u64) -> Option<BundleId> {
+    let group = frame.as_ref()?.group.filter(|_| seed.is_multiple_of(3))?;
+    Some(BundleId { group, index: (seed / 3 % u64::from(BUNDLES)) as u32 })
+}
+
+fn task_value(seed: u64, depth: u32) -> Value {
+    let mut bytes = seed.to_le_bytes().to_vec();
+    bytes.extend(depth.to_le_bytes());
+    Value::inline(Format::Bytes, bytes)
+}
