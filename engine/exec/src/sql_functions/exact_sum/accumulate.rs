@@ -42,11 +42,11 @@ impl Accumulator for OfAll {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        Ok(ScalarValue::Float64(self.total.as_ref().map(Total::rounded)))
+        Ok(ScalarValue::Float64(self.total.clone().map(Total::rounded)))
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![ScalarValue::List(Arc::new(state_of([self.total.as_ref()])))])
+        Ok(vec![ScalarValue::List(Arc::new(state_of([self.total.take()])))])
     }
 
     fn size(&self) -> usize {
@@ -64,6 +64,14 @@ pub(super) struct OfGroups {
 }
 
 impl OfGroups {
+    #[inline]
+    fn add(&mut self, group: usize, value: f64) {
+        let total = self.totals[group].get_or_insert_default();
+        if !total.add_to_window(value) {
+            self.change(group, |total| total.add(value));
+        }
+    }
+
     fn change(&mut self, group: usize, change: impl FnOnce(&mut Total)) {
         let total = self.totals[group].get_or_insert_default();
         let before = total.heap_bytes();
@@ -88,9 +96,13 @@ impl GroupsAccumulator for OfGroups {
     ) -> Result<()> {
         self.totals.resize(total_num_groups, None);
         let values = doubles(values)?;
+        if values.null_count() == 0 && opt_filter.is_none() {
+            group_indices.iter().zip(values.values()).for_each(|(group, value)| self.add(*group, *value));
+            return Ok(());
+        }
         for (row, group) in group_indices.iter().enumerate() {
             if counts(values, opt_filter, row) {
-                self.change(*group, |total| total.add(values.value(row)));
+                self.add(*group, values.value(row));
             }
         }
         Ok(())
@@ -107,12 +119,12 @@ impl GroupsAccumulator for OfGroups {
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let totals = self.take(emit_to);
-        Ok(Arc::new(totals.iter().map(|total| total.as_ref().map(Total::rounded)).collect::<Float64Array>()))
+        Ok(Arc::new(totals.into_iter().map(|total| total.map(Total::rounded)).collect::<Float64Array>()))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
         let totals = self.take(emit_to);
-        Ok(vec![Arc::new(state_of(totals.iter().map(Option::as_ref)))])
+        Ok(vec![Arc::new(state_of(totals))])
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
@@ -124,8 +136,7 @@ impl GroupsAccumulator for OfGroups {
                 total
             })
         };
-        let totals: Vec<Option<Total>> = (0..values.len()).map(total).collect();
-        Ok(vec![Arc::new(state_of(totals.iter().map(Option::as_ref)))])
+        Ok(vec![Arc::new(state_of((0..values.len()).map(total)))])
     }
 
     fn size(&self) -> usize {
@@ -154,11 +165,10 @@ fn merge(total: &mut Total, states: &ListArray, row: usize) {
 }
 
 /// A state is the list of a sum's parts.
-fn state_of<'a>(totals: impl IntoIterator<Item = Option<&'a Total>>) -> ListArray {
+fn state_of(totals: impl IntoIterator<Item = Option<Total>>) -> ListArray {
     let mut states = ListBuilder::new(Float64Builder::new()).with_field(part_field());
     for total in totals {
-        states.values().append_slice(total.map_or(&[], Total::parts));
-        states.append(total.is_some());
+        states.append_option(total.map(|total| total.into_parts().into_iter().map(Some)));
     }
     states.finish()
 }
