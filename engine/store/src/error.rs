@@ -74,14 +74,19 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the output is gone, so that trying again here is no use and it must be made again.
     pub fn is_lost(&self) -> bool {
+        self.lost().is_some()
+    }
+
+    /// The output that is gone, if it is.
+    pub fn lost(&self) -> Option<OutputKey> {
         match self {
-            Self::NotFound { .. } | Self::Damaged { .. } => true,
+            Self::NotFound { key } | Self::Damaged { key, .. } => Some(*key),
             Self::NoSpace { .. }
             | Self::Io { .. }
             | Self::Schema { .. }
             | Self::NoSuchOutput { .. }
             | Self::Arrow { .. }
-            | Self::ShuttingDown => false,
+            | Self::ShuttingDown => None,
         }
     }
 

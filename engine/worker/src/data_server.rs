@@ -24,6 +24,9 @@ use crate::actors::StatePort;
 use crate::error::WorkerError;
 use crate::status::StatusBoard;
 
+/// Metadata of a refused fetch: the partition, of those asked for, whose output is not here.
+pub(crate) const LOST_PARTITION: &str = "tandem-lost-partition";
+
 /// A merge reads one stream per partition at the same time; fewer than it needs would make it wait for itself.
 const MAX_STREAMS_PER_CONNECTION: u32 = 1 << 16;
 
@@ -103,8 +106,12 @@ fn parse(request: &FetchRequest) -> Result<(Vec<OutputKey>, Range<usize>), Statu
 
 fn status(error: &StoreError) -> Status {
     debug!(%error, "fetch refused");
+    if let Some(key) = error.lost() {
+        let mut status = Status::not_found(error.to_string());
+        status.metadata_mut().insert(LOST_PARTITION, key.partition.0.into());
+        return status;
+    }
     match error {
-        error if error.is_lost() => Status::not_found(error.to_string()),
         StoreError::NoSuchOutput { .. } => Status::invalid_argument(error.to_string()),
         error => Status::unavailable(error.to_string()),
     }

@@ -19,14 +19,16 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tandem_exec::shuffle::{FetchError, FetchRemote};
-use tandem_proto::WorkerId;
 use tandem_proto::transport::{ClientSecurity, host_of, is_loopback};
 use tandem_proto::v1::{Chunk, FetchRequest};
+use tandem_proto::{PartitionId, WorkerId};
 use tokio::runtime::Handle;
 use tonic::{Code, Status, Streaming};
 use tracing::debug;
 
 use peers::{Peer, Peers};
+
+use crate::data_server::LOST_PARTITION;
 
 /// The wait before the second try to open a stream; it doubles with each further one.
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(50);
@@ -122,7 +124,13 @@ struct Failure {
 impl Failure {
     fn of(status: &Status, peer: &Peer) -> Self {
         match status.code() {
-            Code::NotFound => Self { cause: FetchError::NotFound(status.message().to_owned()), retryable: false },
+            Code::NotFound => {
+                let partition =
+                    status.metadata().get(LOST_PARTITION).and_then(|value| value.to_str().ok()?.parse().ok());
+                let cause =
+                    FetchError::NotFound { partition: partition.map(PartitionId), reason: status.message().to_owned() };
+                Self { cause, retryable: false }
+            }
             code => Self {
                 cause: FetchError::Unreachable(format!("{}: {}", peer.address(), status.message())),
                 retryable: !matches!(code, Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument),

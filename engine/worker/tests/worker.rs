@@ -11,7 +11,8 @@ use tandem_proto::v1::shuffle_service_client::ShuffleServiceClient;
 use tandem_proto::v1::task_report::Outcome;
 use tandem_proto::v1::worker_message::Message as FromWorker;
 use tandem_proto::v1::{
-    DropOutput, FailureKind, FetchRequest, Heartbeat, Rejected, Shutdown, TaskAttempt, TaskFailed, TaskReport,
+    DropOutput, FailureKind, FetchRequest, Heartbeat, Rejected, Shutdown, StageInput, TaskAttempt, TaskFailed,
+    TaskReport,
 };
 use tandem_worker::{Worker, WorkerConfig, WorkerError};
 use tonic::Code;
@@ -180,15 +181,25 @@ async fn a_task_reads_what_its_peer_holds_and_names_what_is_lost() {
     let rows = fetch(&consumer.data_address(), &secrets.client, task(0), 1).await.unwrap();
     assert_eq!(table(&rows), "+-------+\n| total |\n+-------+\n| 42    |\n+-------+");
 
+    // The other partition is there, this attempt of it is not.
+    let gone = StageInput { attempt_of: vec![0, 9], ..all_on(1, 2, peer, peer_address.clone()) };
+    coordinator.define(1, 2, 1, definition(&query, 2, vec![gone]));
+    consuming.launch(task(1), 1).await;
+    let one_of_two = consuming.report().await;
+    consuming.acknowledge(one_of_two.sequence).await;
+    assert_eq!(failure(&one_of_two).lost_partition, 1);
+
     producing.say(ToWorker::DropOutput(DropOutput { job: 1, stage: 0, all_stages: true })).await;
     while fetch(&peer_address, &secrets.client, attempt(1, 1, 0), 1).await.is_ok() {}
-    consuming.launch(task(1), 0).await;
+    consuming.launch(task(2), 0).await;
     let dropped = consuming.report().await;
     consuming.acknowledge(dropped.sequence).await;
     drop(producer);
-    consuming.launch(task(2), 0).await;
+    consuming.launch(task(3), 0).await;
     let unreachable = consuming.report().await;
-    for (report, reason) in [(dropped, "not kept there"), (unreachable, peer_address.as_str())] {
+    for (report, reason) in
+        [(one_of_two, "not kept there"), (dropped, "not kept there"), (unreachable, peer_address.as_str())]
+    {
         let failed = failure(&report);
         assert_eq!((failed.kind(), failed.lost_stage, failed.lost_worker), (FailureKind::Fetch, 1, peer.0));
         assert!(failed.message.contains(reason), "{}", failed.message);

@@ -11,15 +11,20 @@ use bytes::Bytes;
 use datafusion::execution::TaskContext;
 use futures::stream::BoxStream;
 use tandem_graph::InputSlice;
-use tandem_proto::{Attempt, JobId, StageId, WorkerId, v1};
+use tandem_proto::{Attempt, JobId, PartitionId, StageId, WorkerId, v1};
 use tandem_store::ShuffleStore;
 
 /// Why output could not be fetched from another worker.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FetchError {
     /// The worker answers but does not have it (any more).
-    #[error("not kept there: {0}")]
-    NotFound(String),
+    #[error("not kept there: {reason}")]
+    NotFound {
+        /// Which of those that were asked for, if it says.
+        partition: Option<PartitionId>,
+        /// What it says.
+        reason: String,
+    },
     /// The worker could not be reached, after the few tries that make sense.
     #[error("{0}")]
     Unreachable(String),

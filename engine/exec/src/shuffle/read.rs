@@ -290,11 +290,15 @@ fn read_remote(
     };
     let fetch = async move {
         let start = Instant::now();
-        let pieces = inputs.remote.fetch(worker, &address, request).await.map_err(|error| lost.because(&error))?;
+        let pieces =
+            inputs.remote.fetch(worker, &address, request).await.map_err(|error| lost.because_of_fetch(&error))?;
         inputs.traffic.add_wait(start);
         let pieces =
             pieces.inspect_ok(move |piece| inputs.traffic.add_remote(piece.len() as u64)).map_err(PieceError::Fetch);
-        Ok::<_, DataFusionError>(BatchStream::new(pieces).map_err(move |error| lost.because(&error)))
+        Ok::<_, DataFusionError>(BatchStream::new(pieces).map_err(move |error| match &error {
+            PieceError::Fetch(error) => lost.because_of_fetch(error),
+            PieceError::Decode(_) => lost.because(&error),
+        }))
     };
     stream::once(fetch).try_flatten()
 }
@@ -308,6 +312,15 @@ struct Lost {
 }
 
 impl Lost {
+    /// Names the partition that the other worker says it has lost.
+    fn because_of_fetch(self, error: &FetchError) -> DataFusionError {
+        let named = match error {
+            FetchError::NotFound { partition, .. } => *partition,
+            FetchError::Unreachable(_) => None,
+        };
+        Self { partition: named.map_or(self.partition, |partition| partition.0), ..self }.because(error)
+    }
+
     fn because(self, error: &impl fmt::Display) -> DataFusionError {
         TaskError::Lost {
             stage: self.stage,

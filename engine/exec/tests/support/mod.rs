@@ -23,12 +23,13 @@ use tandem_exec::cutter::GraphBuilder;
 use tandem_exec::function::{FunctionRunner, FunctionSpec, NoFunctions, function_plan};
 use tandem_exec::session::QuerySettings;
 use tandem_exec::shuffle::{FetchError, FetchRemote};
+use tandem_exec::source::{SourceSpec, open_source};
 use tandem_exec::storage::Storage;
 use tandem_exec::task::{LoadedStage, TaskEnvironment, TaskProgress, run_task};
 use tandem_graph::{InputSlice, Stage, StageGraph, StageRole, TaskWork, Variant};
 use tandem_ipc::BodyCompression;
 use tandem_proto::{Attempt, JobId, PartitionId, StageId, WorkerId, v1};
-use tandem_store::{OutputKey, ShuffleStore, StoreConfig};
+use tandem_store::{OutputKey, ShuffleStore, StoreConfig, StoreError};
 use tempfile::TempDir;
 
 const JOB: JobId = JobId(7);
@@ -250,9 +251,13 @@ impl FetchRemote for Peers {
         let outputs = request.output_start as usize..request.output_end as usize;
         let pieces = self.stores[worker.0 as usize]
             .read_ipc(keys, outputs, BodyCompression::None)
-            .map_err(|error| FetchError::NotFound(error.to_string()))?;
-        Ok(pieces.map_err(|error| FetchError::NotFound(error.to_string())).boxed())
+            .map_err(|error| not_found(&error))?;
+        Ok(pieces.map_err(|error| not_found(&error)).boxed())
     }
+}
+
+fn not_found(error: &StoreError) -> FetchError {
+    FetchError::NotFound { partition: error.lost().map(|key| key.partition), reason: error.to_string() }
 }
 
 /// A session that plans for stages, with every Parquet file of `data` as a table.
@@ -362,6 +367,16 @@ impl Comparison {
         let expected = oracle(folder.path(), partitions).await;
         let (planner, settings) = planner(folder.path(), partitions, options).await;
         Self { expected, planner, settings, workers: Workers::start(workers), partitions, _folder: folder }
+    }
+
+    /// Adds the files of `spec` as a table that both read with our own reader.
+    #[allow(dead_code, reason = "each test binary uses a part of this")]
+    pub(crate) async fn add_source(&self, spec: &SourceSpec) {
+        let storage = Arc::new(Storage::new(BTreeMap::new()));
+        for context in [&self.expected, &self.planner] {
+            let table = open_source(spec, &storage, context).await.expect("a source").table;
+            context.register_table(spec.name.as_str(), table).expect("a new table");
+        }
     }
 
     /// The stages of a query that can be planned.

@@ -115,6 +115,6 @@ impl FetchRemote for NoPeers {
         _address: &str,
         _request: v1::FetchRequest,
     ) -> Result<BoxStream<'static, Result<Bytes, FetchError>>, FetchError> {
-        Err(FetchError::NotFound(format!("there is no worker {worker}")))
+        Err(FetchError::NotFound { partition: None, reason: format!("there is no worker {worker}") })
     }
 }
