@@ -61,8 +61,14 @@ impl QuerySettings {
     /// all.
     ///
     /// # Errors
-    /// An option that DataFusion does not know, or a value it does not take.
+    /// An option that DataFusion does not know, a value it does not take, or one that stages cannot do with.
     pub fn config(&self) -> Result<SessionConfig, PlanError> {
+        for (key, needed) in DISTRIBUTED_OPTIONS {
+            if let Some(value) = self.options.get(key).filter(|value| *value != needed) {
+                let message = format!("setting {key} = {value}: plans that run in stages need it to be {needed}");
+                return Err(PlanError::Invalid { message, help: None });
+            }
+        }
         let adaptive = AdaptiveOptions::default();
         let mut config = SessionConfig::new().with_information_schema(true).with_option_extension(adaptive);
         let (general, single): (Vec<_>, Vec<_>) = self.options.iter().partition(|(key, _)| *key == DYNAMIC_FILTERS);
@@ -137,6 +143,15 @@ impl PhysicalOptimizerRule for PartitionBuildRowJoins {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stages_cannot_do_with_is_refused() {
+        let key = "datafusion.execution.enable_file_stream_work_stealing";
+        let with = |value: &str| QuerySettings::new(2, &BTreeMap::from([(key.to_owned(), value.to_owned())]));
+        let error = with("true").config().unwrap_err().to_string();
+        assert!(error.contains(key) && error.contains("to be false"), "{error}");
+        with("false").config().unwrap();
+    }
 
     #[test]
     fn what_is_said_of_one_filter_holds_whatever_is_said_of_all() {
