@@ -18,6 +18,9 @@ use crate::wire;
 /// Waits before each further try to publish or remove.
 const RETRIES: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
+/// Further tries, and the waits before them, when some sinks of a job are published: the others should follow.
+const PATIENT_RETRIES: usize = 60;
+const PATIENT_WAIT: Duration = Duration::from_secs(10);
 
 /// Publishes all files of a job, so that a restart at any moment either has not begun or carries on. No sink is touched
 /// before all of them could be published.
@@ -32,15 +35,15 @@ pub(super) async fn commit(
     let commits = planned.sinks.iter().map(|spec| SinkCommit { spec: spec.clone(), job, files: staged.clone() });
     let commits: Vec<_> = commits.collect();
     for commit in &commits {
-        if let Err(error) = retrying(|| sink::check_commit(commit, &storage)).await {
-            return Err(give_up(journal, commit, &error));
+        if let Err(error) = retrying(&RETRIES, || sink::check_commit(commit, &storage)).await {
+            journal.withdraw(job);
+            return Err(failed(commit, &error));
         }
     }
     journal.intend(job, files).await.map_err(|error| error.to_string())?;
-    for commit in &commits {
-        if let Err(error) = retrying(|| sink::publish(commit, &storage)).await {
-            return Err(give_up(journal, commit, &error));
-        }
+    if let Err(error) = publish_all(&commits, &storage).await {
+        journal.withdraw(job);
+        return Err(error);
     }
     if let Err(error) = journal.committed(job).await {
         // The files are published; a restart would publish them again, which changes nothing.
@@ -49,11 +52,28 @@ pub(super) async fn commit(
     Ok(())
 }
 
-/// Withdraws the intent that this or an earlier coordinator journaled, if any.
-fn give_up(journal: &Journal, commit: &SinkCommit, error: &SinkError) -> String {
+/// Publishes one sink after the other. A failure names those that are published already.
+async fn publish_all(commits: &[SinkCommit], storage: &Arc<Storage>) -> Result<(), String> {
+    let patient: Vec<Duration> =
+        RETRIES.into_iter().chain(std::iter::repeat_n(PATIENT_WAIT, PATIENT_RETRIES)).collect();
+    for (place, commit) in commits.iter().enumerate() {
+        let waits = if place == 0 { &RETRIES[..] } else { &patient };
+        if let Err(error) = retrying(waits, || sink::publish(commit, storage)).await {
+            let before: Vec<String> = commits[..place].iter().map(|done| format!("`{}`", done.spec.name)).collect();
+            let told = failed(commit, &error);
+            return Err(match before.as_slice() {
+                [] => told,
+                [one] => format!("{told}; sink {one} is published"),
+                more => format!("{told}; sinks {} are published", more.join(", ")),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn failed(commit: &SinkCommit, error: &SinkError) -> String {
     let (job, sink) = (commit.job, &commit.spec.name);
     error!(%job, sink, %error, "the files of the job could not be published");
-    journal.withdraw(job);
     format!("sink `{sink}`: {error}")
 }
 
@@ -61,7 +81,7 @@ fn give_up(journal: &Journal, commit: &SinkCommit, error: &SinkError) -> String 
 pub(super) async fn clean_up(job: JobId, planned: &PlannedJob) {
     let storage = storage(planned);
     for spec in &planned.sinks {
-        if let Err(error) = retrying(|| sink::abort(job, spec, &[], &storage)).await {
+        if let Err(error) = retrying(&RETRIES, || sink::abort(job, spec, &[], &storage)).await {
             warn!(%job, sink = spec.name, %error, "staged files of the job are left over");
         }
     }
@@ -85,16 +105,16 @@ fn storage(planned: &PlannedJob) -> Arc<Storage> {
     Arc::new(Storage::new(environment.map(|(key, value)| (key.clone(), value.clone())).collect()))
 }
 
-async fn retrying<T, F>(attempt: impl Fn() -> F) -> Result<T, SinkError>
+async fn retrying<T, F>(waits: &[Duration], attempt: impl Fn() -> F) -> Result<T, SinkError>
 where
     F: Future<Output = Result<T, SinkError>>,
 {
-    for wait in RETRIES {
+    for wait in waits {
         match attempt().await {
             Err(error) if error.retryable() => warn!(%error, "a sink is not ready, trying again"),
             done => return done,
         }
-        tokio::time::sleep(wait).await;
+        tokio::time::sleep(*wait).await;
     }
     attempt().await
 }
@@ -149,6 +169,21 @@ mod tests {
         std::fs::remove_file(out.join("second/foreign.csv")).unwrap();
         commit(&journal, JOB, &planned, files).await.unwrap();
         assert!(out.join("first/part.csv").exists() && out.join("second/part.csv").exists());
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_fails_after_others_were_published_tells_of_them() {
+        let folder = TempDir::new().unwrap();
+        let out = folder.path().join("out");
+        let (planned, files) = job(&out, &["first", "second", "third"]);
+        std::fs::create_dir(out.join("third")).unwrap();
+        std::fs::write(out.join("third/foreign.csv"), "x").unwrap();
+        let staged: Vec<_> = files.into_iter().map(wire::staged_file).collect();
+        let commit = |spec: &SinkSpec| SinkCommit { spec: spec.clone(), job: JOB, files: staged.clone() };
+        let commits: Vec<_> = planned.sinks.iter().map(commit).collect();
+        let error = publish_all(&commits, &storage(&planned)).await.unwrap_err();
+        assert!(error.starts_with("sink `third`: "), "{error}");
+        assert!(error.ends_with("; sinks `first`, `second` are published"), "{error}");
     }
 
     #[tokio::test]
