@@ -23,6 +23,7 @@ use super::step::{self, PlannedStep};
 use super::tables::{Resolved, Uses, scan_of_stage};
 use crate::job_file::{JobFile, Sink};
 use crate::planned::{PlannedJob, PlannedProgram, ReportSink, ReportSource, ReportSpec, ReportStep};
+use crate::report::files_in;
 
 pub(super) async fn plan(
     spec: &v1::JobSpec,
@@ -42,7 +43,7 @@ pub(super) async fn plan(
     session.fit_partitions()?;
     let steps = plan_steps(&mut session, &file).await?;
     let sinks = plan_sinks(&session, &file)?;
-    check_targets(&session, &sources, &sinks).await?;
+    check_targets(&session, &file, &sources, &sinks).await?;
     let uses = count_uses(&file, &steps)?;
     let graph = build_graph(&session, &file, &sources, &steps, &sinks, &uses).await?;
     Ok(PlannedJob {
@@ -121,17 +122,28 @@ fn plan_sinks(session: &PlanSession, file: &JobFile) -> Result<Vec<SinkSpec>, Pl
 }
 
 /// Looks at where the job would write, before anything runs.
-async fn check_targets(session: &PlanSession, sources: &[Source], sinks: &[SinkSpec]) -> Result<(), PlanError> {
+async fn check_targets(
+    session: &PlanSession,
+    file: &JobFile,
+    sources: &[Source],
+    sinks: &[SinkSpec],
+) -> Result<(), PlanError> {
     let targets: Vec<SinkSpec> = sinks.iter().cloned().chain(reject_sinks(sources)).collect();
     let read: Vec<(String, String)> = sources
         .iter()
         .flat_map(|Source { spec, .. }| spec.path.iter().map(|path| (spec.name.clone(), path.to_owned())))
         .collect();
-    check_separate(&targets, &read)?;
+    let report = report_folder(session, file)?.map_or_else(Vec::new, |folder| files_in(&folder).into());
+    check_separate(&targets, &read, &report, &session.storage)?;
     for target in &targets {
         check_target(target, &session.storage).await?;
     }
     Ok(())
+}
+
+/// The absolute folder that the run's report is written to.
+fn report_folder(session: &PlanSession, file: &JobFile) -> Result<Option<String>, PlanError> {
+    file.report.as_deref().map(|path| session.absolute(path)).transpose()
 }
 
 /// One sink for each folder of rejects, whether one source or several reject into it.
@@ -186,7 +198,8 @@ async fn build_graph(
     Ok(graph.finish())
 }
 
-/// How often each table is read by what a sink needs, counting from the sinks back. A step with checks is needed too.
+/// How often each table is read by what a sink needs, counting from the sinks back. A step with checks is needed too, to its
+/// last row.
 fn count_uses(file: &JobFile, steps: &[PlannedStep<'_>]) -> Result<Uses, PlanError> {
     let mut uses = Uses::default();
     for sink in &file.sinks {
@@ -194,12 +207,13 @@ fn count_uses(file: &JobFile, steps: &[PlannedStep<'_>]) -> Result<Uses, PlanErr
     }
     for planned in steps.iter().rev() {
         let name = &planned.step.name;
-        if uses.of(name) == 0 && !planned.step.checks.is_empty() {
-            // Nothing reads it, so it must be a stage to run at all.
+        if !planned.step.checks.is_empty() && (uses.of(name) == 0 || uses.partly(name)) {
+            // What nothing reads, or not to the end, must be a stage to run, and to its end.
             uses.add_table(name, 2);
         }
-        // A step of its own reads its tables once, however often it is read.
-        uses.add(&planned.plan, usize::from(uses.of(name) > 0))?;
+        // A step of its own reads its tables once, however often it is read, and to the end.
+        let partly = uses.of(name) == 1 && uses.partly(name);
+        uses.add(&planned.plan, usize::from(uses.of(name) > 0), partly)?;
     }
     Ok(uses)
 }
@@ -253,7 +267,7 @@ fn report(
         path: spec.path.clone(),
     };
     Ok(ReportSpec {
-        folder: file.report.as_deref().map(|path| session.absolute(path)).transpose()?,
+        folder: report_folder(session, file)?,
         params: file.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         sources: sources.iter().map(source).collect(),
         steps: steps.iter().map(step).collect(),

@@ -9,7 +9,7 @@
 //! Steps are first planned against empty tables of the right schema; what those stand for is put in their place once it
 //! is known how often each is read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -26,14 +26,23 @@ use datafusion::physical_plan::projection::ProjectionExec;
 
 /// How often each table is read.
 #[derive(Debug, Default)]
-pub(super) struct Uses(HashMap<String, usize>);
+pub(super) struct Uses {
+    times: HashMap<String, usize>,
+    /// Those of which a reader may leave rows unread.
+    partly: HashSet<String>,
+}
 
 impl Uses {
-    /// Counts the tables that `plan` reads, `times` times each.
-    pub(super) fn add(&mut self, plan: &LogicalPlan, times: usize) -> Result<()> {
+    /// Counts the tables that `plan` reads, `times` times each. `partly`: rows of what `plan` puts out may stay unread.
+    pub(super) fn add(&mut self, plan: &LogicalPlan, times: usize, partly: bool) -> Result<()> {
+        let partly = partly || !reads_all(plan)?;
         plan.apply_with_subqueries(|node| {
             if let LogicalPlan::TableScan(scan) = node {
-                self.add_table(scan.table_name.table(), times);
+                let name = scan.table_name.table();
+                self.add_table(name, times);
+                if partly {
+                    self.partly.insert(name.to_owned());
+                }
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
@@ -41,12 +50,39 @@ impl Uses {
     }
 
     pub(super) fn add_table(&mut self, name: &str, times: usize) {
-        *self.0.entry(name.to_owned()).or_default() += times;
+        *self.times.entry(name.to_owned()).or_default() += times;
     }
 
     pub(super) fn of(&self, name: &str) -> usize {
-        self.0.get(name).copied().unwrap_or(0)
+        self.times.get(name).copied().unwrap_or(0)
     }
+
+    /// Whether a reader of this table may leave rows of it unread.
+    pub(super) fn partly(&self, name: &str) -> bool {
+        self.partly.contains(name)
+    }
+}
+
+/// Whether running `plan` reads its tables to the end: joins and limits may stop when what is left cannot matter.
+fn reads_all(plan: &LogicalPlan) -> Result<bool> {
+    let mut all = true;
+    plan.apply_with_subqueries(|node| {
+        all &= match node {
+            LogicalPlan::Sort(sort) => sort.fetch.is_none(),
+            LogicalPlan::TableScan(scan) => scan.fetch.is_none(),
+            LogicalPlan::Projection(_)
+            | LogicalPlan::Filter(_)
+            | LogicalPlan::Window(_)
+            | LogicalPlan::Aggregate(_)
+            | LogicalPlan::Distinct(_)
+            | LogicalPlan::Union(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::Unnest(_) => true,
+            _ => false,
+        };
+        Ok(if all { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    })?;
+    Ok(all)
 }
 
 /// What names in SQL stand for.
