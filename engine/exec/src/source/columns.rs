@@ -14,6 +14,7 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 
 use super::nested::Nested;
+use super::rows::text_cell;
 use super::schema::type_name;
 use super::values;
 use crate::error::PlanError;
@@ -201,26 +202,23 @@ impl Column {
         }
     }
 
-    /// Appends a whole number, if the column holds numbers.
-    pub(crate) fn push_integer(&mut self, value: i64) -> Option<Result<(), Fault>> {
-        Some(match &mut self.values {
-            Values::Int8(builder) => push_number(builder, i8::try_from(value).ok()),
-            Values::Int16(builder) => push_number(builder, i16::try_from(value).ok()),
-            Values::Int32(builder) => push_number(builder, i32::try_from(value).ok()),
-            Values::Int64(builder) => push_number(builder, Some(value)),
-            Values::Float32(builder) => push_number(builder, Some(value as f32)),
-            Values::Float64(builder) => push_number(builder, Some(value as f64)),
-            _ => return None,
-        })
-    }
-
-    /// Appends a number with a fraction, if the column holds such.
-    pub(crate) fn push_float(&mut self, value: f64) -> Option<Result<(), Fault>> {
-        Some(match &mut self.values {
-            Values::Float32(builder) => push_number(builder, Some(value as f32)),
-            Values::Float64(builder) => push_number(builder, Some(value)),
-            _ => return None,
-        })
+    /// Appends a number or a boolean, `text` being how it is written without quotes. Whole numbers may have a fraction of
+    /// zeros or an exponent; a floating point number must be finite.
+    pub(crate) fn push_plain(&mut self, text: &str) -> Result<(), Fault> {
+        let bytes = text.as_bytes();
+        match &mut self.values {
+            Values::Int8(builder) => push_number(builder, values::whole(bytes)),
+            Values::Int16(builder) => push_number(builder, values::whole(bytes)),
+            Values::Int32(builder) => push_number(builder, values::whole(bytes)),
+            Values::Int64(builder) => push_number(builder, values::whole(bytes)),
+            Values::Float32(builder) => {
+                push_number(builder, values::float(bytes).filter(|value: &f32| value.is_finite()))
+            }
+            Values::Float64(builder) => {
+                push_number(builder, values::float(bytes).filter(|value: &f64| value.is_finite()))
+            }
+            _ => self.push(text_cell(text)),
+        }
     }
 
     /// Whether it holds lists or structs.
@@ -228,10 +226,10 @@ impl Column {
         matches!(self.values, Values::Nested(_))
     }
 
-    /// Appends a list or an object to a column that holds such.
-    pub(crate) fn push_nested(&mut self, value: &serde_json::Value) -> Result<(), Fault> {
+    /// Appends the list or object that is written as `json` to a column that holds such.
+    pub(crate) fn push_nested(&mut self, json: &str) -> Result<(), Fault> {
         match &mut self.values {
-            Values::Nested(nested) => nested.push(value),
+            Values::Nested(nested) => nested.push(json),
             _ => Err(Fault::Type),
         }
     }

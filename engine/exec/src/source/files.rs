@@ -1,119 +1,291 @@
 //! Parquet and Arrow files, which DataFusion's own readers read: pruned by statistics, split by row groups.
+//!
+//! Which files those are is decided once, when the source is opened; nothing is listed again for a query.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema};
-use datafusion::catalog::TableProvider;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::concat;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{ColumnStatistics, DFSchema, ScalarValue, Statistics, project_schema};
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::arrow::ArrowFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
-use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
 use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
+use futures::{StreamExt, stream};
+use object_store::ObjectMeta;
 use url::Url;
 
-use super::infer::Kind;
+use super::folders::{FolderColumns, folder_value};
 use super::spec::{SourceFormat, SourceSpec};
 use crate::error::PlanError;
-use crate::storage::{FileEntry, Location, Storage};
+use crate::storage::{FileEntry, Storage};
 
-/// The table of `files`. Folders named `column=value` below a single folder give further columns.
+/// The table of `files`, with the columns that their folders give.
 pub(crate) async fn open_file_table(
     spec: &SourceSpec,
     format: SourceFormat,
-    files: Vec<FileEntry>,
-    locations: &[Location],
+    files: &[FileEntry],
+    folders: FolderColumns,
     declared: Option<Schema>,
     storage: &Arc<Storage>,
     context: &SessionContext,
 ) -> Result<Arc<dyn TableProvider>, PlanError> {
-    for file in &files {
-        let root = root_url(file)?;
-        context.runtime_env().register_object_store(&root, storage.store(&root)?);
-    }
+    let root = root_of(spec, files)?;
+    let store = storage.store(&root)?;
+    context.runtime_env().register_object_store(&root, store.clone());
     let state = context.state();
-    let reader: Arc<dyn FileFormat> = match format {
+    let format_of_files: Arc<dyn FileFormat> = match format {
         SourceFormat::Parquet => Arc::new(ParquetFormat::default().with_options(state.default_table_options().parquet)),
         _ => Arc::new(ArrowFormat),
     };
-    let mut options = ListingOptions::new(reader).with_file_extension("");
-    let mut paths = files.iter().map(file_url).collect::<Result<Vec<_>, _>>()?;
-    if let [location] = locations
-        && !location.is_pattern()
-        && let Some(columns) = folder_columns(&files, location)
-    {
-        options = options.with_file_extension(format.name()).with_table_partition_cols(columns);
-        paths = vec![folder_url(location)?];
-    }
-    let config = ListingTableConfig::new_with_multi_paths(paths).with_listing_options(options);
-    let config = match declared {
-        Some(schema) => config.with_schema(Arc::new(schema)),
-        None => config.infer_schema(&state).await.map_err(|error| unreadable(spec, format, &files[0], &error))?,
+    let metas: Vec<ObjectMeta> = files.iter().map(FileEntry::object_meta).collect();
+    let (schema, folders) = match declared {
+        Some(schema) => (Arc::new(schema), folders),
+        None => {
+            // Folders of columns are written over time, with columns added; files side by side are taken to be alike.
+            let looked_at = if folders.is_empty() { 1 } else { metas.len() };
+            let found = format_of_files.infer_schema(&state, &store, &metas[..looked_at]).await;
+            let found = found.map_err(|error| unreadable(spec, format, &files[0], &error))?;
+            let folders = folders.without(|name| found.index_of(name).is_ok());
+            (found, folders)
+        }
     };
-    Ok(Arc::new(ListingTable::try_new(config)?))
+    let columns = folders.join(spec, &schema, files)?;
+    let of_files = Arc::new(columns.of_files().with_metadata(schema.metadata().clone()));
+    let fields: Vec<FieldRef> = columns.folder_places().map(|place| columns.table.fields()[place].clone()).collect();
+    let values = (0..files.len()).map(|index| columns.folder_values(index)).collect::<Vec<_>>();
+    Ok(Arc::new(FileTable {
+        format: format_of_files,
+        root: ObjectStoreUrl::parse(&root)?,
+        values: values_of(&fields, &values)?,
+        schema: TableSchema::builder(of_files).with_table_partition_cols(fields).build(),
+        files: metas,
+    }))
 }
 
-fn unreadable(
-    spec: &SourceSpec,
-    format: SourceFormat,
-    file: &FileEntry,
-    error: &datafusion::error::DataFusionError,
-) -> PlanError {
+fn unreadable(spec: &SourceSpec, format: SourceFormat, file: &FileEntry, error: &DataFusionError) -> PlanError {
     let cause = error.find_root().strip_backtrace();
     spec.invalid(&format!("not a readable {} file: {file}: {cause}", format.name()), "")
 }
 
-fn root_url(file: &FileEntry) -> Result<Url, PlanError> {
-    Url::parse(&file.root).map_err(|error| PlanError::invalid(format!("not a storage URL: {}: {error}", file.root)))
-}
-
-fn file_url(file: &FileEntry) -> Result<ListingTableUrl, PlanError> {
-    Ok(ListingTableUrl::try_new(with_path(root_url(file)?, &file.path), None)?)
-}
-
-fn folder_url(location: &Location) -> Result<ListingTableUrl, PlanError> {
-    let mut url = with_path(location.root().clone(), location.path().as_ref());
-    if let Ok(mut segments) = url.path_segments_mut() {
-        segments.pop_if_empty().push("");
+/// The one store that holds `files`.
+fn root_of(spec: &SourceSpec, files: &[FileEntry]) -> Result<Url, PlanError> {
+    let root = &files[0].root;
+    if let Some(other) = files.iter().find(|file| file.root != *root) {
+        let what = format!("its files are in two stores: {} and {other}", files[0]);
+        return Err(spec.invalid(&what, "make a source of each, and UNION ALL them in a step"));
     }
-    Ok(ListingTableUrl::try_new(url, None)?)
+    Url::parse(root).map_err(|error| PlanError::invalid(format!("not a storage URL: {root}: {error}")))
 }
 
-/// `root` with `path`, whose characters are taken as they are.
-fn with_path(mut root: Url, path: &str) -> Url {
-    if let Ok(mut segments) = root.path_segments_mut() {
-        segments.pop_if_empty().extend(path.split('/'));
-    }
-    root
-}
-
-/// The columns that folders below `location` name, if all files are below the same ones.
-fn folder_columns(files: &[FileEntry], location: &Location) -> Option<Vec<(String, DataType)>> {
-    let mut names: Option<Vec<String>> = None;
-    let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
-    for file in files {
-        let below = file.path.strip_prefix(location.path().as_ref())?;
-        let (folders, _) = below.rsplit_once('/')?;
-        let pairs: Vec<(&str, &str)> =
-            folders.split('/').filter(|folder| !folder.is_empty()).map(|f| f.split_once('=')).collect::<Option<_>>()?;
-        let mine: Vec<String> = pairs.iter().map(|(name, _)| (*name).to_owned()).collect();
-        if mine.is_empty() || names.get_or_insert_with(|| mine.clone()) != &mine {
-            return None;
-        }
-        for (name, value) in pairs {
-            let kind = kinds.entry(name.to_owned()).or_default();
-            *kind = std::mem::take(kind).and(Kind::of_text(value.as_bytes()));
-        }
-    }
-    let column_type = |name: &String| match kinds.get(name) {
-        Some(Kind::Integer) => DataType::Int64,
-        Some(Kind::Date) => DataType::Date32,
-        _ => DataType::Utf8,
+/// What folders say, a row for each file.
+fn values_of(fields: &[FieldRef], rows: &[Vec<Option<String>>]) -> Result<RecordBatch, PlanError> {
+    let column = |(place, field): (usize, &FieldRef)| -> Result<ArrayRef, PlanError> {
+        let values = rows.iter().map(|row| folder_value(field, row[place].as_deref()).map_err(PlanError::invalid));
+        let values = values.collect::<Result<Vec<_>, _>>()?;
+        let values: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
+        concat(&values).map_err(|error| PlanError::invalid(error.to_string()))
     };
-    names.map(|names| names.into_iter().map(|name| (name.clone(), column_type(&name))).collect())
+    let columns = fields.iter().enumerate().map(column).collect::<Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields.to_vec())), columns, &options);
+    batch.map_err(|error| PlanError::invalid(error.to_string()))
+}
+
+/// Files of one store as a table.
+#[derive(Debug)]
+struct FileTable {
+    format: Arc<dyn FileFormat>,
+    root: ObjectStoreUrl,
+    /// The columns of the files, then those of their folders.
+    schema: TableSchema,
+    files: Vec<ObjectMeta>,
+    /// The columns of the folders, a row for each file.
+    values: RecordBatch,
+}
+
+impl FileTable {
+    /// Whether what folders say decides `filter`.
+    fn is_about_folders(&self, filter: &Expr) -> bool {
+        let fields = self.values.schema_ref().fields();
+        let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+        let looks_outside = |expression: &Expr| {
+            let outside = matches!(
+                expression,
+                Expr::ScalarSubquery(_)
+                    | Expr::Exists(_)
+                    | Expr::InSubquery(_)
+                    | Expr::SetComparison(_)
+                    | Expr::OuterReferenceColumn(..)
+            );
+            Ok(outside)
+        };
+        !names.is_empty() && expr_applicable_for_cols(&names, filter) && !filter.exists(looks_outside).unwrap_or(true)
+    }
+
+    /// The files whose folders are as `filters` ask.
+    fn matching(&self, state: &dyn Session, filters: Vec<Expr>) -> Result<Vec<PartitionedFile>> {
+        let all: Vec<usize> = (0..self.files.len()).collect();
+        let wanted = match conjunction(filters) {
+            None => all,
+            Some(filter) => {
+                let schema = DFSchema::try_from(self.values.schema())?;
+                let holds = state.create_physical_expr(filter, &schema)?.evaluate(&self.values)?;
+                let holds = holds.into_array(self.files.len())?;
+                let holds = holds.as_boolean();
+                // Null is not true.
+                all.into_iter().filter(|&index| holds.is_valid(index) && holds.value(index)).collect()
+            }
+        };
+        let file = |index: usize| {
+            let values = self.values.columns().iter().map(|column| ScalarValue::try_from_array(column, index));
+            let file = PartitionedFile::new_from_meta(self.files[index].clone());
+            Ok(file.with_partition_values(values.collect::<Result<_>>()?))
+        };
+        wanted.into_iter().map(file).collect()
+    }
+
+    /// `files` with their statistics, up to those that have more than `limit` rows.
+    async fn looked_at(
+        &self,
+        state: &dyn Session,
+        files: Vec<PartitionedFile>,
+        limit: Option<usize>,
+    ) -> Result<Vec<PartitionedFile>> {
+        let store = state.runtime_env().object_store(&self.root)?;
+        let at_once = state.config_options().execution.meta_fetch_concurrency.get();
+        let look_at = |mut file: PartitionedFile| {
+            let store = store.clone();
+            async move {
+                let schema = self.schema.file_schema().clone();
+                let found = self.format.infer_stats(state, &store, schema, &file.object_meta).await?;
+                file.statistics = Some(Arc::new(with_folders(found, &file.partition_values)));
+                Ok::<_, DataFusionError>(file)
+            }
+        };
+        let mut looks = stream::iter(files.into_iter().map(look_at)).buffered(at_once);
+        let (mut found, mut rows) = (Vec::new(), Precision::Exact(0));
+        while let Some(file) = looks.next().await.transpose()? {
+            let more = file.statistics.as_ref().map_or(Precision::Absent, |statistics| statistics.num_rows);
+            rows = rows.add(&more);
+            found.push(file);
+            if let (Some(limit), Precision::Exact(rows)) = (limit, rows)
+                && rows > limit
+            {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Files apart whose folders say null of other columns. Batches of them have other schemas, and operators of DataFusion take
+/// that of a partition's first batch for that of all.
+fn by_nulls(files: Vec<PartitionedFile>) -> Vec<Vec<PartitionedFile>> {
+    let mut apart: BTreeMap<Vec<bool>, Vec<PartitionedFile>> = BTreeMap::new();
+    for file in files {
+        apart.entry(file.partition_values.iter().map(ScalarValue::is_null).collect()).or_default().push(file);
+    }
+    apart.into_values().collect()
+}
+
+/// The statistics of a file with those of its folders' columns, which have one value in all rows.
+fn with_folders(mut statistics: Statistics, values: &[ScalarValue]) -> Statistics {
+    let rows = statistics.num_rows;
+    let of_value = |value: &ScalarValue| {
+        let byte_size = value
+            .data_type()
+            .primitive_width()
+            .map_or(Precision::Absent, |width| rows.multiply(&Precision::Exact(width)));
+        if value.is_null() {
+            return ColumnStatistics { null_count: rows, byte_size, ..ColumnStatistics::new_unknown() };
+        }
+        ColumnStatistics {
+            null_count: Precision::Exact(0),
+            min_value: Precision::Exact(value.clone()),
+            max_value: Precision::Exact(value.clone()),
+            distinct_count: Precision::Exact(1),
+            byte_size,
+            ..ColumnStatistics::new_unknown()
+        }
+    };
+    statistics.column_statistics.extend(values.iter().map(of_value));
+    statistics
+}
+
+#[async_trait]
+impl TableProvider for FileTable {
+    fn schema(&self) -> SchemaRef {
+        self.schema.table_schema().clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (of_folders, of_rows): (Vec<Expr>, Vec<Expr>) =
+            filters.iter().cloned().partition(|filter| self.is_about_folders(filter));
+        let mut files = self.matching(state, of_folders)?;
+        if files.is_empty() {
+            return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema(), projection)?)));
+        }
+        let mut is_all = true;
+        if state.config().collect_statistics() {
+            let count = files.len();
+            files = self.looked_at(state, files, limit.filter(|_| of_rows.is_empty())).await?;
+            is_all = files.len() == count;
+        }
+        let merge = |files: &[PartitionedFile]| {
+            let statistics = files.iter().filter_map(|file| file.statistics.as_deref());
+            Statistics::try_merge_iter(statistics, self.schema.table_schema())
+        };
+        let statistics = merge(&files)?;
+        let partitions = state.config().target_partitions();
+        let groups = by_nulls(files).into_iter().flat_map(|files| FileGroup::new(files).split_files(partitions));
+        let groups = groups.map(|group| {
+            let statistics = merge(group.files())?;
+            Ok(group.with_statistics(Arc::new(statistics)))
+        });
+        let config = FileScanConfigBuilder::new(self.root.clone(), self.format.file_source(self.schema.clone()))
+            .with_file_groups(groups.collect::<Result<_>>()?)
+            .with_statistics(if is_all { statistics } else { statistics.to_inexact() })
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        self.format.create_physical_plan(state, config).await
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let support = |filter: &&Expr| match self.is_about_folders(filter) {
+            true => TableProviderFilterPushDown::Exact,
+            false => TableProviderFilterPushDown::Inexact,
+        };
+        Ok(filters.iter().map(support).collect())
+    }
 }
 
 /// Has `storage` hold the readers of `plan` that are not ours to the files they were planned with.

@@ -34,10 +34,11 @@ impl Nested {
         }
     }
 
-    /// Appends `value`, which is a null if it does not fit.
-    pub(crate) fn push(&mut self, value: &Value) -> Result<(), Fault> {
-        let does_fit = fits(value, self.field.data_type());
-        self.rows.push(if does_fit { value.clone() } else { Value::Null });
+    /// Appends the value that is written as `json`; a null if it does not fit.
+    pub(crate) fn push(&mut self, json: &str) -> Result<(), Fault> {
+        let value = serde_json::from_str(json).ok().filter(|value| fits(value, self.field.data_type()));
+        let does_fit = value.is_some();
+        self.rows.push(value.unwrap_or_default());
         if does_fit { Ok(()) } else { Err(Fault::Type) }
     }
 

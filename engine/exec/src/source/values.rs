@@ -3,10 +3,7 @@
 
 /// A whole number that fits `T`.
 pub(crate) fn integer<T: TryFrom<i64>>(text: &[u8]) -> Option<T> {
-    let (negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] | digits => (false, digits),
-    };
+    let (negative, digits) = unsigned(text);
     if digits.is_empty() {
         return None;
     }
@@ -20,38 +17,56 @@ pub(crate) fn integer<T: TryFrom<i64>>(text: &[u8]) -> Option<T> {
     T::try_from(value).ok()
 }
 
+/// A whole number that fits `T`, which may be written with a fraction or an exponent: `5.0`, `1e3`.
+pub(crate) fn whole<T: TryFrom<i64>>(text: &[u8]) -> Option<T> {
+    /// Below this, each whole number is a floating point number.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let is_exact = |value: &f64| value.fract() == 0.0 && value.abs() < EXACT;
+    integer(text).or_else(|| T::try_from(float::<f64>(text).filter(is_exact)? as i64).ok())
+}
+
+/// Whether `text` is digits and nothing else, but for a sign, and how many.
+pub(crate) fn digit_count(text: &[u8]) -> Option<usize> {
+    let digits = unsigned(text).1;
+    (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then_some(digits.len())
+}
+
 /// A floating point number, `inf` and `nan` included.
 pub(crate) fn float<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// A decimal number as a count of its last places. Further digits are rounded, halves away from zero; a number with
-/// more than `precision` digits is none.
+/// A decimal number, with an exponent or without, as a count of its last places. Further digits are rounded, halves away
+/// from zero; a number with more than `precision` digits is none.
 pub(crate) fn decimal(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
-    let (negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] | digits => (false, digits),
+    let (negative, number) = unsigned(text);
+    let (number, exponent) = match memchr::memchr2(b'e', b'E', number) {
+        Some(at) => (&number[..at], integer::<i16>(&number[at + 1..])?),
+        None => (number, 0),
     };
-    let places = usize::try_from(scale).ok()?;
-    let (whole, fraction) = match memchr::memchr(b'.', digits) {
-        Some(point) => (&digits[..point], &digits[point + 1..]),
-        None => (digits, &[][..]),
+    let (whole, fraction) = match memchr::memchr(b'.', number) {
+        Some(point) => (&number[..point], &number[point + 1..]),
+        None => (number, &[][..]),
     };
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
+    let mut digits = whole.iter().chain(fraction);
+    // How many digits come before the end of the last place; less than none when the first is beyond it.
+    let kept = isize::try_from(whole.len()).ok()? + isize::from(exponent) + isize::from(scale);
     let mut value: i128 = 0;
-    let (kept, rest) = fraction.split_at(fraction.len().min(places));
-    for &byte in whole.iter().chain(kept) {
-        value = value.checked_mul(10)?.checked_add(i128::from(digit(byte)?))?;
+    for _ in 0..kept {
+        let next = digits.next().map_or(Some(0), |&byte| digit(byte))?;
+        value = value.checked_mul(10)?.checked_add(i128::from(next))?;
     }
-    for _ in kept.len()..places {
-        value = value.checked_mul(10)?;
-    }
-    if rest.iter().any(|byte| !byte.is_ascii_digit()) {
+    let mut next = digit(*digits.next().unwrap_or(&b'0'))?;
+    if digits.any(|byte| !byte.is_ascii_digit()) {
         return None;
     }
-    if rest.first().is_some_and(|&byte| byte >= b'5') {
+    if kept < 0 {
+        next = 0;
+    }
+    if next >= 5 {
         value += 1;
     }
     let limit = 10_i128.checked_pow(u32::from(precision))?;
@@ -86,6 +101,14 @@ pub(crate) fn timestamp_micros(text: &[u8]) -> Option<i64> {
     let (micros, zone) = fraction_micros(&text[19..])?;
     let offset = zone_seconds(zone)?;
     Some((day * 86_400 + seconds_of_day - offset) * 1_000_000 + micros)
+}
+
+/// Whether `text` begins with a minus, and what follows its sign.
+fn unsigned(text: &[u8]) -> (bool, &[u8]) {
+    match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] | rest => (false, rest),
+    }
 }
 
 fn digit(byte: u8) -> Option<u8> {
@@ -180,6 +203,21 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_may_be_written_otherwise() {
+        assert_eq!(whole::<i32>(b"5.0"), Some(5));
+        assert_eq!(whole::<i64>(b"-1.5e3"), Some(-1_500));
+        assert_eq!(whole::<i64>(b"9223372036854775807"), Some(i64::MAX));
+        for text in ["1.5", "9007199254740993.0", "1e30", "nan", "x", ""] {
+            assert_eq!(whole::<i64>(text.as_bytes()), None, "{text:?}");
+        }
+        assert_eq!(whole::<i8>(b"128.0"), None);
+        assert_eq!(
+            (digit_count(b"-12345678901234567890"), digit_count(b"1.0"), digit_count(b"-")),
+            (Some(20), None, None)
+        );
+    }
+
+    #[test]
     fn decimals_round_halves_away_from_zero() {
         for (text, expected) in [
             ("1", Some(100)),
@@ -197,6 +235,19 @@ mod tests {
             ("1.2.3", None),
             ("1,5", None),
             ("1.0x", None),
+            ("1.005x", None),
+            ("12.5e2", Some(125_000)),
+            ("1e-2", Some(1)),
+            ("5e-3", Some(1)),
+            ("9e-4", Some(0)),
+            ("1234.5E-2", Some(1_235)),
+            ("1e5", None),
+            ("0e99999", None),
+            ("0e9999", Some(0)),
+            ("1e-9999", Some(0)),
+            ("e5", None),
+            ("1e", None),
+            ("1e5.0", None),
         ] {
             assert_eq!(decimal(text.as_bytes(), 7, 2), expected, "{text:?}");
         }
@@ -261,6 +312,7 @@ mod tests {
         #[test]
         fn no_bytes_panic(text in proptest::collection::vec(any::<u8>(), 0..40)) {
             let _ = (integer::<i32>(&text), float::<f64>(&text), decimal(&text, 12, 2), boolean(&text));
+            let _ = (whole::<i64>(&text), digit_count(&text));
             let _ = (date(&text), timestamp_micros(&text));
         }
     }

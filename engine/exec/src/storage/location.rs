@@ -52,6 +52,28 @@ impl Location {
     pub fn local_path(&self) -> Option<PathBuf> {
         (self.root.scheme() == "file").then(|| PathBuf::from(format!("/{}", self.path)))
     }
+
+    /// The same place by the name that it has without links, whether it exists yet or not.
+    pub(crate) fn without_links(mut self) -> Self {
+        let real = self.local_path().and_then(|path| Path::parse(without_links(path).to_str()?).ok());
+        if let Some(real) = real {
+            let fixed = self.path.parts().count();
+            if let Some(Pattern(segments)) = &mut self.pattern {
+                segments.splice(..fixed, real.parts().map(|part| part.as_ref().to_owned()));
+            }
+            self.path = real;
+        }
+        self
+    }
+
+    /// Whether `other`, by its name, is this place or in it: in its folder, or among what its pattern may mean.
+    pub(crate) fn holds(&self, other: &Self) -> bool {
+        self.root == other.root
+            && match &self.pattern {
+                None => other.path.prefix_matches(&self.path),
+                Some(pattern) => pattern.may_reach(other.path.as_ref()),
+            }
+    }
 }
 
 impl fmt::Display for Location {
@@ -110,6 +132,15 @@ fn local(text: &str, base_dir: &FsPath) -> Result<Location, PlanError> {
     locate(root, path.trim_start_matches('/'), path.clone())
 }
 
+/// `path` without links: those above what exists are followed, and the rest is kept.
+fn without_links(path: PathBuf) -> PathBuf {
+    let real = path.ancestors().find_map(|above| {
+        let (real, rest) = (above.canonicalize().ok()?, path.strip_prefix(above).ok()?);
+        Some(if rest.as_os_str().is_empty() { real } else { real.join(rest) })
+    });
+    real.unwrap_or(path)
+}
+
 /// Resolves `.` and `..` by name alone, as a shell's `cd` does.
 fn without_dots(path: &FsPath) -> PathBuf {
     let mut normal = PathBuf::new();
@@ -152,16 +183,24 @@ impl Pattern {
 
     fn matches(&self, path: &str) -> bool {
         let names: Vec<&str> = path.split('/').collect();
-        wildcard_match(
-            &self.0,
-            &names,
-            |segment| segment == "**",
-            |segment, name| {
-                let (segment, name): (Vec<char>, Vec<char>) = (segment.chars().collect(), name.chars().collect());
-                wildcard_match(&segment, &name, |&c| c == '*', |&c, &n| c == '?' || c == n)
-            },
-        )
+        wildcard_match(&self.0, &names, |segment| segment == "**", |segment, name| segment_matches(segment, name))
     }
+
+    /// Whether it may match `path` or something below.
+    fn may_reach(&self, path: &str) -> bool {
+        let mut segments = self.0.iter();
+        path.split('/').all(|name| match segments.as_slice().first().map(String::as_str) {
+            // Whatever follows, any number of folders may come before it.
+            Some("**") => true,
+            _ => segments.next().is_some_and(|segment| segment_matches(segment, name)),
+        })
+    }
+}
+
+/// Whether `name` is what one segment of a pattern means.
+fn segment_matches(segment: &str, name: &str) -> bool {
+    let (segment, name): (Vec<char>, Vec<char>) = (segment.chars().collect(), name.chars().collect());
+    wildcard_match(&segment, &name, |&c| c == '*', |&c, &n| c == '?' || c == n)
 }
 
 /// Whether `items` match `pattern`, in which items that are `any` match any number of items, none included. Only the
@@ -244,6 +283,43 @@ mod tests {
             let location = resolve(pattern);
             assert_eq!(location.matches(&Path::parse(path).unwrap()), expected, "{pattern} {path}");
         }
+    }
+
+    #[test]
+    fn a_place_holds_what_is_in_it_or_what_its_pattern_may_mean() {
+        for (place, other, expected) in [
+            ("/d", "/d", true),
+            ("/d/", "/d/x/y.csv", true),
+            ("/d", "/d2", false),
+            ("/d/x", "/d", false),
+            ("/d/*.csv", "/d/out.csv", true),
+            ("/d/*.csv", "/d/out", false),
+            ("/d/*/a.csv", "/d/out", true),
+            ("/d/*/a.csv", "/d/out/b.csv", false),
+            ("/d/*/", "/d/out/deep", true),
+            ("/d/**/a.csv", "/d/out/deep", true),
+            ("/d/x[1]", "/d/x1", false),
+            ("s3://b/d", "s3://b/d/x", true),
+            ("s3://b/d", "s3://c/d/x", false),
+            ("/d", "s3://b/d", false),
+        ] {
+            assert_eq!(resolve(place).holds(&resolve(other)), expected, "{place} {other}");
+        }
+    }
+
+    #[test]
+    fn links_are_followed_in_paths_and_patterns() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(real.join("data")).unwrap();
+        std::os::unix::fs::symlink(real.join("data"), real.join("link")).unwrap();
+        let named = |path: &str| resolve(real.join(path).to_str().unwrap());
+        assert_eq!(named("link/new/out").without_links().path(), named("data/new/out").path());
+        let pattern = named("link/new/*.csv").without_links();
+        assert!(pattern.is_pattern() && pattern.matches(named("data/new/a.csv").path()));
+        assert!(!pattern.matches(named("link/new/a.csv").path()));
+        std::fs::create_dir(real.join("data/new")).unwrap();
+        assert_eq!(named("link/new/*.csv").without_links(), pattern);
     }
 
     #[test]

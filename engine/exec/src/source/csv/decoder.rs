@@ -53,7 +53,7 @@ impl CsvDecoder {
         let read_fields: Vec<usize> =
             shape.read_columns().into_iter().map(|column| layout.columns[column] as usize).collect();
         Ok(Self {
-            reader: RecordReader::new(dialect, start.line),
+            reader: RecordReader::new(dialect, start.line).with_empty_lines(layout.fields == 1),
             dialect,
             fields_per_record: layout.fields,
             kept_fields: read_fields.iter().max().map_or(0, |last| last + 1),
@@ -76,6 +76,7 @@ impl CsvDecoder {
         while self.records.len() < wanted {
             stopped = self.reader.next(&mut self.fields, self.kept_fields);
             match &mut stopped {
+                Next::Record(record) if self.start.skip_header && record.start == record.end => self.fields.clear(),
                 Next::Record(record) if std::mem::take(&mut self.start.skip_header) => {
                     debug_assert!(record.fields > 0);
                     self.fields.clear();
@@ -296,6 +297,21 @@ mod tests {
             decode(b"a,b\n\xff,1\n\"\",2\n,3\n", &shape("a string not null, b int", &[0, 1], OnBadRow::Reject), 4096);
         let bad: Vec<_> = bad.iter().map(|(line, text)| (*line, text.split(" [").next().unwrap())).collect();
         assert_eq!(bad, [(2, "a: invalid UTF-8"), (4, "a: null in a not null column")]);
+    }
+
+    #[test]
+    fn an_empty_line_is_a_null_where_there_is_one_column() {
+        let text = b"\na\nx\n\n\"\"\n\r\n";
+        for piece in [1, 100] {
+            let (table, bad) = decode(text, &shape("a string", &[0], OnBadRow::Fail), piece);
+            assert_eq!(table.lines().filter(|line| line.starts_with("| ")).count(), 5, "{table}");
+            assert!(bad.is_empty());
+            let (table, bad) = decode(text, &shape("a string not null", &[0], OnBadRow::Reject), piece);
+            assert_eq!(table.lines().filter(|line| line.starts_with("| ")).count(), 3, "{table}");
+            assert_eq!(bad.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [4, 6]);
+        }
+        let (table, _) = decode(b"a,b\n\n1,2\n\n", &shape("a int, b int", &[0], OnBadRow::Fail), 100);
+        assert_eq!(table.lines().filter(|line| line.starts_with("| ")).count(), 2, "{table}");
     }
 
     #[test]

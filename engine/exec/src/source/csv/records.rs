@@ -70,6 +70,7 @@ pub(crate) struct RecordReader {
     line: u64,
     ended: bool,
     skip: Option<Skip>,
+    keeps_empty_lines: bool,
     max_record_bytes: usize,
 }
 
@@ -96,8 +97,15 @@ impl RecordReader {
             line,
             ended: false,
             skip: None,
+            keeps_empty_lines: false,
             max_record_bytes: MAX_RECORD_BYTES,
         }
+    }
+
+    /// Takes empty lines for records of one field, which they are where every record has one. Otherwise they are passed over.
+    pub(crate) fn with_empty_lines(mut self, keep: bool) -> Self {
+        self.keeps_empty_lines = keep;
+        self
     }
 
     #[cfg(test)]
@@ -151,7 +159,7 @@ impl RecordReader {
             let before = (self.next_mark, fields.len());
             match self.try_record(fields, limit) {
                 Some(record) => {
-                    if record.end > record.start {
+                    if record.end > record.start || self.keeps_empty_lines {
                         return Next::Record(record);
                     }
                     fields.truncate(before.1);
@@ -387,6 +395,30 @@ mod tests {
             for piece in [1, 2, 3, 7, 1000] {
                 assert_eq!(shown(text, piece), expected, "{text:?} in pieces of {piece}");
             }
+        }
+    }
+
+    #[test]
+    fn empty_lines_may_be_records() {
+        for piece in [1, 2, 100] {
+            let mut reader = RecordReader::new(DIALECT, 1).with_empty_lines(true);
+            let mut pieces = "\na\n\r\n\"\"\n\n".as_bytes().chunks(piece);
+            let (mut fields, mut lines) = (Vec::new(), Vec::new());
+            loop {
+                match reader.next(&mut fields, usize::MAX) {
+                    Next::Record(record) => lines.push((record.line, record.end - record.start)),
+                    Next::NeedInput => match pieces.next() {
+                        Some(piece) => reader.push(piece),
+                        None => reader.end(),
+                    },
+                    Next::Broken { .. } => panic!("nothing is broken"),
+                    Next::End => break,
+                }
+            }
+            assert_eq!(lines, [(1, 0), (2, 1), (3, 0), (4, 2), (5, 0)], "in pieces of {piece}");
+            let forms: Vec<FieldForm> = fields.iter().map(|field| field.form).collect();
+            let quoted = forms.iter().position(|form| *form == FieldForm::Quoted);
+            assert_eq!((forms.len(), quoted), (5, Some(3)));
         }
     }
 

@@ -1,14 +1,15 @@
-//! JSON objects to batches: each object is read straight into cells, without a tree, then added to the columns.
+//! JSON objects to batches: each object is read straight into cells, without a tree, then added to the columns. A number
+//! stays the text that it is written as until its column's type is known, so that no digit is lost.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
 use arrow::error::ArrowError;
+use memchr::memchr;
 use serde::Deserialize;
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::split::{Next, ObjectReader, ObjectSpan};
 use crate::error::PlanError;
@@ -49,17 +50,18 @@ struct Row {
     text: String,
 }
 
-/// One value of an object.
+/// One value of an object, with its place in the row's text.
 #[derive(Debug, Clone, Default, PartialEq)]
 enum JsonCell {
     /// Missing or null.
     #[default]
     Null,
-    Boolean(bool),
-    Integer(i64),
-    Float(f64),
+    /// A number or boolean, as it is written.
+    Plain(Range<usize>),
+    /// What is between the quotes of a text.
     Text(Range<usize>),
-    Nested(Value),
+    /// A list or an object, as it is written but for space between its values.
+    Nested(Range<usize>),
 }
 
 impl JsonDecoder {
@@ -88,16 +90,13 @@ impl JsonDecoder {
             return;
         }
         let mut faults = Vec::new();
-        for (place, (column, cell)) in self.rows.columns().iter_mut().zip(&self.row.cells).enumerate() {
-            if let Err(fault) = cell.push_to(column, &self.row.text) {
+        let Row { cells, text } = &self.row;
+        for (place, (column, cell)) in self.rows.columns().iter_mut().zip(cells).enumerate() {
+            if let Err(fault) = cell.push_to(column, text) {
                 faults.push((0, place, fault));
             }
         }
-        let texts: Vec<String> = match faults.is_empty() {
-            true => Vec::new(),
-            false => self.row.cells.iter().map(|cell| cell.to_text(&self.row.text)).collect(),
-        };
-        self.rows.added(1, faults, |_| (span.line, raw), |_, place| texts[place].as_bytes());
+        self.rows.added(1, faults, |_| (span.line, raw), |_, place| cells[place].text(text).as_bytes());
     }
 
     fn add_broken(&mut self, line: u64, reason: &str, raw: &[u8]) {
@@ -165,27 +164,58 @@ impl Row {
 }
 
 impl JsonCell {
+    /// The cell of the value `raw`, whose text is added to `text`.
+    fn of(raw: &str, text: &mut String) -> Result<Self, serde_json::Error> {
+        let start = text.len();
+        match raw.as_bytes() {
+            [b'n', ..] => return Ok(Self::Null),
+            [b'"', inside @ .., b'"'] => {
+                if memchr(b'\\', inside).is_some() {
+                    text.push_str(&serde_json::from_str::<String>(raw)?);
+                } else {
+                    text.push_str(&raw[1..raw.len() - 1]);
+                }
+                return Ok(Self::Text(start..text.len()));
+            }
+            [b'{' | b'[', ..] => {
+                push_compact(raw, text);
+                return Ok(Self::Nested(start..text.len()));
+            }
+            _ => text.push_str(raw),
+        }
+        Ok(Self::Plain(start..text.len()))
+    }
+
     fn push_to(&self, column: &mut Column, text: &str) -> Result<(), Fault> {
         match self {
             Self::Null => column.push(NO_CELL),
-            Self::Text(range) => column.push(text_cell(&text[range.clone()])),
-            Self::Integer(value) if let Some(pushed) = column.push_integer(*value) => pushed,
-            Self::Float(value) if let Some(pushed) = column.push_float(*value) => pushed,
-            Self::Nested(value) if column.is_nested() => column.push_nested(value),
-            other => column.push(text_cell(&other.to_text(text))),
+            Self::Plain(_) => column.push_plain(self.text(text)),
+            Self::Nested(_) if column.is_nested() => column.push_nested(self.text(text)),
+            Self::Text(_) | Self::Nested(_) => column.push(text_cell(self.text(text))),
         }
     }
 
-    fn to_text(&self, text: &str) -> String {
+    /// Its place in `text`.
+    fn text<'a>(&self, text: &'a str) -> &'a str {
         match self {
-            Self::Null => String::new(),
-            Self::Boolean(value) => value.to_string(),
-            Self::Integer(value) => value.to_string(),
-            Self::Float(value) => value.to_string(),
-            Self::Text(range) => text[range.clone()].to_owned(),
-            Self::Nested(value) => value.to_string(),
+            Self::Null => "",
+            Self::Plain(range) | Self::Text(range) | Self::Nested(range) => &text[range.clone()],
         }
     }
+}
+
+/// Appends JSON to `text` without the space between its values.
+fn push_compact(json: &str, text: &mut String) {
+    let (mut in_text, mut escaped) = (false, false);
+    let is_kept = |character: &char| {
+        if in_text {
+            (in_text, escaped) = (escaped || *character != '"', !escaped && *character == '\\');
+            return true;
+        }
+        in_text = *character == '"';
+        !character.is_ascii_whitespace()
+    };
+    text.extend(json.chars().filter(is_kept));
 }
 
 struct RowVisitor<'a> {
@@ -254,52 +284,8 @@ impl<'de> DeserializeSeed<'de> for CellSeed<'_> {
     type Value = JsonCell;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<JsonCell, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for CellSeed<'_> {
-    type Value = JsonCell;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<JsonCell, E> {
-        Ok(JsonCell::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<JsonCell, E> {
-        Ok(JsonCell::Boolean(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<JsonCell, E> {
-        Ok(JsonCell::Integer(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<JsonCell, E> {
-        Ok(match i64::try_from(value) {
-            Ok(value) => JsonCell::Integer(value),
-            Err(_) => JsonCell::Nested(Value::from(value)),
-        })
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<JsonCell, E> {
-        Ok(JsonCell::Float(value))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<JsonCell, E> {
-        let start = self.text.len();
-        self.text.push_str(value);
-        Ok(JsonCell::Text(start..self.text.len()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<JsonCell, A::Error> {
-        Value::deserialize(SeqAccessDeserializer::new(items)).map(JsonCell::Nested)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<JsonCell, A::Error> {
-        Value::deserialize(MapAccessDeserializer::new(fields)).map(JsonCell::Nested)
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        JsonCell::of(raw.get(), self.text).map_err(D::Error::custom)
     }
 }
 
@@ -386,7 +372,7 @@ mod tests {
     #[test]
     fn nested_columns_keep_their_structure() {
         let rows = [json!({"id": 1, "tags": ["x"], "at": {"lat": 1.5}}), json!({"id": 2, "tags": [], "at": null})];
-        let kinds = rows.iter().map(Kind::of_json).fold(Kind::Nothing, Kind::and);
+        let kinds = rows.iter().map(|row| Kind::of_json(&row.to_string())).fold(Kind::Nothing, Kind::and);
         let Kind::Object(columns) = kinds else { panic!("not objects") };
         let text = format!("{}\n{}\n{}\n", rows[0], rows[1], json!({"id": 3, "tags": "oops"}));
         let (table, bad) = decode(&text, schema_of(&columns.into_iter().collect::<Vec<_>>()), OnBadRow::Reject, 4096);
@@ -394,6 +380,40 @@ mod tests {
         assert!(table.contains("| 2  | []   |            |"), "{table}");
         assert_eq!(bad.len(), 1);
         assert!(bad[0].1.contains("`oops` is not a valid List"), "{bad:?}");
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        let rows = [
+            r#"{"p":12345678901234567.89,"t":1234567890123456789012345,"n":5.0,"f":1e3}"#,
+            r#"{"p":"12345678901234567.89","t":1.10,"n":1e2,"f":0.1}"#,
+            r#"{"p":1.5e3,"t":[1.10, {"a b":  "\\ \" ,"}],"n":7,"f":1e400}"#,
+            r#"{"p":-0.005,"t":true,"n":7.5,"f":1}"#,
+        ];
+        let schema = parse_schema("p decimal(20,2), t string, n int, f double").unwrap();
+        let (table, bad) = decode(&rows.join("\n"), schema, OnBadRow::Reject, 4096);
+        let lines: Vec<String> = table.lines().skip(3).map(|line| line.replace(' ', "")).collect();
+        assert_eq!(lines[0], "|12345678901234567.89|1234567890123456789012345|5|1000.0|");
+        assert_eq!(lines[1], "|12345678901234567.89|1.10|100|0.1|");
+        let bad: Vec<_> = bad.iter().map(|(line, text)| format!("{line} {text}")).collect();
+        assert_eq!(bad, ["3 Some(\"f\") `1e400` is not a valid double", "4 Some(\"n\") `7.5` is not a valid int"]);
+        let (table, _) =
+            decode(&rows[2..].join("\n"), parse_schema("p decimal(9,2), t string").unwrap(), OnBadRow::Fail, 7);
+        let lines: Vec<&str> = table.lines().skip(3).collect();
+        assert_eq!(lines[0], r#"| 1500.00 | [1.10,{"a b":"\\ \" ,"}] |"#);
+        assert_eq!(lines[1].replace(' ', ""), "|-0.01|true|");
+    }
+
+    #[test]
+    fn long_whole_numbers_are_told_apart() {
+        let ids = ["12345678901234567891", "12345678901234567892", "1234567890123456789012345678901234567"];
+        let rows = ids.map(|id| format!(r#"{{"id":{id},"in":{{"id":{id}}}}}"#)).join("\n");
+        let head = crate::source::json::read_json_head(rows.as_bytes(), true, false);
+        let (table, bad) = decode(&rows, schema_of(&head.columns), OnBadRow::Reject, 4096);
+        assert!(bad.is_empty(), "{bad:?}");
+        for id in ids {
+            assert!(table.contains(&format!("| {id} ")) && table.contains(&format!(r#"{{"id":{id}}}"#)), "{table}");
+        }
     }
 
     proptest::proptest! {

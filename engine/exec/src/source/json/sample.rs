@@ -1,6 +1,6 @@
 //! What the head of a JSON file says: lines or one array, and, from a sample of objects, the columns.
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::split::{Next, ObjectReader};
 use crate::source::infer::Kind;
@@ -38,9 +38,9 @@ pub(crate) fn read_json_head(bytes: &[u8], all: bool, is_array: bool) -> JsonHea
         match reader.next() {
             Next::Object(span) => {
                 // What is not an object becomes a bad row when it is read.
-                let object = serde_json::from_slice::<Value>(&reader.data()[span.start..span.end]);
-                if let Ok(object @ Value::Object(_)) = object {
-                    kind = kind.and(Kind::of_json(&object));
+                let value = serde_json::from_slice::<&RawValue>(&reader.data()[span.start..span.end]);
+                if let Ok(object @ Kind::Object(_)) = value.map(|value| Kind::of_json(value.get())) {
+                    kind = kind.and(object);
                     head.objects += 1;
                     head.bytes += span.end - span.start + 1;
                 }
