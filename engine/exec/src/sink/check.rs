@@ -13,10 +13,10 @@ use object_store::{Error as StoreError, ObjectStoreExt};
 
 use super::encode::check_format;
 use super::hive::partition_columns;
-use super::spec::{SinkFormat, SinkMode, SinkSpec};
+use super::spec::{SinkMode, SinkSpec};
 use super::target::{LocalTarget, META_FOLDER, ObjectTarget, Target, is_marker};
 use crate::error::PlanError;
-use crate::storage::{Storage, describe};
+use crate::storage::{Location, Storage, describe};
 
 /// Extensions of data, and of checksums beside it, that an overwrite may remove.
 const DATA_EXTENSIONS: [&str; 12] =
@@ -30,47 +30,53 @@ pub fn check_schema(spec: &SinkSpec, schema: &Schema) -> Result<(), PlanError> {
     check_format(spec, &Schema::new(kept.map(|(_, field)| field.clone()).collect::<Vec<_>>()))
 }
 
-/// Whether the sinks of one job keep to themselves: none writes where another writes, and none writes into or replaces
-/// what a source reads. `sources` are names and paths as [`SinkSpec::path`] has them; a path may be a pattern.
-pub fn check_separate(sinks: &[SinkSpec], sources: &[(String, String)]) -> Result<(), PlanError> {
-    for (index, sink) in sinks.iter().enumerate() {
-        for other in &sinks[..index] {
-            if is_within(&sink.path, &other.path) || is_within(&other.path, &sink.path) {
+/// Whether what one job writes keeps to itself, links resolved: no sink writes where another writes, none writes into or
+/// replaces what a source reads, and the job's report is in no sink and no source. `sources` are names and paths as
+/// [`SinkSpec::path`] has them, though a path may be a pattern; `report` are the paths of the report's files.
+pub fn check_separate(
+    sinks: &[SinkSpec],
+    sources: &[(String, String)],
+    report: &[String],
+    storage: &Storage,
+) -> Result<(), PlanError> {
+    let resolve =
+        |path: &str| -> Result<Location, PlanError> { Ok(storage.resolve(path, Path::new(""))?.without_links()) };
+    let targets = sinks.iter().map(|sink| Ok((sink, Target::location(sink, storage)?)));
+    let targets = targets.collect::<Result<Vec<_>, PlanError>>()?;
+    let read = sources.iter().map(|(source, path)| Ok((source, path, resolve(path)?)));
+    let read = read.collect::<Result<Vec<_>, PlanError>>()?;
+    for (index, (sink, target)) in targets.iter().enumerate() {
+        for (other, place) in &targets[..index] {
+            if target.holds(place) || place.holds(target) {
                 let what = format!("{} and {} of sink `{}` overlap", sink.path, other.path, other.name);
                 return Err(sink.invalid(&what, "give each sink a folder of its own"));
             }
         }
-        for (source, path) in sources {
-            let (base, deep) = pattern_base(path);
-            if is_within(base, &sink.path) {
+        for (source, path, place) in &read {
+            if target.holds(place) {
                 let what = format!("{} would replace {path}, which source `{source}` reads", sink.path);
                 return Err(sink.invalid(&what, "write to another folder"));
             }
-            if deep && is_within(&sink.path, base) {
+            if place.holds(target) {
                 let what = format!("{} is inside of {path}, which source `{source}` reads", sink.path);
                 return Err(sink.invalid(&what, "write to another folder"));
             }
         }
     }
-    Ok(())
-}
-
-/// Whether `path` is `folder` or below it, by name.
-fn is_within(path: &str, folder: &str) -> bool {
-    let clean = |path: &str| path.strip_prefix("file://").unwrap_or(path).trim_end_matches('/').to_owned();
-    let (path, folder) = (clean(path), clean(folder));
-    path.strip_prefix(&folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// The part of a source's path before its first wildcard, and whether the source reads folders below it.
-fn pattern_base(path: &str) -> (&str, bool) {
-    match path.find(['*', '?', '[', '{']) {
-        None => (path, SinkFormat::from_path(path).is_none()),
-        Some(wildcard) => {
-            let base = path[..wildcard].rfind('/').map_or("", |slash| &path[..slash]);
-            (base, path[wildcard..].contains("**"))
+    for path in report {
+        let file = resolve(path)?;
+        let of_sink = targets.iter().find(|(_, target)| target.holds(&file));
+        let of_source = read.iter().find(|(.., place)| place.holds(&file));
+        let user = of_sink.map(|(sink, _)| format!("{}, which sink `{}` writes", sink.path, sink.name));
+        let user = user.or_else(|| of_source.map(|(source, path, _)| format!("{path}, which source `{source}` reads")));
+        if let Some(user) = user {
+            return Err(PlanError::Invalid {
+                message: format!("report: {path} would be inside of {user}"),
+                help: Some("give the report a folder of its own".to_owned()),
+            });
         }
     }
+    Ok(())
 }
 
 /// Whether `spec`'s target can take what the job will write. Nothing has run when this is called, and nothing is left
@@ -251,6 +257,7 @@ mod tests {
     use url::Url;
 
     use super::*;
+    use crate::sink::SinkFormat;
 
     fn sink(path: &str, mode: SinkMode) -> SinkSpec {
         let format = SinkFormat::from_path(path).unwrap_or(SinkFormat::Parquet);
@@ -336,7 +343,7 @@ mod tests {
     fn sinks_keep_away_from_each_other_and_from_sources() {
         let sinks = |paths: &[&str]| paths.iter().map(|path| sink(path, SinkMode::Overwrite)).collect::<Vec<_>>();
         let source = |path: &str| vec![("events".to_owned(), path.to_owned())];
-        let cases: [(&[&str], &str, Option<&str>); 10] = [
+        let cases: [(&[&str], &str, Option<&str>); 14] = [
             (&["/o/curated", "/o/rejects"], "/d/x.csv", None),
             (&["/o/curated", "/o/curated2"], "/d/x.csv", None),
             (&["/o", "/o/rejects"], "/d/x.csv", Some("overlap")),
@@ -346,15 +353,55 @@ mod tests {
             (&["/d/out"], "/d/", Some("is inside of")),
             (&["/d/out"], "/d/**/*.csv", Some("is inside of")),
             (&["/d/out"], "/d/*.csv", None),
+            (&["/d/out.csv"], "/d/*.csv", Some("is inside of")),
+            (&["/d/out"], "/d/*/a.csv", Some("is inside of")),
+            (&["/d/x[1]"], "/d/x[1]/*.csv", Some("would replace")),
+            (&["/d/out"], "/d/[a]/x.csv", None),
             (&["s3://b/o"], "s3://b/in/*.csv", None),
         ];
+        let storage = Storage::new(BTreeMap::new());
         for (paths, path, expected) in cases {
-            let result = check_separate(&sinks(paths), &source(path)).map_err(|error| error.to_string());
+            let result = check_separate(&sinks(paths), &source(path), &[], &storage).map_err(|error| error.to_string());
             match expected {
                 None => assert_eq!(result, Ok(()), "{paths:?} {path}"),
                 Some(text) => assert!(result.clone().unwrap_err().contains(text), "{paths:?} {path}: {result:?}"),
             }
         }
+    }
+
+    #[test]
+    fn links_do_not_hide_what_a_source_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        fs::create_dir_all(path("data/in")).unwrap();
+        fs::write(path("data/in/a.csv"), "a\n1\n").unwrap();
+        std::os::unix::fs::symlink(path("data"), path("link")).unwrap();
+        std::os::unix::fs::symlink(path("data/in/a.csv"), path("latest.csv")).unwrap();
+        let storage = Storage::new(BTreeMap::new());
+        for (target, read, expected) in [
+            ("link/in", "data/in/*.csv", Some("would replace")),
+            ("data/in", "link/in/*.csv", Some("would replace")),
+            ("data", "latest.csv", Some("would replace")),
+            ("link/in/new", "data/in", Some("is inside of")),
+            ("data/in/new.csv", "link/in/*.csv", Some("is inside of")),
+            ("link/out", "data/in", None),
+        ] {
+            let sinks = [sink(&path(target), SinkMode::Overwrite)];
+            let result = check_separate(&sinks, &[("events".to_owned(), path(read))], &[], &storage);
+            let error = result.err().map(|error| error.to_string()).unwrap_or_default();
+            assert_eq!(!error.is_empty(), expected.is_some(), "{target} {read}: {error}");
+            assert!(error.contains(expected.unwrap_or_default()), "{target} {read}: {error}");
+        }
+        let report = [path("link/in/report/summary.json")];
+        let sources = [("events".to_owned(), path("data/in"))];
+        let error = check_separate(&[], &sources, &report, &storage).unwrap_err().to_string();
+        assert!(error.starts_with("report: ") && error.contains("source `events`"), "{error}");
+        let sinks = [sink(&path("data/in"), SinkMode::Overwrite)];
+        let error = check_separate(&sinks, &[], &report, &storage).unwrap_err().to_string();
+        assert!(error.starts_with("report: ") && error.contains("sink `s`"), "{error}");
+        let sinks = [sink(&path("data/out.json"), SinkMode::Overwrite)];
+        check_separate(&sinks, &[("events".to_owned(), path("data/*.csv"))], &[path("data/summary.json")], &storage)
+            .unwrap();
     }
 
     #[test]

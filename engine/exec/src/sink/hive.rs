@@ -17,8 +17,8 @@ use super::encode::file_schema;
 use super::spec::SinkSpec;
 use crate::error::{PlanError, TaskError};
 
-/// What Hive, Spark, DuckDB and DataFusion take for null.
-const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
+/// What Hive, Spark and DuckDB take for null.
+pub(crate) const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
 /// Longest name that common filesystems take.
 const NAME_LIMIT_BYTES: usize = 255;
 

@@ -22,8 +22,9 @@ mod write;
 mod tests;
 
 pub use self::check::{check_schema, check_separate, check_target};
-pub use self::encode::parquet_writer;
+pub use self::encode::{ArrowFileWriter, csv_header, csv_rows, json_writer, parquet_writer};
 pub use self::error::SinkError;
+pub(crate) use self::hive::NULL_FOLDER;
 pub use self::manifest::{Manifest, ManifestFile};
 pub use self::publish::{Published, SinkCommit, abort, check as check_commit, publish};
 pub use self::rejects::{Reject, RejectWriter, rejects_sink};

@@ -13,18 +13,17 @@
 //! Each open upload is recorded under `_tandem/uploads/<job>/`, so that it is found again when nobody reports it.
 
 use std::ffi::OsString;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object_store::ObjectStore;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path as Key;
 use tandem_proto::JobId;
-use url::Url;
 
 use super::spec::SinkSpec;
 use crate::error::PlanError;
-use crate::storage::Storage;
+use crate::storage::{Location, Storage};
 
 /// Folder of manifests and upload records inside a target. Readers skip names that start with `_` or `.`.
 pub(crate) const META_FOLDER: &str = "_tandem";
@@ -72,25 +71,36 @@ impl std::fmt::Debug for ObjectTarget {
 }
 
 impl Target {
-    /// The place that `spec.path` names.
+    /// The place that `spec.path` names. It has one name whether it exists yet or not, and a link to a folder stays a link:
+    /// what it points to is replaced, staged beside it and not beside the link.
     pub(crate) fn open(spec: &SinkSpec, storage: &Storage) -> Result<Self, PlanError> {
+        let location = Self::location(spec, storage)?;
         let single_file = spec.is_single_file();
-        if spec.path.starts_with("s3://") {
-            return ObjectTarget::open(spec, storage, single_file).map(Self::Object);
+        if let Some(path) = location.local_path() {
+            return Ok(Self::Local(LocalTarget { path, single_file }));
         }
-        LocalTarget::open(spec, single_file).map(Self::Local)
+        let (store, uploads) = (storage.store(location.root())?, storage.uploads(location.root())?);
+        Ok(Self::Object(ObjectTarget { store, uploads, key: location.path().clone(), single_file }))
+    }
+
+    /// Where that is, without links.
+    pub(crate) fn location(spec: &SinkSpec, storage: &Storage) -> Result<Location, PlanError> {
+        let location = storage.resolve(&spec.path, Path::new("")).map_err(|error| match error {
+            PlanError::Invalid { message, .. } => spec.invalid(&message, "start the path with / or s3://"),
+            other => other,
+        })?;
+        if location.is_pattern() {
+            return Err(spec.invalid(&format!("{} is a pattern", spec.path), "name the one file or folder to write"));
+        }
+        let location = location.without_links();
+        if location.path().as_ref().is_empty() {
+            return Err(spec.invalid("a root folder or whole bucket cannot be a sink", "name a folder below it"));
+        }
+        Ok(location)
     }
 }
 
 impl LocalTarget {
-    fn open(spec: &SinkSpec, single_file: bool) -> Result<Self, PlanError> {
-        let path = local_path(spec)?;
-        if path.file_name().is_none() {
-            return Err(spec.invalid("the root folder cannot be a sink", "give the path of a folder below it"));
-        }
-        Ok(Self { path: real_path(path), single_file })
-    }
-
     /// The folder that the target is in.
     pub(crate) fn parent(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
@@ -110,26 +120,6 @@ impl LocalTarget {
     }
 }
 
-fn local_path(spec: &SinkSpec) -> Result<PathBuf, PlanError> {
-    let path = if spec.path.starts_with("file://") {
-        Url::parse(&spec.path)
-            .ok()
-            .and_then(|url| url.to_file_path().ok())
-            .ok_or_else(|| spec.invalid(&format!("not a file URL: {}", spec.path), "write file:///folder/name"))?
-    } else if let Some((scheme, _)) = spec.path.split_once("://") {
-        return Err(spec.invalid(
-            &format!("unsupported storage `{scheme}://`: {}", spec.path),
-            "use a local path, file:// or s3://",
-        ));
-    } else {
-        PathBuf::from(&spec.path)
-    };
-    if !path.is_absolute() {
-        return Err(spec.invalid(&format!("path is not absolute: {}", spec.path), "start it with / or s3://"));
-    }
-    Ok(without_dots(&path))
-}
-
 fn staging_suffix(job: JobId) -> String {
     format!(".tandem-{:016x}", job.0)
 }
@@ -140,47 +130,7 @@ pub(crate) fn is_staging(folder: &Path, job: JobId) -> bool {
     name.is_some_and(|name| name.starts_with('.') && name.ends_with(&staging_suffix(job)))
 }
 
-/// `path` without links, so that one place has one name whether it exists yet or not, and a link to a folder stays a
-/// link: what it points to is replaced, staged beside it and not beside the link.
-fn real_path(path: PathBuf) -> PathBuf {
-    let real = path.ancestors().find_map(|above| {
-        let rest = path.strip_prefix(above).ok()?;
-        above.canonicalize().ok().map(|real| if rest.as_os_str().is_empty() { real } else { real.join(rest) })
-    });
-    match real {
-        Some(real) if real.file_name().is_some() => real,
-        _ => path,
-    }
-}
-
-/// `path` without `.` and `..`, by name only.
-fn without_dots(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::CurDir => {}
-            other => clean.push(other),
-        }
-    }
-    clean
-}
-
 impl ObjectTarget {
-    fn open(spec: &SinkSpec, storage: &Storage, single_file: bool) -> Result<Self, PlanError> {
-        let url = Url::parse(&spec.path)
-            .map_err(|error| spec.invalid(&format!("not a URL: {}: {error}", spec.path), "write s3://bucket/key"))?;
-        let key = spec.path.splitn(4, '/').nth(3).unwrap_or_default();
-        let key = Key::parse(key.trim_matches('/'))
-            .map_err(|error| spec.invalid(&format!("not a key: {}: {error}", spec.path), "write s3://bucket/key"))?;
-        if key.as_ref().is_empty() {
-            return Err(spec.invalid("a whole bucket cannot be a sink", "write s3://bucket/key"));
-        }
-        Ok(Self { store: storage.store(&url)?, uploads: storage.uploads(&url)?, key, single_file })
-    }
-
     /// The key of a file that belongs at `final_path`, relative to the sink's folder.
     pub(crate) fn file_key(&self, final_path: &str) -> Result<Key, object_store::path::Error> {
         if self.single_file { Ok(self.key.clone()) } else { Key::parse(format!("{}/{final_path}", self.key)) }
@@ -244,7 +194,7 @@ mod tests {
 
     #[test]
     fn places_that_cannot_be_sinks_are_refused() {
-        for path in ["/", "relative/x", "gs://b/x", "s3://bucket", "s3://bucket/"] {
+        for path in ["/", "relative/x", "gs://b/x", "s3://bucket", "s3://bucket/", "/out/*", "/out/day=?/x.csv"] {
             let spec = SinkSpec::new("s", path, SinkFormat::Parquet);
             assert!(Target::open(&spec, &Storage::new(BTreeMap::new())).is_err(), "{path}");
         }

@@ -219,6 +219,25 @@ async fn a_step_that_is_read_twice_runs_once() {
 
 /// The plan survives the journal.
 #[tokio::test]
+async fn a_report_is_not_written_into_a_sink_or_a_source() {
+    let fixture = Fixture::new();
+    std::fs::create_dir(fixture.folder.path().join("in")).unwrap();
+    std::fs::copy(fixture.path("sales.csv"), fixture.path("in/sales.csv")).unwrap();
+    for (report, expected) in [
+        ("out/good/report", "sink `good`"),
+        ("out/good", "sink `good`"),
+        ("in", "source `sales`"),
+        ("in/reports", "source `sales`"),
+    ] {
+        let job = JOB.replace("report = \"out\"", &format!("report = \"{report}\"")).replace("\"sales.csv\"", "\"in\"");
+        let (message, help) = parts(fixture.job(&job).await.unwrap_err());
+        assert!(message.starts_with("report: ") && message.contains(expected), "{message}");
+        assert_eq!(help, "give the report a folder of its own");
+    }
+    fixture.job(&JOB.replace("report = \"out\"", "report = \"out/report\"")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_planned_job_is_plain_data() {
     let planned = Fixture::new().job(JOB).await.unwrap();
     let text = serde_json::to_string(&planned).unwrap();

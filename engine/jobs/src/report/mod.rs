@@ -43,14 +43,18 @@ impl Summary {
     /// # Errors
     /// What storage said, with the file's path.
     pub async fn write_to(&self, folder: &str, storage: &Storage) -> Result<(), PlanError> {
-        for (name, text) in [("summary.json", self.to_json()), ("report.md", self.to_markdown())] {
-            let path = format!("{}/{name}", folder.trim_end_matches('/'));
+        for (path, text) in files_in(folder).into_iter().zip([self.to_json(), self.to_markdown()]) {
             let place = storage.resolve(&path, Path::new("/"))?;
             let written = storage.store(place.root())?.put(place.path(), text.into()).await;
             written.map_err(|error| PlanError::Storage(describe(&error, &path)))?;
         }
         Ok(())
     }
+}
+
+/// The files that [`Summary::write_to`] writes into `folder`: what is for machines, then what is for people.
+pub(crate) fn files_in(folder: &str) -> [String; 2] {
+    ["summary.json", "report.md"].map(|name| format!("{}/{name}", folder.trim_end_matches('/')))
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub(crate) trait RowWriter {
 pub(crate) enum RowFormat {
     /// One that can be asked for with `-o`.
     Output(OutputFormat),
+    /// A table with only the beginnings of long texts.
+    Preview,
     /// A Parquet file.
     Parquet,
     /// An Arrow IPC file, which unlike the stream says where its batches are.
@@ -51,10 +53,11 @@ pub(crate) fn row_writer<'a>(
     out: impl Write + Send + 'a,
 ) -> Result<Box<dyn RowWriter + 'a>, Failure> {
     Ok(match format {
-        RowFormat::Output(OutputFormat::Table) => Box::new(table::TableWriter::new(schema, out)),
+        RowFormat::Output(OutputFormat::Table) => Box::new(table::TableWriter::new(schema, false, out)),
+        RowFormat::Preview => Box::new(table::TableWriter::new(schema, true, out)),
         RowFormat::Output(OutputFormat::Json) => Box::new(writers::JsonArray::new(out)),
         RowFormat::Output(OutputFormat::Jsonl) => Box::new(writers::JsonLines::new(out)),
-        RowFormat::Output(OutputFormat::Csv) => Box::new(writers::Csv::new(schema, out)?),
+        RowFormat::Output(OutputFormat::Csv) => Box::new(writers::Csv::new(&schema, out)?),
         RowFormat::Output(OutputFormat::Arrow) => Box::new(writers::ArrowStream::new(&schema, out)?),
         RowFormat::ArrowFile => Box::new(writers::ArrowFile::new(&schema, out)?),
         RowFormat::Parquet => Box::new(writers::Parquet::new(&schema, out)?),

@@ -1,16 +1,14 @@
-//! The forms for machines: thin covers over Arrow's own writers.
+//! The forms for machines: thin covers over the writers of sinks, so that a file is the same whoever writes it.
 
 use std::io::Write;
 
 use arrow::array::RecordBatch;
-use arrow::csv;
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow::ipc::writer::{FileWriter, StreamWriter};
-use arrow::json::writer::{JsonArray as ArrayFraming, JsonFormat, LineDelimited, Writer, WriterBuilder};
-
+use arrow::ipc::writer::StreamWriter;
+use arrow::json::writer::{JsonArray as ArrayFraming, LineDelimited, Writer};
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
-use tandem_exec::sink::{Compression, parquet_writer};
+use tandem_exec::sink::{ArrowFileWriter, Compression, csv_header, csv_rows, json_writer, parquet_writer};
 
 use super::{RowWriter, arrow_failure};
 use crate::cli::Failure;
@@ -24,12 +22,11 @@ pub(super) struct JsonArray<W: Write>(Writer<W, ArrayFraming>);
 /// One JSON object per line; nulls are written.
 pub(super) struct JsonLines<W: Write>(Writer<W, LineDelimited>);
 
-/// Comma-separated rows under a header, also when there is no row. Rows are encoded apart from being written, since the
-/// encoder does not tell a reader who went away from data it cannot encode.
+/// Comma-separated rows under a header, also when there is no row.
 pub(super) struct Csv<W: Write>(W);
 
 /// An Arrow IPC file.
-pub(super) struct ArrowFile<W: Write>(FileWriter<W>);
+pub(super) struct ArrowFile<W: Write>(ArrowFileWriter<W>);
 
 /// A Parquet file.
 pub(super) struct Parquet<W: Write + Send>(ArrowWriter<W>);
@@ -37,13 +34,9 @@ pub(super) struct Parquet<W: Write + Send>(ArrowWriter<W>);
 /// An Arrow IPC stream.
 pub(super) struct ArrowStream<W: Write>(StreamWriter<W>);
 
-fn json<W: Write, F: JsonFormat>(out: W) -> Writer<W, F> {
-    WriterBuilder::new().with_explicit_nulls(true).build(out)
-}
-
 impl<W: Write> JsonArray<W> {
     pub(super) fn new(out: W) -> Self {
-        Self(json(out))
+        Self(json_writer(out))
     }
 }
 
@@ -61,7 +54,7 @@ impl<W: Write> RowWriter for JsonArray<W> {
 
 impl<W: Write> JsonLines<W> {
     pub(super) fn new(out: W) -> Self {
-        Self(json(out))
+        Self(json_writer(out))
     }
 }
 
@@ -77,22 +70,16 @@ impl<W: Write> RowWriter for JsonLines<W> {
 }
 
 impl<W: Write> Csv<W> {
-    pub(super) fn new(schema: SchemaRef, out: W) -> Result<Self, Failure> {
-        let mut writer = Self(out);
-        writer.encode(&RecordBatch::new_empty(schema), true)?;
-        Ok(writer)
-    }
-
-    fn encode(&mut self, batch: &RecordBatch, header: bool) -> Result<(), Failure> {
-        let mut text = Vec::new();
-        csv::WriterBuilder::new().with_header(header).build(&mut text).write(batch).map_err(arrow_failure)?;
-        Ok(self.0.write_all(&text)?)
+    pub(super) fn new(schema: &Schema, mut out: W) -> Result<Self, Failure> {
+        out.write_all(csv_header(schema).as_bytes())?;
+        Ok(Self(out))
     }
 }
 
 impl<W: Write> RowWriter for Csv<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
-        self.encode(batch, false)
+        let rows = csv_rows(batch).map_err(arrow_failure)?;
+        Ok(self.0.write_all(rows.as_bytes())?)
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
@@ -102,7 +89,7 @@ impl<W: Write> RowWriter for Csv<W> {
 
 impl<W: Write> ArrowFile<W> {
     pub(super) fn new(schema: &Schema, out: W) -> Result<Self, Failure> {
-        Ok(Self(FileWriter::try_new(out, schema).map_err(arrow_failure)?))
+        Ok(Self(ArrowFileWriter::try_new(schema, Compression::None, out).map_err(arrow_failure)?))
     }
 }
 
@@ -112,8 +99,7 @@ impl<W: Write> RowWriter for ArrowFile<W> {
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
-        self.0.finish().map_err(arrow_failure)?;
-        Ok(self.0.get_mut().flush()?)
+        self.0.finish().map_err(arrow_failure)
     }
 }
 
@@ -152,5 +138,52 @@ impl<W: Write> RowWriter for ArrowStream<W> {
 
     fn finish(&mut self) -> Result<(), Failure> {
         self.0.finish().map_err(arrow_failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, AsArray, DictionaryArray};
+    use arrow::datatypes::Int32Type;
+    use arrow::ipc::reader::FileReader;
+
+    use super::super::{OutputFormat, RowFormat, row_writer};
+    use super::*;
+
+    fn written(format: RowFormat, batches: &[RecordBatch]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut writer = row_writer(format, batches[0].schema(), &mut out).unwrap();
+        for batch in batches {
+            writer.write(batch).unwrap();
+        }
+        writer.finish().unwrap();
+        drop(writer);
+        out
+    }
+
+    /// Batches whose dictionaries differ.
+    fn coded() -> Vec<RecordBatch> {
+        let batch = |values: &[Option<&str>]| {
+            let codes: ArrayRef = Arc::new(values.iter().copied().collect::<DictionaryArray<Int32Type>>());
+            RecordBatch::try_from_iter_with_nullable([("code", codes, true)]).unwrap()
+        };
+        vec![batch(&[Some("a"), Some("b")]), batch(&[Some("c"), None, Some("")])]
+    }
+
+    #[test]
+    fn an_arrow_file_takes_dictionaries_that_change() {
+        let file = written(RowFormat::ArrowFile, &coded());
+        let batches: Vec<RecordBatch> =
+            FileReader::try_new(std::io::Cursor::new(file), None).unwrap().map(Result::unwrap).collect();
+        let values = batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().collect::<Vec<_>>());
+        assert_eq!(values.collect::<Vec<_>>(), [Some("a"), Some("b"), Some("c"), None, Some("")]);
+    }
+
+    #[test]
+    fn csv_tells_null_from_empty_text() {
+        let text = String::from_utf8(written(RowFormat::Output(OutputFormat::Csv), &coded())).unwrap();
+        assert_eq!(text, "code\na\nb\nc\n\n\"\"\n");
     }
 }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, FieldRef, Float32Type, Float64Type};
 use arrow::error::ArrowError;
-use arrow::json::writer::{Encoder as ValueEncoder, EncoderFactory, EncoderOptions, LineDelimited, NullableEncoder};
+use arrow::json::writer::{
+    Encoder as ValueEncoder, EncoderFactory, EncoderOptions, JsonFormat, LineDelimited, NullableEncoder,
+};
 use arrow::json::{Writer, WriterBuilder};
 use arrow::record_batch::RecordBatch;
 
@@ -17,7 +19,8 @@ use super::text::Packer;
 use super::{Encoder, fatal};
 use crate::error::TaskError;
 
-fn lines<W: Write>(output: W) -> Writer<W, LineDelimited> {
+/// Writes rows as objects, laid out as `F` says.
+pub fn json_writer<W: Write, F: JsonFormat>(output: W) -> Writer<W, F> {
     WriterBuilder::new().with_explicit_nulls(true).with_encoder_factory(Arc::new(PythonFloats)).build(output)
 }
 
@@ -28,7 +31,7 @@ pub(super) struct LinesEncoder {
 
 impl LinesEncoder {
     pub(super) fn new(packer: Packer) -> Self {
-        Self { writer: lines(packer) }
+        Self { writer: json_writer(packer) }
     }
 }
 
@@ -70,7 +73,7 @@ impl ArrayEncoder {
 impl Encoder for ArrayEncoder {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), TaskError> {
         let mut rows = Vec::new();
-        lines(&mut rows).write(batch).map_err(fatal)?;
+        json_writer::<_, LineDelimited>(&mut rows).write(batch).map_err(fatal)?;
         for row in rows.split(|&byte| byte == b'\n').filter(|row| !row.is_empty()) {
             self.text.extend_from_slice(if self.rows == 0 { b"[\n  " } else { b",\n  " });
             indent(row, 1, &mut self.text);
@@ -121,7 +124,7 @@ impl Encoder for ObjectEncoder {
             _ => return Err(fatal("a file with shape = \"object\" has one row, and there are more")),
         }
         let (mut row, mut text) = (Vec::new(), Vec::new());
-        lines(&mut row).write(batch).map_err(fatal)?;
+        json_writer::<_, LineDelimited>(&mut row).write(batch).map_err(fatal)?;
         indent(row.trim_ascii_end(), 0, &mut text);
         self.packer.write_all(&text).map_err(fatal)
     }

@@ -1,6 +1,7 @@
 //! Batches to the bytes of one file. Encoders do no I/O: they append to a buffer that the file's writer empties.
 
 mod arrow_ipc;
+mod csv;
 mod json;
 mod parquet;
 mod schema;
@@ -13,6 +14,9 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 
+pub use self::arrow_ipc::ArrowFileWriter;
+pub use self::csv::{csv_header, csv_rows};
+pub use self::json::json_writer;
 pub use self::parquet::parquet_writer;
 pub(super) use self::schema::{check_format, file_schema};
 use super::spec::{JsonShape, SinkFormat, SinkSpec};
@@ -42,7 +46,7 @@ pub(super) fn open(spec: &SinkSpec, schema: &SchemaRef, output: OutputBuffer) ->
     Ok(match spec.format {
         SinkFormat::Parquet => Box::new(parquet::ParquetEncoder::new(schema, compression, output)?),
         SinkFormat::Arrow => Box::new(arrow_ipc::IpcEncoder::new(schema, compression, output)?),
-        SinkFormat::Csv => Box::new(text::CsvEncoder::new(schema, text::Packer::new(compression, output)?)?),
+        SinkFormat::Csv => Box::new(csv::CsvEncoder::new(schema, text::Packer::new(compression, output)?)?),
         SinkFormat::Jsonl => Box::new(json::LinesEncoder::new(text::Packer::new(compression, output)?)),
         SinkFormat::Json => {
             let packer = text::Packer::new(compression, output)?;

@@ -1,14 +1,11 @@
-//! CSV, and the compression that all text formats share.
+//! The compression that all text formats share.
 
 use std::io::{self, Write};
 
-use arrow::csv::{Writer, WriterBuilder};
-use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
 use flate2::write::GzEncoder;
 use zstd::stream::write::Encoder as ZstdEncoder;
 
-use super::{Encoder, OutputBuffer, fatal};
+use super::{OutputBuffer, fatal};
 use crate::error::TaskError;
 use crate::sink::spec::Compression;
 
@@ -63,43 +60,5 @@ impl Write for Packer {
     /// Does nothing, so that a flush per batch does not cost compression; [`Packer::finish`] writes everything.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Comma-separated values with a header line. Null is written as nothing.
-pub(super) struct CsvEncoder {
-    writer: Writer<Packer>,
-    memory_bytes: usize,
-}
-
-impl CsvEncoder {
-    pub(super) fn new(schema: &SchemaRef, packer: Packer) -> Result<Self, TaskError> {
-        let memory_bytes = packer.memory_bytes();
-        let mut writer = WriterBuilder::new().with_header(true).build(packer);
-        // The header is written with the first batch, also when that has no rows.
-        writer.write(&RecordBatch::new_empty(schema.clone())).map_err(fatal)?;
-        Ok(Self { writer, memory_bytes })
-    }
-}
-
-impl Encoder for CsvEncoder {
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), TaskError> {
-        self.writer.write(batch).map_err(fatal)
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.memory_bytes
-    }
-
-    fn pending_bytes(&self) -> usize {
-        0
-    }
-
-    fn relieve(&mut self) -> Result<(), TaskError> {
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>) -> Result<(), TaskError> {
-        self.writer.into_inner().finish()
     }
 }

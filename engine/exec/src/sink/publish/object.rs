@@ -7,14 +7,18 @@
 //!
 //! A file is visible as a whole or not at all; between its first and last file a commit is visible in part, until the
 //! manifest says that it is whole. The old data of an overwrite goes last.
+//!
+//! An upload is gone when it is completed, so a repeated call tells by the object whether it was. The name of a part file is
+//! no other's. The key of a single file is: there the object's tag must be the one that the upload's parts make.
 
 use std::collections::{HashMap, HashSet};
 
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
+use md5::{Digest, Md5};
 use object_store::multipart::PartId;
 use object_store::path::Path as Key;
-use object_store::{Error as StoreError, ObjectStoreExt};
+use object_store::{Error as StoreError, ObjectMeta, ObjectStoreExt};
 use tandem_proto::JobId;
 use tandem_proto::v1::StagedFile;
 
@@ -51,7 +55,7 @@ pub(super) async fn publish(target: &ObjectTarget, commit: &SinkCommit) -> Resul
 /// Whether `commit` could be published now, or was already; changes nothing. Whether the uploads are still open cannot be
 /// asked.
 pub(super) async fn check(target: &ObjectTarget, commit: &SinkCommit) -> Result<(), SinkError> {
-    own_sizes(target, commit)?;
+    own_files(target, commit)?;
     let manifest = target.meta_folder().join(Manifest::file_name(commit.job));
     if !target.single_file && exists(target, &manifest).await? {
         return Ok(());
@@ -78,10 +82,11 @@ async fn refuse_occupied(target: &ObjectTarget, commit: &SinkCommit) -> Result<(
     if commit.spec.mode != SinkMode::Error {
         return Ok(());
     }
-    let own = own_sizes(target, commit)?;
+    let own = own_files(target, commit)?;
+    let is_own = |found: &ObjectMeta| own.get(&found.location).is_some_and(|file| is_published(target, found, file));
     if target.single_file {
         return match target.store.head(&target.key).await {
-            Ok(found) if own.get(&target.key) == Some(&found.size) => Ok(()),
+            Ok(found) if is_own(&found) => Ok(()),
             Ok(_) => Err(SinkError::Occupied { path: target.key.to_string() }),
             Err(StoreError::NotFound { .. }) => Ok(()),
             Err(error) => Err(SinkError::store("look at", &target.key)(error)),
@@ -91,16 +96,38 @@ async fn refuse_occupied(target: &ObjectTarget, commit: &SinkCommit) -> Result<(
     while let Some(object) = listed.try_next().await.map_err(SinkError::store("list", &target.key))? {
         let relative = object.location.prefix_match(&target.key).and_then(|mut parts| parts.next());
         let marker = relative.is_some_and(|name| is_marker(name.as_ref()));
-        if !marker && own.get(&object.location) != Some(&object.size) {
+        if !marker && !is_own(&object) {
             return Err(SinkError::Occupied { path: object.location.to_string() });
         }
     }
     Ok(())
 }
 
-/// The keys and sizes of the commit's files.
-fn own_sizes(target: &ObjectTarget, commit: &SinkCommit) -> Result<HashMap<Key, u64>, SinkError> {
-    commit.files.iter().map(|file| Ok((staged_key(target, file)?, file.bytes))).collect()
+/// The commit's files by key.
+fn own_files<'a>(target: &ObjectTarget, commit: &'a SinkCommit) -> Result<HashMap<Key, &'a StagedFile>, SinkError> {
+    commit.files.iter().map(|file| Ok((staged_key(target, file)?, file))).collect()
+}
+
+/// Whether `found`, at the key of `file`, is what the upload of `file` became.
+fn is_published(target: &ObjectTarget, found: &ObjectMeta, file: &StagedFile) -> bool {
+    let is_tagged = || {
+        let tag = found.e_tag.as_deref().map(|tag| tag.trim_matches('"'));
+        tag.is_some() && tag == tag_of(&file.parts).as_deref()
+    };
+    found.size == file.bytes && (!target.single_file || is_tagged())
+}
+
+/// The tag of the object that S3 and those who speak its protocol make of uploaded parts: the digest of the parts' digests,
+/// and how many there are. None if the tags of `parts` are no digests.
+fn tag_of(parts: &[String]) -> Option<String> {
+    let mut digest = Md5::new();
+    for part in parts {
+        let tag = part.trim_matches('"');
+        let bytes = (0..tag.len()).step_by(2).map(|at| u8::from_str_radix(tag.get(at..at + 2)?, 16).ok());
+        digest.update(bytes.collect::<Option<Vec<u8>>>().filter(|bytes| bytes.len() == 16)?);
+    }
+    let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(format!("{hex}-{}", parts.len()))
 }
 
 async fn complete_all(target: &ObjectTarget, commit: &SinkCommit) -> Result<(), SinkError> {
@@ -115,11 +142,11 @@ async fn complete(target: &ObjectTarget, job: JobId, file: &StagedFile) -> Resul
     let key = staged_key(target, file)?;
     let parts = file.parts.iter().map(|part| PartId { content_id: part.clone() }).collect();
     let Err(error) = target.uploads.complete_multipart(&key, &file.multipart_id, parts).await else { return Ok(()) };
+    let is_gone = matches!(error, StoreError::NotFound { .. });
     match target.store.head(&key).await {
-        Ok(meta) if meta.size == file.bytes => Ok(()),
-        Ok(_) | Err(StoreError::NotFound { .. }) if matches!(error, StoreError::NotFound { .. }) => {
-            Err(SinkError::Lost { job, path: key.to_string() })
-        }
+        Ok(found) if is_published(target, &found, file) => Ok(()),
+        Ok(_) | Err(StoreError::NotFound { .. }) if is_gone => Err(SinkError::Lost { job, path: key.to_string() }),
+        Err(unknown) if is_gone => Err(SinkError::store("look at", &key)(unknown)),
         _ => Err(SinkError::store("publish", &key)(error)),
     }
 }
@@ -139,7 +166,7 @@ async fn put_manifest(target: &ObjectTarget, commit: &SinkCommit, key: &Key) -> 
 
 /// Deletes the data that `commit` replaces: all data files but its own, then the manifests that named them.
 async fn delete_replaced(target: &ObjectTarget, commit: &SinkCommit, manifest: &Key) -> Result<(), SinkError> {
-    let own = own_sizes(target, commit)?;
+    let own = own_files(target, commit)?;
     let meta = target.meta_folder();
     let (mut files, mut manifests) = (Vec::new(), Vec::new());
     let mut listed = target.store.list(Some(&target.key));
@@ -215,5 +242,18 @@ async fn exists(target: &ObjectTarget, key: &Key) -> Result<bool, SinkError> {
         Ok(_) => Ok(true),
         Err(StoreError::NotFound { .. }) => Ok(false),
         Err(error) => Err(SinkError::store("look at", key)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_of_an_upload_is_made_of_its_parts() {
+        let parts = ["\"5d41402abc4b2a76b9719d911017c592\"".to_owned(), "7d793037a0760186574b0282f2f435e7".to_owned()];
+        assert_eq!(tag_of(&parts).as_deref(), Some("065947336a2f2a95ba8899f3675c3be6-2"));
+        assert_eq!(tag_of(&["not a digest".to_owned()]), None);
+        assert_eq!(tag_of(&["5d41402abc4b2a76b9719d911017c592-1".to_owned()]), None);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use md5::{Digest, Md5};
 use object_store::memory::InMemory;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path as Key;
@@ -24,6 +25,10 @@ mod moto;
 struct Bucket {
     memory: InMemory,
     open: std::sync::Mutex<BTreeSet<MultipartId>>,
+    /// The digests of the parts of uploads.
+    parts: std::sync::Mutex<BTreeMap<(MultipartId, usize), Vec<u8>>>,
+    /// The tags of objects that were uploaded.
+    tags: std::sync::Mutex<BTreeMap<Key, String>>,
     changes_left: AtomicUsize,
 }
 
@@ -40,7 +45,8 @@ fn dead() -> Error {
 impl Bucket {
     fn new() -> Arc<Self> {
         let changes_left = AtomicUsize::new(usize::MAX);
-        Arc::new(Self { memory: InMemory::new(), open: Default::default(), changes_left })
+        let (open, parts, tags) = Default::default();
+        Arc::new(Self { memory: InMemory::new(), open, parts, tags, changes_left })
     }
 
     /// Whether a change may happen at all, and whether its outcome is still heard of.
@@ -58,6 +64,14 @@ impl Bucket {
         // As S3 answers for an upload that is completed or aborted.
         let missing = || Error::NotFound { path: path.to_string(), source: "no such upload".into() };
         if self.open.lock().unwrap().remove(id) { Ok(()) } else { Err(missing()) }
+    }
+
+    /// What S3 tells of an object whose description in memory is `meta`.
+    fn tagged(&self, mut meta: ObjectMeta) -> ObjectMeta {
+        if let Some(tag) = self.tags.lock().unwrap().get(&meta.location) {
+            meta.e_tag = Some(tag.clone());
+        }
+        meta
     }
 
     /// All objects, by key.
@@ -81,6 +95,7 @@ impl ObjectStore for Bucket {
     async fn put_opts(&self, location: &Key, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let heard = self.begin_change()?;
         let done = self.memory.put_opts(location, payload, options).await?;
+        self.tags.lock().unwrap().remove(location);
         if heard { Ok(done) } else { Err(dead()) }
     }
 
@@ -89,7 +104,8 @@ impl ObjectStore for Bucket {
     }
 
     async fn get_opts(&self, location: &Key, options: GetOptions) -> Result<GetResult> {
-        self.memory.get_opts(location, options).await
+        let found = self.memory.get_opts(location, options).await?;
+        Ok(GetResult { meta: self.tagged(found.meta.clone()), ..found })
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Key>>) -> BoxStream<'static, Result<Key>> {
@@ -134,13 +150,23 @@ impl MultipartStore for Bucket {
 
     async fn put_part(&self, path: &Key, id: &MultipartId, index: usize, data: PutPayload) -> Result<PartId> {
         self.begin_change()?;
-        self.memory.put_part(path, id, index, data).await
+        let mut digest = Md5::new();
+        data.iter().for_each(|piece| digest.update(piece));
+        let digest = digest.finalize().to_vec();
+        self.memory.put_part(path, id, index, data).await?;
+        let content_id = format!("\"{}\"", hex(&digest));
+        self.parts.lock().unwrap().insert((id.clone(), index), digest);
+        Ok(PartId { content_id })
     }
 
     async fn complete_multipart(&self, path: &Key, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
         let heard = self.begin_change()?;
         self.close(path, id)?;
+        let digests: Vec<u8> =
+            (0..parts.len()).flat_map(|index| self.parts.lock().unwrap()[&(id.clone(), index)].clone()).collect();
+        let tag = format!("\"{}-{}\"", hex(&Md5::digest(digests)), parts.len());
         let done = self.memory.complete_multipart(path, id, parts).await?;
+        self.tags.lock().unwrap().insert(path.clone(), tag);
         if heard { Ok(done) } else { Err(dead()) }
     }
 
@@ -150,6 +176,10 @@ impl MultipartStore for Bucket {
         self.memory.abort_multipart(path, id).await?;
         if heard { Ok(()) } else { Err(dead()) }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn job(bucket: &Arc<Bucket>, path: &str, mode: SinkMode, job: u64) -> Job {
@@ -290,6 +320,33 @@ async fn an_upload_that_is_gone_is_named() {
 }
 
 #[tokio::test]
+async fn an_object_of_the_same_size_is_not_taken_for_a_lost_upload() {
+    let bucket = Bucket::new();
+    let mut runs = [1, 2].map(|number| job(&bucket, "s3://bucket/out.csv", SinkMode::Overwrite, number));
+    for (run, start) in runs.iter_mut().zip([1_000, 2_000]) {
+        run.write(0, 0, vec![rows(start, 20)]).await.unwrap();
+    }
+    assert_eq!(runs[0].files[0].bytes, runs[1].files[0].bytes);
+    runs[0].publish().await;
+    let before = bucket.objects().await;
+    bucket.open.lock().unwrap().clear();
+    let error = publish(&runs[1].commit(), &runs[1].storage).await.unwrap_err();
+    assert!(matches!(error, SinkError::Lost { .. }), "{error}");
+    assert_eq!(bucket.objects().await, before);
+}
+
+#[tokio::test]
+async fn another_file_of_the_same_size_is_not_replaced() {
+    let bucket = Bucket::new();
+    let mut late = job(&bucket, "s3://bucket/out.csv", SinkMode::Error, 5);
+    late.write(0, 0, vec![rows(0, 5)]).await.unwrap();
+    let other = "x".repeat(late.files[0].bytes as usize);
+    bucket.put(&Key::from("out.csv"), other.into()).await.unwrap();
+    let result = publish(&late.commit(), &late.storage).await;
+    assert!(matches!(result, Err(SinkError::Occupied { .. })), "{result:?}");
+}
+
+#[tokio::test]
 async fn files_side_by_side_do_not_end_each_others_uploads() {
     let bucket = Bucket::new();
     let mut jobs =
@@ -297,7 +354,7 @@ async fn files_side_by_side_do_not_end_each_others_uploads() {
     for job in &mut jobs {
         job.write(0, 0, vec![rows(0, 5)]).await.unwrap();
     }
-    for job in &jobs {
+    for job in jobs.iter().chain(&jobs) {
         job.publish().await;
     }
     assert_eq!(bucket.objects().await.into_keys().collect::<Vec<_>>(), ["a/one.csv", "a/two.csv"]);

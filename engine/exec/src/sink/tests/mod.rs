@@ -3,6 +3,7 @@
 mod buckets;
 mod disk_full;
 mod partitions;
+mod read_back;
 mod round_trip;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -51,6 +51,38 @@ async fn sinks_commit_and_abort_over_s3() {
 }
 
 #[tokio::test]
+async fn a_single_file_is_known_by_its_tag_over_s3() {
+    let moto = match Moto::start() {
+        Ok(moto) => moto,
+        Err(reason) => return eprintln!("skipped: {reason}"),
+    };
+    let begin = |mode, job| {
+        let spec = SinkSpec { mode, ..SinkSpec::new("out", "s3://bucket/out.csv", SinkFormat::Csv) };
+        Job { storage: storage(&moto), ..Job::new(spec, job) }
+    };
+    let mut large = begin(SinkMode::Error, 1);
+    large.write(0, 0, (0..40).map(|at| rows(at * 10_000, 10_000)).collect()).await.unwrap();
+    assert!(large.files[0].parts.len() > 1);
+    large.publish().await;
+    crate::sink::check_commit(&large.commit(), &large.storage).await.unwrap();
+    large.publish().await;
+
+    let [mut first, mut second] = [2, 3].map(|job| begin(SinkMode::Overwrite, job));
+    first.write(0, 0, vec![rows(1_000, 20)]).await.unwrap();
+    second.write(0, 0, vec![rows(2_000, 20)]).await.unwrap();
+    assert_eq!(first.files[0].bytes, second.files[0].bytes);
+    first.publish().await;
+    first.publish().await;
+    abort(second.job, &second.spec, &second.files, &second.storage).await.unwrap();
+    // What it fails with is the server's own affair.
+    publish(&second.commit(), &second.storage).await.unwrap_err();
+    let mut refused = begin(SinkMode::Error, 4);
+    refused.write(0, 0, vec![rows(3_000, 20)]).await.unwrap();
+    let error = publish(&refused.commit(), &refused.storage).await.unwrap_err();
+    assert!(matches!(error, SinkError::Occupied { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn a_bucket_that_does_not_exist_is_an_error_before_anything_runs() {
     let moto = match Moto::start() {
         Ok(moto) => moto,
