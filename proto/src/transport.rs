@@ -8,6 +8,7 @@ mod address;
 mod connect;
 mod connection;
 mod handshakes;
+mod health;
 mod http;
 mod listen;
 mod streams;
@@ -17,6 +18,7 @@ mod token;
 pub use address::{host_of, is_loopback};
 pub use connect::{AddToken, AuthorizedChannel, ClientSecurity, ConnectError, connect};
 pub use connection::Connection;
+pub use health::{Health, health_router};
 pub use http::HttpPort;
 pub use listen::{
     BindError, RequireToken, ServerSecurity, TlsError, TlsIdentity, check_bind, incoming, plain_server, server,

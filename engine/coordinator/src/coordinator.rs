@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use tandem_jobs::planned::PlannedJob;
 use tandem_proto::Term;
-use tandem_proto::transport::{self, ClientSecurity, HttpPort, RequireToken, ServerSecurity, TlsIdentity, Token};
+use tandem_proto::transport::{
+    self, ClientSecurity, HttpPort, RequireToken, ServerSecurity, TlsIdentity, Token, health_router,
+};
 use tandem_proto::v1::cluster_service_server::ClusterServiceServer;
 use tandem_proto::v1::job_service_server::JobServiceServer;
 use tandem_proto::v1::package_service_server::PackageServiceServer;
@@ -30,7 +32,7 @@ use tracing::info;
 use crate::clock::Clock;
 use crate::config::{CoordinatorConfig, TlsFiles};
 use crate::error::CoordinatorError;
-use crate::http::{self, Port};
+use crate::http::Port;
 use crate::journal::{Commit, Journal, JournalError, JournaledJob, Restored};
 use crate::logs::LogStore;
 use crate::packages::PackageStore;
@@ -202,8 +204,9 @@ impl Coordinator {
 
     /// Spawns the owner and both listeners.
     fn start(self, stopping: &CancellationToken, tracker: &TaskTracker) -> JoinSet<Result<(), CoordinatorError>> {
-        let port = Port { handle: self.handle.clone(), clock: self.clock, token: self.security.token.clone() };
-        let http = self.http.serve(http::router(port), stopping.clone().cancelled_owned());
+        let port = Port { handle: self.handle.clone(), clock: self.clock };
+        let router = health_router(port, self.security.token.clone());
+        let http = self.http.serve(router, stopping.clone().cancelled_owned());
         let logs = Logs { store: self.logs, handle: self.handle.clone(), stopping: stopping.clone() };
         let cluster = ClusterRpc {
             handle: self.handle.clone(),
