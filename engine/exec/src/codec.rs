@@ -36,7 +36,7 @@ use crate::prefilter::{KeyDigestExec, PrefilterExec};
 use crate::probe::{Check, OnBreach, ProbeExec};
 use crate::shuffle::{ReadMode, ShuffleReadExec};
 use crate::sink::SinkSpec;
-use crate::source::ScanExec;
+use crate::source::{CountRecordsExec, ScanExec};
 
 /// No exchange has more partitions.
 const MAX_MODULUS: u32 = 1 << 20;
@@ -82,7 +82,7 @@ struct StageMessage {
 
 #[derive(Clone, PartialEq, Message)]
 struct ExtensionMessage {
-    #[prost(oneof = "Extension", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "Extension", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     node: Option<Extension>,
 }
 
@@ -115,6 +115,8 @@ enum Extension {
     InOrder(bool),
     #[prost(message, tag = "12")]
     FirstRows(FirstRowsMessage),
+    #[prost(bytes, tag = "13")]
+    CountRecords(Vec<u8>),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -298,7 +300,8 @@ impl PhysicalExtensionCodec for TandemCodec {
             Some(Extension::ShuffleRead(read)) => Ok(Arc::new(decode_read(&read, context, converter)?)),
             Some(Extension::RecursiveQuery(query)) => decode_recursive_query(query, inputs),
             Some(Extension::Probe(probe)) => decode_probe(probe, inputs, context, converter),
-            Some(Extension::Scan(scan)) => Ok(Arc::new(ScanExec::from_bytes(&scan)?)),
+            Some(Extension::Scan(scan)) => Ok(Arc::new(ScanExec::from_bytes(&scan, inputs)?)),
+            Some(Extension::CountRecords(count)) => Ok(Arc::new(CountRecordsExec::from_bytes(&count)?)),
             Some(Extension::KeyDigest(message)) => decode_digest(&message, inputs, context, converter),
             Some(Extension::Prefilter(message)) => decode_prefilter(&message, inputs, context, converter),
             Some(Extension::Function(call)) => Ok(Arc::new(FunctionExec::from_bytes(&call, only(inputs)?)?)),
@@ -334,6 +337,8 @@ impl PhysicalExtensionCodec for TandemCodec {
             Extension::Probe(encode_probe(probe, converter)?)
         } else if let Some(scan) = node.downcast_ref::<ScanExec>() {
             Extension::Scan(scan.to_bytes()?)
+        } else if let Some(count) = node.downcast_ref::<CountRecordsExec>() {
+            Extension::CountRecords(count.to_bytes()?)
         } else if let Some(digest) = node.downcast_ref::<KeyDigestExec>() {
             Extension::KeyDigest(encode_keys(digest.keys(), digest.modulus(), converter)?)
         } else if let Some(prefilter) = node.downcast_ref::<PrefilterExec>() {

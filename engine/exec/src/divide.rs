@@ -20,7 +20,7 @@ use datafusion::physical_plan::union::UnionExec;
 use tandem_graph::Divisible;
 use tandem_proto::StageId;
 
-use crate::plan::{Plan, calls_function, emits_build_rows, partitions, shares_state};
+use crate::plan::{Plan, calls_function, emits_build_rows, is_leaf, partitions, shares_state};
 use crate::prefilter::{KeyDigestExec, PrefilterExec};
 use crate::probe::ProbeExec;
 use crate::shuffle::{ReadMode, ShuffleReadExec};
@@ -51,9 +51,8 @@ fn is_mergeable(body: &Plan) -> Result<bool> {
     if body.is::<KeyDigestExec>() {
         return Ok(false);
     }
-    let ordered = |node: &Plan| {
-        node.children().is_empty() && partitions(node) > 1 && !node.equivalence_properties().oeq_class().is_empty()
-    };
+    let ordered =
+        |node: &Plan| is_leaf(node) && partitions(node) > 1 && !node.equivalence_properties().oeq_class().is_empty();
     Ok(!body.exists(|node| Ok(ordered(node)))?)
 }
 
@@ -65,8 +64,7 @@ fn sized_by(body: &Plan) -> Result<Option<Vec<StageId>>> {
     body.apply(|node| {
         let column = node.downcast_ref::<ShuffleReadExec>().filter(|read| read.mode() == ReadMode::Hash);
         stages.extend(column.map(ShuffleReadExec::stage));
-        let leaf = node.children().is_empty();
-        known &= !leaf || column.is_some() || partitions(node) == 1;
+        known &= !is_leaf(node) || column.is_some() || partitions(node) == 1;
         Ok(if known { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;
     Ok(Some(stages).filter(|stages| known && !stages.is_empty()))

@@ -33,7 +33,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::function::FunctionExec;
-use crate::plan::{Plan, is_broadcast, partitions};
+use crate::plan::{Plan, is_broadcast, is_leaf, partitions};
 use crate::shuffle::ShuffleReadExec;
 use crate::stop::is_added;
 
@@ -74,7 +74,7 @@ impl Selection {
             return self.narrow_union(union, selected);
         }
         let count = partitions(plan);
-        if plan.children().is_empty() {
+        if is_leaf(plan) {
             if count == 1 {
                 self.keep(plan);
                 return Ok(Arc::clone(plan));

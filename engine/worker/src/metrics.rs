@@ -75,7 +75,11 @@ impl Metrics {
                 "Rows of each source, read (rejected ones included) and rejected",
                 &["source", "outcome"],
             ),
-            source_bytes: make.counters("tandem_worker_source_bytes_total", "Bytes read of each source", &["source"]),
+            source_bytes: make.counters(
+                "tandem_worker_source_bytes_total",
+                "Bytes read of each source, without those read before to count its records",
+                &["source"],
+            ),
             sink_rows: make.counters("tandem_worker_sink_rows_total", "Rows written for each sink", &["sink"]),
             sink_bytes: make.counters("tandem_worker_sink_bytes_total", "Bytes written for each sink", &["sink"]),
             shuffle_read_bytes: make.counters(

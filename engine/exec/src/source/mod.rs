@@ -1,8 +1,11 @@
 //! Sources: CSV, JSON, Parquet and Arrow files as tables.
 
 mod columns;
+mod count;
 mod csv;
+mod cut;
 mod files;
+mod folders;
 pub(crate) mod fuzz;
 mod infer;
 mod input;
@@ -20,6 +23,7 @@ mod table;
 mod values;
 mod wire_schema;
 
+pub(crate) use self::count::CountRecordsExec;
 pub use self::files::pin_file_scans;
 pub(crate) use self::files::scan_of_batches;
 pub use self::open::{OpenedSource, open_source};

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::csv::{CsvHead, CsvLayout, Dialect, HeadError, column_names, layout_of, nearest, read_csv_head};
 use super::files::open_file_table;
+use super::folders::{Columns, FolderColumns};
 use super::infer::schema_of;
 use super::input::read_head;
 use super::json::{is_json_array, read_json_head};
@@ -58,17 +59,18 @@ pub async fn open_source(
     if files.iter().all(|file| file.size == 0) {
         return Err(spec.invalid(&format!("the input is empty: {}", files[0]), ""));
     }
+    let files: Vec<FileEntry> = files.into_iter().filter(|file| file.size > 0).collect();
     let bytes = files.iter().map(|file| file.size).sum();
+    let folders = FolderColumns::of(&files, &locations);
     if !format.is_text() {
-        let table = open_file_table(spec, format, files, &locations, declared, storage, context).await?;
+        let table = open_file_table(spec, format, &files, folders, declared, storage, context).await?;
         return Ok(OpenedSource { table, bytes, counts_itself: false });
     }
-    let files: Vec<FileEntry> = files.into_iter().filter(|file| file.size > 0).collect();
     let plan = match format {
-        SourceFormat::Csv | SourceFormat::Tsv => plan_csv(spec, format, files, declared, storage).await?,
-        _ => plan_json(spec, format, files, declared, storage).await?,
+        SourceFormat::Csv | SourceFormat::Tsv => plan_csv(spec, format, files, folders, declared, storage).await?,
+        _ => plan_json(spec, format, files, folders, declared, storage).await?,
     };
-    let table = Arc::new(TextTable::new(plan, storage.clone()));
+    let table = Arc::new(TextTable::new(plan));
     Ok(OpenedSource { table, bytes, counts_itself: true })
 }
 
@@ -76,6 +78,7 @@ async fn plan_csv(
     spec: &SourceSpec,
     format: SourceFormat,
     files: Vec<FileEntry>,
+    folders: FolderColumns,
     declared: Option<Schema>,
     storage: &Storage,
 ) -> Result<ScanPlan, PlanError> {
@@ -92,13 +95,14 @@ async fn plan_csv(
     let Some(first) = heads.iter().flatten().next() else {
         return Err(spec.invalid(&format!("the input is empty: {}", files[0]), ""));
     };
+    let names = column_names(&first.first, header);
+    let folders = folders.without(|name| header && layout_of(&names, [name].into_iter()).is_ok());
     let schema = match declared {
         Some(schema) => schema,
-        None => {
-            let names = column_names(&first.first, header);
-            schema_of(&names.into_iter().zip(first.kinds.iter().cloned()).collect::<Vec<_>>())
-        }
+        None => schema_of(&names.into_iter().zip(first.kinds.iter().cloned()).collect::<Vec<_>>()),
     };
+    let columns = folders.join(spec, &settled(spec, schema), &files)?;
+    let schema = columns.of_files();
     let row_bytes = first.row_bytes();
     let mut layouts: Vec<CsvLayout> = Vec::new();
     let mut scan_files = Vec::with_capacity(files.len());
@@ -112,11 +116,11 @@ async fn plan_csv(
             layouts.push(layout);
             layouts.len() - 1
         });
-        let compression = spec.compression_of(&entry);
-        scan_files.push(ScanFile { entry, compression, layout: place as u32, is_array: false });
+        let (compression, folder_values) = (spec.compression_of(&entry), columns.folder_values(index));
+        scan_files.push(ScanFile { entry, compression, layout: place as u32, is_array: false, folder_values });
     }
     let format = TextFormat::Csv { dialect, header, layouts };
-    Ok(scan_plan(spec, schema, format, scan_files, row_bytes))
+    Ok(scan_plan(spec, columns, format, scan_files, row_bytes))
 }
 
 /// The head of a file; none when it has no record.
@@ -170,6 +174,7 @@ async fn plan_json(
     spec: &SourceSpec,
     format: SourceFormat,
     files: Vec<FileEntry>,
+    folders: FolderColumns,
     declared: Option<Schema>,
     storage: &Storage,
 ) -> Result<ScanPlan, PlanError> {
@@ -189,31 +194,42 @@ async fn plan_json(
         }
         None => schema_of(&sample.columns),
     };
+    let folders = folders.without(|name| sample.columns.iter().any(|(known, _)| known == name));
+    let columns = folders.join(spec, &settled(spec, schema), &files)?;
     let scan_file = |(index, entry): (usize, FileEntry)| {
-        let compression = spec.compression_of(&entry);
-        ScanFile { entry, compression, layout: 0, is_array: is_array(index) }
+        let (compression, folder_values) = (spec.compression_of(&entry), columns.folder_values(index));
+        ScanFile { entry, compression, layout: 0, is_array: is_array(index), folder_values }
     };
     let scan_files = files.into_iter().enumerate().map(scan_file).collect();
-    Ok(scan_plan(spec, schema, TextFormat::Json, scan_files, sample.row_bytes()))
+    Ok(scan_plan(spec, columns, TextFormat::Json, scan_files, sample.row_bytes()))
 }
 
-fn scan_plan(spec: &SourceSpec, schema: Schema, format: TextFormat, files: Vec<ScanFile>, row_bytes: u32) -> ScanPlan {
-    let on_bad_row = spec.bad_row_policy();
+fn scan_plan(
+    spec: &SourceSpec,
+    columns: Columns,
+    format: TextFormat,
+    files: Vec<ScanFile>,
+    row_bytes: u32,
+) -> ScanPlan {
     ScanPlan {
         source: spec.name.clone(),
-        schema: if on_bad_row == OnBadRow::Null { all_nullable(&schema) } else { Arc::new(schema) },
+        folder_columns: columns.folder_places().map(|place| place as u32).collect(),
+        schema: Arc::new(columns.table),
         format,
         files,
-        on_bad_row,
+        on_bad_row: spec.bad_row_policy(),
         rejects: spec.rejects.clone(),
         row_bytes,
     }
 }
 
-/// Where bad rows are kept, any column may be null.
-fn all_nullable(schema: &Schema) -> SchemaRef {
-    let fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
-    Arc::new(Schema::new(fields))
+/// The schema of a source: where bad rows are kept, any column may be null.
+fn settled(spec: &SourceSpec, schema: Schema) -> Schema {
+    if spec.bad_row_policy() != OnBadRow::Null {
+        return schema;
+    }
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Schema::new(fields.collect::<Vec<Field>>())
 }
 
 /// The heads of `files`, in order: a sample of the first, of the others enough for a header. With each, whether it is all

@@ -1,7 +1,9 @@
 //! A scan of text files as data: what is read, how, and which partition reads which bytes. Fixed when the job is planned
 //! and carried to the workers as it is.
 
-use arrow::datatypes::SchemaRef;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 use super::csv::{CsvLayout, Dialect};
@@ -16,6 +18,8 @@ pub(crate) struct ScanPlan {
     /// The table's columns.
     #[serde(with = "super::wire_schema")]
     pub(crate) schema: SchemaRef,
+    /// The places in the schema of the columns that folders give, ascending. All others are read from the files.
+    pub(crate) folder_columns: Vec<u32>,
     /// How bytes become rows.
     pub(crate) format: TextFormat,
     /// The fixed input list.
@@ -52,21 +56,42 @@ pub(crate) struct ScanFile {
     pub(crate) layout: u32,
     /// JSON: it is one array, not a line per object.
     pub(crate) is_array: bool,
+    /// What its folders say, for each of the plan's folder columns; none is null.
+    pub(crate) folder_values: Vec<Option<String>>,
 }
 
+/// Where a column comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The place among the columns that are read from files.
+    File(usize),
+    /// The place among the columns that folders give.
+    Folder(usize),
+}
+
+/// A range of one file, cut by size alone. The records that are read for it begin after the first line end from its start on,
+/// and end where those of the next piece begin: where that is, is found out when the query runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Piece {
+    /// The file's place in the list.
+    pub(crate) file: u32,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+/// What each partition reads, in order.
+pub(crate) type Partitions = Vec<Vec<Piece>>;
+
 /// A range of one file, from record boundary to record boundary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
     /// The file's place in the list.
     pub(crate) file: u32,
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// The line of its first byte.
-    pub(crate) line: u64,
+    /// The line of its first byte, where it is known.
+    pub(crate) line: Option<u64>,
 }
-
-/// What each partition reads, in order.
-pub(crate) type Partitions = Vec<Vec<Segment>>;
 
 impl ScanFile {
     /// Whether several partitions may read it.
@@ -94,18 +119,51 @@ impl TextFormat {
 }
 
 impl ScanPlan {
+    /// Where the column at `column` comes from.
+    pub(crate) fn origin(&self, column: usize) -> Origin {
+        match self.folder_columns.binary_search(&(column as u32)) {
+            Ok(place) => Origin::Folder(place),
+            Err(before) => Origin::File(column - before),
+        }
+    }
+
+    /// The columns that are read from the files.
+    pub(crate) fn file_schema(&self) -> SchemaRef {
+        let fields = self.schema.fields().iter().enumerate();
+        let fields = fields.filter(|(column, _)| matches!(self.origin(*column), Origin::File(_)));
+        Arc::new(Schema::new(fields.map(|(_, field)| field.clone()).collect::<Vec<_>>()))
+    }
+
+    /// Whether `piece` is a part of its file.
+    pub(crate) fn is_cut(&self, piece: &Piece) -> bool {
+        piece.start > 0 || piece.end < self.files[piece.file as usize].entry.size
+    }
+
+    /// Whether records must be counted before a part of a file can be read: to know where one begins, if quotes may hide
+    /// line ends, or on which line, if rejects tell it.
+    pub(crate) fn needs_counts(&self) -> bool {
+        self.format.quotes().is_some_and(|dialect| dialect.quote.is_some()) || self.on_bad_row == OnBadRow::Reject
+    }
+
     /// Whether every place that it and `partitions` name is there.
     pub(crate) fn is_sound(&self, partitions: &Partitions) -> bool {
         let layouts: &[CsvLayout] = match &self.format {
             TextFormat::Csv { layouts, .. } => layouts,
             TextFormat::Json => &[],
         };
-        let columns = self.schema.fields().len();
+        let (columns, folder_columns) = (self.schema.fields().len(), &self.folder_columns);
         let fits = |layout: &CsvLayout| {
-            layout.columns.len() == columns && layout.columns.iter().all(|&field| field < layout.fields)
+            layout.columns.len() + folder_columns.len() == columns
+                && layout.columns.iter().all(|&field| field < layout.fields)
         };
-        layouts.iter().all(fits)
-            && partitions.iter().flatten().all(|segment| (segment.file as usize) < self.files.len())
+        folder_columns.windows(2).all(|pair| pair[0] < pair[1])
+            && folder_columns.last().is_none_or(|&last| (last as usize) < columns)
+            && self.files.iter().all(|file| file.folder_values.len() == folder_columns.len())
+            && layouts.iter().all(fits)
+            && partitions.iter().flatten().all(|piece| {
+                let file = self.files.get(piece.file as usize);
+                file.is_some_and(|file| piece.start <= piece.end && piece.end <= file.entry.size)
+            })
     }
 
     /// Estimate: rows in these many bytes of `file`.

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -13,14 +15,17 @@ use object_store::ObjectStore;
 use tandem_proto::v1::RowCountKind;
 
 use super::csv::{CsvDecoder, CsvStart};
+use super::cut::count_line_feeds;
+use super::folders::folder_value;
 use super::input::Input;
 use super::json::{JsonDecoder, JsonStart};
-use super::plan::{ScanFile, ScanPlan, Segment, TextFormat};
+use super::plan::{Origin, ScanFile, ScanPlan, Segment, TextFormat};
 use super::rows::{BadRow, Decoded, Decoder, Shape};
 use super::spec::OnBadRow;
 use crate::error::{PlanError, TaskError};
 use crate::scope::TaskScope;
 use crate::sink::{Reject, RejectWriter};
+use crate::storage::FileEntry;
 
 /// The rows of one partition.
 pub(crate) struct PartitionReader {
@@ -28,6 +33,8 @@ pub(crate) struct PartitionReader {
     segments: std::vec::IntoIter<Segment>,
     open: Option<OpenSegment>,
     shape: Shape,
+    /// The columns that are asked for.
+    projection: Vec<usize>,
     rows_left: Option<usize>,
     context: Arc<TaskContext>,
     scope: Option<Arc<TaskScope>>,
@@ -38,9 +45,59 @@ pub(crate) struct PartitionReader {
 
 /// The segment that is being read.
 struct OpenSegment {
-    file: usize,
+    segment: Segment,
     input: Input,
     decoder: Box<dyn Decoder>,
+    output: Output,
+}
+
+/// The columns of a batch, some of which may be what a file's folders say.
+struct Output {
+    schema: SchemaRef,
+    columns: Vec<Values>,
+}
+
+/// What a column is made of.
+enum Values {
+    /// The place in a decoded batch.
+    Decoded(usize),
+    /// Every row has this value.
+    Constant(ScalarValue),
+}
+
+impl Output {
+    /// The columns at `projection` of `plan`'s schema, for `file`.
+    fn new(plan: &ScanPlan, projection: &[usize], file: &ScanFile) -> Result<Self> {
+        let fields: Vec<_> = projection.iter().map(|&column| plan.schema.fields()[column].clone()).collect();
+        let mut columns = Vec::with_capacity(projection.len());
+        let mut decoded = 0;
+        for (field, &column) in fields.iter().zip(projection) {
+            columns.push(match plan.origin(column) {
+                Origin::Folder(place) => {
+                    let value = folder_value(field, file.folder_values[place].as_deref());
+                    let value = value.map_err(|reason| TaskError::Fatal(format!("{}: {reason}", file.entry)))?;
+                    Values::Constant(ScalarValue::try_from_array(&value, 0)?)
+                }
+                Origin::File(_) => {
+                    decoded += 1;
+                    Values::Decoded(decoded - 1)
+                }
+            });
+        }
+        Ok(Self { schema: Arc::new(Schema::new(fields)), columns })
+    }
+
+    /// A batch of these columns for the rows of `decoded`.
+    fn batch(&self, decoded: &RecordBatch) -> Result<RecordBatch> {
+        let rows = decoded.num_rows();
+        let column = |values: &Values| match values {
+            Values::Decoded(place) => Ok(decoded.column(*place).clone()),
+            Values::Constant(value) => value.to_array_of_size(rows),
+        };
+        let columns = self.columns.iter().map(column).collect::<Result<Vec<ArrayRef>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?)
+    }
 }
 
 impl PartitionReader {
@@ -54,9 +111,13 @@ impl PartitionReader {
         metrics: &ExecutionPlanMetricsSet,
     ) -> Self {
         let scope = TaskScope::of(&context);
+        let decoded = projection.iter().filter_map(|&column| match plan.origin(column) {
+            Origin::File(place) => Some(place),
+            Origin::Folder(_) => None,
+        });
         let shape = Shape {
-            table: plan.schema.clone(),
-            projection,
+            table: plan.file_schema(),
+            projection: decoded.collect(),
             on_bad_row: plan.on_bad_row,
             batch_rows: context.session_config().batch_size(),
         };
@@ -71,6 +132,7 @@ impl PartitionReader {
             segments: segments.into_iter(),
             open: None,
             shape,
+            projection,
             rows_left: limit,
             scope,
             rejects,
@@ -118,31 +180,26 @@ impl PartitionReader {
     }
 
     fn open_segment(&self, segment: Segment) -> Result<OpenSegment> {
-        let file = segment.file as usize;
-        let ScanFile { entry, compression, layout, is_array } = &self.plan.files[file];
-        let input = Input::open(self.store(file)?, entry, segment.start..segment.end, *compression)?;
+        let file = &self.plan.files[segment.file as usize];
+        let output = Output::new(&self.plan, &self.projection, file)?;
+        let ScanFile { entry, compression, layout, is_array, .. } = file;
+        let store = store_of(entry, &self.context)?;
+        let input = Input::open(store, entry, segment.start..segment.end, *compression)?;
+        let line = segment.line.unwrap_or(1);
         let decoder: Box<dyn Decoder> = match &self.plan.format {
             TextFormat::Csv { dialect, header, layouts } => {
                 let at_file_start = segment.start == 0;
-                let start = CsvStart { line: segment.line, at_file_start, skip_header: *header && at_file_start };
+                let start = CsvStart { line, at_file_start, skip_header: *header && at_file_start };
                 let layout = layouts.get(*layout as usize);
                 let layout = layout.ok_or_else(|| DataFusionError::Internal(format!("no layout of {entry}")))?;
                 Box::new(CsvDecoder::new(*dialect, layout, &self.shape, start).map_err(unreadable)?)
             }
             TextFormat::Json => {
-                let start = JsonStart { line: segment.line, at_file_start: segment.start == 0, is_array: *is_array };
+                let start = JsonStart { line, at_file_start: segment.start == 0, is_array: *is_array };
                 Box::new(JsonDecoder::new(&self.shape, start).map_err(unreadable)?)
             }
         };
-        Ok(OpenSegment { file, input, decoder })
-    }
-
-    fn store(&self, file: usize) -> Result<Arc<dyn ObjectStore>> {
-        let entry = &self.plan.files[file].entry;
-        match &self.scope {
-            Some(scope) => entry.open_store(&scope.storage).map_err(unreadable),
-            None => self.context.runtime_env().object_store(ObjectStoreUrl::parse(&entry.root)?),
-        }
+        Ok(OpenSegment { segment, input, decoder, output })
     }
 
     /// Gives the decoder the next piece of its input.
@@ -161,10 +218,12 @@ impl PartitionReader {
 
     /// Counts a batch, deals with its bad rows and cuts it to the limit.
     async fn settle(&mut self, batch: RecordBatch, bad: Vec<BadRow>) -> Result<RecordBatch> {
-        let file = self.open.as_ref().map_or(0, |open| open.file);
-        let file = self.plan.files[file].entry.to_string();
+        let Some(open) = &self.open else { return Ok(batch) };
+        let batch = open.output.batch(&batch)?;
+        let file = self.plan.files[open.segment.file as usize].entry.to_string();
         if let Some(row) = bad.first().filter(|_| self.plan.on_bad_row == OnBadRow::Fail) {
-            return Err(self.bad_row_failure(&file, row).into());
+            let lines_before = self.lines_before().await?;
+            return Err(self.bad_row_failure(&file, lines_before, row).into());
         }
         if let Some(scope) = &self.scope {
             let rows = (batch.num_rows() + bad.len()) as u64;
@@ -187,14 +246,25 @@ impl PartitionReader {
         Ok(if wanted < batch.num_rows() { batch.slice(0, wanted) } else { batch })
     }
 
-    fn bad_row_failure(&self, file: &str, row: &BadRow) -> TaskError {
+    /// Lines of the file before those that the decoder counts. Where it was not told on which line it begins, they are
+    /// counted now: this ends the task.
+    async fn lines_before(&mut self) -> Result<u64> {
+        let unknown = self.open.as_ref().map(|open| open.segment).filter(|segment| segment.line.is_none());
+        let Some(Segment { file, start, .. }) = unknown else { return Ok(0) };
+        let entry = &self.plan.files[file as usize].entry;
+        Ok(count_line_feeds(store_of(entry, &self.context)?, entry, 0..start).await?)
+    }
+
+    fn bad_row_failure(&self, file: &str, lines_before: u64, row: &BadRow) -> TaskError {
         const SHOWN: usize = 200;
         let place = row.column.as_ref().map_or(String::new(), |column| format!("column `{column}`: "));
         let shown: String = row.raw.chars().take(SHOWN).collect();
         let cut = if shown.len() < row.raw.len() { "…" } else { "" };
         TaskError::Fatal(format!(
             "bad row in source `{}`: {place}{}: {file}:{}: {shown}{cut}",
-            self.plan.source, row.reason, row.line
+            self.plan.source,
+            row.reason,
+            lines_before + row.line
         ))
     }
 
@@ -209,6 +279,14 @@ impl PartitionReader {
 
 fn reject<'a>(file: &'a str, row: &'a BadRow) -> Reject<'a> {
     Reject { file, line: row.line, column: row.column.as_deref(), reason: &row.reason, raw: &row.raw }
+}
+
+/// Where `file` is read from by what runs in `context`.
+pub(super) fn store_of(file: &FileEntry, context: &TaskContext) -> Result<Arc<dyn ObjectStore>> {
+    match TaskScope::of(context) {
+        Some(scope) => file.open_store(&scope.storage).map_err(unreadable),
+        None => context.runtime_env().object_store(ObjectStoreUrl::parse(&file.root)?),
+    }
 }
 
 /// A plan that was accepted and cannot be opened here is wrong everywhere.

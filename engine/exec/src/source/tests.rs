@@ -12,9 +12,11 @@ use arrow::datatypes::Int64Type;
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::common::stats::Precision;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::statistics::StatisticsContext;
-use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, collect};
+use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, collect, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use proptest::prelude::*;
 use tandem_proto::v1::{RowCountKind, TaskAttempt};
 use tempfile::TempDir;
 
@@ -197,6 +199,110 @@ async fn a_big_file_is_split_with_exact_rows_lines_and_counts() {
 }
 
 #[tokio::test]
+async fn a_big_file_is_divided_without_being_read() {
+    const TIB: u64 = 1 << 40;
+    let fixture = Fixture::new();
+    let big = |name: &str, row: &str| {
+        fixture.write(name, row.repeat((2 << 20) / row.len()));
+        fs::File::options().write(true).open(fixture.path().join(name)).unwrap().set_len(TIB).unwrap();
+    };
+    big("big.csv", "id,n\n");
+    big("big.jsonl", "{\"id\": 1, \"n\": \"two\"}\n");
+    let rejecting =
+        |spec: SourceSpec| SourceSpec { rejects: Some(fixture.path().join("rejects").display().to_string()), ..spec };
+    for (name, spec, counted) in [
+        ("big.csv", fixture.spec("big.csv"), true),
+        ("big.csv", SourceSpec { quote: Some(String::new()), ..fixture.spec("big.csv") }, false),
+        ("big.jsonl", fixture.spec("big.jsonl"), false),
+        ("big.jsonl", rejecting(fixture.spec("big.jsonl")), true),
+    ] {
+        let context = fixture.context(5);
+        context.register_table("t", open_source(&spec, &fixture.storage, &context).await.unwrap().table).unwrap();
+        let path = fixture.path().join(name);
+        fs::rename(&path, path.with_extension("gone")).unwrap();
+        let plan = context.sql("SELECT n FROM t").await.unwrap().create_physical_plan().await.unwrap();
+        fs::rename(path.with_extension("gone"), &path).unwrap();
+        assert_eq!(plan.properties().partitioning.partition_count(), 5);
+        let shown = displayable(plan.as_ref()).indent(false).to_string();
+        let counts = format!("CountRecordsExec: source=t, files=1, ranges=5, bytes={TIB}");
+        assert_eq!(shown.contains(&counts), counted, "{shown}");
+        assert_eq!(shown.contains("CountRecordsExec"), counted, "{shown}");
+    }
+}
+
+/// The rows of the only scan of `plan`, of which every file is cut into `pieces`, and the lines of the rejects.
+async fn rows_and_lines(fixture: &Fixture, spec: &SourceSpec, pieces: u64) -> (Result<String, TaskError>, Vec<u64>) {
+    let plan = fixture.plan(spec, "SELECT * FROM t", 1).await.unwrap();
+    let scan = plan.downcast_ref::<ScanExec>().unwrap().in_pieces(pieces);
+    let (rows, scope) = fixture.run(Arc::new(CoalescePartitionsExec::new(Arc::new(scan)))).await;
+    let mut lines = Vec::new();
+    for staged in scope.files() {
+        for reject in fs::read_to_string(&staged.staged_path).unwrap().lines() {
+            lines.push(serde_json::from_str::<serde_json::Value>(reject).unwrap()["line"].as_u64().unwrap());
+        }
+    }
+    lines.sort_unstable();
+    let sorted = |rows: Vec<RecordBatch>| {
+        let shown = pretty_format_batches(&rows).unwrap().to_string();
+        let mut rows: Vec<&str> = shown.lines().collect();
+        rows.sort_unstable();
+        rows.join("\n")
+    };
+    (rows.map(sorted), lines)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn pieces_have_the_rows_and_lines_of_the_whole(
+        csv in "(\u{feff})?a,n\r?\n([ab,]|\"|\"\"|\n|\r\n|,\"|\"\n|\",|x,1\n|\"long\nand\nlong\nand\nlong\",2\r\n){0,40}",
+        json in "(\u{feff})?(\\{\"n\":1\\}|\n|\r\n|x|\\{\"n\":\"two\",\"a\":\"\\\\n\"\\}\n){0,30}",
+        null: bool,
+    ) {
+        let fixture = Fixture::new();
+        fixture.write("in.csv", &csv);
+        fixture.write("in.jsonl", format!("{json}\n"));
+        let test = async {
+            for name in ["in.csv", "in.jsonl"] {
+                let spec = SourceSpec {
+                    schema: Some("a string, n bigint".into()),
+                    on_bad_row: Some(if null { OnBadRow::Null } else { OnBadRow::Reject }),
+                    rejects: (!null).then(|| fixture.path().join("rejects").display().to_string()),
+                    ..fixture.spec(name)
+                };
+                let (rows, lines) = rows_and_lines(&fixture, &spec, 1).await;
+                for pieces in [2, 7] {
+                    let (cut, cut_lines) = rows_and_lines(&fixture, &spec, pieces).await;
+                    prop_assert_eq!(cut.as_ref().unwrap(), rows.as_ref().unwrap(), "{} in {}", name, pieces);
+                    prop_assert_eq!(&cut_lines, &lines, "{} in {}", name, pieces);
+                }
+            }
+            Ok(())
+        };
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test)?;
+    }
+}
+
+#[tokio::test]
+async fn the_line_of_a_bad_row_is_told_whatever_the_pieces() {
+    let fixture = Fixture::new();
+    fixture.write("a.csv", format!("n\n{}oops\n", "\"1\"\n".repeat(100)));
+    fixture.write("b.csv", format!("n\n{}oops\n", "1\n".repeat(100)));
+    fixture.write("c.jsonl", format!("\n{}{{\"n\": \"oops\"}}\n", "{\"n\": 1}\r\n".repeat(100)));
+    for (name, quote) in [("a.csv", None), ("b.csv", Some(String::new())), ("c.jsonl", None)] {
+        let spec = SourceSpec { schema: Some("n bigint".into()), quote, ..fixture.spec(name) };
+        for pieces in [1, 2, 7] {
+            let error = rows_and_lines(&fixture, &spec, pieces).await.0.unwrap_err();
+            assert!(
+                matches!(&error, TaskError::Fatal(message) if message.contains(&format!("{name}:102: "))),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_bad_row_fails_the_task_or_becomes_nulls_as_asked() {
     let fixture = Fixture::new();
     fixture.write("a.csv", "id,n\nx,1\ny,oops\nz\n");
@@ -261,6 +367,102 @@ async fn parquet_and_arrow_files_are_tables_too() {
 }
 
 #[tokio::test]
+async fn files_of_column_folders_are_read_whatever_their_names() {
+    let fixture = Fixture::new();
+    fixture.write("a.csv", "id,n\nx,1\ny,2\n");
+    let context = fixture.context(1);
+    let table = open_source(&fixture.spec("a.csv"), &fixture.storage, &context).await.unwrap().table;
+    context.register_table("t", table).unwrap();
+    for format in ["parquet", "arrow"] {
+        let made = fixture.path().join(format!("made.{format}"));
+        let copy = format!("COPY (SELECT * FROM t) TO '{}' STORED AS {format}", made.display());
+        context.sql(&copy).await.unwrap().collect().await.unwrap();
+    }
+    let (parquet, arrow) = (fs::read(fixture.path().join("made.parquet")), fs::read(fixture.path().join("made.arrow")));
+    for (name, content) in [
+        ("p/day=2024-01-01/A.PARQUET", parquet.as_ref().unwrap()),
+        ("p/day=2024-01-02/000000_0", parquet.as_ref().unwrap()),
+        ("p/day=__HIVE_DEFAULT_PARTITION__/c.parquet", parquet.as_ref().unwrap()),
+        ("f/part=1/x.feather", arrow.as_ref().unwrap()),
+        ("f/part=2/y.arrow", arrow.as_ref().unwrap()),
+    ] {
+        fixture.write(name, content);
+    }
+    fixture.write("p/day=2024-01-03/notes.txt", "no data");
+    fixture.write("p/day=2024-01-01/empty.parquet", "");
+    let by_day = "SELECT day, count(*), count(day) FROM t GROUP BY day ORDER BY day";
+    let spec = SourceSpec { format: Some(SourceFormat::Parquet), ..fixture.spec("p") };
+    assert_eq!(fixture.rows(&spec, by_day).await, "|2024-01-01|2|2|\n|2024-01-02|2|2|\n||2|0|");
+    assert_eq!(fixture.rows(&fixture.spec("p"), by_day).await, "|2024-01-01|2|2|\n||2|0|");
+    let sql = "SELECT part, sum(n) FROM t WHERE part < 2 GROUP BY part";
+    assert_eq!(fixture.rows(&fixture.spec("f"), sql).await, "|1|3|");
+
+    let plan =
+        fixture.plan(&spec, "SELECT id, day FROM t WHERE day IS NULL OR day > DATE '2024-01-01'", 2).await.unwrap();
+    let bytes = crate::codec::encode_stage(&plan, None).unwrap();
+    let task = fixture.context(2).task_ctx();
+    let plan = crate::codec::decode_stage(&bytes, &task).unwrap().plan;
+    let rows = collect(plan, task).await.unwrap();
+    assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 4);
+    assert_eq!(rows.iter().map(|batch| batch.column(1).null_count()).sum::<usize>(), 2);
+}
+
+#[tokio::test]
+async fn text_files_below_column_folders_have_their_columns() {
+    let fixture = Fixture::new();
+    fixture.write("in/day=2024-01-01/k=1/a.csv", "id,n\nx,1\ny,2\n");
+    fixture.write("in/day=2024-01-02/k=__HIVE_DEFAULT_PARTITION__/b.csv.gz", gzip("n,id\n3,z\n"));
+    let sql = "SELECT day, k, id, n FROM t ORDER BY n DESC";
+    let rows = "|2024-01-02||z|3|\n|2024-01-01|1|y|2|\n|2024-01-01|1|x|1|";
+    assert_eq!(fixture.rows(&fixture.spec("in"), sql).await, rows);
+    assert_eq!(
+        fixture.rows(&fixture.spec("in"), "SELECT k, count(*) FROM t GROUP BY k ORDER BY k").await,
+        "|1|2|\n||1|"
+    );
+    assert_eq!(fixture.rows(&fixture.spec("in"), "SELECT * FROM t WHERE n = 1").await, "|x|1|2024-01-01|1|");
+    let schema = Some("k string, n int, id string not null".to_owned());
+    let spec = SourceSpec { schema: schema.clone(), ..fixture.spec("in") };
+    assert_eq!(
+        fixture.rows(&spec, "SELECT k || '!', n, day FROM t WHERE n < 3 ORDER BY n").await,
+        "|1!|1|2024-01-01|\n|1!|2|2024-01-01|"
+    );
+    fixture.write("bare/k=7/a.csv", "1,x\n");
+    let spec = SourceSpec { header: Some(false), schema, ..fixture.spec("bare") };
+    assert_eq!(fixture.rows(&spec, "SELECT * FROM t").await, "|7|1|x|");
+    let spec = SourceSpec { schema: Some("id string, day int".into()), ..fixture.spec("in") };
+    let error = fixture.refused(&spec).await;
+    assert!(
+        error.contains("`2024-01-01` is not a valid int") && error.contains("in/day=2024-01-01/k=1/a.csv"),
+        "{error}"
+    );
+
+    // What the files say themselves is not what their folders say.
+    fixture.write("own/k=1/a.csv", "K,n\n5,1\n");
+    fixture.write("own/k=2/a.csv", "K,n\n6,2\n");
+    assert_eq!(fixture.rows(&fixture.spec("own"), "SELECT sum(\"K\") FROM t").await, "|11|");
+    for (name, content) in [("j/k=a/a.jsonl", r#"{"n":1}"#), ("j/k=b/b.jsonl", r#"{"n":2,"k":"own"}"#)] {
+        fixture.write(name, content);
+    }
+    assert_eq!(fixture.rows(&fixture.spec("j"), "SELECT k, n FROM t ORDER BY n").await, "|a|1|\n|b|2|");
+}
+
+#[tokio::test]
+async fn bad_rows_below_column_folders_are_rejected_with_their_file() {
+    let fixture = Fixture::new();
+    fixture.write("in/k=1/a.csv", "n\n1\nx\n");
+    fixture.write("in/k=2/a.csv", "n\n3\n");
+    let rejects = Some(fixture.path().join("rejects").to_string_lossy().into_owned());
+    let spec = SourceSpec { schema: Some("n int".into()), rejects, ..fixture.spec("in") };
+    let plan = fixture.plan(&spec, "SELECT k FROM t ORDER BY k", 2).await.unwrap();
+    let (rows, scope) = fixture.run(plan).await;
+    assert_eq!(shown(&rows.unwrap()), "|1|\n|2|");
+    let staged = scope.files();
+    let reject: serde_json::Value = serde_json::from_slice(&fs::read(&staged[0].staged_path).unwrap()).unwrap();
+    assert_eq!((reject["line"].as_u64(), reject["column"].as_str()), (Some(3), Some("n")));
+    assert!(reject["file"].as_str().unwrap().ends_with("in/k=1/a.csv"));
+}
+
+#[tokio::test]
 async fn a_parquet_file_that_changed_since_planning_fails_the_task() {
     let fixture = Fixture::new();
     fixture.write("a.csv", "id,n\nx,1\ny,2\n");
@@ -317,8 +519,8 @@ async fn what_cannot_be_a_table_is_refused_by_name() {
 #[tokio::test]
 async fn a_scan_survives_the_wire_and_hostile_bytes_do_not_panic() {
     let fixture = Fixture::new();
-    fixture.write("a.csv", "id,n,x\na,1,\nb,2,\n");
-    let plan = fixture.plan(&fixture.spec("a.csv"), "SELECT n, id FROM t LIMIT 1", 2).await.unwrap();
+    fixture.write("in/k=1/a.csv", "id,n,x\na,1,\nb,2,\n");
+    let plan = fixture.plan(&fixture.spec("in"), "SELECT n, k, id FROM t LIMIT 1", 2).await.unwrap();
     let mut leaf = plan.clone();
     while let Some(child) = leaf.children().first().map(|child| Arc::clone(child)) {
         leaf = child;
@@ -328,14 +530,28 @@ async fn a_scan_survives_the_wire_and_hostile_bytes_do_not_panic() {
     let statistics = StatisticsContext::new().compute(scan, &StatisticsArgs::new()).unwrap();
     assert_eq!(statistics.num_rows, Precision::Inexact(1));
     let bytes = scan.to_bytes().unwrap();
-    let copy = ScanExec::from_bytes(&bytes).unwrap();
+    let copy = ScanExec::from_bytes(&bytes, &[]).unwrap();
     assert_eq!(copy.schema(), scan.schema());
     let rows = collect(Arc::new(copy), fixture.context(1).task_ctx()).await.unwrap();
     assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
+    let cut = scan.in_pieces(3);
+    let counts = Arc::clone(cut.children()[0].children()[0]);
+    let count = counts.downcast_ref::<CountRecordsExec>().unwrap().to_bytes().unwrap();
+    let copy = CountRecordsExec::from_bytes(&count).unwrap();
+    assert_eq!(displayable(&copy).one_line().to_string(), displayable(counts.as_ref()).one_line().to_string());
+    let cut = cut.to_bytes().unwrap();
+    assert!(ScanExec::from_bytes(&cut, &[]).is_err(), "a scan of pieces needs to know where records begin");
+    hostile(&bytes, |bytes| drop(ScanExec::from_bytes(bytes, &[])));
+    hostile(&cut, |bytes| drop(ScanExec::from_bytes(bytes, std::slice::from_ref(&counts))));
+    hostile(&count, |bytes| drop(CountRecordsExec::from_bytes(bytes)));
+}
+
+/// Gives `decode` bytes that are nearly those that it understands.
+fn hostile(bytes: &[u8], decode: impl Fn(&[u8])) {
     for cut in 0..bytes.len() {
-        let _ = ScanExec::from_bytes(&bytes[..cut]);
-        let mut flipped = bytes.clone();
+        decode(&bytes[..cut]);
+        let mut flipped = bytes.to_vec();
         flipped[cut] ^= 0x55;
-        let _ = ScanExec::from_bytes(&flipped);
+        decode(&flipped);
     }
 }

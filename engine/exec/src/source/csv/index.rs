@@ -1,7 +1,8 @@
 //! Splits one big text file into ranges that begin at exact record boundaries, with exact line numbers.
 //!
 //! Cuts are put after line feeds, so that a range begins either at a record or inside quotes. Each range is scanned once,
-//! in parallel, under both assumptions at once; going through the ranges in order then tells which one was true.
+//! wherever that is, under both assumptions at once; going through what was learnt of the ranges, in order, then tells which
+//! one was true.
 //!
 //! ```text
 //!   file     a,b⏎ c,"d⏎ e",f⏎ g,h⏎
@@ -9,6 +10,7 @@
 //! ```
 
 use memchr::{memchr, memchr_iter};
+use serde::{Deserialize, Serialize};
 
 use super::dialect::Dialect;
 
@@ -23,7 +25,21 @@ pub(crate) struct RecordRange {
     pub(crate) line: u64,
 }
 
-/// What one scan learns about a range between two cuts.
+/// What is known of a range between two cuts once its bytes were looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RangeFacts {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    newlines: u64,
+    /// Whether it ends inside of quotes if it begins outside of them.
+    from_outside: bool,
+    /// Whether it ends inside of quotes if it begins inside of them.
+    from_inside: bool,
+    /// If it begins inside of quotes: where its first record begins, and line feeds before it.
+    first_record: Option<(u64, u64)>,
+}
+
+/// Looks at the bytes of a range between two cuts.
 #[derive(Debug, Clone)]
 pub(crate) struct RangeScan {
     quoting: Option<Quoting>,
@@ -83,6 +99,15 @@ impl RangeScan {
         self.at += block.len() as u64;
         self.previous = last;
     }
+
+    /// What all bytes of the range together tell. The next range begins after a line feed, so no quote follows at once.
+    pub(crate) fn finish(self) -> RangeFacts {
+        let Self { quoting, at, start, newlines, .. } = self;
+        let (from_outside, from_inside, first_record) = quoting.map_or((false, false, None), |quoting| {
+            (quoting.from_outside == Side::Inside, quoting.from_inside == Side::Inside, quoting.first_record)
+        });
+        RangeFacts { start, end: at, newlines, from_outside, from_inside, first_record }
+    }
 }
 
 impl Quoting {
@@ -124,30 +149,21 @@ impl Side {
     }
 }
 
-/// Puts the scans of all ranges of a file, in order, together. A range in which no record begins is none; its bytes
+/// Puts what is known of all ranges of a file, in order, together. A range in which no record begins is none; its bytes
 /// belong to the range before it.
-pub(crate) fn record_ranges(scans: &[RangeScan]) -> Vec<Option<RecordRange>> {
-    let mut ranges: Vec<Option<RecordRange>> = Vec::with_capacity(scans.len());
-    let mut side = OUTSIDE;
+pub(crate) fn record_ranges(facts: &[RangeFacts]) -> Vec<Option<RecordRange>> {
+    let mut ranges: Vec<Option<RecordRange>> = Vec::with_capacity(facts.len());
+    let mut inside = false;
     let mut line = 1;
-    for scan in scans {
-        let first_record = match (&scan.quoting, side) {
-            (Some(quoting), Side::Inside) => quoting.first_record,
-            _ => Some((scan.start, 0)),
-        };
-        let first_record = first_record.filter(|(start, _)| *start < scan.at);
+    for range in facts {
+        let first_record = if inside { range.first_record } else { Some((range.start, 0)) };
+        let first_record = first_record.filter(|(start, _)| *start < range.end);
         if let Some(last) = ranges.iter_mut().rev().flatten().next() {
-            last.end = first_record.map_or(scan.at, |(start, _)| start);
+            last.end = first_record.map_or(range.end, |(start, _)| start);
         }
-        ranges.push(first_record.map(|(start, newlines)| RecordRange { start, end: scan.at, line: line + newlines }));
-        if let Some(quoting) = &scan.quoting {
-            side = if side == Side::Inside { quoting.from_inside } else { quoting.from_outside };
-            // The next range begins after a line feed, so no quote follows at once.
-            if side != Side::Inside {
-                side = OUTSIDE;
-            }
-        }
-        line += scan.newlines;
+        ranges.push(first_record.map(|(start, newlines)| RecordRange { start, end: range.end, line: line + newlines }));
+        inside = if inside { range.from_inside } else { range.from_outside };
+        line += range.newlines;
     }
     ranges
 }
@@ -212,7 +228,7 @@ mod tests {
                 scan.push(&text[at..to]);
                 at = to;
             }
-            scan
+            scan.finish()
         };
         record_ranges(&cuts.windows(2).map(scan).collect::<Vec<_>>()).into_iter().flatten().collect()
     }

@@ -10,4 +10,4 @@ mod records;
 pub(crate) use self::decoder::{CsvDecoder, CsvLayout, CsvStart};
 pub(crate) use self::dialect::Dialect;
 pub(crate) use self::header::{CsvHead, HeadError, column_names, layout_of, nearest, read_csv_head};
-pub(crate) use self::index::{RangeScan, RecordRange, cut_after, record_ranges};
+pub(crate) use self::index::{RangeFacts, RangeScan, cut_after, record_ranges};
