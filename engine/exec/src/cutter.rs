@@ -5,6 +5,7 @@
 //!   CoalescePartitionsExec       stage ends, unless it has one partition        ShuffleReadExec(All)
 //!   SortPreservingMergeExec      stage ends below the merge                     merge over ShuffleReadExec(Each)
 //!   build side of a broadcast    stage ends, unless it is next to nothing       ShuffleReadExec(All) in every task
+//!   counts of records for a scan as where it is coalesced                       ShuffleReadExec(All) in every task
 //!   large side of a join         rows without a partner are dropped below the exchange, by what a digest stage knows
 //!   ScalarSubqueryExec           each subquery is a stage; every stage that uses its value reads it
 //!   FunctionExec with needs      a stage of its own: what is below ends, and it too  ShuffleReadExec(Each)
@@ -51,6 +52,7 @@ use crate::plan::{
 };
 use crate::shuffle::{ReadMode, ShuffleReadExec};
 use crate::sink::SinkSpec;
+use crate::ties::breaks_ties;
 
 /// Stages that one plan may take the place of, itself included.
 const MAX_FUSED: usize = 4;
@@ -190,7 +192,7 @@ impl GraphBuilder {
         for child in plan.children() {
             children.push(self.cut(Arc::clone(child))?);
         }
-        if broadcast && partitions(&children[1]) > 1 && !is_cheap(&children[0]) {
+        if broadcast && partitions(&children[1]) > 1 && !is_cheap(&children[0])? {
             let build = children.remove(0);
             children.insert(0, self.exchange(build, ReadMode::All)?);
         }
@@ -251,7 +253,7 @@ impl GraphBuilder {
         for link in plan.subqueries() {
             let subquery = self.cut(Arc::clone(&link.plan))?;
             let subquery = self.gather(subquery, None)?;
-            let value = if is_cheap(&subquery) { subquery } else { self.exchange(subquery, ReadMode::All)? };
+            let value = if is_cheap(&subquery)? { subquery } else { self.exchange(subquery, ReadMode::All)? };
             links.push(ScalarSubqueryLink { plan: value, index: link.index });
         }
         let scope = ScalarSubqueryScope { links, results: plan.results().clone() };
@@ -300,9 +302,10 @@ impl GraphBuilder {
         if reusable && let Some(&known) = self.known.get(&encoded) {
             return Ok(known);
         }
-        let deterministic = !volatile && !takes_any_rows(&plan)?;
-        let may_fuse = deterministic && self.options.fuse_joins;
-        let fusion = if may_fuse { self.fusion(&plan, sink)? } else { None };
+        let repeatable = !volatile && !takes_any_rows(&plan)?;
+        // Nothing else is made from what an end puts out, and of one attempt it is taken whole.
+        let deterministic = role != StageRole::Exchange || (repeatable && !breaks_ties(&plan)?);
+        let fusion = if repeatable && self.options.fuse_joins { self.fusion(&plan, sink)? } else { None };
         let (fusion, variants) = fusion.unzip();
         let id = StageId(self.stages.len() as u32 + 1);
         if reusable {

@@ -28,3 +28,4 @@ pub mod sql_functions;
 mod stop;
 pub mod storage;
 pub mod task;
+mod ties;

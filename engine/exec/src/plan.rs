@@ -20,6 +20,7 @@ use tandem_proto::StageId;
 use crate::function::{FunctionExec, InOrderExec, SpreadExec};
 use crate::prefilter::PrefilterExec;
 use crate::shuffle::ShuffleReadExec;
+use crate::source::ScanExec;
 
 pub(crate) type Plan = Arc<dyn ExecutionPlan>;
 
@@ -86,7 +87,7 @@ pub(crate) fn takes_any_rows(plan: &Plan) -> Result<bool> {
                 node.children().into_iter().any(|input| input.output_ordering().is_none())
             }
             "SortExec" | "SortPreservingMergeExec" => false,
-            _ => node.fetch().is_some() && !node.children().is_empty(),
+            _ => node.fetch().is_some() && !is_leaf(node),
         };
         Ok(any)
     })
@@ -176,13 +177,22 @@ pub(crate) fn is_broadcast(plan: &Plan) -> bool {
         || plan.is::<PrefilterExec>()
 }
 
-/// Whether every task may as well compute `plan` itself: constants, and what is read from an earlier stage.
-pub(crate) fn is_cheap(plan: &Plan) -> bool {
-    match plan.name() {
-        "PlaceholderRowExec" | "EmptyExec" | "ShuffleReadExec" => true,
-        "ProjectionExec" | "GlobalLimitExec" => plan.children().into_iter().all(is_cheap),
-        _ => false,
+/// Whether the rows of `plan` come from outside of the plan. A scan may have an input nevertheless, which each of its partitions
+/// reads whole and which is none of its rows.
+pub(crate) fn is_leaf(plan: &Plan) -> bool {
+    plan.children().is_empty() || plan.is::<ScanExec>()
+}
+
+/// Whether every task may as well compute `plan` itself, with the same rows: constants, and what is read from an earlier stage.
+pub(crate) fn is_cheap(plan: &Plan) -> Result<bool> {
+    fn only_projects(plan: &Plan) -> bool {
+        match plan.name() {
+            "PlaceholderRowExec" | "EmptyExec" | "ShuffleReadExec" => true,
+            "ProjectionExec" => plan.children().into_iter().all(only_projects),
+            _ => false,
+        }
     }
+    Ok(only_projects(plan) && !is_volatile(plan)?)
 }
 
 pub(crate) fn partitions(plan: &Plan) -> usize {
@@ -199,6 +209,7 @@ pub(crate) fn describe(plan: &Plan) -> String {
             "FunctionExec" => plan.downcast_ref::<FunctionExec>().map_or("function", |call| &call.spec().function),
             "SpreadExec" | "NumberBatchesExec" => "spread",
             "DataSourceExec" | "ScanExec" => "scan",
+            "CountRecordsExec" => "count records",
             "ShuffleReadExec" => "read",
             "AggregateExec" => "aggregate",
             "HashJoinExec" | "SortMergeJoinExec" | "NestedLoopJoinExec" | "CrossJoinExec" => "join",

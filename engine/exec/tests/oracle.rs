@@ -38,13 +38,27 @@ oracle_tests! {
 #[tokio::test]
 async fn stages_say_whether_they_give_the_same_rows_again() {
     let comparison = Comparison::start(1, 2).await;
+    let of_two = |rows: &str| format!("SELECT grp, count(*) FROM ({rows}) GROUP BY grp");
+    let numbered = |order: &str| {
+        of_two(&format!(
+            "SELECT *, row_number() OVER (PARTITION BY grp ORDER BY {order}) AS place FROM (SELECT id, grp FROM numbers)"
+        ))
+    };
     for (sql, deterministic) in [
-        ("SELECT grp, count(*) FROM numbers GROUP BY grp", true),
-        ("SELECT id FROM numbers ORDER BY id LIMIT 10", true),
-        ("SELECT id FROM numbers WHERE random() < 0.5", false),
-        ("SELECT grp, count(*) FROM numbers GROUP BY grp LIMIT 3", false),
+        (of_two("SELECT * FROM numbers"), true),
+        ("SELECT id FROM numbers ORDER BY id LIMIT 10".to_owned(), true),
+        // What nothing else is made from may be anything of what it could be.
+        ("SELECT id FROM numbers WHERE random() < 0.5".to_owned(), true),
+        (of_two("SELECT * FROM numbers WHERE random() < 0.5"), false),
+        (of_two("SELECT grp, count(*) FROM numbers GROUP BY grp LIMIT 3"), false),
+        (of_two("SELECT grp, id FROM numbers ORDER BY grp LIMIT 30"), false),
+        (of_two("SELECT grp, id FROM numbers ORDER BY grp, id LIMIT 30"), true),
+        (numbered("id"), true),
+        (numbered("id % 2"), false),
+        (of_two("SELECT id % 7 AS grp, first_value(name) AS name FROM numbers GROUP BY id % 7"), false),
+        (of_two("SELECT id % 7 AS grp, rank() OVER (PARTITION BY grp ORDER BY id % 2) AS place FROM numbers"), true),
     ] {
-        let graph = comparison.plan(sql).await;
+        let graph = comparison.plan(&sql).await;
         let all = graph.stages.iter().all(|stage| stage.deterministic);
         assert_eq!(all, deterministic, "{sql}: {graph:#?}");
     }

@@ -30,7 +30,8 @@ pub struct Stage {
     /// All partitions must run in one task, on one instance of the plan, at once: an operator shares state between
     /// them (a join that emits unmatched build rows, a recursive query).
     pub share_plan: bool,
-    /// Running it again puts out the same rows. If not, whoever has read rows that are made again must start over.
+    /// Running it again puts out the same rows, or no stage reads them. If not, whoever has read rows that are made
+    /// again must start over.
     pub deterministic: bool,
     /// Output partitions that each plan partition writes: more than 1 only for a hash exchange.
     pub outputs: u32,

@@ -71,6 +71,10 @@ impl FirstRowsExec {
         Ok(Self { input, group_by, order, limit, number: number.to_owned(), properties, metrics })
     }
 
+    pub(crate) fn input(&self) -> &Plan {
+        &self.input
+    }
+
     pub(crate) fn group_by(&self) -> &[Arc<dyn PhysicalExpr>] {
         &self.group_by
     }
