@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufWriter, Write};
 
+use arrow::array::RecordBatch;
 use serde_json::{Map, Value};
 use tandem_client::Client;
 use tandem_exec::sink::{JsonShape, SinkFormat};
@@ -122,7 +123,9 @@ async fn show_sinks(
             continue;
         }
         let spec = v1::JobSpec { secrets: secrets.clone(), ..head_of(sink)? };
-        show_head(client, spec, format).await?;
+        if show_head(client, spec, format).await? {
+            eprintln!("there are more rows in {}", sink.spec.path);
+        }
     }
     Ok(())
 }
@@ -149,7 +152,8 @@ fn head_of(sink: &Sink) -> Result<v1::JobSpec, Failure> {
         format: format_name(sink.spec.format).to_owned(),
     };
     let query = v1::Query {
-        sql: format!("SELECT * FROM written LIMIT {SHOWN_ROWS}"),
+        // One more tells whether these are all.
+        sql: format!("SELECT * FROM written LIMIT {}", SHOWN_ROWS + 1),
         tables: vec![table],
         base_dir: folder.to_string_lossy().into_owned(),
         ..v1::Query::default()
@@ -168,17 +172,22 @@ fn format_name(format: SinkFormat) -> &'static str {
     }
 }
 
-async fn show_head(client: &Client, spec: v1::JobSpec, format: OutputFormat) -> Result<(), Failure> {
+/// Prints the first rows that the job answers. Whether there are more.
+async fn show_head(client: &Client, spec: v1::JobSpec, format: OutputFormat) -> Result<bool, Failure> {
     let submitted = client.submit(attached::submission(spec, true)).await?;
     let mut results = client.results(JobId(submitted.job)).await?;
     let mut batches = Vec::new();
     while let Some(batch) = results.next_batch().await? {
         batches.push(batch);
     }
-    let Some(schema) = results.schema() else { return Ok(()) };
-    let mut writer = row_writer(RowFormat::Output(format), schema.clone(), BufWriter::new(std::io::stdout()))?;
+    let Some(schema) = results.schema() else { return Ok(false) };
+    let format = if format == OutputFormat::Table { RowFormat::Preview } else { RowFormat::Output(format) };
+    let mut writer = row_writer(format, schema.clone(), BufWriter::new(std::io::stdout()))?;
+    let mut left = SHOWN_ROWS;
     for batch in &batches {
-        writer.write(batch)?;
+        writer.write(&batch.slice(0, left.min(batch.num_rows())))?;
+        left = left.saturating_sub(batch.num_rows());
     }
-    writer.finish()
+    writer.finish()?;
+    Ok(batches.iter().map(RecordBatch::num_rows).sum::<usize>() > SHOWN_ROWS)
 }

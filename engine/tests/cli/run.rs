@@ -99,6 +99,46 @@ format = "csv"
 }
 
 #[test]
+fn checks_see_all_rows_of_a_step_whatever_its_readers_leave_unread() {
+    let sandbox = Sandbox::new();
+    let rows: String = (0..60_000).map(|v| format!("{v}\n")).collect();
+    sandbox.write("in.csv", &format!("v\n{rows}"));
+    let job = |check: &str, read: &str| {
+        format!(
+            r#"
+name = "checked"
+[[source]]
+name = "t"
+path = "in.csv"
+schema = "v int"
+[[step]]
+name = "clean"
+sql = "SELECT * FROM t"
+checks = ["min_rows = 60000", "{check}"]
+[[step]]
+name = "kept"
+sql = "SELECT v + 1 AS v FROM clean"
+[[step]]
+name = "some"
+sql = "{read}"
+[[sink]]
+from = "some"
+path = "out"
+format = "csv"
+mode = "overwrite"
+"#
+        )
+    };
+    let none = "SELECT k.v FROM (SELECT v FROM t WHERE v < 0) AS few JOIN kept AS k ON few.v = k.v";
+    for read in ["SELECT * FROM kept LIMIT 10", none] {
+        sandbox.write("job.toml", &job("v < 60000", read));
+        sandbox.run(&["run", "job.toml"]).succeeded();
+        sandbox.write("job.toml", &job("v < 59999", read));
+        sandbox.run(&["run", "job.toml"]).ended_with(1).tells(&["v < 59999", "clean"]);
+    }
+}
+
+#[test]
 fn a_kept_cluster_can_be_asked() {
     let sandbox = Sandbox::new();
     let run = sandbox.run(&["run", "sales", "--set", "output=out", "--keep", "--workers", "1"]).succeeded();

@@ -13,11 +13,13 @@ use crate::cli::Failure;
 
 /// Rows whose cells decide the widths.
 const MEASURED_ROWS: usize = 1_000;
-/// Of a list, such as a vector of hundreds of numbers, so many characters are shown.
-const LIST_CHARS: usize = 60;
+/// Of a list, such as a vector of hundreds of numbers, so many characters are shown, and in a preview of a text.
+const SHOWN_CHARS: usize = 60;
 
 pub(super) struct TableWriter<W: Write> {
     schema: SchemaRef,
+    /// Whether long texts are cut.
+    preview: bool,
     out: W,
     layout: Layout,
     rows: u64,
@@ -31,8 +33,8 @@ enum Layout {
 }
 
 impl<W: Write> TableWriter<W> {
-    pub(super) fn new(schema: SchemaRef, out: W) -> Self {
-        Self { schema, out, layout: Layout::Measuring(Vec::new()), rows: 0 }
+    pub(super) fn new(schema: SchemaRef, preview: bool, out: W) -> Self {
+        Self { schema, preview, out, layout: Layout::Measuring(Vec::new()), rows: 0 }
     }
 
     fn begin(&mut self) -> Result<(), Failure> {
@@ -87,7 +89,7 @@ impl<W: Write> TableWriter<W> {
 impl<W: Write> RowWriter for TableWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
         self.rows += batch.num_rows() as u64;
-        let mut new_rows = texts(batch)?;
+        let mut new_rows = texts(batch, self.preview)?;
         if let Layout::Measuring(rows) = &mut self.layout {
             rows.append(&mut new_rows);
             if rows.len() >= MEASURED_ROWS {
@@ -114,7 +116,7 @@ impl<W: Write> RowWriter for TableWriter<W> {
 }
 
 /// The cells as texts.
-fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>, Failure> {
+fn texts(batch: &RecordBatch, preview: bool) -> Result<Vec<Vec<String>>, Failure> {
     let options = FormatOptions::default().with_display_error(true);
     let columns: Vec<ArrayFormatter<'_>> = batch
         .columns()
@@ -125,16 +127,29 @@ fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>, Failure> {
     let cells = columns.iter().zip(batch.columns());
     let cell = |(column, array): (&ArrayFormatter<'_>, &ArrayRef), row: usize| {
         let text = column.value(row).to_string();
-        if array.data_type().is_list() { shortened(text) } else { text }
+        match array.data_type() {
+            list if list.is_list() => short_list(text),
+            _ if preview => beginning(text),
+            _ => text,
+        }
     };
     Ok((0..batch.num_rows()).map(|row| cells.clone().map(|column| cell(column, row)).collect()).collect())
 }
 
 /// A list with as many of its values as a line has room for; the other forms of output have all.
-fn shortened(list: String) -> String {
-    let Some((limit, _)) = list.char_indices().nth(LIST_CHARS) else { return list };
+fn short_list(list: String) -> String {
+    let Some((limit, _)) = list.char_indices().nth(SHOWN_CHARS) else { return list };
     let end = list[..limit].rfind(", ").unwrap_or(limit);
     format!("{}, …]", &list[..end])
+}
+
+/// A text on one line, without its end if it is long.
+fn beginning(text: String) -> String {
+    let one_line = if text.contains('\n') { text.split_whitespace().collect::<Vec<_>>().join(" ") } else { text };
+    match one_line.char_indices().nth(SHOWN_CHARS) {
+        Some((limit, _)) => format!("{}…", one_line[..limit].trim_end()),
+        None => one_line,
+    }
 }
 
 #[cfg(test)]
@@ -181,11 +196,18 @@ mod tests {
     }
 
     #[test]
+    fn previews_show_how_long_texts_begin() {
+        assert_eq!(beginning("short".to_owned()), "short");
+        assert_eq!(beginning("two\n  lines".to_owned()), "two lines");
+        assert_eq!(beginning("ö".repeat(61)), format!("{}…", "ö".repeat(60)));
+    }
+
+    #[test]
     fn long_lists_are_cut_between_values() {
-        assert_eq!(shortened("[1, 2]".to_owned()), "[1, 2]");
+        assert_eq!(short_list("[1, 2]".to_owned()), "[1, 2]");
         let long = format!("[{}]", vec!["0.25"; 100].join(", "));
-        let short = shortened(long);
+        let short = short_list(long);
         assert!(short.starts_with("[0.25, 0.25") && short.ends_with("0.25, …]"), "{short}");
-        assert!(short.chars().count() <= LIST_CHARS + 4, "{short}");
+        assert!(short.chars().count() <= SHOWN_CHARS + 4, "{short}");
     }
 }
