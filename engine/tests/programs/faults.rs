@@ -133,3 +133,24 @@ fn a_coordinator_that_is_killed_disturbs_no_task() {
         signal("KILL", status["processes"]["coordinator"].as_u64().expect("its process"));
     });
 }
+
+#[test]
+fn tasks_that_must_not_run_twice_and_an_actor_go_on_without_their_coordinator() {
+    let sandbox = Sandbox::with_cluster(3);
+    // All of them are there at once.
+    let mut job = start(&sandbox, "steady", &[&number_from("TANDEM_TASKS", 10_000).to_string(), "1"]);
+    wait_for("tasks that run", || !sandbox.executors().is_empty());
+    let mut kills = 0;
+    while job.try_wait().expect("it is ours").is_none() {
+        if kills < 3 {
+            let status = sandbox.run(&["cluster", "status", "-o", "json"]).succeeded().json();
+            signal("KILL", status["processes"]["coordinator"].as_u64().expect("its process"));
+            kills += 1;
+        }
+        thread::sleep(Duration::from_millis(700));
+    }
+    let finished = job.wait_with_output().expect("it ends");
+    let (out, err) = (String::from_utf8_lossy(&finished.stdout), String::from_utf8_lossy(&finished.stderr));
+    assert!(finished.status.success() && out.lines().last() == Some("right"), "{out}\n{err}");
+    assert!(kills > 0);
+}

@@ -43,8 +43,11 @@ fn jobs_leave_no_process_file_or_memory() {
     let sandbox = Sandbox::with_cluster(2);
     let jobs = number_from("TANDEM_JOBS", 12);
     let run = |jobs: u64| {
-        for _ in 0..jobs {
-            submit(&sandbox, "pi", &["100", "10"]).succeeded();
+        for job in 0..jobs {
+            // Tasks; objects and actors too.
+            let (program, args): (_, &[&str]) =
+                if job % 4 == 0 { ("mixed", &["1", "5"]) } else { ("pi", &["100", "10"]) };
+            submit(&sandbox, program, args).succeeded();
         }
         wait_for("the end of the jobs' processes", || sandbox.executors().is_empty());
     };

@@ -19,6 +19,7 @@ mod submit;
 mod tables;
 mod texts;
 mod trouble;
+mod variables;
 
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
