@@ -31,9 +31,12 @@ impl GpuShares {
 
     /// Whether one more fits beside them.
     pub(crate) fn has_room(&self, gpus_milli: u64, more_milli: u64) -> bool {
+        if more_milli == 0 {
+            return true;
+        }
         let mut all = self.clone();
         all.add(more_milli);
-        more_milli == 0 || all.fit(gpus_milli)
+        all.fit(gpus_milli)
     }
 
     /// Whether all of them are on so many GPUs, in thousandths, when each goes where the least is free that is enough, the largest ones
