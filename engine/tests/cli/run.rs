@@ -139,6 +139,51 @@ mode = "overwrite"
 }
 
 #[test]
+fn columns_of_folders_come_back_with_their_type_and_nulls() {
+    let sandbox = Sandbox::new();
+    let day = |id: usize| if id % 7 == 6 { String::new() } else { format!("2024-10-0{}", 4 + id % 3) };
+    let rows: String = (0..70).map(|id| format!("{id},{}\n", day(id))).collect();
+    sandbox.write("in.csv", &format!("id,day\n{rows}"));
+    for format in ["parquet", "arrow", "csv", "jsonl"] {
+        sandbox.write(
+            "job.toml",
+            &format!(
+                r#"
+name = "folders"
+[[source]]
+name = "t"
+path = "in.csv"
+schema = "id int, day date"
+[[sink]]
+from = "t"
+path = "{format}"
+format = "{format}"
+partition_by = ["day"]
+"#
+            ),
+        );
+        sandbox.run(&["run", "job.toml", "--workers", "1"]).succeeded();
+        let table = format!("t={format}");
+        let answer = |sql: &str| {
+            let setting = "datafusion.execution.target_partitions=3";
+            let args = ["sql", "--local", "--set", setting, "-e", sql, "--table", &table, "-o", "csv"];
+            sandbox.run(&args).succeeded().stdout
+        };
+        assert_eq!(
+            answer("SELECT day, count(*) AS n, sum(id) AS s FROM t GROUP BY day ORDER BY day"),
+            "day,n,s\n2024-10-04,20,678\n2024-10-05,20,680\n2024-10-06,20,682\n,10,375\n",
+            "{format}"
+        );
+        let least = "SELECT arrow_typeof(day) AS type, day, id FROM t WHERE day IS NULL OR day < DATE '2024-10-05' ORDER BY id LIMIT 4";
+        assert_eq!(
+            answer(least),
+            "type,day,id\nDate32,2024-10-04,0\nDate32,2024-10-04,3\nDate32,,6\nDate32,2024-10-04,9\n",
+            "{format}"
+        );
+    }
+}
+
+#[test]
 fn a_kept_cluster_can_be_asked() {
     let sandbox = Sandbox::new();
     let run = sandbox.run(&["run", "sales", "--set", "output=out", "--keep", "--workers", "1"]).succeeded();

@@ -48,29 +48,6 @@ fn table(batch: &RecordBatch) -> Arc<dyn TableProvider> {
 }
 
 #[tokio::test]
-async fn columns_of_folders_come_back_with_their_type_and_nulls() {
-    let queries = [
-        "SELECT day, count(*) AS n, sum(id) AS s FROM t GROUP BY day ORDER BY day",
-        "SELECT count(*) AS n FROM t WHERE day IS NULL",
-        "SELECT count(*) AS n, count(day) AS d, min(day) AS least, max(day) AS most FROM t",
-        "SELECT count(*) AS n FROM t WHERE day < DATE '2030-01-01'",
-        "SELECT count(*) AS n FROM t WHERE NOT day = DATE '2024-10-04'",
-        "SELECT count(*) AS n, sum(id) AS s FROM t WHERE day = DATE '2024-10-04' AND id > 10",
-        "SELECT count(*) AS n FROM t WHERE day = DATE '1999-01-01'",
-        "SELECT count(*) AS n FROM t WHERE day = (SELECT max(day) FROM t)",
-        "SELECT DISTINCT arrow_typeof(day) AS type FROM t",
-        "SELECT day, id, amount FROM t ORDER BY id LIMIT 8",
-        "SELECT count(*) AS n FROM (SELECT day FROM t LIMIT 50)",
-    ];
-    let batch = rows(0, 70);
-    for format in FOLDERS {
-        let (_folder, spec, storage) = written(&batch, format, &["day"]).await;
-        let expected = answers(table(&batch), &storage, &queries).await;
-        assert_eq!(answers(open(&spec, &storage).await, &storage, &queries).await, expected, "{format:?}");
-    }
-}
-
-#[tokio::test]
 async fn a_schema_may_say_what_folders_give() {
     let batch = rows(0, 70);
     let queries = [
