@@ -24,7 +24,7 @@ fn is_filled(bytes: &Bytes, n: u64) -> bool {
 /// Says where it runs, and takes a while, so that others run elsewhere.
 fn greet(ctx: &Context, n: u64) {
     println!("{n} is made on {}", ctx.worker_name());
-    std::thread::sleep(Duration::from_millis(20));
+    std::thread::sleep(Duration::from_millis(50));
 }
 
 /// A large value.
@@ -45,8 +45,8 @@ fn put(ctx: Context, n: u64) -> Result<(String, ObjectRef<Bytes>)> {
 async fn main(ctx: Context, args: Args) -> Result<()> {
     let file: String = args.parse(0)?;
     let puts = if args.len() > 1 { COUNT } else { 0 };
-    let large: Vec<_> = (0..COUNT).map(|n| large::submit(&ctx, n)).collect();
-    let put: Vec<_> = (0..puts).map(|n| put::submit(&ctx, n)).collect();
+    let large: Vec<_> = (0..COUNT).map(|n| large::with(&ctx).spread().submit(n)).collect();
+    let put: Vec<_> = (0..puts).map(|n| put::with(&ctx).spread().submit(n)).collect();
     let put = ctx.get_all(&put).await?;
     ctx.wait(&large, large.len(), None).await;
     let workers: BTreeSet<_> = put.iter().map(|(worker, _)| worker).collect();
