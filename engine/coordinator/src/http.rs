@@ -1,6 +1,7 @@
 //! What the HTTP port says about the coordinator.
 
 use tandem_proto::transport::Health;
+use tracing::error;
 
 use crate::clock::Clock;
 use crate::metrics::Snapshot;
@@ -23,6 +24,7 @@ impl Health for Port {
         let (started, now) = (self.clock.started(), self.clock.now());
         let snapshot = self.handle.look(move |seen| Snapshot::of(seen, started, now)).await;
         let snapshot = snapshot.map_err(|stopping| stopping.to_string())?;
-        snapshot.render().map_err(|error| format!("the metrics cannot be rendered: {error}"))
+        let text = snapshot.render().inspect_err(|error| error!(%error, "the metrics cannot be rendered"));
+        text.map_err(|error| format!("the metrics cannot be rendered: {error}"))
     }
 }

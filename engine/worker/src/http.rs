@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tandem_proto::transport::{Health, HttpPort, ServerSecurity, health_router};
 use tokio::net::TcpListener;
+use tracing::error;
 
 use crate::error::WorkerError;
 use crate::status::StatusBoard;
@@ -29,6 +30,7 @@ impl Health for Port {
     }
 
     async fn metrics(&self) -> Result<String, String> {
-        self.0.render().map_err(|error| format!("the metrics cannot be rendered: {error}"))
+        let text = self.0.render().inspect_err(|error| error!(%error, "the metrics cannot be rendered"));
+        text.map_err(|error| format!("the metrics cannot be rendered: {error}"))
     }
 }

@@ -35,7 +35,8 @@ pub(super) struct Uses {
 impl Uses {
     /// Counts the tables that `plan` reads, `times` times each. `partly`: rows of what `plan` puts out may stay unread.
     pub(super) fn add(&mut self, plan: &LogicalPlan, times: usize, partly: bool) -> Result<()> {
-        let partly = partly || !reads_all(plan)?;
+        // What does not run leaves nothing unread.
+        let partly = times > 0 && (partly || !reads_all(plan)?);
         plan.apply_with_subqueries(|node| {
             if let LogicalPlan::TableScan(scan) = node {
                 let name = scan.table_name.table();

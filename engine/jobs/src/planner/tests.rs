@@ -217,7 +217,6 @@ async fn a_step_that_is_read_twice_runs_once() {
     assert_eq!(planned.report.folder.as_deref(), Some(fixture.path("out").as_str()));
 }
 
-/// The plan survives the journal.
 #[tokio::test]
 async fn a_report_is_not_written_into_a_sink_or_a_source() {
     let fixture = Fixture::new();
@@ -237,6 +236,7 @@ async fn a_report_is_not_written_into_a_sink_or_a_source() {
     fixture.job(&JOB.replace("report = \"out\"", "report = \"out/report\"")).await.unwrap();
 }
 
+/// The plan survives the journal.
 #[tokio::test]
 async fn a_planned_job_is_plain_data() {
     let planned = Fixture::new().job(JOB).await.unwrap();
