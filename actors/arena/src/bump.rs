@@ -65,6 +65,16 @@ impl Bump {
         true
     }
 
+    /// Gives back what is behind the first `bytes` of a reservation, if nothing is reserved there.
+    pub(crate) fn trim(&mut self, reserved: &mut Reserved, bytes: u64) {
+        let kept = padded(bytes).unwrap_or(reserved.bytes).min(reserved.bytes);
+        let region = self.region(*reserved);
+        if region.cursor == reserved.offset + reserved.bytes {
+            region.cursor = reserved.offset + kept;
+            reserved.bytes = kept;
+        }
+    }
+
     /// Ends a reservation of which `used` bytes are kept, all of them in an object or none.
     pub(crate) fn end(&mut self, reserved: Reserved, used: Option<u64>) {
         let kept = used.and_then(padded).unwrap_or(0).min(reserved.bytes);

@@ -34,4 +34,4 @@ pub use id::{ExecutorId, ExtentId, Holder, LeaseId, ObjectId};
 pub use location::{ALIGNMENT, Lease, Location, Published};
 pub use mapped::{MapError, MappedArena, ReadError};
 pub use mapping::Access;
-pub use writer::{NoSpace, ObjectWriter};
+pub use writer::{FinishedObject, NoSpace, ObjectWriter};

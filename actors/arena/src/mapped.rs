@@ -33,7 +33,13 @@ pub enum MapError {
         /// Which.
         extent: ExtentId,
     },
-    /// The lease is in no extent that is mapped for writing, or not inside it, or not aligned.
+    /// The lease is in an extent that is only read here: it was given up before the worker granted this, or ever.
+    #[error("{extent} is only read here")]
+    ReadOnly {
+        /// Which.
+        extent: ExtentId,
+    },
+    /// The lease is in no extent that is mapped, or not inside it, or not aligned.
     #[error("{lease:?} cannot be written here")]
     BadLease {
         /// The lease.
@@ -60,9 +66,17 @@ pub enum ReadError {
 
 /// The arena in this process.
 pub struct MappedArena {
-    extents: RwLock<HashMap<ExtentId, Arc<Mapping>>>,
+    extents: RwLock<HashMap<ExtentId, Mapped>>,
     bump: Mutex<Bump>,
     release: Arc<Release>,
+}
+
+/// An extent in this process.
+#[derive(Debug, Clone)]
+struct Mapped {
+    mapping: Arc<Mapping>,
+    /// What may be done there, which may be less than the memory allows.
+    access: Access,
 }
 
 impl MappedArena {
@@ -83,8 +97,8 @@ impl MappedArena {
         Arc::new(Self { extents: RwLock::default(), bump: Mutex::default(), release: Arc::new(release) })
     }
 
-    /// Maps an extent of `bytes`. For writing it takes the writer's descriptor; the reader's is enough to read. One that is mapped to
-    /// be read may be mapped again to be written: what was read there stays where it is.
+    /// Maps an extent of `bytes`. For writing it takes the writer's descriptor; the reader's is enough to read. One that is only
+    /// read may be mapped again to be written: what was read there stays where it is.
     ///
     /// # Errors
     /// When it is mapped already, other than that, or the file is not what it should be.
@@ -103,12 +117,15 @@ impl MappedArena {
     /// Adds memory to build objects in.
     ///
     /// # Errors
-    /// When it is not memory that this process can write.
+    /// When it is not memory that this process may write.
     pub fn add_lease(&self, lease: Lease) -> Result<(), MapError> {
-        let mapping = self.mapping(lease.extent).filter(|mapping| mapping.access() == Access::Write);
+        let mapped = self.mapped(lease.extent).ok_or(MapError::BadLease { lease })?;
         let aligned = lease.offset.is_multiple_of(ALIGNMENT) && lease.bytes.is_multiple_of(ALIGNMENT);
-        if !aligned || !mapping.is_some_and(|mapping| mapping.holds(lease.offset, lease.bytes)) {
+        if !aligned || !mapped.mapping.holds(lease.offset, lease.bytes) {
             return Err(MapError::BadLease { lease });
+        }
+        if mapped.access == Access::Read {
+            return Err(MapError::ReadOnly { extent: lease.extent });
         }
         self.bump().add(lease);
         Ok(())
@@ -129,12 +146,13 @@ impl MappedArena {
         self.bump().take_used_up()
     }
 
-    /// Ends all leases in `extent` and forgets it, so that the worker may lease it to others; false while objects are built
-    /// there.
+    /// Ends all leases in `extent`, so that the worker may lease it to others; false while objects are built there, or were and
+    /// are not published. It may be read as before.
     pub fn give_up(&self, extent: ExtentId) -> bool {
+        let mut extents = self.extents.write().unwrap_or_else(PoisonError::into_inner);
         let given_up = self.bump().take_extent(extent).is_some();
-        if given_up {
-            self.unmap(extent);
+        if given_up && let Some(mapped) = extents.get_mut(&extent) {
+            mapped.access = Access::Read;
         }
         given_up
     }
@@ -165,7 +183,7 @@ impl MappedArena {
     pub fn put(self: &Arc<Self>, bytes: &[u8]) -> Result<Location, NoSpace> {
         let mut writer = self.create(bytes.len() as u64)?;
         writer.append(bytes)?;
-        Ok(writer.finish())
+        Ok(writer.finish().location())
     }
 
     /// The object at `location`, in place and aligned to [`ALIGNMENT`]. It was published, and the worker has pinned it for
@@ -188,17 +206,21 @@ impl MappedArena {
     }
 
     fn mapping(&self, extent: ExtentId) -> Option<Arc<Mapping>> {
+        self.mapped(extent).map(|mapped| mapped.mapping)
+    }
+
+    fn mapped(&self, extent: ExtentId) -> Option<Mapped> {
         self.extents.read().unwrap_or_else(PoisonError::into_inner).get(&extent).cloned()
     }
 
     pub(crate) fn insert(&self, extent: ExtentId, mapping: Mapping) -> Result<(), MapError> {
         let mut extents = self.extents.write().unwrap_or_else(PoisonError::into_inner);
-        let becomes_writable =
-            |known: &Arc<Mapping>| (known.access(), mapping.access()) == (Access::Read, Access::Write);
+        let access = mapping.access();
+        let becomes_writable = |known: &Mapped| (known.access, access) == (Access::Read, Access::Write);
         if extents.get(&extent).is_some_and(|known| !becomes_writable(known)) {
             return Err(MapError::AlreadyMapped { extent });
         }
-        let before = extents.insert(extent, Arc::new(mapping));
+        let before = extents.insert(extent, Mapped { mapping: Arc::new(mapping), access });
         drop(extents);
         // Unmapping takes a while, so not under the lock.
         drop(before);
@@ -246,7 +268,7 @@ mod tests {
                 assert_eq!(writer.len(), 10 * (round + 1), "writer {i}");
             }
         }
-        let locations: Vec<Location> = building.into_iter().map(ObjectWriter::finish).collect();
+        let locations: Vec<Location> = building.into_iter().map(|writer| writer.finish().location()).collect();
         let objects: Vec<Bytes> = (0_u128..)
             .zip(&locations)
             .map(|(i, location)| arena.read(ObjectId(i), *location).expect("it is mapped"))
@@ -273,7 +295,7 @@ mod tests {
         let mut second = arena.create(4_096).expect("the same room");
         assert_eq!(second.append(&[0; 5_000]), Err(NoSpace { bytes: 5_000 }));
         second.append(b"little").expect("room");
-        assert_eq!(second.finish(), Location { extent: EXTENT, offset: 8 << 10, length: 6 });
+        assert_eq!(second.finish().location(), Location { extent: EXTENT, offset: 8 << 10, length: 6 });
         assert_eq!(arena.put(&[]).expect("room"), Location { extent: EXTENT, offset: (8 << 10) + 64, length: 0 });
         assert_eq!(arena.put(b"x").expect("room").offset, (8 << 10) + 128);
         assert_eq!(arena.create(4_096).map(|writer| writer.capacity()).ok(), Some(4_096), "the other lease");
@@ -281,13 +303,31 @@ mod tests {
     }
 
     #[test]
-    fn an_extent_is_given_up_when_nothing_is_built_there() {
+    fn an_extent_is_given_up_when_nothing_is_built_there_or_unpublished() {
         let (arena, _) = arena();
         let writer = arena.create(1).expect("room");
         assert!(!arena.give_up(EXTENT));
         drop(writer);
+        let mut writer = arena.create(5).expect("room");
+        writer.append(b"value").expect("room");
+        let finished = writer.finish();
+        assert!(!arena.give_up(EXTENT), "nobody knows of the object");
+        let location = finished.location();
+        drop(finished);
         assert!(arena.give_up(EXTENT));
         assert!(arena.create(1).is_err());
+        assert_eq!(arena.read(ObjectId(1), location).expect("it is mapped").as_ref(), b"value");
+    }
+
+    #[test]
+    fn room_granted_in_an_extent_that_was_given_up_is_none() {
+        let (arena, _) = arena();
+        let lease = Lease { id: LeaseId(7), extent: EXTENT, offset: 4 << 10, bytes: 4 << 10 };
+        assert!(arena.give_up(EXTENT));
+        assert!(matches!(arena.add_lease(lease), Err(MapError::ReadOnly { extent: EXTENT })));
+        arena.insert(EXTENT, Mapping::in_heap(16 << 10)).expect("to be written again");
+        arena.add_lease(lease).expect("it may be written");
+        assert_eq!(arena.put(b"x").expect("room").offset, 4 << 10);
     }
 
     #[test]

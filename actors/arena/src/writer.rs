@@ -77,10 +77,11 @@ impl ObjectWriter {
         Ok(())
     }
 
-    /// Ends the object. Publish where it is, and change nothing there any more.
-    pub fn finish(mut self) -> Location {
+    /// Ends the object. To be published: until then its extent is not given up.
+    pub fn finish(mut self) -> FinishedObject {
         self.kept = Some(self.length);
-        Location { extent: self.reserved.extent, offset: self.reserved.offset, length: self.length }
+        self.arena.bump().trim(&mut self.reserved, self.length);
+        FinishedObject(self)
     }
 
     /// Copies the object to where there is more room, twice the length so that it seldom happens.
@@ -92,6 +93,18 @@ impl ObjectWriter {
         to.as_mut_slice().copy_from_slice(self.as_mut_slice());
         std::mem::swap(self, &mut to);
         Ok(())
+    }
+}
+
+/// An object that nobody knows of yet, to be kept until it is published.
+#[derive(Debug)]
+pub struct FinishedObject(ObjectWriter);
+
+impl FinishedObject {
+    /// Where it is.
+    pub fn location(&self) -> Location {
+        let Self(ObjectWriter { reserved, length, .. }) = self;
+        Location { extent: reserved.extent, offset: reserved.offset, length: *length }
     }
 }
 

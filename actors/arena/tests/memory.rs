@@ -39,9 +39,10 @@ fn what_one_process_puts_another_reads_in_place() {
     for i in 0..1_000_i64 {
         object.write_all(&i.to_le_bytes()).expect("room");
     }
-    let location = object.finish();
-    let id = ObjectId(7);
+    let object = object.finish();
+    let (id, location) = (ObjectId(7), object.location());
     allocator.publish(executor, Published { object: id, location }).expect("its own lease");
+    drop(object);
 
     let released = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&released);
@@ -73,7 +74,7 @@ fn a_reader_cannot_map_or_write_what_it_reads() {
     assert!(reader.set_len(0).is_err());
     arena.map(EXTENT, reader.into(), BYTES, Access::Read).expect("an extent");
     let lease = Lease { id: LeaseId(0), extent: EXTENT, offset: 0, bytes: 64 };
-    assert!(matches!(arena.add_lease(lease), Err(MapError::BadLease { .. })), "a lease in an extent to read");
+    assert!(matches!(arena.add_lease(lease), Err(MapError::ReadOnly { .. })), "a lease in an extent to read");
     assert!(arena.populate(lease).is_err());
 }
 

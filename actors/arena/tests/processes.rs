@@ -130,7 +130,8 @@ async fn executor() {
             arena.add_lease(Lease { id: LeaseId(id), extent, offset, bytes }).expect("a lease");
             let mut object = arena.create(VALUES * 8).expect("room");
             (0..VALUES).for_each(|value| object.append(&value.to_le_bytes()).expect("room"));
-            let Location { offset, length, .. } = object.finish();
+            let object = object.finish();
+            let Location { offset, length, .. } = object.location();
             sender.send(frame(PUBLISH, &[offset, length])).await.expect("an open link");
         } else {
             let [extent, offset, length] = numbers(&received);

@@ -56,7 +56,9 @@ pub enum ToExecutor {
         /// The descriptor can be written to.
         writable: bool,
     },
-    /// Forget this extent as soon as nothing is built there, and say so.
+    /// Forget this extent, in which nothing is to be read any more. Version 2 of the protocol says so too when others are to
+    /// write it; then it is forgotten as soon as nothing is built there, which is said by
+    /// [`ToNode::GaveUp`](crate::node::ToNode::GaveUp).
     GiveUp(ExtentId),
     /// Answers [`ToNode::Sql`](crate::node::ToNode::Sql).
     SqlDone {
@@ -67,6 +69,9 @@ pub enum ToExecutor {
     },
     /// End in order: nothing more comes.
     Shutdown,
+    /// End what is leased in this extent as soon as nothing is built there that was not sent, and say so by
+    /// [`ToNode::GaveUp`](crate::node::ToNode::GaveUp). It may be read as before. From version 3 on.
+    StopWriting(ExtentId),
 }
 
 /// What an executor must know.

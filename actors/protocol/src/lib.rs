@@ -33,10 +33,10 @@ pub use tandem_arena::{ExecutorId, ExtentId, Lease as SpaceLease, LeaseId as Spa
 pub use tandem_proto::{JobId, WorkerId};
 
 /// Version of these messages, sent in [`node::Hello`].
-pub const PROTOCOL: u16 = 2;
+pub const PROTOCOL: u16 = 3;
 
 /// Every program that has our SDK in it has this text, [`PROTOCOL`] at its end, so that what has not is refused before it runs.
-pub const SDK_MARK: &str = "tandem-sdk-protocol:2;";
+pub const SDK_MARK: &str = "tandem-sdk-protocol:3;";
 
 /// Values up to this many bytes travel in messages, larger ones through shared memory.
 pub const INLINE_BYTES: usize = 64 << 10;

@@ -96,7 +96,8 @@ pub enum ToNode {
     },
     /// These leases of room are used up.
     SpaceUsed(Vec<SpaceLease>),
-    /// As asked by [`ToExecutor::GiveUp`](crate::executor::ToExecutor::GiveUp), it has forgotten the extent.
+    /// As asked by [`ToExecutor::StopWriting`](crate::executor::ToExecutor::StopWriting), it has no lease in the extent any more,
+    /// whatever it was granted before it hears of this.
     GaveUp(ExtentId),
     /// Runs a statement; [`ToExecutor::SqlDone`](crate::executor::ToExecutor::SqlDone) answers.
     Sql(SqlRequest),

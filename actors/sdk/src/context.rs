@@ -109,10 +109,10 @@ impl Context {
     /// When the value cannot be written, or there is no room for it.
     pub fn put<T: Data>(&self, value: &T) -> Result<ObjectRef<T>, Failure> {
         let object = self.process.new_ids(1);
-        let Built { value, named } = build_within(&self.process, value, INLINE_BYTES, || object)?;
+        let Built { value, kept } = build_within(&self.process, value, INLINE_BYTES, || object)?;
         let handle = self.process.objects().insert(&self.process, object);
         self.process.send(ToNode::Put { object, value });
-        drop(named);
+        drop(kept);
         Ok(ObjectRef::new(handle))
     }
 

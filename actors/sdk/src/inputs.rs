@@ -6,9 +6,8 @@ use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::value::Value;
 
 use crate::context::Context;
-use crate::objects::Handle;
 use crate::process::Process;
-use crate::value::{Data, Fetched, adopting, build};
+use crate::value::{Data, Fetched, Kept, adopting, build};
 
 /// Arguments that were not read yet.
 pub struct Inputs {
@@ -58,8 +57,8 @@ pub type CallOutcome = Result<Outputs, Failure>;
 #[derive(Default)]
 pub struct Outputs {
     pub(crate) values: Vec<Value>,
-    /// Handles of what the values name, to be kept until they are sent.
-    pub(crate) named: Vec<Arc<Handle>>,
+    /// What the values need until they are sent.
+    pub(crate) kept: Kept,
 }
 
 impl Outputs {
@@ -78,7 +77,7 @@ impl Outputs {
     pub fn and<T: Data>(mut self, ctx: &Context, value: &T) -> CallOutcome {
         let built = build(ctx.process(), value)?;
         self.values.push(built.value);
-        self.named.extend(built.named);
+        self.kept.and(built.kept);
         Ok(self)
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Executor {
     pub(crate) state: ExecutorState,
     pub(crate) label: String,
     pub(crate) pid: Option<u32>,
+    /// Of the messages it speaks, once it has said hello.
+    protocol: u16,
     /// What its ids are made with, once it has said hello.
     pub(crate) process: Option<ProcessNumber>,
     /// Objects that it holds.
@@ -141,6 +143,7 @@ impl Executor {
             state: ExecutorState::Starting,
             label,
             pid: None,
+            protocol: 0,
             process: None,
             held: FxHashSet::default(),
             extents: FxHashMap::default(),
@@ -157,9 +160,24 @@ impl Executor {
         }
     }
 
-    pub(crate) fn said_hello(&mut self, process: ProcessNumber) -> bool {
+    pub(crate) fn said_hello(&mut self, protocol: u16, process: ProcessNumber) -> bool {
+        self.protocol = protocol;
         self.process = Some(process);
         self.state.apply(ExecutorEvent::Hello).is_ok()
+    }
+
+    /// Whether it can be told to write no more in an extent that it goes on reading; an older one forgets it.
+    pub(crate) fn reads_what_it_gave_up(&self) -> bool {
+        self.protocol >= 3
+    }
+
+    /// It writes no more in an extent.
+    pub(crate) fn gave_up(&mut self, extent: ExtentId) {
+        if !self.reads_what_it_gave_up() {
+            self.extents.remove(&extent);
+        } else if let Some(writable) = self.extents.get_mut(&extent) {
+            *writable = false;
+        }
     }
 
     /// It has its first task.

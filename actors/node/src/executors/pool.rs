@@ -90,7 +90,7 @@ impl Job {
             return self.broke_protocol(cx, executor, "this worker has no more numbers for processes: start it again");
         };
         if let Some(process) = self.executors.get_mut(&executor) {
-            process.said_hello(number);
+            process.said_hello(hello.protocol, number);
             process.pid = process.pid.or(Some(hello.pid));
         }
         let role = match purpose {

@@ -12,6 +12,7 @@ use tandem_arena::allocator::{LeaseError, Release};
 
 use crate::action::Action;
 use crate::context::Context;
+use crate::executors::Executor;
 use crate::job::Job;
 use crate::timers::{Timer, Timestamp};
 
@@ -118,15 +119,17 @@ impl Job {
         writers.sort_unstable();
         for (extent, executor) in writers {
             if self.space.asked.insert(extent) {
-                cx.send(executor, ToExecutor::GiveUp(extent));
+                let goes_on_reading = self.executors.get(&executor).is_some_and(Executor::reads_what_it_gave_up);
+                let ask = if goes_on_reading { ToExecutor::StopWriting } else { ToExecutor::GiveUp };
+                cx.send(executor, ask(extent));
             }
         }
     }
 
-    /// A process has forgotten an extent that it wrote.
+    /// A process has no lease in an extent any more.
     pub(crate) fn gave_up(&mut self, executor: ExecutorId, extent: ExtentId) {
         if let Some(process) = self.executors.get_mut(&executor) {
-            process.extents.remove(&extent);
+            process.gave_up(extent);
         }
         if self.space.writers.get(&extent) == Some(&executor) {
             self.space.writers.remove(&extent);

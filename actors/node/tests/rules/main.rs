@@ -13,4 +13,5 @@ mod places;
 mod rebuilds;
 mod refused;
 mod seen;
+mod space;
 mod versions;

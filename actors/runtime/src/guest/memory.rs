@@ -1,7 +1,7 @@
 //! What a guest has of the arena of its job: the files of extents, which it maps nowhere, and the room that it was leased. Pure
 //! but for the files.
 //! Invariants: a lease holds one value, and is given back when that is published; an extent goes back to the node when nothing
-//! is being written there.
+//! is being written there, and no lease in it is taken after that before the node shows it again to be written.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,11 +16,24 @@ use tandem_actor_protocol::{ExtentId, Location, Piece, SpaceLease};
 /// See the module's header.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    extents: HashMap<ExtentId, Arc<File>>,
+    extents: HashMap<ExtentId, Extent>,
     /// Room that no published value is in yet.
     leases: Vec<SpaceLease>,
     /// Extents that the node asked for.
-    wanted_back: Vec<ExtentId>,
+    wanted_back: Vec<(ExtentId, Afterwards)>,
+}
+
+/// What becomes of an extent that is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    Read,
+    Forgotten,
+}
+
+#[derive(Debug)]
+struct Extent {
+    file: Arc<File>,
+    writable: bool,
 }
 
 /// What a client may not do.
@@ -38,13 +51,17 @@ pub(super) enum Misdeed {
 
 impl Memory {
     /// An extent, from the node.
-    pub(super) fn show(&mut self, extent: ExtentId, file: OwnedFd) {
-        self.extents.insert(extent, Arc::new(File::from(file)));
+    pub(super) fn show(&mut self, extent: ExtentId, file: OwnedFd, writable: bool) {
+        self.extents.insert(extent, Extent { file: Arc::new(File::from(file)), writable });
     }
 
-    /// Room, from the node.
-    pub(super) fn add_lease(&mut self, lease: SpaceLease) {
-        self.leases.push(lease);
+    /// Room, from the node. False: it gave it before it heard that the extent was given up, and so there is none.
+    pub(super) fn add_lease(&mut self, lease: SpaceLease) -> bool {
+        let writable = self.extents.get(&lease.extent).is_some_and(|extent| extent.writable);
+        if writable {
+            self.leases.push(lease);
+        }
+        writable
     }
 
     /// Where a piece is to be written.
@@ -52,14 +69,15 @@ impl Memory {
         let Piece { extent, offset, .. } = *piece;
         let of = Location { extent, offset, length: piece.bytes.len() as u64 };
         match (self.leases.iter().any(|lease| holds(lease, of)), self.extents.get(&extent)) {
-            (true, Some(file)) => Ok(Arc::clone(file)),
+            (true, Some(extent)) => Ok(Arc::clone(&extent.file)),
             _ => Err(Misdeed::Elsewhere { extent, offset }),
         }
     }
 
     /// Where a value is to be read.
     pub(super) fn source(&self, location: Location) -> Result<Arc<File>, Misdeed> {
-        self.extents.get(&location.extent).cloned().ok_or(Misdeed::Unknown(location.extent))
+        let extent = self.extents.get(&location.extent).ok_or(Misdeed::Unknown(location.extent))?;
+        Ok(Arc::clone(&extent.file))
     }
 
     /// Takes out the room of the values that a message publishes. It is to be given back behind the message.
@@ -74,16 +92,23 @@ impl Memory {
     }
 
     /// The node wants an extent back.
-    pub(super) fn want_back(&mut self, extent: ExtentId) {
-        self.wanted_back.push(extent);
+    pub(super) fn want_back(&mut self, extent: ExtentId, afterwards: Afterwards) {
+        self.wanted_back.push((extent, afterwards));
     }
 
-    /// Forgets the extents that are wanted back and not in use.
+    /// Gives up the extents that are wanted back and not in use.
     pub(super) fn give_up(&mut self) -> Vec<ExtentId> {
         let Self { extents, leases, wanted_back } = self;
-        let unused = |extent: &mut ExtentId| !leases.iter().any(|lease| lease.extent == *extent);
-        let given_up: Vec<ExtentId> = wanted_back.extract_if(.., unused).collect();
-        given_up.iter().for_each(|extent| drop(extents.remove(extent)));
+        let unused = |(extent, _): &mut (ExtentId, Afterwards)| !leases.iter().any(|lease| lease.extent == *extent);
+        let mut given_up = Vec::new();
+        for (extent, afterwards) in wanted_back.extract_if(.., unused) {
+            match (afterwards, extents.get_mut(&extent)) {
+                (Afterwards::Read, Some(extent)) => extent.writable = false,
+                (Afterwards::Forgotten, _) => drop(extents.remove(&extent)),
+                (Afterwards::Read, None) => {}
+            }
+            given_up.push(extent);
+        }
         given_up
     }
 }
@@ -140,10 +165,16 @@ mod tests {
 
     const EXTENT: ExtentId = ExtentId(3);
 
+    const LEASE: SpaceLease = SpaceLease { id: SpaceLeaseId(1), extent: EXTENT, offset: 64, bytes: 128 };
+
+    fn show(memory: &mut Memory) {
+        memory.show(EXTENT, File::open("/dev/null").expect("a file").into(), true);
+    }
+
     fn memory() -> Memory {
         let mut memory = Memory::default();
-        memory.show(EXTENT, File::open("/dev/null").expect("a file").into());
-        memory.add_lease(SpaceLease { id: SpaceLeaseId(1), extent: EXTENT, offset: 64, bytes: 128 });
+        show(&mut memory);
+        assert!(memory.add_lease(LEASE));
         memory
     }
 
@@ -174,13 +205,22 @@ mod tests {
     #[test]
     fn room_is_used_once_and_keeps_its_extent_until_then() {
         let mut memory = memory();
-        memory.want_back(EXTENT);
+        memory.want_back(EXTENT, Afterwards::Read);
         assert_eq!(memory.give_up(), []);
         assert!(memory.publish(&put(65, 10)).is_err() && memory.publish(&put(64, 129)).is_err());
         assert_eq!(memory.publish(&put(64, 100)).expect("it was leased").len(), 1);
         assert!(memory.publish(&put(64, 100)).is_err(), "it was published already");
         assert_eq!(memory.give_up(), [EXTENT]);
         assert_eq!(memory.give_up(), []);
+        assert!(!memory.add_lease(LEASE), "it was granted too early");
+        let location = Location { extent: EXTENT, offset: 64, length: 1 };
+        assert!(memory.source(location).is_ok(), "it may be read");
+        show(&mut memory);
+        assert!(memory.add_lease(LEASE));
+        memory.publish(&put(64, 100)).expect("it was leased");
+        memory.want_back(EXTENT, Afterwards::Forgotten);
+        assert_eq!(memory.give_up(), [EXTENT]);
+        assert!(memory.source(location).is_err());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tandem_actor_protocol::{
 use tandem_frames::{Frame, FrameReceiver, FrameSender, RecvError, SendError};
 
 use super::frames::{FromClient, ToClient};
-use super::memory::{Memory, Misdeed};
+use super::memory::{Afterwards, Memory, Misdeed};
 
 /// Why a client is let go.
 #[derive(Debug, thiserror::Error)]
@@ -86,12 +86,16 @@ impl Relay {
     pub(super) async fn hear_node(&self, mut frames: FrameReceiver, client: &ToClient) -> Result<(), Parting> {
         while let Some(Frame { payload, mut descriptors, .. }) = frames.recv().await? {
             match decode(&payload)? {
-                ToExecutor::Extent { extent, .. } => {
+                ToExecutor::Extent { extent, writable, .. } => {
                     let file = descriptors.pop().ok_or(Misdeed::Unknown(extent))?;
-                    self.memory().show(extent, file);
+                    self.memory().show(extent, file, writable);
                 }
                 ToExecutor::GiveUp(extent) => {
-                    self.memory().want_back(extent);
+                    self.memory().want_back(extent, Afterwards::Forgotten);
+                    self.settle().await?;
+                }
+                ToExecutor::StopWriting(extent) => {
+                    self.memory().want_back(extent, Afterwards::Read);
                     self.settle().await?;
                 }
                 ToExecutor::Value {
@@ -100,12 +104,10 @@ impl Relay {
                     self.value_to_client(object, location, client).await?;
                     client.send(MESSAGE_KIND, payload).await?;
                 }
-                message => {
-                    if let ToExecutor::Space(Ok(lease)) = message {
-                        self.memory().add_lease(lease);
-                    }
-                    client.send(MESSAGE_KIND, payload).await?;
+                ToExecutor::Space(Ok(lease)) if !self.memory().add_lease(lease) => {
+                    self.say(&ToNode::NeedSpace { bytes: lease.bytes }).await?;
                 }
+                _ => client.send(MESSAGE_KIND, payload).await?,
             }
         }
         Ok(())

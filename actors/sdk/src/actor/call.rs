@@ -41,13 +41,13 @@ impl<'a, R: Returns> MethodCall<'a, R> {
         let Self { actor, method, arguments, .. } = self;
         let sent = arguments.and_then(|arguments| {
             let process = arguments.process();
-            let (args, named) = arguments.end(method)?;
+            let (args, kept) = arguments.end(method)?;
             let call = CallId(process.new_ids(R::COUNT).0);
             let handles = process.returned(call, R::COUNT);
             let parent = calls::current().map(|call| call.id);
             let method = method.to_owned();
             process.send(ToNode::Call(ActorCall { call, actor, method, args, returns: R::COUNT, parent }));
-            drop(named);
+            drop(kept);
             Ok(Handles(handles))
         });
         R::refs(sent.unwrap_or_else(|failure| Handles::failed(R::COUNT, &failure)))

@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::object_ref::ObjectRef;
 use crate::objects::Handle;
 use crate::task::{Arguments, IntoArg};
-use crate::value::Data;
+use crate::value::{Data, Kept};
 
 /// An actor with all it needs to start: what `spawn` and `get_or_create` give. Awaited, it is a handle of an actor that has
 /// started, or why it could not; [`Self::start`] does not wait.
@@ -55,7 +55,7 @@ impl<'a, H: ActorHandle> Spawn<'a, H> {
     pub fn start(self) -> H {
         let Self { ctx, arguments, options, bundle, .. } = self;
         H::of(match arguments.end(H::CLASS) {
-            Ok((args, named)) => start(ctx, H::CLASS, args, named, options, bundle),
+            Ok((args, kept)) => start(ctx, H::CLASS, args, kept, options, bundle),
             Err(failure) => never_started(failure),
         })
     }
@@ -65,7 +65,7 @@ fn start(
     ctx: &Context,
     class: &str,
     args: Vec<Arg>,
-    named: Vec<Arc<Handle>>,
+    kept: Kept,
     options: ActorOptions,
     bundle: Option<BundleId>,
 ) -> ActorRef {
@@ -78,7 +78,7 @@ fn start(
         Some(bundle) => ToNode::SpawnIn { actor, bundle },
         None => ToNode::Spawn(actor),
     });
-    drop(named);
+    drop(kept);
     ActorRef::new(ObjectRef::new(created))
 }
 

@@ -11,16 +11,17 @@ use tandem_actor_protocol::node::ToNode;
 use super::attempt::Ended;
 use crate::inputs::{CallOutcome, Outputs};
 use crate::process::Process;
+use crate::value::Kept;
 
 /// Tells the node how an attempt ended, without waiting for anything. `name` is the function or method, for people.
 pub(crate) fn finish(process: &Arc<Process>, call: CallId, attempt: u32, name: &str, outcome: CallOutcome) {
     process.calls().end(call);
-    let (outcome, named) = match outcome {
-        Ok(Outputs { values, named }) => (Ok(values), named),
-        Err(failure) => (Err(placed(process, attempt, name, failure)), Vec::new()),
+    let (outcome, kept) = match outcome {
+        Ok(Outputs { values, kept }) => (Ok(values), kept),
+        Err(failure) => (Err(placed(process, attempt, name, failure)), Kept::default()),
     };
     process.transport().post(ToNode::Done { call, attempt, outcome });
-    drop(named);
+    drop(kept);
 }
 
 /// The most that a failure tells in one text, in bytes: it travels in a message.

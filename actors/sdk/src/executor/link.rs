@@ -120,7 +120,12 @@ fn take(process: &Arc<Process>, message: ToExecutor, descriptor: Option<OwnedFd>
         }
         ToExecutor::GiveUp(extent) => {
             if let Memory::Shared(space) = process.memory() {
-                space.give_up(process.transport(), extent);
+                space.arena().unmap(extent);
+            }
+        }
+        ToExecutor::StopWriting(extent) => {
+            if let Memory::Shared(space) = process.memory() {
+                space.give_up(extent);
             }
         }
         ToExecutor::SqlDone { request, outcome } => process.queried(request, outcome),
@@ -192,16 +197,12 @@ fn cancel(process: &Arc<Process>, call: CallId) {
 
 fn take_room(process: &Process, room: Result<SpaceLease, Failure>) -> Result<(), MapError> {
     match process.memory() {
-        Memory::Shared(space) => {
-            let answer = match room {
-                Ok(lease) => Ok(space.arena().add_lease(lease)?),
-                Err(failure) => Err(failure),
-            };
-            space.answer(answer);
+        Memory::Shared(space) => space.answer(room),
+        Memory::Apart(apart) => {
+            apart.answer(room);
+            Ok(())
         }
-        Memory::Apart(apart) => apart.answer(room),
     }
-    Ok(())
 }
 
 impl Process {

@@ -57,7 +57,8 @@ impl StartError {
 pub(crate) fn start() -> Result<Arc<Process>, StartError> {
     // By this it is known to be a package before it is started anywhere; nothing else here would keep the linker from leaving it out.
     hint::black_box(SDK_MARK);
-    let (process, receiver) = join(link_to_worker()?, |outbox| Memory::Shared(Space::new(arena(outbox))))?;
+    let (process, receiver) =
+        join(link_to_worker()?, |outbox| Memory::Shared(Space::new(arena(Arc::clone(&outbox)), outbox)))?;
     let listening = Arc::clone(&process);
     thread::Builder::new().name("tandem-link".to_owned()).spawn(move || link::listen(&listening, receiver))?;
     Ok(process)

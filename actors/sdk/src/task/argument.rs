@@ -8,9 +8,8 @@ use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::value::Body;
 
 use crate::object_ref::ObjectRef;
-use crate::objects::Handle;
 use crate::process::Process;
-use crate::value::{Batches, Built, Data, build_within};
+use crate::value::{Batches, Built, Data, Kept, build_within};
 
 /// An argument for a parameter of type `T`: a value, or a ref to one that is there or will be.
 pub enum Argument<T> {
@@ -56,11 +55,11 @@ impl IntoArg<Batches> for arrow_array::RecordBatch {
     }
 }
 
-/// The arguments of one call, with handles of what they name, to be kept until the call is sent.
+/// The arguments of one call.
 pub(crate) struct Arguments<'a> {
     process: &'a Arc<Process>,
     args: Vec<Arg>,
-    named: Vec<Arc<Handle>>,
+    kept: Kept,
     /// What the message has of them so far.
     inline_bytes: usize,
     failed: Option<Failure>,
@@ -71,7 +70,7 @@ const MAX_INLINE_BYTES: usize = 8 << 20;
 
 impl<'a> Arguments<'a> {
     pub(crate) fn new(process: &'a Arc<Process>, count: usize) -> Self {
-        Self { process, args: Vec::with_capacity(count), named: Vec::new(), inline_bytes: 0, failed: None }
+        Self { process, args: Vec::with_capacity(count), kept: Kept::default(), inline_bytes: 0, failed: None }
     }
 
     pub(crate) fn process(&self) -> &'a Arc<Process> {
@@ -84,7 +83,7 @@ impl<'a> Arguments<'a> {
                 Ok(built) => {
                     self.inline_bytes +=
                         if let Body::Inline { bytes, .. } = &built.value.body { bytes.len() } else { 0 };
-                    self.named.extend(built.named);
+                    self.kept.and(built.kept);
                     self.args.push(Arg::Value(built.value));
                 }
                 Err(failure) => self.failed = Some(failure),
@@ -92,7 +91,7 @@ impl<'a> Arguments<'a> {
             Argument::Object(object) => match object.handle().never_sent() {
                 None => {
                     self.args.push(Arg::Object(object.id()));
-                    self.named.push(Arc::clone(object.handle()));
+                    self.kept.name(Arc::clone(object.handle()));
                 }
                 Some(failure) => {
                     let cause = Some(Box::new(Failure::clone(&failure)));
@@ -109,10 +108,10 @@ impl<'a> Arguments<'a> {
         build_within(self.process, value, inline_bytes, || self.process.new_ids(1))
     }
 
-    /// The arguments and what they name, or why there are none; `function` is what they are for.
-    pub(crate) fn end(self, function: &str) -> Result<(Vec<Arg>, Vec<Arc<Handle>>), Failure> {
+    /// The arguments and what they need until the call is sent, or why there are none; `function` is what they are for.
+    pub(crate) fn end(self, function: &str) -> Result<(Vec<Arg>, Kept), Failure> {
         match self.failed {
-            None => Ok((self.args, self.named)),
+            None => Ok((self.args, self.kept)),
             Some(failure) => Err(Failure { task: function.to_owned(), ..failure }),
         }
     }

@@ -51,7 +51,7 @@ impl<'a, A, R: Returns> TaskCall<'a, A, R> {
 
     fn send(self, arguments: Arguments<'_>) -> R::Refs {
         let Self { ctx, function, options, bundle, .. } = self;
-        let (args, named) = match arguments.end(function) {
+        let (args, kept) = match arguments.end(function) {
             Ok(arguments) => arguments,
             Err(failure) => return R::refs(Handles::failed(R::COUNT, &failure)),
         };
@@ -64,7 +64,7 @@ impl<'a, A, R: Returns> TaskCall<'a, A, R> {
             Some(bundle) => ToNode::SubmitIn { task: spec, bundle },
             None => ToNode::Submit(spec),
         });
-        drop(named);
+        drop(kept);
         R::refs(Handles(handles))
     }
 }

@@ -8,13 +8,11 @@ use bytes::Bytes;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::value::{Body, Format, Value};
 use tandem_actor_protocol::{INLINE_BYTES, ObjectId};
-use tandem_arena::ObjectWriter;
 
-use super::{Data, ValueError, collect};
+use super::{Data, Kept, ValueError, collect};
 use crate::memory::Memory;
-use crate::objects::Handle;
 use crate::process::Process;
-use crate::space::Space;
+use crate::space::{Room, Space};
 
 thread_local! {
     /// The buffer of the last small value, to save its allocation.
@@ -27,10 +25,10 @@ const FIRST_BYTES: u64 = 4 * INLINE_BYTES as u64;
 /// The most objects that one value can name: so many fit into a message.
 const MAX_NAMED: usize = 1 << 20;
 
-/// A value that was written, and handles of what it names, to be kept until it is sent.
+/// A value that was written, and what it needs until it is sent.
 pub(crate) struct Built {
     pub(crate) value: Value,
-    pub(crate) named: Vec<Arc<Handle>>,
+    pub(crate) kept: Kept,
 }
 
 /// Writes `value`. If it is large it is kept under a new name.
@@ -48,6 +46,8 @@ pub(crate) fn build_within<T: Data>(
     let mut builder = ValueBuilder::new(process, inline_bytes);
     let (written, named) = collect(|| value.write(&mut builder));
     let format = written.map_err(|error| builder.why(&error))?;
+    let mut kept = Kept::from(named);
+    let named = kept.named();
     if let Some(failure) = named.iter().find_map(|handle| handle.never_sent()) {
         let cause = Some(Box::new(Failure::clone(&failure)));
         let message = "an object that the value names has no value";
@@ -58,7 +58,8 @@ pub(crate) fn build_within<T: Data>(
         return Err(Failure::new(FailureKind::Mismatch, "", message));
     }
     let refs = named.iter().map(|handle| handle.id()).collect();
-    Ok(Built { value: Value { body: builder.finish(format, name)?, refs }, named })
+    let body = builder.finish(format, name, &mut kept)?;
+    Ok(Built { value: Value { body, refs }, kept })
 }
 
 /// Where a value is written to.
@@ -73,7 +74,7 @@ pub struct ValueBuilder<'a> {
 
 enum Target {
     Message(Vec<u8>),
-    Arena(ObjectWriter),
+    Arena(Room),
 }
 
 impl<'a> ValueBuilder<'a> {
@@ -92,7 +93,7 @@ impl<'a> ValueBuilder<'a> {
                 message.extend_from_slice(bytes);
                 Ok(())
             }
-            Target::Arena(writer) => writer.append(bytes).map_err(|_| io::ErrorKind::StorageFull.into()),
+            Target::Arena(room) => room.writer.append(bytes).map_err(|_| io::ErrorKind::StorageFull.into()),
         }
     }
 
@@ -109,8 +110,8 @@ impl<'a> ValueBuilder<'a> {
                 let needed = (message.len() + bytes) as u64;
                 self.move_to(space, needed.max(FIRST_BYTES))
             }
-            Target::Arena(writer) if writer.len() + bytes as u64 <= writer.capacity() => Ok(()),
-            Target::Arena(writer) => {
+            Target::Arena(Room { writer, .. }) if writer.len() + bytes as u64 <= writer.capacity() => Ok(()),
+            Target::Arena(Room { writer, .. }) => {
                 let needed = writer.len() + bytes as u64;
                 self.move_to(space, needed.max(writer.capacity() * 2))
             }
@@ -118,28 +119,27 @@ impl<'a> ValueBuilder<'a> {
     }
 
     /// Goes on in a place with room for `bytes` in all.
-    fn move_to(&mut self, space: &Space, bytes: u64) -> io::Result<()> {
-        let mut to = match space.create(self.process.transport(), bytes) {
-            Ok(writer) => writer,
+    fn move_to(&mut self, space: &Arc<Space>, bytes: u64) -> io::Result<()> {
+        let mut to = match space.create(bytes) {
+            Ok(room) => room,
             Err(failure) => {
                 self.failed = Some(failure);
                 return Err(io::ErrorKind::StorageFull.into());
             }
         };
         let copied = match &mut self.target {
-            Target::Message(message) => to.append(message),
-            Target::Arena(from) => to.append(from.as_mut_slice()),
+            Target::Message(message) => to.writer.append(message),
+            Target::Arena(from) => to.writer.append(from.writer.as_mut_slice()),
         };
         copied.map_err(|_| io::ErrorKind::StorageFull)?;
         self.target = Target::Arena(to);
         Ok(())
     }
 
-    fn finish(self, format: Format, name: impl FnOnce() -> ObjectId) -> Result<Body, Failure> {
-        let transport = self.process.transport();
+    fn finish(self, format: Format, name: impl FnOnce() -> ObjectId, kept: &mut Kept) -> Result<Body, Failure> {
         let location = match (self.target, self.process.memory()) {
             (Target::Message(message), Memory::Apart(apart)) if message.len() > self.inline_bytes => {
-                apart.send(transport, &message)?
+                apart.send(self.process.transport(), &message)?
             }
             (Target::Message(mut message), _) => {
                 let bytes = Bytes::copy_from_slice(&message);
@@ -147,12 +147,12 @@ impl<'a> ValueBuilder<'a> {
                 SPARE.set(message);
                 return Ok(Body::Inline { format, bytes });
             }
-            (Target::Arena(writer), Memory::Shared(space)) => {
-                let location = writer.finish();
-                space.settle(transport);
+            (Target::Arena(room), _) => {
+                let unsent = room.finish();
+                let location = unsent.location();
+                kept.room(unsent);
                 location
             }
-            (Target::Arena(writer), Memory::Apart(_)) => writer.finish(),
         };
         Ok(Body::Shared { format, object: name(), location })
     }

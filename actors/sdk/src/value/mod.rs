@@ -3,6 +3,7 @@
 mod batches;
 mod builder;
 mod data;
+mod kept;
 mod refs;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ pub use batches::Batches;
 pub use builder::ValueBuilder;
 pub(crate) use builder::{Built, build, build_within};
 pub use data::Data;
+pub(crate) use kept::Kept;
 pub(crate) use refs::{adopting, collect, found, name};
 
 /// A value as it came, in place.

@@ -201,6 +201,9 @@ impl Process {
             }
             ToExecutor::GiveUp(extent) => {
                 self.extents.remove(&extent);
+            }
+            ToExecutor::StopWriting(extent) => {
+                self.extents.insert(extent, false);
                 if self.room.is_some_and(|(lease, _)| lease.extent == extent) {
                     self.room = None;
                     self.asked_room = false;
