@@ -84,6 +84,40 @@ pub enum Action {
         /// Where it is; none if it is not here.
         location: Option<Location>,
     },
+    /// Answers [`Event::ReadWanted`](crate::Event::ReadWanted) in place of [`Self::ReadGiven`]: it is on disk, and now there is no room
+    /// to bring it back.
+    ReadLater {
+        /// As given.
+        ticket: u64,
+        /// Why.
+        reason: String,
+    },
+    /// Write the bytes of an object to a new file on disk. They stay as they are until the answer,
+    /// [`Event::Spilled`](crate::Event::Spilled).
+    Spill {
+        /// The job.
+        job: JobId,
+        /// The file, of which nothing is left if this fails.
+        file: SpillFile,
+        /// Where they are.
+        from: Location,
+    },
+    /// Read the bytes of an object back. Answered by [`Event::Restored`](crate::Event::Restored).
+    Restore {
+        /// The job.
+        job: JobId,
+        /// Which.
+        object: ObjectId,
+        /// The file, which stays.
+        file: SpillFile,
+        /// Where to put them.
+        into: Location,
+    },
+    /// Remove a file that was written: nobody reads it.
+    DropSpilled {
+        /// Which.
+        file: SpillFile,
+    },
     /// Get the bytes of an object from another worker.
     Fetch {
         /// The job.
@@ -217,6 +251,10 @@ pub enum Action {
         job: JobId,
     },
 }
+
+/// Names a file on disk that has the bytes of an object; never used again on the same node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpillFile(pub u64);
 
 /// What the [`purpose`](ExecutorNeeds::purpose) of a driver is; no class of actors has this name.
 pub const DRIVER: &str = "driver";

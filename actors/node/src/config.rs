@@ -36,6 +36,8 @@ pub struct NodeConfig {
     pub actor_grace_ms: u64,
     /// What waits for room in shared memory fails after this. Default 10,000 ms.
     pub space_wait_ms: u64,
+    /// Bytes of all jobs' objects on disk, where they go when there is no room for others in shared memory; 0: none do. Default 0.
+    pub spill_limit_bytes: u64,
     /// A task on a lease that is not known here goes back after this. Default 5,000 ms.
     pub unknown_lease_ms: u64,
 }
@@ -59,6 +61,7 @@ impl NodeConfig {
             stop_grace_ms: 2_000,
             actor_grace_ms: 30_000,
             space_wait_ms: 10_000,
+            spill_limit_bytes: 0,
             unknown_lease_ms: 5_000,
         }
     }

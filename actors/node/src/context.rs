@@ -7,7 +7,7 @@ use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::peer::{PeerBody, PeerMessage};
 use tandem_actor_protocol::{ActorId, CallId, ExecutorId, JobId, ObjectId, ProcessNumber, WorkerId};
 
-use crate::action::Action;
+use crate::action::{Action, SpillFile};
 use crate::config::NodeConfig;
 use crate::history::History;
 use crate::host::Gpus;
@@ -42,6 +42,9 @@ pub(crate) struct Shared {
     next_executor: u64,
     next_process: u32,
     next_object: u64,
+    next_spill_file: u64,
+    /// In files of all jobs.
+    pub(crate) spilled_bytes: u64,
 }
 
 impl Shared {
@@ -90,6 +93,11 @@ impl Context<'_> {
         let next = self.shared.next_process.checked_add(1).filter(|next| *next <= ProcessNumber::MAX.0)?;
         self.shared.next_process = next;
         Some(ProcessNumber(next))
+    }
+
+    pub(crate) fn new_spill_file(&mut self) -> SpillFile {
+        self.shared.next_spill_file += 1;
+        SpillFile(self.shared.next_spill_file)
     }
 
     /// Ids in a row for objects that the node itself makes.

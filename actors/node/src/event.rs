@@ -8,6 +8,8 @@ use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::value::Value;
 use tandem_actor_protocol::{ActorId, ExecutorId, ExtentId, JobId, ObjectId, PlacementGroupId, WorkerId};
 
+use crate::action::SpillFile;
+
 /// Why an actor does not get its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameRefusal {
@@ -28,6 +30,15 @@ pub enum GroupNews {
     Failed(String),
     /// It is not there any more, and what is in it is to end.
     Gone,
+}
+
+/// Why an object was not brought back from disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RestoreError {
+    /// Its file cannot be read, or is not what was written.
+    Damaged(String),
+    /// There is no memory to put it in.
+    NoMemory(String),
 }
 
 /// What the driver of a job is.
@@ -218,6 +229,24 @@ pub enum Event {
         object: ObjectId,
         /// Whether its bytes are where they should be, else why not.
         outcome: Result<(), String>,
+    },
+    /// The answer to [`Action::Spill`](crate::Action::Spill).
+    Spilled {
+        /// The job.
+        job: JobId,
+        /// Which file.
+        file: SpillFile,
+        /// Whether it has all, else why not.
+        outcome: Result<(), String>,
+    },
+    /// The answer to [`Action::Restore`](crate::Action::Restore).
+    Restored {
+        /// The job.
+        job: JobId,
+        /// Which object.
+        object: ObjectId,
+        /// Whether its bytes are where they should be.
+        outcome: Result<(), RestoreError>,
     },
     /// The coordinator's answer to [`Action::ClaimName`](crate::Action::ClaimName).
     NameClaimed {

@@ -22,9 +22,9 @@ mod tests;
 mod timers;
 pub mod views;
 
-pub use action::{Action, DRIVER, ExecutorNeeds};
+pub use action::{Action, DRIVER, ExecutorNeeds, SpillFile};
 pub use config::NodeConfig;
-pub use event::{DriverWork, Event, ExitCause, Found, GroupNews, LeaseGrant, NameRefusal};
+pub use event::{DriverWork, Event, ExitCause, Found, GroupNews, LeaseGrant, NameRefusal, RestoreError};
 pub use history::{Ended, Tally};
 pub use node::Node;
 pub use timers::Timestamp;

@@ -61,6 +61,10 @@ impl Node {
         &self.shared.history
     }
 
+    pub(crate) fn spilled(&self) -> u64 {
+        self.shared.spilled_bytes
+    }
+
     pub(crate) fn timers(&self) -> &Timers {
         &self.shared.timers
     }
@@ -178,6 +182,8 @@ impl Jobs<'_> {
                 self.with(cx, job, |job, cx| job.extent_failed(cx, extent, &reason));
             }
             Event::Fetched { job, object, outcome } => self.with(cx, job, |job, cx| job.fetched(cx, object, outcome)),
+            Event::Spilled { job, file, outcome } => self.with(cx, job, |job, cx| job.spilled(cx, file, outcome)),
+            Event::Restored { job, object, outcome } => self.with(cx, job, |job, cx| job.restored(cx, object, outcome)),
             Event::NameClaimed { job, actor, outcome } if self.jobs.contains_key(&job) => {
                 self.with(cx, job, |job, cx| job.name_claimed(cx, actor, outcome));
             }

@@ -223,6 +223,11 @@ impl Node {
         self.seen(job).map(|job| job.objects.len()).sum()
     }
 
+    /// Bytes of objects on disk, those being written included.
+    pub fn spilled_bytes(&self) -> u64 {
+        self.spilled()
+    }
+
     /// How many times there are at which something will be looked at.
     pub fn timer_count(&self) -> usize {
         self.timers().len()

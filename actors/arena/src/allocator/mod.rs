@@ -15,6 +15,7 @@ mod pins;
 mod release;
 #[cfg(test)]
 mod tests;
+mod victims;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -36,6 +37,9 @@ pub struct Allocator {
     /// The free spans of all extents.
     free: FreeSpans,
     objects: HashMap<ObjectId, Location>,
+    /// When each was pinned last, by counting.
+    used: HashMap<ObjectId, u64>,
+    uses: u64,
     pins: Pins,
     next_extent: u32,
     next_lease: u64,
@@ -79,6 +83,8 @@ impl Allocator {
             extents: BTreeMap::new(),
             free: FreeSpans::default(),
             objects: HashMap::new(),
+            used: HashMap::new(),
+            uses: 0,
             pins: Pins::default(),
             next_extent: 0,
             next_lease: 0,
@@ -161,6 +167,7 @@ impl Allocator {
         self.stats.object_bytes += bytes;
         self.objects.insert(object, location);
         self.pins.add(Holder::Worker, object);
+        self.use_now(object);
         Ok(Accepted::New)
     }
 
@@ -176,7 +183,22 @@ impl Allocator {
     pub fn pin(&mut self, holder: Holder, object: ObjectId) -> Result<Location, PinError> {
         let location = self.location(object).ok_or(PinError::NotFound { object })?;
         self.pins.add(holder, object);
+        self.use_now(object);
         Ok(location)
+    }
+
+    /// How many pins an object has, of all holders.
+    pub fn pins(&self, object: ObjectId) -> u64 {
+        self.pins.total(object)
+    }
+
+    /// Gives up what `writer` may write and has no lease in, so that others may.
+    pub fn give_up_unleased(&mut self, writer: Holder) {
+        let of_writer = self.extents.iter().filter(|(_, extent)| extent.writer() == Some(writer));
+        let unleased = of_writer.filter(|(_, extent)| extent.left_of_all().is_empty());
+        for extent in unleased.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.set_writer(extent, None);
+        }
     }
 
     /// Takes back one [`Self::pin`] of `holder`. Returns whether that was the last one of all, so that the object is gone.
@@ -217,6 +239,7 @@ impl Allocator {
                 Span::Object(object) => {
                     self.stats.object_bytes -= bytes;
                     self.objects.remove(&object);
+                    self.used.remove(&object);
                     self.pins.forget(object);
                 }
             }
@@ -299,7 +322,13 @@ impl Allocator {
         }
     }
 
+    fn use_now(&mut self, object: ObjectId) {
+        self.uses += 1;
+        self.used.insert(object, self.uses);
+    }
+
     fn drop_object(&mut self, object: ObjectId) {
+        self.used.remove(&object);
         let Location { extent, offset, length } = self.objects.remove(&object).expect("a pinned object is known");
         self.stats.object_bytes -= padded(length).expect("it was checked when it was published");
         self.make_free(extent, offset);

@@ -47,6 +47,10 @@ impl Pins {
         self.totals.remove(&object);
     }
 
+    pub(super) fn total(&self, object: ObjectId) -> u64 {
+        self.totals.get(&object).copied().unwrap_or(0)
+    }
+
     pub(super) fn is_pinned(&self, object: ObjectId) -> bool {
         self.totals.contains_key(&object)
     }

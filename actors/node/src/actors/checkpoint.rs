@@ -81,7 +81,7 @@ impl Job {
         self.object_entry(cx, object).borrowed = true;
         self.hold_use(cx, object);
         self.know_object(object, Stored::from_remote(state));
-        if self.objects.get(&object).and_then(Object::stored).is_some_and(Stored::is_at_hand) {
+        if self.objects.get(&object).and_then(Object::stored).is_some_and(Stored::is_here) {
             return self.keep_checkpoint(actor, object);
         }
         let Some(owned) = self.owned_actors.get_mut(&actor) else { return };

@@ -14,7 +14,7 @@ use crate::action::ExecutorNeeds;
 use crate::context::Context;
 use crate::executors::{Fate, Purpose};
 use crate::job::Job;
-use crate::objects::FetchWaiter;
+use crate::objects::{FetchWaiter, objects_of};
 use crate::timers::Timer;
 
 /// An actor that came before the grant of its lease.
@@ -146,6 +146,11 @@ impl Job {
     ) {
         let Some(hosted) = self.hosted_actors.get(&actor) else { return };
         let (owner, lease) = (hosted.owner, hosted.lease);
+        match hosted.executor {
+            Some(executor) if hosted.spec.options.light => self.light_leaves(cx, executor, actor),
+            Some(executor) => self.stop_executor(cx, executor, Fate::ActorEnded, true),
+            None => {}
+        }
         self.drop_hosted_actor(actor);
         self.unpin_lease(lease);
         if owner == self.worker {
@@ -194,6 +199,11 @@ impl Job {
 
     /// Runs the constructor of an actor in its process.
     pub(crate) fn construct(&mut self, cx: &mut Context<'_>, executor: ExecutorId, actor: ActorId) {
+        let Some(hosted) = self.hosted_actors.get(&actor) else { return };
+        let objects = objects_of(&hosted.args);
+        if hosted.state == HostedState::Launching && self.away(&objects) {
+            return self.gather(FetchWaiter::Actor(actor), objects);
+        }
         let Some(hosted) = self.hosted_actors.get_mut(&actor) else { return };
         if hosted.state.apply(HostedEvent::Launched).is_err() {
             return;

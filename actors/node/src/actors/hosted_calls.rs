@@ -14,7 +14,7 @@ use super::route::lane_of;
 use super::{HostedActor, HostedState};
 use crate::context::Context;
 use crate::job::Job;
-use crate::objects::FetchWaiter;
+use crate::objects::{FetchWaiter, objects_of};
 use crate::tasks::cancelled;
 use crate::timers::Timestamp;
 
@@ -123,9 +123,27 @@ impl Job {
             if self.hosted_calls.get(&call).is_some_and(|entry| entry.missing > 0) {
                 return;
             }
-            queue.pop_front();
+            if self.call_arguments_away(call) {
+                return;
+            }
+            let lanes = self.hosted_actors.get_mut(&actor).map(|hosted| &mut hosted.lanes);
+            lanes.and_then(|lanes| lanes.get_mut(&lane)?.pop_front());
             self.send_hosted_call(cx, executor, actor, call);
         }
+    }
+
+    /// Has arguments brought back that went to disk while the call waited. False: all are here.
+    fn call_arguments_away(&mut self, call: CallId) -> bool {
+        let Some(entry) = self.hosted_calls.get(&call) else { return false };
+        let objects = objects_of(&entry.args);
+        if !self.away(&objects) {
+            return false;
+        }
+        if let Some(entry) = self.hosted_calls.get_mut(&call) {
+            entry.missing = 1;
+        }
+        self.gather(FetchWaiter::Call(call), objects);
+        true
     }
 
     fn send_hosted_call(&mut self, cx: &mut Context<'_>, executor: ExecutorId, actor: ActorId, call: CallId) {

@@ -3,10 +3,12 @@
 use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::{CallId, ExecutorId};
 
+use super::task::PhaseEvent;
 use super::{Group, GroupId, Hosted, Phase, Source};
 use crate::context::Context;
 use crate::executors::Executor;
 use crate::job::Job;
+use crate::objects::{FetchWaiter, objects_of};
 use crate::tasks::{ShapeId, TaskEvent};
 
 /// What else the process has that a task is to be given to.
@@ -191,6 +193,14 @@ impl Job {
 
     /// The memory of an argument is gone after it was here.
     fn arguments_gone(&mut self, cx: &mut Context<'_>, call: CallId) {
+        let Some(hosted) = self.hosted.get(&call) else { return };
+        let objects = objects_of(self.args_of(call, hosted.guest.as_deref()));
+        if self.away(&objects)
+            && let Some(hosted) = self.hosted.get_mut(&call)
+            && hosted.phase.apply(PhaseEvent::ArgumentsAway).is_ok()
+        {
+            return self.gather(FetchWaiter::Task(call), objects);
+        }
         let Some(hosted) = self.hosted.get(&call) else { return };
         if hosted.source == Source::Own {
             self.remove_hosted(call);

@@ -2,7 +2,7 @@
 
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::peer::{PeerBody, RemoteValue};
-use tandem_actor_protocol::value::Value;
+use tandem_actor_protocol::value::{Body, Value};
 use tandem_actor_protocol::{CallId, ExecutorId, ObjectId, WorkerId};
 use tandem_arena::Holder;
 
@@ -10,7 +10,7 @@ use super::{Hosted, Phase, Source};
 use crate::action::Action;
 use crate::context::Context;
 use crate::job::Job;
-use crate::objects::{NO_INDEX, Object, ObjectState, Refused, Stored};
+use crate::objects::{NO_INDEX, Object, ObjectState, Refused, Stored, Ticket};
 use crate::tasks::keeps;
 
 impl Job {
@@ -97,15 +97,33 @@ impl Job {
             Source::Shell { ticket, .. } => {
                 let outcome = outcome.and_then(|values| self.keep_results(cx, self.worker, call, values, writer));
                 let outcome = outcome.map(|values| {
-                    (0..).zip(values).map(|(index, value)| self.shell_value(call.object(index), value)).collect()
+                    (0..)
+                        .zip(values)
+                        .map(|(index, value)| self.shell_value(call.object(index), value))
+                        .collect::<Vec<_>>()
                 });
-                if outcome.is_err() {
-                    self.tickets.remove(&ticket);
-                    cx.shared.tickets.remove(&ticket);
+                match &outcome {
+                    Ok(values) => self.pin_results(ticket, values),
+                    Err(_) => {
+                        self.tickets.remove(&ticket);
+                        cx.shared.tickets.remove(&ticket);
+                    }
                 }
                 cx.act(Action::FunctionEnded { ticket, outcome });
             }
             Source::Nobody => {}
+        }
+    }
+
+    /// What the shell reads stays where it is until it is done.
+    fn pin_results(&mut self, ticket: u64, values: &[Value]) {
+        let shared = |value: &Value| match value.body {
+            Body::Shared { object, .. } => Some(object),
+            Body::Inline { .. } => None,
+        };
+        let names = self.keep_names(values.iter().filter_map(shared).collect());
+        if let Some(Ticket::Function { pins, .. }) = self.tickets.get_mut(&ticket) {
+            *pins = names;
         }
     }
 
@@ -206,7 +224,7 @@ impl Job {
         value: Value,
         writer: Holder,
     ) -> Result<RemoteValue, Failure> {
-        let here = self.objects.get(&object).and_then(Object::stored).filter(|stored| stored.is_at_hand());
+        let here = self.objects.get(&object).and_then(Object::stored).filter(|stored| stored.is_here());
         let stored = match here {
             // Made again while there is a copy of the last one.
             Some(stored) => stored.clone(),
@@ -224,9 +242,17 @@ impl Job {
         record.kept = true;
         if !matches!(record.state, ObjectState::Pending) && !record.holds_refs {
             // Known from elsewhere: from now on it holds what it names itself.
-            if let Some(name) = stored.name() {
-                let _ = record.state.apply(crate::objects::ObjectEvent::Copied(name));
+            let copied = crate::objects::ObjectEvent::Copied;
+            let file = record.stored().and_then(Stored::file);
+            if let Some(name) = stored.name()
+                && record.state.apply(copied(name)).is_ok()
+            {
+                self.spill.named(name, object);
+                if let Some(file) = file {
+                    self.let_go_file(cx, file);
+                }
             }
+            let Some(record) = self.objects.get_mut(&object) else { return };
             record.holds_refs = true;
             let refs = stored.refs;
             return refs.iter().for_each(|inner| self.hold_use(cx, *inner));

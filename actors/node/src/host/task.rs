@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   Fetching ─arguments are here─► Inbox ─► Sent to a process ─► ended
-//!                                    ▲         │
-//!                                    └─ back ──┘
+//!      ▲                            │ ▲         │
+//!      └─arguments went to disk─────┘ └─ back ──┘
 //! ```
 //!
 //! A task of this worker's own goes back to its queue instead, where others may get it.
@@ -64,6 +64,8 @@ pub(crate) enum PhaseEvent {
     Send(ExecutorId),
     /// The process has not begun it.
     Back,
+    /// Some of its arguments went to disk.
+    ArgumentsAway,
 }
 
 /// What cannot happen in a phase.
@@ -118,6 +120,7 @@ impl Phase {
             (Self::Fetching { missing }, PhaseEvent::ArgumentHere) => Self::Fetching { missing: missing - 1 },
             (Self::Inbox, PhaseEvent::Send(executor)) => Self::Sent(executor),
             (Self::Sent(_), PhaseEvent::Back) => Self::Inbox,
+            (Self::Inbox, PhaseEvent::ArgumentsAway) => Self::Fetching { missing: 1 },
             (phase, event) => return Err(IllegalTransition { phase, event }),
         };
         Ok(())
@@ -131,7 +134,7 @@ mod tests {
     #[test]
     fn transitions() {
         use Phase::{Fetching, Inbox, Sent};
-        use PhaseEvent::{ArgumentHere, Back, Send};
+        use PhaseEvent::{ArgumentHere, ArgumentsAway, Back, Send};
         let executor = ExecutorId(3);
         let cases = [
             (Fetching { missing: 2 }, ArgumentHere, Some(Fetching { missing: 1 })),
@@ -139,6 +142,8 @@ mod tests {
             (Fetching { missing: 1 }, Send(executor), None),
             (Inbox, Send(executor), Some(Sent(executor))),
             (Inbox, ArgumentHere, None),
+            (Inbox, ArgumentsAway, Some(Fetching { missing: 1 })),
+            (Sent(executor), ArgumentsAway, None),
             (Sent(executor), Back, Some(Inbox)),
             (Sent(executor), Send(executor), None),
         ];

@@ -20,6 +20,7 @@ impl Job {
             self.stop_executor(cx, executor, Fate::JobEnded, true);
         }
         self.end_outside_calls(cx);
+        self.end_reads(cx);
         for ticket in self.tickets.keys() {
             cx.shared.tickets.remove(ticket);
         }
@@ -33,7 +34,7 @@ impl Job {
 
     /// Whether nothing of the job is left here.
     pub(crate) fn is_over(&self) -> bool {
-        self.life == Life::Ending && self.executors.is_empty()
+        self.life == Life::Ending && self.executors.is_empty() && !self.uses_disk()
     }
 
     /// Gives back what it still has.
@@ -47,6 +48,7 @@ impl Job {
         for ticket in self.stage_places.keys().copied().collect::<Vec<_>>() {
             self.free_place(cx, ticket);
         }
+        self.drop_files(cx);
         cx.act(Action::ForgetJob { job: self.id });
     }
 }

@@ -46,7 +46,7 @@ impl Job {
             }
         };
         cx.shared.tickets.insert(ticket, self.id);
-        self.tickets.insert(ticket, Ticket::Function { call, returns });
+        self.tickets.insert(ticket, Ticket::Function { call, returns, pins: Vec::new() });
         if place.is_none() {
             self.groups[group.0 as usize].own += 1;
         }
@@ -88,8 +88,9 @@ impl Job {
 
     /// Nobody waits for a function any more.
     pub(crate) fn function_cancelled(&mut self, cx: &mut Context<'_>, ticket: u64) {
-        let Some(Ticket::Function { call, returns }) = self.tickets.remove(&ticket) else { return };
+        let Some(Ticket::Function { call, returns, pins }) = self.tickets.remove(&ticket) else { return };
         cx.shared.tickets.remove(&ticket);
+        pins.into_iter().for_each(|name| self.unpin(Holder::Worker, name));
         // Its place stays with it until it has ended.
         if self.hosted.contains_key(&call) {
             self.cancel_here(cx, call, true);

@@ -33,7 +33,7 @@ impl Job {
             let record = self.objects.get_mut(&object);
             let kept = record.filter(|record| record.stored().is_some_and(|stored| stored.keeper == Some(from)));
             if let Some(record) = kept {
-                if !record.stored().is_some_and(Stored::is_at_hand) {
+                if !record.stored().is_some_and(Stored::is_here) {
                     if !self.fetches.contains_key(&object) {
                         self.fetch_for(cx, object, FetchWaiter::Keep);
                     }

@@ -25,7 +25,7 @@ use crate::actors::{Call, EarlyStart, HostedActor, HostedCall, LightProcess, Own
 use crate::config::NodeConfig;
 use crate::executors::{Class, Driver, Executor};
 use crate::host::{EarlyRun, EndedLeases, Group, GroupId, HostLease, Hosted};
-use crate::objects::{Fetch, Object, Space, Sql, Ticket, Waiter};
+use crate::objects::{Fetch, Gathering, Object, Space, Spill, Sql, Ticket, Waiter};
 use crate::outside::{OutsideCalls, Proxy, Returning};
 use crate::peers::Peers;
 use crate::placement::GroupState;
@@ -53,6 +53,8 @@ pub(crate) struct Job {
     /// The sizes of the extents of the arena.
     pub(crate) extents: FxHashMap<ExtentId, u64>,
     pub(crate) space: Space,
+    pub(crate) spill: Spill,
+    pub(crate) gathering: Gathering,
     pub(crate) tickets: BTreeMap<u64, Ticket>,
     pub(crate) sql: BTreeMap<u64, Sql>,
     pub(crate) next_sql: u64,
@@ -134,6 +136,8 @@ impl Job {
             arena: Allocator::new(config.arena),
             extents: FxHashMap::default(),
             space: Space::default(),
+            spill: Spill::default(),
+            gathering: Gathering::default(),
             tickets: BTreeMap::new(),
             sql: BTreeMap::new(),
             next_sql: 0,

@@ -51,6 +51,8 @@ impl Job {
                 self.wake(cx, object);
             } else if self.wants_space() {
                 self.serve_space(cx);
+            } else if self.wants_gather() {
+                self.begin_gather(cx);
             } else if let Some(queue) = self.dirty.queues.pop_first() {
                 self.queue_changed(queue);
             } else if let Some(group) = self.dirty.groups.pop_first() {

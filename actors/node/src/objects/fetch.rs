@@ -1,4 +1,4 @@
-//! Getting objects from other workers, once for all who wait.
+//! Getting objects from other workers or from disk, once for all who wait.
 
 use std::sync::Arc;
 
@@ -8,15 +8,16 @@ use tandem_actor_protocol::{ActorId, CallId, ExecutorId, Location, ObjectId, Spa
 use tandem_arena::{Holder, Published};
 
 use super::{ObjectEvent, SpaceWaiter};
-use crate::action::Action;
+use crate::action::{Action, SpillFile};
 use crate::context::Context;
+use crate::event::RestoreError;
 use crate::job::Job;
 use crate::outside::{FromOutside, unreadable};
 
 /// An object on its way here. Its place is in the books of the arena, but nobody may read it.
 #[derive(Debug)]
 pub(crate) struct Fetch {
-    from: WorkerId,
+    from: Source,
     length: u64,
     /// Its name in the arena: a new one each time, as a process may still read the last copy.
     name: ObjectId,
@@ -25,6 +26,21 @@ pub(crate) struct Fetch {
     waiters: Vec<FetchWaiter>,
     /// It is one of another job.
     outside: Option<FromOutside>,
+}
+
+/// Where the bytes of an object come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Peer(WorkerId),
+    /// The fetch is a user of the file.
+    Disk(SpillFile),
+}
+
+impl Fetch {
+    /// Whether the shell reads a file for it.
+    pub(crate) fn reads_disk(&self) -> bool {
+        self.placed && matches!(self.from, Source::Disk(_))
+    }
 }
 
 /// Who waits until the bytes of an object are here.
@@ -48,17 +64,28 @@ pub(crate) enum FetchWaiter {
     Outward(CallId),
     /// It is a result of a call of another job.
     Outside(CallId),
+    /// Another worker reads it, by a ticket of the shell.
+    Read(u64),
+    /// Someone who has its turn to have all that it needs brought back.
+    Gather(u64),
 }
 
 impl Job {
-    /// Gets an object that is known to be elsewhere.
+    /// Gets an object that is known to be elsewhere, or on disk.
     pub(crate) fn fetch_for(&mut self, cx: &mut Context<'_>, object: ObjectId, waiter: FetchWaiter) {
         if let Some(fetch) = self.fetches.get_mut(&object) {
             fetch.waiters.push(waiter);
             return;
         }
         let stored = self.objects.get(&object).and_then(super::Object::stored);
-        let Some((from, length)) = stored.and_then(|stored| Some((stored.remote()?, stored.bytes()))) else { return };
+        let source = |stored: &super::Stored| match stored.file() {
+            Some(file) => Some(Source::Disk(file)),
+            None => stored.remote().map(Source::Peer),
+        };
+        let Some((from, length)) = stored.and_then(|stored| Some((source(stored)?, stored.bytes()))) else { return };
+        if let Source::Disk(file) = from {
+            self.hold_file(file);
+        }
         let name = cx.new_objects(1);
         let fetch = Fetch { from, length, name, placed: false, waiters: vec![waiter], outside: None };
         self.fetches.insert(object, fetch);
@@ -78,6 +105,7 @@ impl Job {
             cx.act(Action::KnowPeer { worker: from, address: cx.config.address.clone() });
         }
         let name = cx.new_objects(1);
+        let from = Source::Peer(from);
         let fetch = Fetch { from, length, name, placed: false, waiters: Vec::new(), outside: Some(outside) };
         self.fetches.insert(object, fetch);
         self.want_space(cx, length, SpaceWaiter::Fetch(object));
@@ -98,7 +126,10 @@ impl Job {
         let published = self.arena.publish(Holder::Worker, Published { object: name, location });
         let _ = self.arena.give_back(Holder::Worker, lease);
         match published {
-            Ok(_) => cx.act(Action::Fetch { job: self.id, object, theirs, from, into: location }),
+            Ok(_) => cx.act(match from {
+                Source::Peer(from) => Action::Fetch { job: self.id, object, theirs, from, into: location },
+                Source::Disk(file) => Action::Restore { job: self.id, object, file, into: location },
+            }),
             Err(error) => {
                 let why = tandem_actor_protocol::failure::FailureKind::StoreFull;
                 self.fetch_failed(cx, object, Failure::new(why, "", error.to_string()));
@@ -119,20 +150,58 @@ impl Job {
         let wanted = self.objects.get_mut(&object);
         let taken =
             wanted.is_some_and(|record| outcome.is_ok() && record.state.apply(ObjectEvent::Copied(fetch.name)).is_ok());
-        if !taken && fetch.placed {
+        if taken {
+            self.spill.named(fetch.name, object);
+        } else if fetch.placed {
             self.unpin(Holder::Worker, fetch.name);
         }
+        let from = match fetch.from {
+            Source::Peer(from) => from,
+            Source::Disk(file) => {
+                if let Err(why) = &outcome {
+                    self.lost_on_disk(cx, object, file, why);
+                }
+                // Once for the fetch, and once for the object that is in the arena now.
+                (0..1 + u32::from(taken)).for_each(|_| self.let_go_file(cx, file));
+                self.worker
+            }
+        };
         if taken {
             fetch.waiters.into_iter().for_each(|waiter| self.fetch_ended(cx, object, waiter));
-        } else if self.objects.contains_key(&object) {
-            self.unreadable(cx, object, fetch.from, fetch.waiters);
+        } else {
+            self.unreadable(cx, object, from, fetch.waiters);
+        }
+    }
+
+    /// The bytes were read from disk, or could not be.
+    pub(crate) fn restored(&mut self, cx: &mut Context<'_>, object: ObjectId, outcome: Result<(), RestoreError>) {
+        if !self.fetches.get(&object).is_some_and(Fetch::reads_disk) {
+            return;
+        }
+        if !self.is_running() {
+            self.fetches.remove(&object);
+            return;
+        }
+        match outcome {
+            Ok(()) => self.fetched(cx, object, Ok(())),
+            Err(RestoreError::Damaged(why)) => self.fetched(cx, object, Err(why)),
+            Err(RestoreError::NoMemory(why)) => {
+                let kind = tandem_actor_protocol::failure::FailureKind::StoreFull;
+                self.fetch_failed(cx, object, Failure::new(kind, "", format!("no memory for shared objects: {why}")));
+            }
         }
     }
 
     /// An object that is wanted here could not be read from where it was said to be.
     fn unreadable(&mut self, cx: &mut Context<'_>, object: ObjectId, from: WorkerId, waiters: Vec<FetchWaiter>) {
-        let elsewhere = self.objects.get(&object).and_then(super::Object::stored).and_then(super::Stored::remote);
-        if elsewhere.is_none_or(|now| now == from) {
+        let Some(record) = self.objects.get(&object) else {
+            // Whoever waited for it is gone as well, but for who only passes it on.
+            let passes_on = |waiter: &FetchWaiter| matches!(waiter, FetchWaiter::Read(_) | FetchWaiter::Gather(_));
+            let waiters = waiters.into_iter().filter(passes_on);
+            return waiters.for_each(|waiter| self.fetch_again(cx, object, from, waiter));
+        };
+        let elsewhere = record.stored().and_then(super::Stored::remote);
+        if from != self.worker && elsewhere.is_none_or(|now| now == from) {
             self.lost_at(cx, object, from, Some(self.worker));
         }
         for waiter in waiters {
@@ -141,7 +210,7 @@ impl Job {
     }
 
     /// Waits until there is another copy, if this worker will hear of one.
-    fn fetch_again(&mut self, cx: &mut Context<'_>, object: ObjectId, from: WorkerId, waiter: FetchWaiter) {
+    pub(crate) fn fetch_again(&mut self, cx: &mut Context<'_>, object: ObjectId, from: WorkerId, waiter: FetchWaiter) {
         match waiter {
             FetchWaiter::Watch(executor) => self.give_value(cx, executor, object),
             FetchWaiter::Task(call) => self.task_argument_unreadable(cx, call, object, from),
@@ -152,6 +221,8 @@ impl Job {
             FetchWaiter::Keep => {}
             FetchWaiter::Outward(call) => self.call_argument_settled(cx, call, None),
             FetchWaiter::Outside(call) => self.bring_result(cx, call, object),
+            FetchWaiter::Read(ticket) => cx.act(Action::ReadGiven { ticket, location: None }),
+            FetchWaiter::Gather(id) => self.gather_failed(cx, id, object, None),
         }
     }
 
@@ -161,24 +232,41 @@ impl Job {
         if let Some(outside) = fetch.outside {
             return self.fetched_outside(cx, object, outside, Err(failure));
         }
-        for waiter in fetch.waiters {
-            match waiter {
-                FetchWaiter::Watch(executor) => {
-                    cx.send(executor, ToExecutor::Value { object, outcome: Err(failure.clone()) });
-                }
-                FetchWaiter::Task(call) => self.hosted_task_failed(cx, call, failure.clone()),
-                FetchWaiter::Call(call) => self.hosted_call_failed(cx, call, failure.clone()),
-                FetchWaiter::Actor(actor) => self.hosted_actor_failed(cx, actor, failure.clone()),
-                FetchWaiter::Sql(ticket) => self.sql_failed(cx, ticket, failure.clone()),
-                FetchWaiter::Checkpoint(actor) => self.checkpoint_came(cx, actor, object, false),
-                FetchWaiter::Keep => {}
-                FetchWaiter::Outward(call) => self.call_failed(cx, call, &failure),
-                FetchWaiter::Outside(call) => self.end_call_from_outside(cx, call, Err(failure.clone())),
+        if let Source::Disk(file) = fetch.from {
+            if fetch.placed {
+                self.unpin(Holder::Worker, fetch.name);
             }
+            self.let_go_file(cx, file);
+        }
+        for waiter in fetch.waiters {
+            self.fetch_refused(cx, object, waiter, failure.clone());
         }
     }
 
-    fn fetch_ended(&mut self, cx: &mut Context<'_>, object: ObjectId, waiter: FetchWaiter) {
+    /// There is no room for something that is needed.
+    pub(crate) fn fetch_refused(
+        &mut self,
+        cx: &mut Context<'_>,
+        object: ObjectId,
+        waiter: FetchWaiter,
+        failure: Failure,
+    ) {
+        match waiter {
+            FetchWaiter::Watch(executor) => cx.send(executor, ToExecutor::Value { object, outcome: Err(failure) }),
+            FetchWaiter::Task(call) => self.hosted_task_failed(cx, call, failure),
+            FetchWaiter::Call(call) => self.hosted_call_failed(cx, call, failure),
+            FetchWaiter::Actor(actor) => self.hosted_actor_failed(cx, actor, failure),
+            FetchWaiter::Sql(ticket) => self.sql_failed(cx, ticket, failure),
+            FetchWaiter::Checkpoint(actor) => self.checkpoint_came(cx, actor, object, false),
+            FetchWaiter::Keep => {}
+            FetchWaiter::Outward(call) => self.call_failed(cx, call, &failure),
+            FetchWaiter::Outside(call) => self.end_call_from_outside(cx, call, Err(failure)),
+            FetchWaiter::Read(ticket) => cx.act(Action::ReadLater { ticket, reason: failure.to_string() }),
+            FetchWaiter::Gather(id) => self.gather_failed(cx, id, object, Some(failure)),
+        }
+    }
+
+    pub(crate) fn fetch_ended(&mut self, cx: &mut Context<'_>, object: ObjectId, waiter: FetchWaiter) {
         match waiter {
             FetchWaiter::Watch(executor) if self.executors.contains_key(&executor) => {
                 self.give_value(cx, executor, object);
@@ -191,6 +279,17 @@ impl Job {
             FetchWaiter::Sql(ticket) => self.table_here(cx, ticket),
             FetchWaiter::Outward(call) => self.call_argument_settled(cx, call, None),
             FetchWaiter::Outside(call) => self.outside_settled(cx, call),
+            FetchWaiter::Read(ticket) => self.shell_reads(cx, ticket, object),
+            FetchWaiter::Gather(id) => self.gathered(cx, id, Some(object)),
+        }
+    }
+
+    /// The job ends: who reads its objects from elsewhere is told.
+    pub(crate) fn end_reads(&mut self, cx: &mut Context<'_>) {
+        for waiter in self.fetches.values().flat_map(|fetch| &fetch.waiters) {
+            if let FetchWaiter::Read(ticket) = *waiter {
+                cx.act(Action::ReadGiven { ticket, location: None });
+            }
         }
     }
 
@@ -203,7 +302,8 @@ impl Job {
                 lost.push(*object);
             }
         }
-        let coming = self.fetches.iter().filter(|(_, fetch)| here(fetch.name));
+        // What comes from disk is told by the shell.
+        let coming = self.fetches.iter().filter(|(_, fetch)| here(fetch.name) && !fetch.reads_disk());
         let mut coming: Vec<ObjectId> = coming.map(|(object, _)| *object).collect();
         lost.sort_unstable();
         coming.sort_unstable();
@@ -221,6 +321,9 @@ impl Job {
             let Some(record) = self.objects.get_mut(&object) else { continue };
             let refs = record.stored().map_or(Box::default(), |stored| stored.refs.clone());
             let held = std::mem::take(&mut record.holds_refs);
+            if let Some(name) = record.stored().and_then(super::Stored::name) {
+                self.spill.unnamed(name, object);
+            }
             let _ = record.state.apply(ObjectEvent::Gone(Arc::new(failure.clone())));
             if held {
                 refs.iter().for_each(|inner| self.drop_use(*inner));

@@ -123,7 +123,11 @@ impl Job {
         self.waiters.remove(&object);
         if let ObjectState::Ready(stored) = record.state {
             if let Some(name) = stored.name() {
+                self.spill.unnamed(name, object);
                 self.unpin(Holder::Worker, name);
+            }
+            if let Some(file) = stored.file() {
+                self.let_go_file(cx, file);
             }
             if let Some(keeper) = stored.keeper {
                 self.peers.dropping.entry(keeper).or_default().push(object);
@@ -151,10 +155,14 @@ impl Job {
 
     /// Another worker says what the value of an object is. False: that is known already, or nobody wants to know.
     pub(crate) fn know_object(&mut self, object: ObjectId, stored: super::Stored) -> bool {
+        let name = stored.name();
         if let Some(record) = self.objects.get_mut(&object)
             && record.state.apply(ObjectEvent::Made(Box::new(stored))).is_ok()
         {
             self.settled.push_back(object);
+            if let Some(name) = name {
+                self.spill.named(name, object);
+            }
             return true;
         }
         false

@@ -89,7 +89,7 @@ impl Job {
         if object_owner(object) == worker {
             record.kept = false;
             record.borrowed = false;
-            if record.stored().is_none_or(|stored| !stored.is_at_hand()) {
+            if record.stored().is_none_or(|stored| !stored.is_here()) {
                 // Whoever has the bytes drops them now too.
                 let _ = record.state.apply(ObjectEvent::Gone(Arc::new(owner_lost())));
                 self.settled.push_back(object);

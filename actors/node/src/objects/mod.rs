@@ -2,20 +2,24 @@
 
 mod borrowers;
 mod fetch;
+mod gather;
 mod hold;
 mod lost;
 mod peers;
 mod record;
 mod shell;
 mod space;
+mod spill;
 mod values;
 mod watch;
 
 pub(crate) use borrowers::Borrowers;
 pub(crate) use fetch::{Fetch, FetchWaiter};
+pub(crate) use gather::{Gathering, objects_of};
 pub(crate) use hold::NO_INDEX;
 pub(crate) use record::{Object, ObjectEvent, ObjectState, Stored, StoredBody};
 pub(crate) use shell::{Sql, Ticket};
 pub(crate) use space::{Space, SpaceWaiter};
+pub(crate) use spill::Spill;
 pub(crate) use values::Refused;
 pub(crate) use watch::Waiter;

@@ -1,8 +1,11 @@
 //! One object, as this worker knows it.
 //!
 //! ```text
-//!   Pending ─made─► Ready ─copied─► Ready, here too        Ready elsewhere ─lost─► Pending
-//!      └───broke──► Failed
+//!   Pending ─made─► Ready ─copied─► Ready, here too        Ready elsewhere, or on disk ─lost─► Pending
+//!      └───broke──► Failed            │       ▲
+//!                                  spilled  copied
+//!                                     ▼       │
+//!                                   Ready, on disk
 //! ```
 //!
 //! Invariant: a record stays exactly as long as anyone counted here holds it.
@@ -17,6 +20,7 @@ use tandem_actor_protocol::{CallId, ObjectId, WorkerId};
 
 use super::Borrowers;
 use super::hold::NO_INDEX;
+use crate::action::SpillFile;
 
 /// What is known of an object here, and who keeps it. There may be millions, so it is kept small.
 #[derive(Debug)]
@@ -69,6 +73,8 @@ pub(crate) enum StoredBody {
         length: u64,
         /// Its name in the arena of the job here, if it is there.
         local: Option<ObjectId>,
+        /// The file on disk here, if it is there and not in the arena.
+        file: Option<SpillFile>,
         /// Another worker that has it.
         remote: Option<WorkerId>,
     },
@@ -83,6 +89,10 @@ pub(crate) enum ObjectEvent {
     Broke(Arc<Failure>),
     /// Its bytes are here too, under this name.
     Copied(ObjectId),
+    /// Its bytes are on disk, and not in the arena any more.
+    Spilled(SpillFile),
+    /// Its bytes cannot be read from disk.
+    FileLost,
     /// The other worker has its bytes no more.
     Lost,
     /// Whatever it was, it will never be had again.
@@ -144,6 +154,12 @@ impl ObjectState {
             (Self::Ready(stored), ObjectEvent::Copied(name)) if stored.is_large() && !stored.is_local() => {
                 stored.set_local(name)
             }
+            (Self::Ready(stored), ObjectEvent::Spilled(file)) if stored.is_local() => stored.set_spilled(file),
+            (Self::Ready(stored), ObjectEvent::FileLost) if stored.file().is_some() => {
+                if !stored.forget_file() {
+                    *self = Self::Pending;
+                }
+            }
             (Self::Ready(stored), ObjectEvent::Lost) if stored.is_large() => {
                 if !stored.forget_remote() {
                     *self = Self::Pending;
@@ -176,7 +192,7 @@ impl Stored {
 
     /// A value that is in the arena here under this name.
     pub(crate) fn local(format: Format, name: ObjectId, length: u64, refs: Vec<ObjectId>) -> Self {
-        let body = StoredBody::Large { format, length, local: Some(name), remote: None };
+        let body = StoredBody::Large { format, length, local: Some(name), file: None, remote: None };
         Self { body, refs: refs.into(), keeper: None }
     }
 
@@ -185,7 +201,7 @@ impl Stored {
         match value {
             RemoteValue::Inline { format, bytes, refs } => Self::inline(format, bytes, refs),
             RemoteValue::Held { format, worker, length, refs } => Self {
-                body: StoredBody::Large { format, length, local: None, remote: Some(worker) },
+                body: StoredBody::Large { format, length, local: None, file: None, remote: Some(worker) },
                 refs: refs.into(),
                 keeper: None,
             },
@@ -197,8 +213,8 @@ impl Stored {
         let refs = self.refs.to_vec();
         match &self.body {
             StoredBody::Inline { format, bytes } => RemoteValue::Inline { format: *format, bytes: bytes.clone(), refs },
-            StoredBody::Large { format, length, local, remote } => {
-                let worker = if local.is_some() { here } else { remote.unwrap_or(here) };
+            StoredBody::Large { format, length, remote, .. } => {
+                let worker = if self.is_here() { here } else { remote.unwrap_or(here) };
                 RemoteValue::Held { format: *format, worker, length: *length, refs }
             }
         }
@@ -218,6 +234,19 @@ impl Stored {
     /// Whether its bytes are in the arena here.
     pub(crate) fn is_local(&self) -> bool {
         self.name().is_some()
+    }
+
+    /// Whether this worker has its bytes, in messages, in the arena or on disk.
+    pub(crate) fn is_here(&self) -> bool {
+        !matches!(self.body, StoredBody::Large { local: None, file: None, .. })
+    }
+
+    /// The file that has its bytes.
+    pub(crate) fn file(&self) -> Option<SpillFile> {
+        match self.body {
+            StoredBody::Large { file, .. } => file,
+            StoredBody::Inline { .. } => None,
+        }
     }
 
     /// Its name in the arena here.
@@ -242,16 +271,31 @@ impl Stored {
     }
 
     fn set_local(&mut self, name: ObjectId) {
-        if let StoredBody::Large { local, .. } = &mut self.body {
+        if let StoredBody::Large { local, file, .. } = &mut self.body {
             *local = Some(name);
+            *file = None;
         }
+    }
+
+    fn set_spilled(&mut self, to: SpillFile) {
+        if let StoredBody::Large { local, file, .. } = &mut self.body {
+            *local = None;
+            *file = Some(to);
+        }
+    }
+
+    /// Returns whether another worker has its bytes.
+    fn forget_file(&mut self) -> bool {
+        let StoredBody::Large { file, remote, .. } = &mut self.body else { return true };
+        *file = None;
+        remote.is_some()
     }
 
     /// Returns whether its bytes are here all the same.
     fn forget_remote(&mut self) -> bool {
-        let StoredBody::Large { local, remote, .. } = &mut self.body else { return true };
+        let StoredBody::Large { remote, .. } = &mut self.body else { return true };
         *remote = None;
-        local.is_some()
+        self.is_here()
     }
 }
 
@@ -263,7 +307,13 @@ mod tests {
 
     fn large(local: bool, remote: Option<u64>) -> ObjectState {
         let (local, remote) = (local.then_some(ObjectId(9)), remote.map(WorkerId));
-        let body = StoredBody::Large { format: Format::Bytes, length: 1 << 20, local, remote };
+        let body = StoredBody::Large { format: Format::Bytes, length: 1 << 20, local, file: None, remote };
+        ObjectState::Ready(Box::new(Stored { body, refs: Box::default(), keeper: None }))
+    }
+
+    fn on_disk(remote: Option<u64>) -> ObjectState {
+        let (file, remote) = (Some(SpillFile(5)), remote.map(WorkerId));
+        let body = StoredBody::Large { format: Format::Bytes, length: 1 << 20, local: None, file, remote };
         ObjectState::Ready(Box::new(Stored { body, refs: Box::default(), keeper: None }))
     }
 
@@ -274,7 +324,7 @@ mod tests {
 
     #[test]
     fn transitions() {
-        use ObjectEvent::{Broke, Copied, Gone, Lost, Made};
+        use ObjectEvent::{Broke, Copied, FileLost, Gone, Lost, Made, Spilled};
         let inline = Box::new(Stored::inline(Format::Bytes, Bytes::from_static(b"x"), Vec::new()));
         let failure = Arc::new(Failure::new(FailureKind::Cancelled, "f", "asked for"));
         let (ready, failed) = (ObjectState::Ready(inline.clone()), ObjectState::Failed(failure.clone()));
@@ -292,6 +342,14 @@ mod tests {
             (large(true, None), Copied(ObjectId(8)), None),
             (large(true, Some(2)), Lost, Some(large(true, None))),
             (large(true, None), Gone(failure.clone()), Some(failed.clone())),
+            (large(true, Some(2)), Spilled(SpillFile(5)), Some(on_disk(Some(2)))),
+            (large(false, Some(2)), Spilled(SpillFile(5)), None),
+            (on_disk(None), Spilled(SpillFile(6)), None),
+            (on_disk(None), Copied(ObjectId(9)), Some(large(true, None))),
+            (on_disk(Some(2)), Lost, Some(on_disk(None))),
+            (on_disk(None), FileLost, Some(ObjectState::Pending)),
+            (on_disk(Some(2)), FileLost, Some(large(false, Some(2)))),
+            (large(true, None), FileLost, None),
             (failed.clone(), Gone(failure.clone()), None),
             (failed.clone(), Made(inline), None),
             (failed.clone(), Broke(failure), None),

@@ -21,7 +21,12 @@ pub(crate) enum Ticket {
     /// What it reads, by its name in the arena.
     Read(ObjectId),
     /// A function that runs for it, later its results.
-    Function { call: CallId, returns: u32 },
+    Function {
+        call: CallId,
+        returns: u32,
+        /// Names of results that are in the arena.
+        pins: Vec<ObjectId>,
+    },
 }
 
 /// A statement that waits for its tables, or runs.
@@ -30,6 +35,8 @@ pub(crate) struct Sql {
     executor: ExecutorId,
     request: SqlRequest,
     missing: usize,
+    /// Names of what it reads, while it runs.
+    pins: Vec<ObjectId>,
 }
 
 impl Job {
@@ -51,7 +58,13 @@ impl Job {
     }
 
     pub(crate) fn shell_reads(&mut self, cx: &mut Context<'_>, ticket: u64, object: ObjectId) {
-        let name = self.objects.get(&object).and_then(Object::stored).and_then(Stored::name);
+        let name = self.arena_name(object);
+        if self.is_running() && self.away(&[object]) {
+            let on_disk = self.objects.get(&object).and_then(Object::stored).and_then(Stored::file);
+            if on_disk.is_some() {
+                return self.fetch_for(cx, object, FetchWaiter::Read(ticket));
+            }
+        }
         let location = name.and_then(|name| self.arena.pin(Holder::Worker, name).ok());
         if let (Some(name), Some(_)) = (name, location) {
             cx.shared.tickets.insert(ticket, self.id);
@@ -71,7 +84,8 @@ impl Job {
             }
             Some(Ticket::Space(None)) => self.forget_space(SpaceWaiter::Shell(ticket)),
             Some(Ticket::Read(name)) => self.unpin(Holder::Worker, name),
-            Some(Ticket::Function { call, returns }) => {
+            Some(Ticket::Function { call, returns, pins }) => {
+                pins.into_iter().for_each(|name| self.unpin(Holder::Worker, name));
                 self.drop_kept((0..returns).map(|index| call.object(index)).collect());
             }
             None => {}
@@ -84,7 +98,7 @@ impl Job {
         let id = self.next_sql;
         let objects = table_objects(&request);
         objects.iter().for_each(|object| self.hold_use(cx, *object));
-        self.sql.insert(id, Sql { executor, request, missing: objects.len() + 1 });
+        self.sql.insert(id, Sql { executor, request, missing: objects.len() + 1, pins: Vec::new() });
         for object in objects {
             self.table_again(cx, id, object);
         }
@@ -112,9 +126,23 @@ impl Job {
     pub(crate) fn table_here(&mut self, cx: &mut Context<'_>, id: u64) {
         let Some(sql) = self.sql.get_mut(&id) else { return };
         sql.missing -= 1;
-        if sql.missing > 0 {
-            return;
+        if sql.missing == 0 {
+            self.run_sql(cx, id);
         }
+    }
+
+    /// Runs a statement whose tables are here, unless some went to disk meanwhile.
+    pub(crate) fn run_sql(&mut self, cx: &mut Context<'_>, id: u64) {
+        let Some(sql) = self.sql.get_mut(&id) else { return };
+        let objects = table_objects(&sql.request);
+        sql.missing = 1;
+        if self.away(&objects) {
+            return self.gather(FetchWaiter::Sql(id), objects);
+        }
+        let names: Vec<ObjectId> = objects.iter().filter_map(|object| self.arena_name(*object)).collect();
+        let pins = self.keep_names(names);
+        let Some(sql) = self.sql.get_mut(&id) else { return };
+        sql.pins = pins;
         let (executor, request) = (sql.executor, sql.request.clone());
         let value = |object: &ObjectId| self.own_value(*object);
         let tables = request.object_tables.iter();
@@ -124,7 +152,7 @@ impl Job {
 
     pub(crate) fn sql_failed(&mut self, cx: &mut Context<'_>, id: u64, failure: Failure) {
         let Some(sql) = self.sql.remove(&id) else { return };
-        table_objects(&sql.request).into_iter().for_each(|object| self.drop_use(object));
+        self.let_go_tables(&sql);
         if self.executors.contains_key(&sql.executor) {
             let request = sql.request.request;
             cx.send(sql.executor, ToExecutor::SqlDone { request, outcome: Err(failure) });
@@ -148,7 +176,7 @@ impl Job {
             }
         };
         if let Some(sql) = self.sql.remove(&id) {
-            table_objects(&sql.request).into_iter().for_each(|object| self.drop_use(object));
+            self.let_go_tables(&sql);
         }
         let mut objects = Vec::with_capacity(rows.len());
         for (_, value) in rows {
@@ -174,12 +202,23 @@ impl Job {
         let of_it: Vec<u64> = self.sql.iter().filter(|(_, sql)| sql.executor == executor).map(|(id, _)| *id).collect();
         for id in of_it {
             if let Some(sql) = self.sql.remove(&id) {
-                table_objects(&sql.request).into_iter().for_each(|object| self.drop_use(object));
+                self.let_go_tables(&sql);
             }
         }
     }
 
-    /// A value that this worker itself reads: it stays where it is as long as the record does.
+    fn let_go_tables(&mut self, sql: &Sql) {
+        sql.pins.iter().for_each(|name| self.unpin(Holder::Worker, *name));
+        table_objects(&sql.request).into_iter().for_each(|object| self.drop_use(object));
+    }
+
+    /// Keeps what has these names where it is, until each is unpinned once.
+    pub(crate) fn keep_names(&mut self, mut names: Vec<ObjectId>) -> Vec<ObjectId> {
+        names.retain(|name| self.arena.pin(Holder::Worker, *name).is_ok());
+        names
+    }
+
+    /// A value that this worker itself reads, in place if it is large.
     pub(crate) fn own_value(&self, object: ObjectId) -> Option<Value> {
         let stored = self.objects.get(&object)?.stored()?;
         let body = match &stored.body {

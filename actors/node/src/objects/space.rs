@@ -16,6 +16,9 @@ use crate::executors::Executor;
 use crate::job::Job;
 use crate::timers::{Timer, Timestamp};
 
+/// What waits fails after so many times the usual at the latest, however slow the disk is.
+const WRITING_PATIENCE: u64 = 6;
+
 /// Who waits for room.
 #[derive(Debug, Default)]
 pub(crate) struct Space {
@@ -53,6 +56,7 @@ impl Job {
             self.space.waiting.push_back((cx.now, bytes, waiter));
             cx.timer(cx.config.space_wait_ms, self.id, Timer::Space);
             self.reclaim(cx);
+            self.space.freed = true;
         }
     }
 
@@ -69,6 +73,7 @@ impl Job {
     fn lease_space(&mut self, cx: &mut Context<'_>, bytes: u64, holder: Holder) -> Result<SpaceLease, LeaseError> {
         let leased = match self.arena.lease(holder, bytes) {
             Err(LeaseError::Full { .. }) => {
+                self.arena.give_up_unleased(Holder::Worker);
                 self.shrink(cx, bytes);
                 self.arena.lease(holder, bytes)?
             }
@@ -166,26 +171,35 @@ impl Job {
         *freed = true;
     }
 
-    /// Gives what was freed to those who wait.
+    /// Gives what was freed to those who wait, and has more freed if that is not enough.
     pub(crate) fn serve_space(&mut self, cx: &mut Context<'_>) {
         self.space.freed = false;
         while let Some((_, bytes, waiter)) = self.space.waiting.front().copied() {
             if !self.try_space(cx, bytes, waiter) {
-                return;
+                return self.make_room(cx, bytes);
             }
             self.space.waiting.pop_front();
         }
     }
 
-    /// Fails what has waited for too long.
+    /// Fails what has waited for too long. What is being written to disk is waited for a while longer.
     pub(crate) fn space_overdue(&mut self, cx: &mut Context<'_>) {
+        self.space.freed = true;
+        let patience_ms = match self.spill.is_writing() {
+            true => cx.config.space_wait_ms.saturating_mul(WRITING_PATIENCE),
+            false => cx.config.space_wait_ms,
+        };
         while let Some((since, bytes, waiter)) = self.space.waiting.front().copied() {
-            if since.after(cx.config.space_wait_ms) > cx.now {
-                return;
+            if since.after(patience_ms) > cx.now {
+                return cx.timer(cx.config.space_wait_ms, self.id, Timer::Space);
             }
             self.space.waiting.pop_front();
             let quota_bytes = cx.config.arena.quota_bytes;
-            self.give_space(cx, waiter, Err(no_room(&LeaseError::Full { bytes, quota_bytes })));
+            let mut failure = no_room(&LeaseError::Full { bytes, quota_bytes });
+            if let Some(why) = self.spill.refused() {
+                failure.message.push_str(&format!(", and objects cannot be written to disk: {why}"));
+            }
+            self.give_space(cx, waiter, Err(failure));
         }
     }
 

@@ -131,9 +131,8 @@ impl Job {
 
     /// A process lets go of a shared value once.
     pub(crate) fn unpin(&mut self, holder: Holder, object: ObjectId) {
-        if self.arena.unpin(holder, object).is_ok_and(|gone| gone) {
-            self.space.freed = true;
-        }
+        // It may be gone, or may be written to disk now.
+        self.space.freed |= self.arena.unpin(holder, object).is_ok();
     }
 }
 

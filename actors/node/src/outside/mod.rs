@@ -34,8 +34,8 @@ fn outward(stored: &Stored, job: JobId, object: ObjectId) -> Result<Option<Outsi
     }
     Ok(match &stored.body {
         StoredBody::Inline { format, bytes } => Some(OutsideValue::Inline { format: *format, bytes: bytes.clone() }),
-        StoredBody::Large { local: None, .. } => None,
-        StoredBody::Large { format, length, local: Some(_), .. } => {
+        StoredBody::Large { .. } if !stored.is_here() => None,
+        StoredBody::Large { format, length, .. } => {
             Some(OutsideValue::Held { format: *format, length: *length, job, object })
         }
     })

@@ -56,7 +56,7 @@ impl Job {
         for arg in args {
             let Arg::Object(object) = arg else { continue };
             let Some(stored) = self.objects.get(object).and_then(Object::stored) else { continue };
-            let host = if stored.is_local() { Some(self.worker) } else { stored.remote() };
+            let host = if stored.is_here() { Some(self.worker) } else { stored.remote() };
             let Some(host) = host else { continue };
             match hosts.iter_mut().find(|(known, _)| *known == host) {
                 Some((_, bytes)) => *bytes += stored.bytes(),

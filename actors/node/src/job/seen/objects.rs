@@ -20,7 +20,7 @@ impl Job {
                 ObjectState::Failed(_) => ObjectStateView::Failed,
             },
             bytes: record.stored().map_or(0, Stored::bytes),
-            local: record.stored().is_some_and(Stored::is_at_hand),
+            local: record.stored().is_some_and(Stored::is_here),
             holder: record.stored().and_then(Stored::remote),
             call: record.call(*object),
             made_by: self.made_by(*object, record),
