@@ -18,6 +18,8 @@ pub struct RuntimeConfig {
     pub security: ClientSecurity,
     /// A folder of its own, with one folder for each job in it.
     pub work_dir: PathBuf,
+    /// A folder of its own for objects that have no room in memory; none: they stay there. Default none.
+    pub spill_dir: Option<PathBuf>,
     /// Variables of every process, unless its job says otherwise.
     pub environment: BTreeMap<String, String>,
     /// Memory that the processes of one executor may take together where nothing else is asked for; 0 is no limit.
@@ -49,6 +51,7 @@ impl RuntimeConfig {
             worker_name: worker_name.into(),
             security: ClientSecurity::default(),
             work_dir: work_dir.into(),
+            spill_dir: None,
             environment: BTreeMap::new(),
             slot_memory_bytes: 0,
             max_processes: 512,

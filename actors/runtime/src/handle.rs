@@ -28,6 +28,7 @@ use crate::outside::Outside;
 use crate::peers::PeerPort;
 use crate::place::Place;
 use crate::room::{Part, Room};
+use crate::spill::{Spill, SpillStats};
 use crate::watch::{Watch, adopt_orphans};
 
 /// Batches of executors that wait for the desk; each executor has at most one more under way.
@@ -46,6 +47,7 @@ pub struct RuntimeHandle {
     started: SystemTime,
     visits: Visits,
     attach_grace: Duration,
+    spill: Spill,
     _desk: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -76,6 +78,7 @@ impl Runtime {
     /// Outside a Tokio runtime.
     pub fn start(config: RuntimeConfig, outside: Arc<dyn Outside>, brain: impl Brain) -> io::Result<RuntimeHandle> {
         let folders = Folders::open(config.work_dir.clone())?;
+        let spill = Spill::open(config.spill_dir.as_deref())?;
         if config.adopt_orphans {
             adopt_orphans()?;
         }
@@ -87,7 +90,7 @@ impl Runtime {
         let access = Access { worker: config.worker, own, next_ticket: Arc::default() };
         let peers = PeerPort::new(config.worker, access.clone(), desk.clone());
         let surroundings = Arc::new(Surroundings { config, outside, folders, watch, spawner, desk });
-        let desk = Desk::new(Box::new(brain), surroundings, access.clone());
+        let desk = Desk::new(Box::new(brain), surroundings, access.clone(), spill.clone());
         let started = SystemTime::now();
         let desk = tokio::spawn(desk.run(Inboxes { own: own_inbox, executors }));
         Ok(RuntimeHandle {
@@ -96,6 +99,7 @@ impl Runtime {
             started,
             visits: Visits::default(),
             attach_grace,
+            spill,
             _desk: Arc::new(AbortOnDropHandle::new(desk)),
         })
     }
@@ -110,6 +114,11 @@ impl RuntimeHandle {
     /// What a time of the node is on the wall clock.
     pub fn wall_time(&self, at: Timestamp) -> SystemTime {
         self.started + Duration::from_micros(at.0)
+    }
+
+    /// What is on disk because there is no room for it in memory.
+    pub fn spill_stats(&self) -> SpillStats {
+        self.spill.stats()
     }
 
     /// What this runtime is to other workers; for the worker's data port.

@@ -25,6 +25,15 @@ pub(crate) enum Seat {
     Taken,
 }
 
+/// Why an object cannot be read by another worker.
+#[derive(Debug)]
+pub(crate) enum NotRead {
+    /// It is not here.
+    Gone,
+    /// It is on disk, and there is no room for it now.
+    Later(String),
+}
+
 /// One thing that comes to the desk.
 pub(crate) enum Inbound {
     /// The node is to hear of this.
@@ -83,8 +92,8 @@ pub(crate) enum Inbound {
         job: JobId,
         /// Which.
         object: ObjectId,
-        /// Where it is; none if it is not here.
-        reply: oneshot::Sender<Option<Stored>>,
+        /// Where it is, or why it cannot be read.
+        reply: oneshot::Sender<Result<Stored, NotRead>>,
     },
     /// Look at the node.
     Look(Box<dyn FnOnce(&mut dyn Any) + Send>),

@@ -25,6 +25,7 @@ mod outside;
 mod peers;
 mod place;
 mod room;
+mod spill;
 mod sql;
 mod watch;
 
@@ -37,3 +38,4 @@ pub use outside::{JobProgram, LogLine, LogStream, News, Outside, SqlQuery};
 pub use peers::PeerPort;
 pub use place::Place;
 pub use room::{Part, Room};
+pub use spill::{SpillStats, half_of_free};

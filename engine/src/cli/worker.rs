@@ -42,6 +42,9 @@ pub(super) struct WorkerArgs {
     /// Folder for what does not fit in memory
     #[arg(long, value_name = "DIR")]
     spill_dir: Option<PathBuf>,
+    /// Objects of programs in that folder at most, such as 20GiB; default: half of what is free there
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    spill_limit: Option<u64>,
     #[command(flatten)]
     resources: ResourceArgs,
     /// Label; may be repeated
@@ -104,6 +107,7 @@ fn config(args: WorkerArgs, settings: &Settings) -> Result<WorkerConfig, Failure
             Some(folder) => folder,
             None => StateFolder::of_user()?.spill(),
         },
+        spill_limit_bytes: args.spill_limit,
         labels: args.label.into_iter().collect::<BTreeMap<_, _>>(),
         environment: args.resources.environment(),
         resources: args.resources.amounts()?,

@@ -13,6 +13,7 @@ mod leaks;
 mod resources;
 mod secrets;
 mod sharing;
+mod spill;
 mod state;
 mod step_resources;
 mod submit;

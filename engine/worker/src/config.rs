@@ -38,6 +38,8 @@ pub struct WorkerConfig {
     pub memory_limit_bytes: u64,
     /// The folder for what does not fit in memory. May be shared by workers: each makes a folder of its own in it.
     pub spill_dir: PathBuf,
+    /// Bytes of programs' objects there at most. Default: half of what is free on that disk at start.
+    pub spill_limit_bytes: Option<u64>,
     /// For placement, and for people.
     pub labels: BTreeMap<String, String>,
     /// What it has besides slots and memory, such as `gpus`: thousandths by name.

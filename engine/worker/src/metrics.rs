@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use prometheus::core::Collector;
 use prometheus::{Counter, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 use tandem_proto::v1::{FailureKind, RowCount, RowCountKind, TaskFailed, TaskFinished, TaskMetrics};
+use tandem_runtime::SpillStats;
 
 use crate::process;
 
@@ -32,6 +33,8 @@ pub(crate) struct Readings {
     pub(crate) stored_bytes: u64,
     /// Stored output on disk.
     pub(crate) spilled_bytes: u64,
+    /// Objects of programs on disk.
+    pub(crate) objects: SpillStats,
 }
 
 /// The metrics of one worker process.
@@ -46,6 +49,8 @@ pub(crate) struct Metrics {
     shuffle_served_bytes: IntCounter,
     fetch_wait_seconds: Counter,
     spilled_bytes: IntCounter,
+    object_spilled_bytes: IntCounter,
+    object_restored_bytes: IntCounter,
     cpu_seconds: Counter,
     gauges: Gauges,
     names: Mutex<HashSet<String>>,
@@ -59,6 +64,8 @@ struct Gauges {
     pool_used_bytes: IntGauge,
     stored_bytes: IntGauge,
     stored_on_disk_bytes: IntGauge,
+    objects_on_disk: IntGauge,
+    object_on_disk_bytes: IntGauge,
     resident_memory_bytes: IntGauge,
 }
 
@@ -93,6 +100,12 @@ impl Metrics {
                 .seconds("tandem_worker_fetch_wait_seconds_total", "Time that tasks waited for stage output"),
             spilled_bytes: make
                 .counter("tandem_worker_spilled_bytes_total", "Bytes that tasks wrote to disk for want of memory"),
+            object_spilled_bytes: make.counter(
+                "tandem_worker_object_spilled_bytes_total",
+                "Bytes of objects written to disk for want of shared memory",
+            ),
+            object_restored_bytes: make
+                .counter("tandem_worker_object_restored_bytes_total", "Bytes of objects brought back from disk"),
             cpu_seconds: make.seconds("tandem_worker_cpu_seconds_total", "CPU time of this process"),
             gauges: Gauges::new(&make),
             names: Mutex::default(),
@@ -116,9 +129,11 @@ impl Metrics {
 
     /// The text that Prometheus reads.
     pub(crate) fn render(&self, readings: &Readings) -> Result<String, prometheus::Error> {
-        // One at a time: the CPU counter is moved by what it lacks.
+        // One at a time: some counters are moved by what they lack.
         let _turn = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.gauges.set(readings);
+        catch_up(&self.object_spilled_bytes, readings.objects.written_bytes);
+        catch_up(&self.object_restored_bytes, readings.objects.restored_bytes);
         self.cpu_seconds.inc_by((process::cpu_time().as_secs_f64() - self.cpu_seconds.get()).max(0.0));
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
@@ -179,6 +194,9 @@ impl Gauges {
             pool_used_bytes: make.gauge("tandem_worker_pool_used_bytes", "Reserved in the memory pool"),
             stored_bytes: make.gauge("tandem_worker_stored_bytes", "Task output kept in memory"),
             stored_on_disk_bytes: make.gauge("tandem_worker_stored_on_disk_bytes", "Task output kept on disk"),
+            objects_on_disk: make.gauge("tandem_worker_objects_on_disk", "Objects of programs kept on disk"),
+            object_on_disk_bytes: make
+                .gauge("tandem_worker_object_on_disk_bytes", "Bytes of objects of programs kept on disk"),
             resident_memory_bytes: make.gauge("tandem_worker_resident_memory_bytes", "Resident memory of this process"),
         }
     }
@@ -190,6 +208,8 @@ impl Gauges {
         self.pool_used_bytes.set(signed(readings.pool_used_bytes));
         self.stored_bytes.set(signed(readings.stored_bytes));
         self.stored_on_disk_bytes.set(signed(readings.spilled_bytes));
+        self.objects_on_disk.set(signed(readings.objects.objects));
+        self.object_on_disk_bytes.set(signed(readings.objects.bytes));
         self.resident_memory_bytes.set(signed(process::rss_bytes()));
     }
 }
@@ -203,6 +223,10 @@ fn outcome_label(outcome: &Result<TaskFinished, TaskFailed>) -> &'static str {
         Err(FailureKind::Resources) => "out_of_resources",
         Err(FailureKind::Retry | FailureKind::Unspecified) => "failed",
     }
+}
+
+fn catch_up(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
 }
 
 fn signed(value: u64) -> i64 {
@@ -257,7 +281,9 @@ mod tests {
         metrics.task_ended(&Err(TaskFailed { kind: FailureKind::Fetch.into(), ..TaskFailed::default() }));
         metrics.served(5);
 
-        let text = metrics.render(&Readings { running_tasks: 3, ..Readings::default() }).unwrap();
+        let objects = SpillStats { objects: 2, bytes: 20, written_bytes: 50, restored_bytes: 30 };
+        metrics.render(&Readings { objects, ..Readings::default() }).unwrap();
+        let text = metrics.render(&Readings { running_tasks: 3, objects, ..Readings::default() }).unwrap();
         for line in [
             "tandem_worker_tasks_total{outcome=\"finished\"} 1",
             "tandem_worker_tasks_total{outcome=\"input_lost\"} 1",
@@ -269,6 +295,10 @@ mod tests {
             "tandem_worker_shuffle_served_bytes_total 5",
             "tandem_worker_fetch_wait_seconds_total 1.5",
             "tandem_worker_running_tasks 3",
+            "tandem_worker_object_spilled_bytes_total 50",
+            "tandem_worker_object_restored_bytes_total 30",
+            "tandem_worker_objects_on_disk 2",
+            "tandem_worker_object_on_disk_bytes 20",
             "tandem_worker_slots 4",
             "# TYPE tandem_worker_tasks_total counter",
         ] {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::execution::memory_pool::MemoryPool;
+use tandem_runtime::RuntimeHandle;
 use tandem_store::ShuffleStore;
 use tokio::sync::watch;
 
@@ -27,6 +28,8 @@ pub(crate) struct StatusBoard {
     pub(crate) pool: Arc<dyn MemoryPool>,
     /// Task output.
     pub(crate) store: Arc<ShuffleStore>,
+    /// Objects of programs.
+    pub(crate) runtime: RuntimeHandle,
     /// Counters.
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -43,6 +46,7 @@ impl StatusBoard {
             pool_used_bytes: self.pool.reserved() as u64,
             stored_bytes: stored.memory_bytes,
             spilled_bytes: stored.spilled_bytes,
+            objects: self.runtime.spill_stats(),
         }
     }
 

@@ -156,6 +156,7 @@ impl Worker {
             duties: watched,
             pool: Arc::clone(&resources.pool),
             store: Arc::clone(&resources.store),
+            runtime: actors.runtime.clone(),
             metrics,
         };
         Ok(Control {

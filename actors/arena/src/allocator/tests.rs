@@ -378,3 +378,49 @@ fn shrinking_takes_whole_extents_first_and_pages_once() {
     assert_eq!(releases, [extent, pages]);
     assert_eq!(allocator.shrink(u64::MAX), []);
 }
+
+#[test]
+fn victims_are_neighbours_that_were_not_used_for_longest_and_have_room_enough_together() {
+    let mut allocator = Allocator::new(ArenaConfig { quota_bytes: 8 * MIB, max_lease_bytes: 4 * MIB, ..CONFIG });
+    // Two extents of four objects each, and nothing else.
+    for extent in 0..2_u32 {
+        let lease = allocator.lease(A, 4 * MIB).expect("room").lease;
+        for at in 0..4 {
+            let id = u128::from(extent) * 4 + u128::from(at);
+            allocator.publish(A, published(id, lease, at as u64 * MIB, MIB)).expect("its own lease");
+        }
+    }
+    for used in [0, 5, 1] {
+        allocator.pin(B, ObjectId(used)).expect("it is there");
+        allocator.unpin(B, ObjectId(used)).expect("it was pinned");
+    }
+    let victims = |allocator: &Allocator, bytes, useful, most, pinned: &[u128]| {
+        let victims = allocator.victims(bytes, useful, most, |object| !pinned.contains(&object.0));
+        victims.into_iter().map(|object| object.0).collect::<Vec<_>>()
+    };
+    let all = u64::MAX;
+    assert_eq!(victims(&allocator, MIB, 0, all, &[]), [2], "the one that was used first");
+    assert_eq!(victims(&allocator, MIB, 0, all, &[2, 3]), [4]);
+    assert_eq!(victims(&allocator, 2 * MIB, 0, all, &[]), [2, 3]);
+    assert_eq!(victims(&allocator, 2 * MIB, 0, all, &[3]), [6, 7], "what is used before or behind is no neighbour");
+    assert_eq!(victims(&allocator, MIB, 2 * MIB, all, &[]), [2, 3], "more at once where there is more");
+    assert_eq!(victims(&allocator, MIB, 2 * MIB, MIB, &[]), [2], "but no more than is wanted");
+    assert_eq!(victims(&allocator, 3 * MIB, 0, all, &[1, 6]), [2, 3, 4], "where no neighbours are enough, the oldest");
+    assert_eq!(victims(&allocator, MIB, 0, MIB - 1, &[]), [], "nothing is small enough");
+    allocator.unpin(Holder::Worker, ObjectId(4)).expect("the worker's pin");
+    assert_eq!(victims(&allocator, 2 * MIB, 0, all, &[2, 7]), [5], "a free neighbour counts");
+    assert_eq!(victims(&allocator, MIB, 0, all, &[0, 1, 2, 3, 5, 6, 7]), []);
+}
+
+#[test]
+fn what_is_not_leased_is_given_up_and_what_is_stays() {
+    let mut allocator = Allocator::new(ArenaConfig { quota_bytes: 4 * MIB, ..CONFIG });
+    let lease = allocator.lease(Holder::Worker, 100).expect("room").lease;
+    allocator.publish(Holder::Worker, published(1, lease, 0, 100)).expect("its own lease");
+    allocator.give_up_unleased(Holder::Worker);
+    assert!(allocator.lease(A, 100).is_err(), "a lease is left there");
+    allocator.give_back(Holder::Worker, lease).expect("its own lease");
+    allocator.give_up_unleased(Holder::Worker);
+    assert!(allocator.lease(A, 100).is_ok_and(|leased| leased.lease.extent == lease.extent));
+    assert_eq!(allocator.location(ObjectId(1)), Some(published(1, lease, 0, 100).location));
+}

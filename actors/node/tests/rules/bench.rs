@@ -32,7 +32,11 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        let node = Node::new(NodeConfig::new(WORKER, "here"));
+        Self::with(NodeConfig::new(WORKER, "here"))
+    }
+
+    pub(crate) fn with(config: NodeConfig) -> Self {
+        let node = Node::new(config);
         let mut bench = Self { node, now: 0, told: VecDeque::new(), acted: Vec::new(), made: 0 };
         bench.feed(Event::DriverLaunched { job: JOB, attempt: 0, driver: DriverWork::Program(Vec::new()) });
         (1..=4).for_each(|lease| bench.grant(lease, None));

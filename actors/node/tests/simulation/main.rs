@@ -4,6 +4,7 @@
 //! `TANDEM_SIM_SEEDS` sets how many seeds each test takes, `TANDEM_SIM_SEED` runs one, `TANDEM_SIM_TRACE` prints every event.
 
 mod coordinator;
+mod disk;
 mod memory;
 mod plan;
 mod process;
@@ -12,9 +13,21 @@ mod world;
 
 use plan::Kinds;
 use random::Random;
-use world::{Faults, World};
+use world::{Disk, Faults, World};
 
-const PLAIN: Kinds = Kinds { nested: true, large: true, fails: true, actors: true, cancels: true, groups: false };
+const PLAIN: Kinds = Kinds {
+    nested: true,
+    large: true,
+    large_bytes: 70_000,
+    fails: true,
+    actors: true,
+    cancels: true,
+    groups: false,
+    extents: 0,
+    lossy: false,
+};
+/// In an arena that is soon full.
+const CRAMPED: Kinds = Kinds { large_bytes: 300_000, extents: 3, ..PLAIN };
 
 fn seeds() -> Vec<u64> {
     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
@@ -24,7 +37,8 @@ fn seeds() -> Vec<u64> {
     }
 }
 
-fn run_all(workers: u64, kinds: Kinds, faults: Faults) {
+fn run_all(workers: u64, kinds: Kinds, faults: Faults) -> Disk {
+    let mut disk = Disk::default();
     for seed in seeds() {
         let seeded = std::panic::AssertUnwindSafe(|| {
             let mut random = Random(seed);
@@ -32,11 +46,12 @@ fn run_all(workers: u64, kinds: Kinds, faults: Faults) {
             world.run();
             world.check_empty();
             world.end_job();
+            world.disk
         });
-        if std::panic::catch_unwind(seeded).is_err() {
-            panic!("seed {seed} failed");
-        }
+        let Ok(used) = std::panic::catch_unwind(seeded) else { panic!("seed {seed} failed") };
+        disk.add(&used);
     }
+    disk
 }
 
 #[test]
@@ -87,4 +102,44 @@ fn with_placement_groups() {
 fn workers_with_placement_groups_die() {
     let faults = Faults { worker_dies: 900, revoked: 500, until: 20_000, ..Faults::default() };
     run_all(5, Kinds { nested: false, fails: false, groups: true, ..PLAIN }, faults);
+}
+
+#[test]
+fn objects_go_to_disk_and_come_back() {
+    let disk = run_all(3, CRAMPED, Faults { revoked: 300, until: 20_000, ..Faults::default() });
+    assert!(disk.written > 0 && disk.read > 0, "{disk:?}");
+}
+
+#[test]
+fn processes_die_while_objects_go_to_disk() {
+    let faults = Faults { process_dies: 400, revoked: 500, write_fails: 5, until: 20_000, ..Faults::default() };
+    let disk = run_all(3, Kinds { fails: false, ..CRAMPED }, faults);
+    assert!(disk.written > 0 && disk.read > 0 && disk.failed > 0, "{disk:?}");
+}
+
+#[test]
+fn workers_die_while_objects_go_to_disk() {
+    let faults = Faults { worker_dies: 900, process_dies: 600, write_fails: 20, until: 20_000, ..Faults::default() };
+    let disk = run_all(4, Kinds { nested: false, fails: false, ..CRAMPED }, faults);
+    assert!(disk.written > 0 && disk.read > 0, "{disk:?}");
+}
+
+#[test]
+fn files_that_cannot_be_read_are_no_end() {
+    let faults = Faults { read_fails: 3, write_fails: 10, process_dies: 800, until: 20_000, ..Faults::default() };
+    let disk = run_all(3, Kinds { lossy: true, ..CRAMPED }, faults);
+    assert!(disk.damaged > 0, "{disk:?}");
+}
+
+#[test]
+fn a_job_ends_while_its_objects_go_to_disk() {
+    let mut busy = 0;
+    for seed in seeds() {
+        let mut world = World::new(seed, 2, 2, CRAMPED, Faults::default());
+        let steps = Random(seed ^ 3).below(1_500);
+        busy += u64::from(world.run_until_disk(steps));
+        world.end_job();
+        assert_eq!(world.disk.files(), 0, "seed {seed}");
+    }
+    assert!(busy > 0, "no job has ended meanwhile");
 }

@@ -4,24 +4,22 @@ use std::collections::BTreeMap;
 
 use tandem_actor_protocol::{ExtentId, Location};
 
-/// What large values are, in bytes.
-pub(crate) const LARGE: u64 = 70_000;
-
-/// The memory of one worker: what was written where.
+/// The memory of one worker: length and number of what was written where.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    written: BTreeMap<(ExtentId, u64), u64>,
+    written: BTreeMap<(ExtentId, u64), (u64, u64)>,
 }
 
 impl Memory {
     pub(crate) fn write(&mut self, at: Location, number: u64) {
-        self.written.retain(|(extent, offset), _| {
-            *extent != at.extent || *offset + LARGE <= at.offset || at.offset + LARGE <= *offset
+        self.written.retain(|(extent, offset), (length, _)| {
+            *extent != at.extent || *offset + *length <= at.offset || at.offset + at.length <= *offset
         });
-        self.written.insert((at.extent, at.offset), number);
+        self.written.insert((at.extent, at.offset), (at.length, number));
     }
 
     pub(crate) fn read(&self, at: Location) -> Option<u64> {
-        self.written.get(&(at.extent, at.offset)).copied()
+        let written = self.written.get(&(at.extent, at.offset));
+        written.filter(|(length, _)| *length == at.length).map(|(_, number)| *number)
     }
 }

@@ -8,11 +8,17 @@ pub(crate) struct Kinds {
     /// Results may name objects. Not with crashes of workers: who owned the object is gone then.
     pub(crate) nested: bool,
     pub(crate) large: bool,
+    /// How long large values are.
+    pub(crate) large_bytes: u64,
     pub(crate) fails: bool,
     pub(crate) actors: bool,
     pub(crate) cancels: bool,
     /// The driver makes a placement group.
     pub(crate) groups: bool,
+    /// The arena has room for so many extents, and what does not fit goes to disk; 0 is for all there is, and none does.
+    pub(crate) extents: u64,
+    /// What is on disk may be lost: not every result is right then, but each is there.
+    pub(crate) lossy: bool,
 }
 
 /// What one task does.
@@ -74,7 +80,7 @@ pub(crate) fn plan(seed: u64, depth: u32, kinds: Kinds) -> Plan {
         puts,
         nested: named.filter(|_| kinds.nested && random.chance(3)),
         children,
-        large: kinds.large && random.chance(4),
+        large: kinds.large && random.chance(if kinds.extents > 0 { 2 } else { 4 }),
         fails: kinds.fails && random.chance(15),
     }
 }

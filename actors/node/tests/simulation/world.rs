@@ -10,6 +10,8 @@ use tandem_arena::ArenaConfig;
 use tandem_node::{Action, DriverWork, Event, ExitCause, Node, NodeConfig, Timestamp};
 
 use crate::coordinator::{Coordinator, JOB};
+pub(crate) use crate::disk::Disk;
+use crate::disk::Order;
 use crate::memory::Memory;
 use crate::plan::Kinds;
 use crate::process::{GROUP_MILLI, Process};
@@ -28,7 +30,12 @@ pub(crate) struct World {
     from_process: BTreeMap<(WorkerId, ExecutorId), VecDeque<Event>>,
     links: BTreeMap<(WorkerId, WorkerId), VecDeque<PeerMessage>>,
     known: BTreeMap<WorkerId, Vec<WorkerId>>,
-    fetches: Vec<(WorkerId, ObjectId, WorkerId, Location)>,
+    fetches: Vec<Fetch>,
+    /// Of these, those that wait for the node that has the object, by ticket.
+    reads: BTreeMap<u64, Fetch>,
+    /// What that node has answered.
+    given: Vec<(WorkerId, u64, Option<Location>)>,
+    pub(crate) disk: Disk,
     tickets: u64,
     pub(crate) coordinator: Coordinator,
     driver_at: WorkerId,
@@ -42,6 +49,18 @@ pub(crate) struct World {
     trace: bool,
 }
 
+/// What a node may have on disk.
+const SPILL_LIMIT_BYTES: u64 = 10 << 20;
+
+/// An object on its way to a worker from another.
+#[derive(Debug, Clone, Copy)]
+struct Fetch {
+    to: WorkerId,
+    object: ObjectId,
+    from: WorkerId,
+    into: Location,
+}
+
 /// What goes wrong, as one in so many steps; 0 is never.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Faults {
@@ -51,6 +70,10 @@ pub(crate) struct Faults {
     pub(crate) leaves: u64,
     pub(crate) revoked: u64,
     pub(crate) start_fails: u64,
+    /// One in so many writes to disk.
+    pub(crate) write_fails: u64,
+    /// One in so many files.
+    pub(crate) read_fails: u64,
     /// Nothing goes wrong after so many steps.
     pub(crate) until: u64,
 }
@@ -63,6 +86,8 @@ enum Choice {
     Link((WorkerId, WorkerId)),
     Coordinator(WorkerId),
     Fetch(usize),
+    Given(usize),
+    Disk(usize),
 }
 
 impl World {
@@ -80,6 +105,9 @@ impl World {
             links: BTreeMap::new(),
             known: BTreeMap::new(),
             fetches: Vec::new(),
+            reads: BTreeMap::new(),
+            given: Vec::new(),
+            disk: Disk::default(),
             tickets: 0,
             coordinator: Coordinator::default(),
             driver_at: WorkerId(1),
@@ -107,6 +135,11 @@ impl World {
             max_lease_bytes: 1 << 20,
             max_objects: 100_000,
         };
+        if self.kinds.extents > 0 {
+            config.arena.extent_bytes = 2 << 20;
+            config.arena.quota_bytes = self.kinds.extents * config.arena.extent_bytes;
+            config.spill_limit_bytes = SPILL_LIMIT_BYTES;
+        }
         self.nodes.insert(worker, Node::new(config));
         self.memory.insert(worker, Memory::default());
         // Beside the slots there is room for a placement group, which takes none of them.
@@ -123,6 +156,17 @@ impl World {
         }
         self.faults = Faults::default();
         self.settle();
+    }
+
+    /// Runs so many steps, then until something is written or read. False: the driver has ended before.
+    pub(crate) fn run_until_disk(&mut self, steps: u64) -> bool {
+        while self.coordinator.driver_ended.is_none() {
+            if self.steps >= steps && self.disk.is_busy() {
+                return true;
+            }
+            self.step();
+        }
+        false
     }
 
     /// Goes on until nothing happens any more.
@@ -189,6 +233,8 @@ impl World {
         let told = self.coordinator.outbox.iter().filter(|(_, queue)| !queue.is_empty());
         choices.extend(told.map(|(worker, _)| Choice::Coordinator(*worker)));
         choices.extend((0..self.fetches.len()).map(Choice::Fetch));
+        choices.extend((0..self.given.len()).map(Choice::Given));
+        choices.extend((0..self.disk.orders.len()).map(Choice::Disk));
         choices
     }
 
@@ -218,6 +264,8 @@ impl World {
                 self.event(worker, event);
             }
             Choice::Fetch(index) => self.fetch(index),
+            Choice::Given(index) => self.given(index),
+            Choice::Disk(index) => self.use_disk(index),
         }
     }
 
@@ -229,27 +277,46 @@ impl World {
     }
 
     fn fetch(&mut self, index: usize) {
-        let (to, object, from, into) = self.fetches.swap_remove(index);
-        let mut outcome = Err("it is not there".to_owned());
-        if self.nodes.contains_key(&from) {
-            self.tickets += 1;
-            let ticket = self.tickets;
-            let given = self
-                .nodes
-                .get_mut(&from)
-                .expect("it lives")
-                .handle(Timestamp::from_ms(self.now), Event::ReadWanted { ticket, job: JOB, object });
-            for action in given {
-                if let Action::ReadGiven { location: Some(location), .. } = &action {
-                    let number = self.memory[&from].read(*location).expect("what is read is there");
-                    self.memory.get_mut(&to).expect("it lives").write(into, number);
-                    outcome = Ok(());
-                }
-                self.perform(from, action);
-            }
+        let fetch = self.fetches.swap_remove(index);
+        if !self.nodes.contains_key(&fetch.from) {
+            return self.fetched(fetch, Err("it is not there".to_owned()));
+        }
+        self.tickets += 1;
+        let ticket = self.tickets;
+        self.reads.insert(ticket, fetch);
+        self.event(fetch.from, Event::ReadWanted { ticket, job: JOB, object: fetch.object });
+    }
+
+    /// A node has said where an object is that another reads.
+    fn given(&mut self, index: usize) {
+        let (from, ticket, location) = self.given.swap_remove(index);
+        let fetch = self.reads.remove(&ticket);
+        let number = location.map(|location| self.memory[&from].read(location).expect("what is read is there"));
+        if location.is_some() {
             self.event(from, Event::SpaceDropped { ticket });
         }
-        self.event(to, Event::Fetched { job: JOB, object, outcome });
+        let Some(fetch) = fetch else { return };
+        let outcome = number.ok_or_else(|| "it is not there".to_owned());
+        let outcome = outcome.map(|number| self.memory.get_mut(&fetch.to).expect("it lives").write(fetch.into, number));
+        self.fetched(fetch, outcome);
+    }
+
+    fn fetched(&mut self, fetch: Fetch, outcome: Result<(), String>) {
+        self.event(fetch.to, Event::Fetched { job: JOB, object: fetch.object, outcome });
+    }
+
+    /// Something is written or read.
+    fn use_disk(&mut self, index: usize) {
+        let Faults { write_fails, read_fails, .. } = self.faults;
+        let order = self.disk.orders.swap_remove(index);
+        let fails = match order.what {
+            Order::Write { .. } => write_fails,
+            Order::Read { .. } => read_fails,
+        };
+        let fails = fails > 0 && self.random.chance(fails);
+        let memory = self.memory.get_mut(&order.worker).expect("it lives");
+        let event = self.disk.perform(order, memory, fails);
+        self.event(order.worker, event);
     }
 
     fn pass_time(&mut self) {
@@ -296,11 +363,18 @@ impl World {
                 }
             }
             Action::KnowPeer { worker: other, .. } => self.known.entry(worker).or_default().push(other),
-            Action::Fetch { object, from, into, .. } => self.fetches.push((worker, object, from, into)),
+            Action::Fetch { object, from, into, .. } => self.fetches.push(Fetch { to: worker, object, from, into }),
+            Action::ReadGiven { ticket, location } => self.given.push((worker, ticket, location)),
+            Action::ReadLater { ticket, .. } => self.fetches.extend(self.reads.remove(&ticket)),
+            Action::Spill { file, from, .. } => {
+                let number = self.memory[&worker].read(from).expect("what is written is there");
+                self.disk.write(worker, file, from, number);
+            }
+            Action::Restore { object, file, into, .. } => self.disk.read(worker, object, file, into),
+            Action::DropSpilled { file } => self.disk.remove(worker, file),
             Action::MakeExtent { .. }
             | Action::DropExtent { .. }
             | Action::SpaceGiven { .. }
-            | Action::ReadGiven { .. }
             | Action::FindName { .. }
             | Action::RunSql { .. }
             | Action::FunctionEnded { .. }
@@ -391,7 +465,12 @@ impl World {
         self.to_process.retain(|key, _| key.0 != worker);
         self.from_process.retain(|key, _| key.0 != worker);
         self.links.retain(|(from, to), _| *from != worker && *to != worker);
-        self.fetches.retain(|(to, ..)| *to != worker);
+        self.fetches.retain(|fetch| fetch.to != worker);
+        self.given.retain(|(from, ..)| *from != worker);
+        self.disk.lose(worker);
+        self.reads.retain(|_, fetch| fetch.to != worker);
+        let unanswered = self.reads.extract_if(.., |_, fetch| fetch.from == worker);
+        self.fetches.extend(unanswered.map(|(_, fetch)| fetch));
         self.coordinator.lost(worker);
         if self.driver_at == worker && self.coordinator.driver_ended.is_none_or(|(_, good)| !good) {
             self.launch_again();
@@ -405,6 +484,10 @@ impl World {
             let leases = self.coordinator.task_leases(*worker);
             assert!(works <= leases, "seed {}: {works} tasks run on {leases} leases of {worker}", self.seed);
         }
+        for (worker, node) in &self.nodes {
+            let (used, booked) = (self.disk.bytes(*worker), node.spilled_bytes());
+            assert!(used <= booked && booked <= SPILL_LIMIT_BYTES, "{worker} has {used} of {booked} bytes on disk");
+        }
     }
 
     /// Nothing is left when nobody holds anything.
@@ -414,7 +497,9 @@ impl World {
             assert!(tasks.is_empty(), "seed {}: {worker} has {tasks:?}", self.seed);
             let objects: Vec<_> = node.objects(None).collect();
             assert!(objects.is_empty(), "seed {}: {worker} has {objects:?}", self.seed);
+            assert_eq!(node.spilled_bytes(), 0, "seed {}: {worker}", self.seed);
         }
+        assert_eq!(self.disk.files(), 0, "seed {}: {:?}", self.seed, self.disk);
         assert!(self.coordinator.groups.is_empty(), "seed {}: {:?}", self.seed, self.coordinator.groups);
     }
 

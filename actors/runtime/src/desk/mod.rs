@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   executors ─ bounded ─┐                            ┌─▶ outboxes, supervisors (send, start, end)
-//!   coordinator, peers ──┼─▶ desk ─▶ node.handle ─────┼─▶ arenas (memory)
+//!   coordinator, peers ──┼─▶ desk ─▶ node.handle ─────┼─▶ arenas (memory), spill (disk)
 //!   own tasks, timers ───┘                            └─▶ outside (news), tickets (answers)
 //! ```
 
@@ -31,6 +31,7 @@ use crate::executor::{Orders, Outbox, Speaker, Surroundings};
 use crate::handle::Access;
 use crate::inbox::{Inbound, Seat};
 use crate::peers::Peers;
+use crate::spill::Spill;
 use jobs::Jobs;
 use tickets::Tickets;
 
@@ -46,6 +47,7 @@ pub(crate) struct Desk {
     pub(crate) access: Access,
     pub(crate) executors: HashMap<ExecutorId, Executor>,
     pub(crate) arenas: Arenas,
+    pub(crate) spill: Spill,
     pub(crate) tickets: Tickets,
     pub(crate) peers: Peers,
     pub(crate) jobs: Jobs,
@@ -96,7 +98,7 @@ pub(crate) struct Inboxes {
 }
 
 impl Desk {
-    pub(crate) fn new(brain: Box<dyn Brain>, surroundings: Arc<Surroundings>, access: Access) -> Self {
+    pub(crate) fn new(brain: Box<dyn Brain>, surroundings: Arc<Surroundings>, access: Access, spill: Spill) -> Self {
         Self {
             brain,
             start: Instant::now(),
@@ -105,6 +107,7 @@ impl Desk {
             access,
             executors: HashMap::new(),
             arenas: Arenas::default(),
+            spill,
             tickets: Tickets::default(),
             jobs: Jobs::default(),
             drivers: HashMap::new(),
@@ -234,6 +237,7 @@ impl Desk {
         }
         self.tasks.shutdown().await;
         folders.close();
+        self.spill.close();
     }
 }
 

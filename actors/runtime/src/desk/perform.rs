@@ -12,13 +12,14 @@ use tandem_actor_protocol::{
     ExecutorId, ExtentId, JobId, Location, MESSAGE_KIND, ObjectId, SpaceLease, WorkerId, encode,
 };
 use tandem_frames::Frame;
-use tandem_node::{Action, Event, ExitCause};
+use tandem_node::{Action, Event, ExitCause, RestoreError, SpillFile};
 use tracing::{info, warn};
 
 use super::{Desk, Driver, Executor};
 use crate::arenas::NoExtent;
 use crate::executor::Speaker;
 use crate::function::Returned;
+use crate::inbox::{Inbound, NotRead};
 use crate::outside::News;
 use crate::room::{Room, Stored, Ticket};
 use crate::sql;
@@ -46,6 +47,13 @@ impl Desk {
             }
             Action::ForgetJob { job } => self.forget(job),
             Action::ReadGiven { ticket, location } => self.read_given(ticket, location),
+            Action::ReadLater { ticket, reason } => self.read_later(ticket, reason),
+            Action::Spill { job, file, from } => self.spill(job, file, from),
+            Action::Restore { job, object, file, into } => self.restore(job, object, file, into),
+            Action::DropSpilled { file } => {
+                let spill = self.spill.clone();
+                self.tasks.spawn_blocking(move || spill.remove(file));
+            }
             Action::SendPeer { worker, message } => self.peers.send(worker, &message),
             Action::KnowPeer { worker, address } => self.peers.know(worker, address),
             Action::Fetch { job, object, theirs, from, into } => self.fetch((job, object), theirs, from, into),
@@ -126,13 +134,51 @@ impl Desk {
 
     fn read_given(&mut self, ticket: u64, location: Option<Location>) {
         let Some((job, reply)) = self.tickets.read(ticket) else { return };
-        let stored = location.and_then(|location| {
+        let stored = location.ok_or(NotRead::Gone).and_then(|location| {
             let ticket = Ticket::new(ticket, self.access.clone());
-            let file = self.arenas.extent(job, location.extent).ok()?;
-            Some(Stored { file: Arc::clone(file), location, _ticket: ticket })
+            let file = self.arenas.extent(job, location.extent).map_err(|_| NotRead::Gone)?;
+            Ok(Stored { file: Arc::clone(file), location, _ticket: ticket })
         });
         // As above.
         let _ = reply.send(stored);
+    }
+
+    fn read_later(&mut self, ticket: u64, reason: String) {
+        if let Some((_, reply)) = self.tickets.read(ticket) {
+            // As above.
+            let _ = reply.send(Err(NotRead::Later(reason)));
+        }
+    }
+
+    fn spill(&mut self, job: JobId, file: SpillFile, from: Location) {
+        match self.arenas.extent(job, from.extent) {
+            Ok(extent) => {
+                let (access, writing) = (self.access.clone(), self.spill.clone().write(file, Arc::clone(extent), from));
+                self.tasks.spawn(async move {
+                    let outcome = writing.await;
+                    access.send(Inbound::Event(Event::Spilled { job, file, outcome }));
+                });
+            }
+            Err(error) => {
+                self.followups.push_back(Event::Spilled { job, file, outcome: Err(error.to_string()) }.into());
+            }
+        }
+    }
+
+    fn restore(&mut self, job: JobId, object: ObjectId, file: SpillFile, into: Location) {
+        match self.arenas.extent(job, into.extent) {
+            Ok(extent) => {
+                let (access, reading) = (self.access.clone(), self.spill.clone().read(file, Arc::clone(extent), into));
+                self.tasks.spawn(async move {
+                    let outcome = reading.await;
+                    access.send(Inbound::Event(Event::Restored { job, object, outcome }));
+                });
+            }
+            Err(error) => {
+                let outcome = Err(RestoreError::NoMemory(error.to_string()));
+                self.followups.push_back(Event::Restored { job, object, outcome }.into());
+            }
+        }
     }
 
     fn fetch(

@@ -7,13 +7,14 @@ use tandem_actor_protocol::failure::Failure;
 use tokio::sync::oneshot;
 
 use crate::function::Returned;
+use crate::inbox::NotRead;
 use crate::room::{Room, Stored};
 
 /// Those who wait, by the ticket under which the node knows their wish.
 #[derive(Debug, Default)]
 pub(crate) struct Tickets {
     rooms: HashMap<u64, (JobId, oneshot::Sender<Result<Room, Failure>>)>,
-    reads: HashMap<u64, (JobId, oneshot::Sender<Option<Stored>>)>,
+    reads: HashMap<u64, (JobId, oneshot::Sender<Result<Stored, NotRead>>)>,
     calls: HashMap<u64, (JobId, oneshot::Sender<Result<Returned, Failure>>)>,
     places: HashMap<u64, oneshot::Sender<()>>,
 }
@@ -25,7 +26,7 @@ impl Tickets {
     }
 
     /// Another worker reads an object.
-    pub(super) fn reads(&mut self, ticket: u64, job: JobId, reply: oneshot::Sender<Option<Stored>>) {
+    pub(super) fn reads(&mut self, ticket: u64, job: JobId, reply: oneshot::Sender<Result<Stored, NotRead>>) {
         self.reads.insert(ticket, (job, reply));
     }
 
@@ -50,7 +51,7 @@ impl Tickets {
     }
 
     /// Who reads.
-    pub(super) fn read(&mut self, ticket: u64) -> Option<(JobId, oneshot::Sender<Option<Stored>>)> {
+    pub(super) fn read(&mut self, ticket: u64) -> Option<(JobId, oneshot::Sender<Result<Stored, NotRead>>)> {
         self.reads.remove(&ticket)
     }
 

@@ -18,7 +18,7 @@ use super::link::MAX_FRAME_BYTES;
 use super::outgoing::Numbered;
 use super::stream::Answer;
 use crate::handle::Access;
-use crate::inbox::Inbound;
+use crate::inbox::{Inbound, NotRead};
 use crate::room::Stored;
 
 /// Acknowledgements on their way out.
@@ -91,8 +91,10 @@ impl PeerPort {
         let ticket = self.access.ticket();
         let (reply, answer) = oneshot::channel();
         self.access.send(Inbound::Read { ticket, job, object, reply });
-        let stored = answer.await.map_err(|_| stopping())?;
-        stored.ok_or_else(|| Answer::Gone(format!("{object} is not here")))
+        answer.await.map_err(|_| stopping())?.map_err(|why| match why {
+            NotRead::Gone => Answer::Gone(format!("{object} is not here")),
+            NotRead::Later(reason) => Answer::Later(reason),
+        })
     }
 }
 

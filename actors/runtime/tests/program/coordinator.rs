@@ -60,6 +60,11 @@ impl Outside for World {
 impl Cluster {
     /// A worker with so many processors.
     pub(crate) fn new(cpus: u64) -> Self {
+        Self::with(cpus, |_| {})
+    }
+
+    /// The same with another node.
+    pub(crate) fn with(cpus: u64, change: impl FnOnce(&mut NodeConfig)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let executable = folder.path().join("program");
         let test = std::env::current_exe().expect("the path of this test");
@@ -70,8 +75,11 @@ impl Cluster {
         let (news, inbox) = unbounded_channel();
         let world = Arc::new(World { executable, lines: Mutex::default(), news });
         let outside: Arc<dyn Outside> = Arc::clone(&world) as _;
-        let config = RuntimeConfig::new(worker, "a worker", folder.path().join("executors"));
-        let node = Node::new(NodeConfig::new(worker, "a worker"));
+        let mut config = RuntimeConfig::new(worker, "a worker", folder.path().join("executors"));
+        config.spill_dir = Some(folder.path().join("objects"));
+        let mut node = NodeConfig::new(worker, "a worker");
+        change(&mut node);
+        let node = Node::new(node);
         let runtime = Runtime::start(config, outside, node).expect("a runtime");
         let coordinator = Coordinator::new(worker, cpus * 1000);
         let serving = tokio::spawn(coordinator.serve(inbox, runtime.clone()));

@@ -59,6 +59,26 @@ async fn objects_of_all_kinds() {
 }
 
 #[tokio::test]
+async fn what_has_no_room_goes_to_disk_and_comes_back() {
+    let cluster = Cluster::with(2, |node| {
+        node.arena.extent_bytes = 2 << 20;
+        node.arena.quota_bytes = 8 << 20;
+        node.spill_limit_bytes = 1 << 30;
+    });
+    let outcome = drive(&cluster, &["overflow"]).await;
+    assert_eq!(outcome, Ok(()), "{:#?}", cluster.lines());
+    forget(&cluster).await;
+    let stats = cluster.runtime.spill_stats();
+    assert!(stats.written_bytes > 0 && stats.restored_bytes > 0, "{stats:?}");
+    let files = || std::fs::read_dir(cluster.folder.path().join("objects")).expect("the folder").count();
+    while files() > 0 {
+        tokio::task::yield_now().await;
+    }
+    cluster.runtime.stop().await;
+    assert!(!cluster.folder.path().join("objects").exists());
+}
+
+#[tokio::test]
 async fn who_has_read_somewhere_may_write_there() {
     run(1, &["room"]).await;
 }

@@ -257,6 +257,7 @@ pub(crate) async fn main(ctx: Context, args: Args) -> Result<()> {
         "actors" => actors(&ctx).await,
         "circle" => circle(&ctx).await,
         "room" => room(&ctx).await,
+        "overflow" => overflow(&ctx).await,
         "crash" => crash(&ctx).await,
         "cancel" => cancel(&ctx).await,
         "panic" => panic!("the driver panics"),
@@ -390,6 +391,28 @@ async fn room(ctx: &Context) -> Result<()> {
     let others = ctx.put(&vec![b'y'; 200_000])?;
     tandem::ensure!(others.await?.iter().all(|letter| *letter == b'y'), "what was written");
     tandem::ensure!(letters.await?.iter().all(|letter| *letter == b'x'), "what was there before");
+    Ok(())
+}
+
+/// Whether a value has this letter and no other.
+#[tandem::task]
+pub(crate) fn has_only(letters: Vec<u8>, letter: u8) -> bool {
+    letters.len() == LETTERS && letters.iter().all(|other| *other == letter)
+}
+
+const LETTERS: usize = 600_000;
+
+/// More values than there is room for at once, read by others and here.
+async fn overflow(ctx: &Context) -> Result<()> {
+    let mut values = Vec::new();
+    for letter in 0..40_u8 {
+        values.push(ctx.put(&vec![letter; LETTERS])?);
+    }
+    let read: Vec<_> = (0_u8..).zip(&values).map(|(letter, value)| has_only::submit(ctx, value, letter)).collect();
+    tandem::ensure!(ctx.get_all(&read).await?.into_iter().all(|right| right), "tasks have read what was put");
+    for (letter, value) in (0_u8..).zip(&values) {
+        tandem::ensure!(ctx.get(value).await? == vec![letter; LETTERS], "{letter} is what was put");
+    }
     Ok(())
 }
 

@@ -27,7 +27,7 @@ use tandem_actor_protocol::resources::GPUS;
 use tandem_arena::ArenaConfig;
 use tandem_node::{Node, NodeConfig};
 use tandem_proto::WorkerId;
-use tandem_runtime::{News, Runtime, RuntimeConfig, RuntimeHandle};
+use tandem_runtime::{News, Runtime, RuntimeConfig, RuntimeHandle, half_of_free};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -86,7 +86,9 @@ impl Actors {
             news: sender,
             programs: Mutex::new(HashMap::new()),
         });
-        let node = Node::new(NodeConfig { address, ..node_config(worker, config) });
+        let spill_limit_bytes = config.spill_limit_bytes.map_or_else(|| half_of_free(folder), Ok);
+        let spill_limit_bytes = spill_limit_bytes.map_err(WorkerError::Executors)?;
+        let node = Node::new(NodeConfig { address, spill_limit_bytes, ..node_config(worker, config) });
         let runtime = Runtime::start(runtime_config(worker, config, folder), side, node);
         let runtime = runtime.map_err(WorkerError::Executors)?;
         let shipping = AbortOnDropHandle::new(tokio::spawn(logs.clone().ship(coordinator.clone())));
@@ -101,6 +103,7 @@ fn runtime_config(worker: WorkerId, config: &WorkerConfig, folder: &Path) -> Run
     RuntimeConfig {
         security: config.client_security.clone(),
         environment: config.environment.clone(),
+        spill_dir: Some(folder.join("objects")),
         slot_memory_bytes: share.max(config.memory_limit_bytes.min(1024 * MIB)),
         adopt_orphans: config.adopt_orphans,
         ..RuntimeConfig::new(worker, config.name.clone(), folder.join("executors"))

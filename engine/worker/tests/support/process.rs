@@ -135,6 +135,7 @@ pub(crate) fn config(coordinator: &FakeCoordinator, secrets: &Secrets, spill_dir
         slots: 2,
         memory_limit_bytes: 256 << 20,
         spill_dir: spill_dir.path().to_owned(),
+        spill_limit_bytes: None,
         labels: [("zone".to_owned(), "a".to_owned())].into(),
         resources: [("gpus".to_owned(), 1_000)].into(),
         environment: BTreeMap::new(),

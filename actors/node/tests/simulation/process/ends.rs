@@ -74,6 +74,9 @@ impl Process {
     fn finish_driver(&mut self, numbers: &[u64]) {
         let frame = self.frame.take().expect("it runs");
         for (object, number) in &frame.actor_calls {
+            if self.kinds.lossy || frame.values[object].failure.as_ref().is_some_and(|why| self.may_be_full(why)) {
+                continue;
+            }
             assert_eq!(frame.values[object].number, Some(*number), "{:?}", frame.values[object].failure);
         }
         let mut must = vec![frame.seed];
@@ -93,12 +96,12 @@ impl Process {
                 frame.add(&mut sum, frame.children[index]);
                 let mut right = Vec::new();
                 add_out(&mut right, &out);
-                assert_eq!(sum, right, "child {index}: {text:?}");
+                assert!(self.kinds.lossy || sum == right, "child {index}: {sum:?} in place of {right:?}, {text:?}");
                 must.extend(right);
             }
             outs.push(out);
         }
-        assert_eq!(numbers, must);
+        assert!(self.kinds.lossy || numbers == must, "{numbers:?} in place of {must:?}");
         self.let_go(frame);
         self.say(ToNode::DriverDone(Ok(())));
     }

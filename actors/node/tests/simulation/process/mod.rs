@@ -14,7 +14,7 @@ use tandem_actor_protocol::{
     ActorId, CallId, ExtentId, ObjectId, PROTOCOL, PlacementGroupId, ProcessNumber, SpaceLease, WorkerId,
 };
 
-use crate::memory::{LARGE, Memory};
+use crate::memory::Memory;
 use crate::plan::{FAILED, Kinds, Plan};
 
 /// A process.
@@ -192,9 +192,17 @@ impl Process {
             }
             ToExecutor::Cancel(call) => self.cancelled(call),
             ToExecutor::Space(outcome) => {
-                let lease = outcome.expect("there is room");
-                assert_eq!(self.extents.get(&lease.extent), Some(&true), "it can write there");
-                self.room = Some((lease, 0));
+                match outcome {
+                    Ok(lease) => {
+                        assert_eq!(self.extents.get(&lease.extent), Some(&true), "it can write there");
+                        self.room = Some((lease, 0));
+                    }
+                    // All that is there is in use: it asks again.
+                    Err(failure) => {
+                        assert!(self.may_be_full(&failure), "{failure}");
+                        self.asked_room = false;
+                    }
+                }
             }
             ToExecutor::Extent { extent, writable, .. } => {
                 self.extents.insert(extent, writable);
@@ -252,7 +260,17 @@ impl Process {
         }
     }
 
+    /// Whether this is no more than an arena without room.
+    fn may_be_full(&self, failure: &Failure) -> bool {
+        self.kinds.extents > 0 && failure.kind == FailureKind::StoreFull
+    }
+
     fn got(&mut self, memory: &Memory, object: ObjectId, outcome: Result<Value, Failure>) {
+        if outcome.as_ref().is_err_and(|failure| self.may_be_full(failure) && failure.task.is_empty())
+            && self.frame.as_ref().is_some_and(|frame| frame.waits.contains(&object))
+        {
+            return self.say(ToNode::Watch { objects: vec![object], fetch: true });
+        }
         let read = match outcome {
             Ok(value) => {
                 let number = self.read(memory, &value);

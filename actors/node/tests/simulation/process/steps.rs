@@ -5,7 +5,7 @@ use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::value::{Body, Format, Value};
 use tandem_actor_protocol::{CallId, Location, ObjectId};
 
-use super::{DRIVER_DEPTH, Frame, LARGE, Memory, Process, Stage, number_value, run_depth};
+use super::{DRIVER_DEPTH, Frame, Memory, Process, Stage, number_value, run_depth};
 use crate::plan::{Dependency, digest, plan};
 use crate::random::Random;
 
@@ -90,20 +90,21 @@ impl Process {
         if !large {
             return Some(number_value(number));
         }
+        let length = self.kinds.large_bytes;
         let Some((lease, used)) = &mut self.room else {
             if !self.asked_room {
                 self.asked_room = true;
-                self.say(ToNode::NeedSpace { bytes: LARGE });
+                self.say(ToNode::NeedSpace { bytes: length });
             }
             return None;
         };
-        let location = Location { extent: lease.extent, offset: lease.offset + *used, length: LARGE };
-        *used += LARGE.next_multiple_of(64);
+        let location = Location { extent: lease.extent, offset: lease.offset + *used, length };
+        *used += length.next_multiple_of(64);
         let (lease, used) = (*lease, *used);
         memory.write(location, number);
         let object = self.number.object(self.worker, self.next);
         self.next += 1;
-        if used + LARGE.next_multiple_of(64) > lease.bytes {
+        if used + length.next_multiple_of(64) > lease.bytes {
             self.room = None;
             self.asked_room = false;
         }
