@@ -71,7 +71,9 @@ impl Job {
         }
         hosted.calls.insert(id);
         hosted.lanes.entry(lane_of(id)).or_default().push_back(id);
-        let elsewhere = self.args_elsewhere(&args);
+        let mut elsewhere = self.args_elsewhere(&args);
+        // What is on disk is brought back when it is the call's turn.
+        elsewhere.retain(|object| !self.is_on_disk(*object));
         let missing = u32::try_from(elsewhere.len()).unwrap_or(u32::MAX);
         let entry = HostedCall { actor, from: Some(from), method, args, returns, attempt, missing, sent: None };
         self.hosted_calls.insert(id, entry);

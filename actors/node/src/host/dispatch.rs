@@ -158,6 +158,11 @@ impl Job {
                 return None;
             }
             let shape = shape?;
+            // Others may run what would only wait here for its arguments.
+            let waiting = self.gathers_of(id);
+            if waiting > 0 && waiting >= self.groups[id.0 as usize].free() as usize {
+                return None;
+            }
             let call = self.next_task(cx, shape)?;
             if beside == Beside::Others && self.is_alone(call) {
                 self.queues[shape.0 as usize].push(call, true);

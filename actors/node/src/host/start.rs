@@ -11,7 +11,7 @@ use super::{GroupId, Hosted, Phase, Source};
 use crate::context::Context;
 use crate::executors::Fate;
 use crate::job::Job;
-use crate::objects::{FetchWaiter, NO_INDEX, Object, ObjectState, Stored};
+use crate::objects::{FetchWaiter, NO_INDEX, Object, ObjectState, Stored, objects_of};
 use crate::timers::{Timer, Timestamp};
 
 /// A task that came before the grant of its lease.
@@ -125,6 +125,12 @@ impl Job {
             self.add_hosted(call, hosted);
             self.groups[group.0 as usize].inbox.push_back(call);
             return self.dirty.group(group);
+        }
+        if elsewhere.iter().any(|object| self.is_on_disk(*object)) {
+            let objects = objects_of(self.args_of(call, hosted.guest.as_deref()));
+            hosted.phase = Phase::Fetching { missing: 1 };
+            self.add_hosted(call, hosted);
+            return self.gather(FetchWaiter::Task(call), objects);
         }
         hosted.phase = Phase::Fetching { missing: u32::try_from(elsewhere.len()).unwrap_or(u32::MAX) };
         self.add_hosted(call, hosted);

@@ -166,7 +166,8 @@ impl Job {
                 self.worker
             }
         };
-        if taken {
+        let stored = self.objects.get(&object).and_then(super::Object::stored);
+        if stored.is_some_and(super::Stored::is_at_hand) {
             fetch.waiters.into_iter().for_each(|waiter| self.fetch_ended(cx, object, waiter));
         } else {
             self.unreadable(cx, object, from, fetch.waiters);

@@ -1,5 +1,5 @@
-//! Arguments that were here and went to disk before they were used. They are brought back for one user at a time, and stay until
-//! it has all of them: so two that need more than there is room for do not drive out each other's for ever.
+//! Arguments that are on disk. They are brought back for one user at a time, and stay until it has all of them: so two that need
+//! more than there is room for do not drive out each other's for ever. A task has its turn when there is a place for it.
 
 use std::collections::VecDeque;
 
@@ -10,12 +10,14 @@ use tandem_arena::Holder;
 
 use super::{FetchWaiter, Object, ObjectState, Stored};
 use crate::context::Context;
+use crate::host::GroupId;
 use crate::job::Job;
 
-/// Who waits for its turn. The first one has it.
+/// Who waits for its turn, and who has it.
 #[derive(Debug, Default)]
 pub(crate) struct Gathering {
-    queue: VecDeque<Gather>,
+    queue: VecDeque<(FetchWaiter, Vec<ObjectId>)>,
+    turn: Option<Gather>,
     next: u64,
 }
 
@@ -23,9 +25,8 @@ pub(crate) struct Gathering {
 struct Gather {
     id: u64,
     user: FetchWaiter,
-    objects: Vec<ObjectId>,
-    /// Objects that are on their way; none before its turn.
-    missing: Option<usize>,
+    /// Objects that are on their way.
+    missing: usize,
     /// Names of what is here.
     pins: Vec<ObjectId>,
 }
@@ -42,20 +43,48 @@ pub(crate) fn objects_of(args: &[Arg]) -> Vec<ObjectId> {
 impl Job {
     /// Brings back what `user` needs. It is told as of one fetch.
     pub(crate) fn gather(&mut self, user: FetchWaiter, objects: Vec<ObjectId>) {
-        self.gathering.next += 1;
-        let id = self.gathering.next;
-        self.gathering.queue.push_back(Gather { id, user, objects, missing: None, pins: Vec::new() });
+        self.gathering.queue.push_back((user, objects));
     }
 
-    /// Whether the first one has its turn and has not begun.
+    /// The next one that may have its turn, if nobody has.
+    fn next_gather(&self) -> Option<usize> {
+        let Gathering { queue, turn, .. } = &self.gathering;
+        if turn.is_some() {
+            return None;
+        }
+        queue.iter().position(|(user, _)| self.could_go_on(*user))
+    }
+
+    /// Whether someone could use what is brought back at once.
+    fn could_go_on(&self, user: FetchWaiter) -> bool {
+        let FetchWaiter::Task(call) = user else { return true };
+        self.hosted.get(&call).is_none_or(|hosted| {
+            let group = &self.groups[hosted.group.0 as usize];
+            group.places() == 0 || group.free() as usize > group.inbox.len()
+        })
+    }
+
+    /// Tasks of a group whose arguments are to be brought back.
+    pub(crate) fn gathers_of(&self, group: GroupId) -> usize {
+        let waiting = self.gathering.queue.iter().map(|(user, _)| user);
+        let all = waiting.chain(self.gathering.turn.as_ref().map(|turn| &turn.user));
+        let of_group = |user: &&FetchWaiter| matches!(user, FetchWaiter::Task(call) if self.hosted.get(call).is_some_and(|hosted| hosted.group == group));
+        all.filter(of_group).count()
+    }
+
     pub(crate) fn wants_gather(&self) -> bool {
-        self.gathering.queue.front().is_some_and(|first| first.missing.is_none())
+        self.next_gather().is_some()
     }
 
     pub(crate) fn begin_gather(&mut self, cx: &mut Context<'_>) {
-        let Some(first) = self.gathering.queue.front_mut() else { return };
-        let (id, objects) = (first.id, std::mem::take(&mut first.objects));
-        first.missing = Some(objects.len() + 1);
+        let next = self.next_gather().and_then(|at| self.gathering.queue.remove(at));
+        let Some((user, objects)) = next else { return };
+        if matches!(user, FetchWaiter::Task(call) if !self.hosted.contains_key(&call)) {
+            return;
+        }
+        self.gathering.next += 1;
+        let id = self.gathering.next;
+        self.gathering.turn = Some(Gather { id, user, missing: objects.len() + 1, pins: Vec::new() });
         for object in objects {
             match self.objects.get(&object).map(|record| &record.state) {
                 Some(ObjectState::Ready(stored)) if !stored.is_at_hand() => {
@@ -70,24 +99,23 @@ impl Job {
         self.gathered(cx, id, None);
     }
 
-    fn current(&mut self, id: u64) -> Option<&mut Gather> {
-        self.gathering.queue.front_mut().filter(|first| first.id == id)
+    fn turn_of(&mut self, id: u64) -> Option<&mut Gather> {
+        self.gathering.turn.as_mut().filter(|turn| turn.id == id)
     }
 
     /// One object more is here. With the last one the user goes on, before anything else can take the room.
     pub(crate) fn gathered(&mut self, cx: &mut Context<'_>, id: u64, object: Option<ObjectId>) {
-        if self.current(id).is_none() {
+        if self.turn_of(id).is_none() {
             return;
         }
         let name = object.and_then(|object| self.arena_name(object));
         let pinned = name.filter(|name| self.arena.pin(Holder::Worker, *name).is_ok());
-        let Some(first) = self.current(id) else { return };
-        first.pins.extend(pinned);
-        let missing = first.missing.unwrap_or(1) - 1;
-        first.missing = Some(missing);
-        if missing == 0 {
-            let user = first.user;
-            self.gather_broke(id);
+        let Some(turn) = self.turn_of(id) else { return };
+        turn.pins.extend(pinned);
+        turn.missing -= 1;
+        if turn.missing == 0 {
+            let user = turn.user;
+            self.end_turn(id);
             match user {
                 FetchWaiter::Actor(actor) => self.actor_gathered(cx, actor),
                 // It is looked at as a whole.
@@ -99,21 +127,19 @@ impl Job {
 
     /// One object cannot be had, or not now.
     pub(crate) fn gather_failed(&mut self, cx: &mut Context<'_>, id: u64, object: ObjectId, why: Option<Failure>) {
-        let Some(user) = self.current(id).map(|first| first.user) else { return };
-        self.gather_broke(id);
+        let Some(user) = self.turn_of(id).map(|turn| turn.user) else { return };
+        self.end_turn(id);
         match why {
             Some(failure) => self.fetch_refused(cx, object, user, failure),
             None => self.fetch_again(cx, object, self.worker, user),
         }
     }
 
-    /// It has its turn no more.
-    fn gather_broke(&mut self, id: u64) {
-        if self.current(id).is_none() {
-            return;
+    /// Nobody has a turn now.
+    fn end_turn(&mut self, id: u64) {
+        if let Some(turn) = self.gathering.turn.take_if(|turn| turn.id == id) {
+            turn.pins.into_iter().for_each(|name| self.unpin(Holder::Worker, name));
         }
-        let Some(gather) = self.gathering.queue.pop_front() else { return };
-        gather.pins.into_iter().for_each(|name| self.unpin(Holder::Worker, name));
     }
 
     /// The arguments of an actor that has its process are here again.

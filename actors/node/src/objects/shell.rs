@@ -59,11 +59,8 @@ impl Job {
 
     pub(crate) fn shell_reads(&mut self, cx: &mut Context<'_>, ticket: u64, object: ObjectId) {
         let name = self.arena_name(object);
-        if self.is_running() && self.away(&[object]) {
-            let on_disk = self.objects.get(&object).and_then(Object::stored).and_then(Stored::file);
-            if on_disk.is_some() {
-                return self.fetch_for(cx, object, FetchWaiter::Read(ticket));
-            }
+        if self.is_running() && self.is_on_disk(object) {
+            return self.fetch_for(cx, object, FetchWaiter::Read(ticket));
         }
         let location = name.and_then(|name| self.arena.pin(Holder::Worker, name).ok());
         if let (Some(name), Some(_)) = (name, location) {

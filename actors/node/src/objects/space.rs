@@ -191,7 +191,10 @@ impl Job {
         };
         while let Some((since, bytes, waiter)) = self.space.waiting.front().copied() {
             if since.after(patience_ms) > cx.now {
-                return cx.timer(cx.config.space_wait_ms, self.id, Timer::Space);
+                if since.after(cx.config.space_wait_ms) <= cx.now {
+                    cx.timer(cx.config.space_wait_ms, self.id, Timer::Space);
+                }
+                return;
             }
             self.space.waiting.pop_front();
             let quota_bytes = cx.config.arena.quota_bytes;

@@ -205,6 +205,11 @@ impl Job {
         }
     }
 
+    /// Whether the bytes of an object are on disk here, and not in the arena.
+    pub(crate) fn is_on_disk(&self, object: ObjectId) -> bool {
+        self.objects.get(&object).and_then(Object::stored).and_then(Stored::file).is_some()
+    }
+
     /// The name of an object's bytes in the arena, if they are there.
     pub(crate) fn arena_name(&self, object: ObjectId) -> Option<ObjectId> {
         self.objects.get(&object).and_then(Object::stored).and_then(Stored::name)

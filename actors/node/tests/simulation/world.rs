@@ -161,6 +161,7 @@ impl World {
     /// Runs so many steps, then until something is written or read. False: the driver has ended before.
     pub(crate) fn run_until_disk(&mut self, steps: u64) -> bool {
         while self.coordinator.driver_ended.is_none() {
+            assert!(self.steps < 200_000, "seed {} does not end\n{}", self.seed, self.picture());
             if self.steps >= steps && self.disk.is_busy() {
                 return true;
             }

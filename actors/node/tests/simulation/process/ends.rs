@@ -36,8 +36,8 @@ impl Process {
             value.refs = nested.map(|index| frame.children[index]).into_iter().collect();
             Ok(vec![value])
         };
-        self.tidy();
         self.end_frame(outcome);
+        self.tidy();
     }
 
     pub(super) fn end_frame(&mut self, outcome: Result<Vec<Value>, Failure>) {

@@ -193,6 +193,8 @@ impl Process {
             ToExecutor::Cancel(call) => self.cancelled(call),
             ToExecutor::Space(outcome) => {
                 match outcome {
+                    // Given before the node heard that the extent was given up.
+                    Ok(lease) if self.extents.get(&lease.extent) == Some(&false) => self.asked_room = false,
                     Ok(lease) => {
                         assert_eq!(self.extents.get(&lease.extent), Some(&true), "it can write there");
                         self.room = Some((lease, 0));
