@@ -140,9 +140,12 @@ impl Job {
     /// sent for on the way. One that is to be alone stays where it is if it would not be.
     fn take_task(&mut self, cx: &mut Context<'_>, id: GroupId, beside: Beside) -> Option<CallId> {
         loop {
+            let waiting = self.gathers_of(id);
             let group = &mut self.groups[id.0 as usize];
             let shape = group.shape;
-            let queued = shape.is_some_and(|shape| self.queues[shape.0 as usize].queued > 0);
+            // Others may run what would only wait here for its arguments.
+            let enough = waiting > 0 && waiting >= group.free() as usize;
+            let queued = !enough && shape.is_some_and(|shape| self.queues[shape.0 as usize].queued > 0);
             if !group.inbox.is_empty() && (!queued || group.inbox_first()) {
                 let call = group.inbox.pop_front()?;
                 if self.phase_of(call) != Some(Phase::Inbox) {
@@ -158,11 +161,6 @@ impl Job {
                 return None;
             }
             let shape = shape?;
-            // Others may run what would only wait here for its arguments.
-            let waiting = self.gathers_of(id);
-            if waiting > 0 && waiting >= self.groups[id.0 as usize].free() as usize {
-                return None;
-            }
             let call = self.next_task(cx, shape)?;
             if beside == Beside::Others && self.is_alone(call) {
                 self.queues[shape.0 as usize].push(call, true);

@@ -147,11 +147,15 @@ impl Job {
             let outcome = outcome.map(|()| (fetch.name, fetch.length)).map_err(unreadable);
             return self.fetched_outside(cx, object, outside, outcome);
         }
+        let on_disk = self.objects.get(&object).and_then(super::Object::stored).and_then(super::Stored::file);
         let wanted = self.objects.get_mut(&object);
         let taken =
             wanted.is_some_and(|record| outcome.is_ok() && record.state.apply(ObjectEvent::Copied(fetch.name)).is_ok());
         if taken {
             self.spill.named(fetch.name, object);
+            if let Some(file) = on_disk {
+                self.let_go_file(cx, file);
+            }
         } else if fetch.placed {
             self.unpin(Holder::Worker, fetch.name);
         }
@@ -161,8 +165,7 @@ impl Job {
                 if let Err(why) = &outcome {
                     self.lost_on_disk(cx, object, file, why);
                 }
-                // Once for the fetch, and once for the object that is in the arena now.
-                (0..1 + u32::from(taken)).for_each(|_| self.let_go_file(cx, file));
+                self.let_go_file(cx, file);
                 self.worker
             }
         };

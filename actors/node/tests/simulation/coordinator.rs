@@ -23,6 +23,8 @@ pub(crate) struct Coordinator {
     /// What is on the way to each node, in order.
     pub(crate) outbox: BTreeMap<WorkerId, VecDeque<Event>>,
     pub(crate) driver_ended: Option<(u32, bool)>,
+    /// The job has ended, and gets nothing more.
+    pub(crate) over: bool,
 }
 
 #[derive(Debug)]
@@ -169,6 +171,9 @@ impl Coordinator {
 
     /// Gives what is wanted and free, where there is most room.
     pub(crate) fn grant(&mut self, random: &mut Random) {
+        if self.over {
+            return;
+        }
         self.place_groups(random);
         let demands: Vec<_> = self.demand.iter().map(|(key, wanted)| (key.clone(), *wanted)).collect();
         for ((owner, shape, bundle), wanted) in demands {

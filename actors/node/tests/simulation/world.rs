@@ -506,6 +506,7 @@ impl World {
 
     /// The job ends: every process and lease with it.
     pub(crate) fn end_job(&mut self) {
+        self.coordinator.over = true;
         for worker in self.nodes.keys().copied().collect::<Vec<_>>() {
             self.coordinator.tell(worker, Event::JobGone { job: JOB });
         }
