@@ -66,10 +66,13 @@ impl Job {
 
     /// Tasks of a group whose arguments are to be brought back.
     pub(crate) fn gathers_of(&self, group: GroupId) -> usize {
-        let waiting = self.gathering.queue.iter().map(|(user, _)| user);
-        let all = waiting.chain(self.gathering.turn.as_ref().map(|turn| &turn.user));
-        let of_group = |user: &&FetchWaiter| matches!(user, FetchWaiter::Task(call) if self.hosted.get(call).is_some_and(|hosted| hosted.group == group));
-        all.filter(of_group).count()
+        let waiting = self.gathering.queue.iter().map(|(user, _)| *user);
+        let all = waiting.chain(self.gathering.turn.as_ref().map(|turn| turn.user));
+        let hosted = all.filter_map(|user| match user {
+            FetchWaiter::Task(call) => self.hosted.get(&call),
+            _ => None,
+        });
+        hosted.filter(|hosted| hosted.group == group).count()
     }
 
     pub(crate) fn wants_gather(&self) -> bool {
