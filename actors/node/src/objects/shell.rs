@@ -8,7 +8,7 @@ use tandem_actor_protocol::{CallId, ExecutorId, ObjectId, SpaceLease};
 use tandem_arena::Holder;
 
 use super::hold::NO_INDEX;
-use super::{FetchWaiter, Object, ObjectState, Refused, SpaceWaiter, Stored, Waiter};
+use super::{FetchWaiter, Object, ObjectState, Refused, SpaceWaiter, Waiter};
 use crate::action::Action;
 use crate::context::Context;
 use crate::job::Job;
