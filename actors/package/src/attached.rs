@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::hash::PackageHash;
 
 /// The most files that are attached to one job.
-pub const MAX_FILES: usize = 10_000;
+const MAX_FILES: usize = 10_000;
 /// The most that their names have together, in bytes: they travel in a message.
 const MAX_NAMES_BYTES: usize = 1 << 20;
 
