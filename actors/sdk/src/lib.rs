@@ -42,6 +42,7 @@ extern crate self as tandem;
 mod actor;
 mod apart;
 mod args;
+mod attached;
 mod calls;
 #[cfg(feature = "client")]
 mod client;

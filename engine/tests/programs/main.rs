@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attached;
 mod client;
 mod detached;
 mod drain;
