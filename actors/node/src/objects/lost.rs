@@ -47,6 +47,7 @@ impl Job {
     /// Runs again what made an object, if that is known and helps.
     fn make_again(&mut self, cx: &mut Context<'_>, object: ObjectId, worker: WorkerId, reader: Option<WorkerId>) {
         let call = self.objects.get(&object).and_then(|record| record.call(object));
+        let call = call.or_else(|| self.item_lost(cx, object));
         if let Some(reader) = reader
             && call.is_some_and(|call| !self.may_rebuild(call))
         {
