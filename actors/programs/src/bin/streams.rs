@@ -45,10 +45,14 @@ impl Count {
 
 const WINDOW: u32 = 4;
 
+fn filling_bytes(number: u64) -> usize {
+    if number.is_multiple_of(3) { 100_000 } else { 10 }
+}
+
 #[tandem::task(stream, retries = 1000)]
 async fn items(ctx: Context, count: u64, counter: CountHandle, to: Yield<Item>) -> Result<()> {
     for number in 0..count {
-        let filling = vec![7; if number % 3 == 0 { 100_000 } else { 10 }];
+        let filling = vec![7; filling_bytes(number)];
         let item = Item { number, pid: std::process::id(), worker: ctx.worker_name().to_owned(), filling };
         to.send(&item).await?;
         counter.add(number + 1).await?;
@@ -74,7 +78,7 @@ async fn take_all(ctx: &Context, count: u64, kill_every: Option<u64>, resource: 
         let item = item.await?;
         tandem::ensure!(item.number == taken, "item {} came as number {taken}", item.number);
         let right = item.filling.iter().all(|byte| *byte == 7);
-        tandem::ensure!(right && item.filling.len() == if taken % 3 == 0 { 100_000 } else { 10 });
+        tandem::ensure!(right && item.filling.len() == filling_bytes(taken), "item {taken} is not what was yielded");
         taken += 1;
         let ahead = counter.highest().await?.saturating_sub(taken);
         tandem::ensure!(ahead <= u64::from(WINDOW), "{ahead} items were yielded ahead");

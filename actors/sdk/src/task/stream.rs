@@ -22,6 +22,8 @@ use crate::process::Process;
 
 /// So many items may be yielded that their consumer has not taken.
 const WINDOW: u32 = 16;
+/// And so many at most: each costs an object of the consumer's worker.
+const MAX_WINDOW: u32 = 1 << 16;
 
 /// The items that a task yields, each of which can be used as soon as it is there.
 ///
@@ -41,7 +43,7 @@ pub struct ObjectStream<T> {
 impl<T> ObjectStream<T> {
     fn new(returned: Arc<Handle>, window: u32) -> Self {
         let mut stream = Self { returned, items: VecDeque::new(), ended: false, item: PhantomData };
-        stream.want(window.max(1));
+        stream.want(window.clamp(1, MAX_WINDOW));
         stream
     }
 
@@ -201,7 +203,7 @@ impl<T> Returns for Streamed<T> {
 }
 
 impl<A, T> TaskCall<'_, A, Streamed<T>> {
-    /// How many items may be yielded that were not taken, at least 1; 16 unless said.
+    /// How many items may be yielded that were not taken: 1 to 65,536, and 16 unless said.
     #[must_use]
     pub fn window(mut self, items: u32) -> Self {
         self.window = Some(items);

@@ -33,7 +33,7 @@ use crate::value::{Data, build};
 /// }
 ///
 /// async fn first_above(ctx: &Context, limit: u64) -> Result<u64> {
-///     let mut squares = squares::submit(ctx, 1);
+///     let mut squares = squares::submit(ctx, 1_u64);
 ///     while let Some(square) = squares.try_next().await? {
 ///         let square = square.await?;
 ///         if square > limit {

@@ -121,7 +121,7 @@ pub(crate) fn texts_of(ctx: Context, lengths: Vec<usize>, to: Yield<String>) -> 
 /// Takes the items of a task that waits for it, and passes them on.
 #[tandem::task]
 pub(crate) async fn sum_items(ctx: Context, count: u64) -> Result<u64> {
-    let mut sum = add::submit(&ctx, 0, 0);
+    let mut sum = add::submit(&ctx, 0_u64, 0_u64);
     let mut numbers = numbers::with(&ctx).window(2).submit(count);
     while let Some(number) = numbers.try_next().await? {
         sum = add::submit(&ctx, &sum, &number);
@@ -435,7 +435,7 @@ async fn cancel(ctx: &Context) -> Result<()> {
 }
 
 async fn streams(ctx: &Context) -> Result<()> {
-    let mut all = numbers::submit(ctx, 100);
+    let mut all = numbers::submit(ctx, 100_u64);
     for expected in 0..100 {
         let Some(number) = all.try_next().await? else { tandem::bail!("only {expected} came") };
         tandem::ensure!(number.await? == expected);
@@ -462,9 +462,8 @@ async fn streams(ctx: &Context) -> Result<()> {
     let sums = [10, 20].map(|count| sum_items::submit(ctx, count));
     tandem::ensure!(ctx.get_all(&sums).await? == [45, 190]);
 
-    let stream = numbers::submit(ctx, u64::MAX);
+    let mut stream = numbers::submit(ctx, u64::MAX);
     stream.cancel(ctx);
-    let mut stream = stream;
     let failure = loop {
         match stream.next().await {
             Some(Ok(_)) => {}
