@@ -4,7 +4,7 @@ use std::process::Command;
 
 use tandem_package::{Platform, inspect};
 
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 11] = [
     (env!("CARGO_BIN_EXE_carry"), "next"),
     (env!("CARGO_BIN_EXE_functions"), "label"),
     (env!("CARGO_BIN_EXE_handover"), "Reader"),
@@ -13,6 +13,7 @@ const PROGRAMS: [(&str, &str); 10] = [
     (env!("CARGO_BIN_EXE_mixed"), "Tally"),
     (env!("CARGO_BIN_EXE_needs"), "place"),
     (env!("CARGO_BIN_EXE_pi"), "inside"),
+    (env!("CARGO_BIN_EXE_streams"), "items"),
     (env!("CARGO_BIN_EXE_tables"), "square"),
     (env!("CARGO_BIN_EXE_trouble"), "act"),
 ];

@@ -40,6 +40,11 @@ impl Context {
         &self.process
     }
 
+    /// The call whose code has this.
+    pub(crate) fn call(&self) -> Option<&Arc<Call>> {
+        self.call.as_ref()
+    }
+
     /// The call that submits something with this.
     pub(crate) fn parent(&self) -> Option<CallId> {
         self.call.as_ref().map(|call| call.id)

@@ -83,7 +83,7 @@ pub use resources::{Resources, cpus, gpus};
 pub use sql::{Sql, Table};
 pub use tandem_actor_protocol::failure::{Failure, FailureKind};
 pub use tandem_macros::{actor, main, task};
-pub use task::{Argument, IntoArg, Retry, TaskCall};
+pub use task::{Argument, IntoArg, ObjectStream, Retry, TaskCall, Yield};
 pub use value::{Batches, Data};
 
 /// What a fallible function of a program returns.
@@ -104,7 +104,7 @@ pub mod __private {
     pub use crate::executor::{Driver, main, require};
     pub use crate::inputs::{CallOutcome, Inputs, Outputs};
     pub use crate::registry::{Code, Function};
-    pub use crate::task::{Many, One, Returns};
+    pub use crate::task::{Many, One, Returns, Streamed};
     pub use crate::value::{Fetched, ValueBuilder, ValueError};
     pub use inventory;
     pub use serde;

@@ -16,6 +16,7 @@ mod secrets;
 mod sharing;
 mod state;
 mod step_resources;
+mod streams;
 mod submit;
 mod tables;
 mod texts;

@@ -14,4 +14,5 @@ mod rebuilds;
 mod refused;
 mod seen;
 mod space;
+mod streams;
 mod versions;

@@ -14,7 +14,10 @@ use plan::Kinds;
 use random::Random;
 use world::{Faults, World};
 
-const PLAIN: Kinds = Kinds { nested: true, large: true, fails: true, actors: true, cancels: true, groups: false };
+const PLAIN: Kinds =
+    Kinds { nested: true, large: true, fails: true, actors: true, cancels: true, groups: false, streams: false };
+
+const STREAMS: Kinds = Kinds { streams: true, ..PLAIN };
 
 fn seeds() -> Vec<u64> {
     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
@@ -87,4 +90,21 @@ fn with_placement_groups() {
 fn workers_with_placement_groups_die() {
     let faults = Faults { worker_dies: 900, revoked: 500, until: 20_000, ..Faults::default() };
     run_all(5, Kinds { nested: false, fails: false, groups: true, ..PLAIN }, faults);
+}
+
+#[test]
+fn streams() {
+    run_all(3, STREAMS, Faults { revoked: 300, until: 20_000, ..Faults::default() });
+}
+
+#[test]
+fn processes_that_yield_or_take_items_die() {
+    let faults = Faults { process_dies: 300, revoked: 400, start_fails: 50, until: 20_000, ..Faults::default() };
+    run_all(3, STREAMS, faults);
+}
+
+#[test]
+fn workers_that_yield_or_have_items_die() {
+    let faults = Faults { process_dies: 600, worker_dies: 600, revoked: 500, until: 20_000, ..Faults::default() };
+    run_all(5, Kinds { nested: false, ..STREAMS }, faults);
 }

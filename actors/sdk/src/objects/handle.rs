@@ -115,6 +115,14 @@ impl Handle {
         state.let_go_of_large();
     }
 
+    /// The node tells when there is a value without being asked.
+    pub(crate) fn will_be_told(&self) {
+        let mut state = self.lock();
+        if let Phase::Unknown = state.phase {
+            state.phase = Phase::Asked;
+        }
+    }
+
     /// Tells the gate when there is a value or will never be one.
     pub(crate) fn watch_for(&self, gate: &Arc<Gate>) {
         let mut state = self.lock();

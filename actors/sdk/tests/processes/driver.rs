@@ -33,6 +33,11 @@ async fn tables_are_read_where_they_were_written() {
 }
 
 #[tokio::test]
+async fn items_of_tasks_are_taken_while_they_are_yielded() {
+    run(&["streams"]).await.expect("it ends well");
+}
+
+#[tokio::test]
 async fn actors_are_started_called_found_and_passed_on() {
     run(&["actors"]).await.expect("it ends well");
 }
