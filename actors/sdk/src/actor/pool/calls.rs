@@ -59,6 +59,7 @@ where
     /// The next one that has ended; none when all have. Begins no new one while `most` are due or under way.
     pub(crate) async fn next(&mut self, most: usize) -> Option<EndedCall<T>> {
         loop {
+            let before = self.pool.ended();
             if let Some(refused) = self.make_calls(most) {
                 return Some(refused);
             }
@@ -68,7 +69,7 @@ where
             if self.due.is_empty() && self.under_way.is_empty() {
                 return None;
             }
-            self.pool.some_ended().await;
+            self.pool.ended_since(before).await;
         }
     }
 

@@ -75,6 +75,10 @@ struct State {
     /// By numbers that grow.
     under_way: BTreeMap<u64, UnderWay>,
     number: u64,
+    /// What has been decided to send and is not under way yet.
+    unsent: usize,
+    /// What was under way and has ended, ever.
+    ended: u64,
 }
 
 /// Something that an actor was sent and has not answered.
@@ -111,7 +115,7 @@ impl<H: ActorHandle> ActorPool<H> {
     fn new(actors: Vec<H>, calls_per_actor: u32, retries: bool) -> Self {
         let telling = actors.iter().map(|actor| H::of(actor.actor().telling_ends())).collect();
         let members = Members::new(actors.len(), calls_per_actor);
-        let state = Mutex::new(State { members, under_way: BTreeMap::new(), number: 0 });
+        let state = Mutex::new(State { members, under_way: BTreeMap::new(), number: 0, unsent: 0, ended: 0 });
         Self(Arc::new(Shared { actors, telling, retries, state }))
     }
 
@@ -133,9 +137,10 @@ impl<H: ActorHandle> ActorPool<H> {
     /// When all actors are gone.
     pub async fn submit<T>(&self, call: impl FnOnce(&H) -> ObjectRef<T>) -> Result<ObjectRef<T>, Failure> {
         loop {
+            let before = self.ended();
             match self.take_room() {
                 Room::At(member) => return Ok(self.call_at(member, By::End, None, call)),
-                Room::Later => self.some_ended().await,
+                Room::Later => self.ended_since(before).await,
                 Room::Never(failure) => return Err(failure),
             }
         }
@@ -208,7 +213,10 @@ impl<H: ActorHandle> ActorPool<H> {
     }
 
     fn take_room(&self) -> Room {
-        self.lock().members.take_room()
+        let mut state = self.lock();
+        let room = state.members.take_room();
+        state.unsent += usize::from(matches!(room, Room::At(_)));
+        room
     }
 
     /// Makes a call where there is room for it. Who has the outcome is told how it ended.
@@ -220,31 +228,38 @@ impl<H: ActorHandle> ActorPool<H> {
         call: impl FnOnce(&H) -> ObjectRef<T>,
     ) -> ObjectRef<T> {
         let actors = if by == By::End { &self.0.telling } else { &self.0.actors };
+        let mut sends = Sends { state: &self.0.state, member, sent: None };
         let object = call(&actors[member]);
         let end = object.handle().take_end().unwrap_or_else(|| Arc::clone(object.handle()));
-        self.lock().add(UnderWay { member, end, what: What::Call(outcome.cloned()) });
+        sends.sent = Some(UnderWay { member, end, what: What::Call(outcome.cloned()) });
         object
     }
 
-    /// Waits until something that is under way has ended, whoever has sent it.
-    async fn some_ended(&self) {
-        let (numbers, ends): (Vec<u64>, Vec<Arc<Handle>>) = {
-            let state = self.lock();
-            state.under_way.iter().map(|(number, under_way)| (*number, Arc::clone(&under_way.end))).unzip()
-        };
-        if ends.is_empty() {
-            // Another thread has taken room and is about to make its call.
-            return tokio::task::yield_now().await;
-        }
+    /// How much has ended.
+    fn ended(&self) -> u64 {
+        self.lock().ended
+    }
+
+    /// Waits until more has ended than `before`, whoever has sent it.
+    async fn ended_since(&self, before: u64) {
+        let Some((numbers, ends)) = self.under_way_since(before) else { return tokio::task::yield_now().await };
         for (index, outcome) in FirstEnded::new(ends).await {
             self.has_ended(numbers[index], outcome);
         }
+    }
+
+    /// All that is under way; none if more has ended than `before`, or another thread is about to send something.
+    fn under_way_since(&self, before: u64) -> Option<(Vec<u64>, Vec<Arc<Handle>>)> {
+        let state = self.lock();
+        let all = || state.under_way.iter().map(|(number, sent)| (*number, Arc::clone(&sent.end))).unzip();
+        (state.ended == before && state.unsent == 0).then(all)
     }
 
     /// Notes how something ended, unless that was done.
     fn has_ended(&self, number: u64, outcome: Result<(), Failure>) {
         let mut state = self.lock();
         let Some(UnderWay { member, what, .. }) = state.under_way.remove(&number) else { return };
+        state.ended += 1;
         let event = match (&what, &outcome) {
             (What::Question, Ok(())) => Some(Event::Answered),
             (_, Err(failure)) if is_of_actor::<H>(failure) => Some(Event::Gone(failure.clone())),
@@ -260,6 +275,7 @@ impl<H: ActorHandle> ActorPool<H> {
             }
         }
         if event.is_some_and(|event| state.members.apply(member, event)) {
+            state.unsent += 1;
             drop(state);
             self.ask(member);
         }
@@ -269,21 +285,47 @@ impl<H: ActorHandle> ActorPool<H> {
     fn ask(&self, member: usize) {
         let there: ObjectRef<()> = self.actors()[member].actor().call::<One<()>>(IS_THERE, 0).send();
         let end = Arc::clone(there.handle());
-        self.lock().add(UnderWay { member, end, what: What::Question });
+        self.lock().sent(UnderWay { member, end, what: What::Question });
     }
 }
 
 impl<H> ActorPool<H> {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 }
 
 impl State {
-    fn add(&mut self, under_way: UnderWay) {
+    fn sent(&mut self, under_way: UnderWay) {
+        self.unsent -= 1;
         self.under_way.insert(self.number, under_way);
         self.number += 1;
     }
+}
+
+/// A call for which there is room, while the code that makes it runs.
+struct Sends<'a> {
+    state: &'a Mutex<State>,
+    member: usize,
+    /// None if that panics.
+    sent: Option<UnderWay>,
+}
+
+impl Drop for Sends<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(self.state);
+        match self.sent.take() {
+            Some(under_way) => state.sent(under_way),
+            None => {
+                state.unsent -= 1;
+                state.members.give_back(self.member);
+            }
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<H> Clone for ActorPool<H> {
