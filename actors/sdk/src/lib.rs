@@ -64,13 +64,14 @@ mod registry;
 mod resources;
 mod space;
 mod sql;
+mod table;
 mod task;
 #[cfg(feature = "texts")]
 pub mod texts;
 mod transport;
 mod value;
 
-pub use actor::{ActorHandle, Spawn};
+pub use actor::{ActorHandle, ActorPool, CompletedCalls, NewPool, PoolCalls, Spawn};
 pub use anyhow::{self, bail, ensure};
 pub use args::{ArgError, Args};
 pub use bytes::Bytes;
@@ -80,7 +81,8 @@ pub use getting::{Get, GetAll};
 pub use object_ref::ObjectRef;
 pub use placement::{Bundle, NewPlacementGroup, PlacementGroup, Strategy};
 pub use resources::{Resources, cpus, gpus};
-pub use sql::{Sql, Table};
+pub use sql::Sql;
+pub use table::{MapBatches, MapOnActors, Table, TableOnActors};
 pub use tandem_actor_protocol::failure::{Failure, FailureKind};
 pub use tandem_macros::{actor, main, task};
 pub use task::{Argument, IntoArg, ObjectStream, Retry, TaskCall, Yield};

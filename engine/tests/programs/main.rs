@@ -11,6 +11,8 @@ mod faults;
 mod functions;
 mod groups;
 mod leaks;
+mod mapped;
+mod pools;
 mod resources;
 mod secrets;
 mod sharing;

@@ -31,6 +31,8 @@ pub(crate) struct Handle {
 
 struct State {
     phase: Phase,
+    /// What is there once the call that makes this has ended, if that was asked for.
+    end: Option<Arc<Handle>>,
     /// How many are about to take the value.
     takers: usize,
     waiters: Vec<Waiter>,
@@ -87,6 +89,16 @@ impl Handle {
     /// Whether it has a value or never will, as far as this process knows.
     pub(crate) fn is_there(&self) -> bool {
         matches!(self.lock().phase, Phase::There | Phase::Known(_))
+    }
+
+    /// What is there, and small, once the call that makes this has ended.
+    pub(crate) fn set_end(&self, end: Arc<Handle>) {
+        self.lock().end = Some(end);
+    }
+
+    /// What [`Self::set_end`] has set, once.
+    pub(crate) fn take_end(&self) -> Option<Arc<Handle>> {
+        self.lock().end.take()
     }
 
     /// Asks for the value, which is kept until [`Self::end_take`]. The gate is told at once if it is here.
@@ -189,7 +201,7 @@ impl Handle {
 
 impl State {
     fn new(phase: Phase) -> Self {
-        Self { phase, takers: 0, waiters: Vec::new() }
+        Self { phase, end: None, takers: 0, waiters: Vec::new() }
     }
 
     fn let_go_of_large(&mut self) {

@@ -58,10 +58,11 @@ impl<'a, A, R: Returns> TaskCall<'a, A, R> {
             Err(failure) => return R::refs(Handles::failed(R::COUNT, &failure)),
         };
         let process = ctx.process();
-        let call = CallId(process.new_ids(R::COUNT).0);
-        let handles = process.returned(call, R::COUNT);
+        let returns = R::COUNT + u32::from(ctx.tells_ends());
+        let call = CallId(process.new_ids(returns).0);
+        let handles = process.returned(call, R::COUNT, ctx.tells_ends());
         let function = function.to_owned();
-        let spec = TaskSpec { call, function, args, returns: R::COUNT, parent: ctx.parent(), options };
+        let spec = TaskSpec { call, function, args, returns, parent: ctx.parent(), options };
         process.send(match bundle {
             bundle if R::STREAMS => ToNode::SubmitStream { task: spec, bundle },
             Some(bundle) => ToNode::SubmitIn { task: spec, bundle },

@@ -1,5 +1,10 @@
 //! The program that the processes run.
 
+#[path = "app/mapped.rs"]
+mod mapped;
+#[path = "app/pools.rs"]
+mod pools;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -285,6 +290,9 @@ pub(crate) async fn main(ctx: Context, args: Args) -> Result<()> {
         "streams" => streams(&ctx).await,
         "actors" => actors(&ctx).await,
         "circle" => circle(&ctx).await,
+        "pools" => pools::share(&ctx).await,
+        "losses" => pools::lose(&ctx).await,
+        "mapped" => mapped::map(&ctx).await,
         "room" => room(&ctx).await,
         "crash" => crash(&ctx).await,
         "cancel" => cancel(&ctx).await,

@@ -43,6 +43,16 @@ async fn actors_are_started_called_found_and_passed_on() {
 }
 
 #[tokio::test]
+async fn pools_share_calls_and_hold_back_what_is_too_much() {
+    run(&["pools"]).await.expect("it ends well");
+}
+
+#[tokio::test]
+async fn tables_are_made_of_tables_part_by_part() {
+    run(&["mapped"]).await.expect("it ends well");
+}
+
+#[tokio::test]
 async fn calls_are_cancelled() {
     run(&["cancel"]).await.expect("it ends well");
 }

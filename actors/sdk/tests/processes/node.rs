@@ -418,7 +418,9 @@ impl Node {
                     self.waiting.iter().position(|waiting| matches!(waiting, Waiting::Task(task) if task.call == call));
                 if let Some(Waiting::Task(task)) = at.and_then(|at| self.waiting.remove(at)) {
                     let failure = Failure::new(FailureKind::Cancelled, task.function, "cancelled");
-                    self.set(call.object(0), Err(failure)).await;
+                    for index in 0..task.returns {
+                        self.set(call.object(index), Err(failure.clone())).await;
+                    }
                 }
             }
         }

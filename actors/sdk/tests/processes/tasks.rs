@@ -79,11 +79,21 @@ async fn what_goes_wrong_is_told_as_what_it_is() {
         let error = failure(executor.run(add::NAME, wrong).await);
         assert_eq!(error.kind, FailureKind::Mismatch, "{error}");
     }
+    let mut three = run(1, add::NAME, vec![value(&1_u64), value(&2_u64)]);
+    three.returns = 3;
+    executor.say(ToExecutor::Run(three)).await;
+    assert_eq!(failure(executor.done().await.1).kind, FailureKind::Mismatch);
+    assert_eq!(only::<u64>(executor.run(add::NAME, vec![value(&1_u64), value(&2_u64)]).await), 3, "it goes on");
+}
+
+#[tokio::test]
+async fn one_result_more_says_that_a_call_has_ended() {
+    let mut executor = start().await;
     let mut two = run(1, add::NAME, vec![value(&1_u64), value(&2_u64)]);
     two.returns = 2;
     executor.say(ToExecutor::Run(two)).await;
-    assert_eq!(failure(executor.done().await.1).kind, FailureKind::Mismatch);
-    assert_eq!(only::<u64>(executor.run(add::NAME, vec![value(&1_u64), value(&2_u64)]).await), 3, "it goes on");
+    let values = executor.done().await.1.expect("a value and the end");
+    assert_eq!(values, [value(&3_u64), value(&())]);
 }
 
 #[tokio::test]
