@@ -20,7 +20,9 @@ use proc_macro::TokenStream;
 /// - `area::with(&ctx)`, on which this call's options are set before `.submit(…)`.
 ///
 /// Options of all calls go into the attribute: `#[tandem::task(retries = 5, timeout = "30s", cpus = 0.5)]`, also `gpus`, `name`
-/// and the flag `spread`. With `returns = 2` the function returns a tuple of two, and each part is an object of its own.
+/// and the flag `spread`. With `returns = 2` the function returns a tuple of two, and each part is an object of its own. With the flag
+/// `stream` its last parameter is a `Yield<T>`, it returns nothing or a `Result<()>`, and its caller gets an `ObjectStream<T>` of what it
+/// yields, of which `window = 16` may be ahead.
 ///
 /// ```ignore
 /// use tandem::prelude::*;

@@ -32,6 +32,15 @@ impl Options {
         }
     }
 
+    /// Whether a flag is set that the macro itself needs.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool> {
+        match self.0.iter().find(|(key, ..)| key == name) {
+            None => Ok(false),
+            Some((_, Value::Flag, _)) => Ok(true),
+            Some((_, _, span)) => Err(Error::new(*span, format!("`{name}` stands alone"))),
+        }
+    }
+
     /// The options as calls on a builder, except for `own`, those of the macro itself.
     pub(crate) fn calls(&self, own: &[&str]) -> Result<TokenStream> {
         let mut calls = TokenStream::new();

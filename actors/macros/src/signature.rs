@@ -15,7 +15,16 @@ pub(crate) struct Signature {
     /// Types of its values; one, or those of a tuple.
     pub(crate) values: Vec<Type>,
     is_fallible: bool,
-    is_tuple: bool,
+    shape: Shape,
+}
+
+/// How many objects a call gives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    One,
+    Tuple,
+    /// As many as it yields, of the one type in `values`.
+    Stream,
 }
 
 enum Passed {
@@ -61,27 +70,42 @@ impl Signature {
             params,
             values,
             is_fallible,
-            is_tuple: returns.is_some(),
+            shape: if returns.is_some() { Shape::Tuple } else { Shape::One },
         })
+    }
+
+    /// Of a task that yields items: its last parameter is what it yields them with.
+    pub(crate) fn of_stream(sig: &syn::Signature) -> Result<Self> {
+        let own = Self::of(sig, None, None)?;
+        if !own.is_unit() {
+            let message = "it yields its items and returns nothing beside them: `()` or `Result<()>`";
+            return Err(Error::new(sig.output.span(), message));
+        }
+        let mut params = own.params;
+        let item = match params.pop() {
+            Some((_, ty)) if is_named(&ty, "Yield") => first_argument(&ty)?,
+            _ => return Err(Error::new(sig.inputs.span(), "with `stream` its last parameter is a `Yield<…>`")),
+        };
+        Ok(Self { params, values: vec![item], shape: Shape::Stream, ..own })
     }
 
     /// The type that says what is returned, such as `One<f64>`.
     pub(crate) fn returns(&self) -> TokenStream {
         let values = &self.values;
-        if self.is_tuple {
-            quote!(::tandem::__private::Many<(#(#values,)*)>)
-        } else {
-            quote!(::tandem::__private::One<#(#values)*>)
+        match self.shape {
+            Shape::One => quote!(::tandem::__private::One<#(#values)*>),
+            Shape::Tuple => quote!(::tandem::__private::Many<(#(#values,)*)>),
+            Shape::Stream => quote!(::tandem::__private::Streamed<#(#values)*>),
         }
     }
 
     /// What a caller gets at once.
     pub(crate) fn refs(&self) -> TokenStream {
         let values = &self.values;
-        if self.is_tuple {
-            quote!((#(::tandem::ObjectRef<#values>,)*))
-        } else {
-            quote!(::tandem::ObjectRef<#(#values)*>)
+        match self.shape {
+            Shape::One => quote!(::tandem::ObjectRef<#(#values)*>),
+            Shape::Tuple => quote!((#(::tandem::ObjectRef<#values>,)*)),
+            Shape::Stream => quote!(::tandem::ObjectStream<#(#values)*>),
         }
     }
 
@@ -130,14 +154,23 @@ impl Signature {
             Some(Passed::ByReference) => quote!(&__ctx,),
         };
         let wait = self.is_async.then(|| quote!(.await));
-        quote!(#function(#context #(#names),*) #wait)
+        let yields = (self.shape == Shape::Stream).then(|| quote!(__to.again()));
+        quote!(#function(#context #(#names,)* #yields) #wait)
     }
 
     /// Calls `function` and ends the call with its values.
     pub(crate) fn call_and_end(&self, function: &TokenStream) -> TokenStream {
         let call = self.call(function);
+        if self.shape == Shape::Stream {
+            let item = &self.values[0];
+            return quote! {
+                let __to = ::tandem::Yield::<#item>::of(&__ctx)?;
+                let () = #call;
+                __to.end(&__ctx)
+            };
+        }
         let value = if self.is_unit() { quote!(let __value: () = #call;) } else { quote!(let __value = #call;) };
-        let outputs = if self.is_tuple {
+        let outputs = if self.shape == Shape::Tuple {
             let members = (0..self.values.len()).map(syn::Index::from);
             quote! {
                 let __outputs = ::tandem::__private::Outputs::default();
@@ -151,7 +184,7 @@ impl Signature {
     }
 
     fn is_unit(&self) -> bool {
-        !self.is_tuple && matches!(&self.values[..], [Type::Tuple(tuple)] if tuple.elems.is_empty())
+        self.shape == Shape::One && matches!(&self.values[..], [Type::Tuple(tuple)] if tuple.elems.is_empty())
     }
 }
 

@@ -7,13 +7,17 @@ use syn::{ItemFn, Result};
 use crate::options::Options;
 use crate::signature::Signature;
 
-const OPTIONS: [&str; 7] = ["retries", "returns", "timeout", "cpus", "gpus", "name", "spread"];
+const OPTIONS: [&str; 9] = ["retries", "returns", "timeout", "cpus", "gpus", "name", "spread", "stream", "window"];
 
 pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let options = Options::parse(options, &OPTIONS)?;
     let function: ItemFn = syn::parse2(item)?;
-    let signature = Signature::of(&function.sig, options.number("returns")?, None)?;
-    let calls = options.calls(&["returns"])?;
+    let signature = if options.flag("stream")? {
+        Signature::of_stream(&function.sig)?
+    } else {
+        Signature::of(&function.sig, options.number("returns")?, None)?
+    };
+    let calls = options.calls(&["returns", "stream"])?;
 
     let (vis, name) = (&function.vis, &function.sig.ident);
     let (names, types) = signature.names_and_types();

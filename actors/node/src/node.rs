@@ -121,7 +121,10 @@ impl Jobs<'_> {
     /// A worker, or another job of this one, says something to a job here. That may be none of it any more.
     fn heard(&mut self, cx: &mut Context<'_>, from: WorkerId, message: PeerMessage) {
         let PeerMessage { job, body } = message;
-        if matches!(body, PeerBody::Run { .. } | PeerBody::Start { .. } | PeerBody::Know(_)) {
+        if matches!(
+            body,
+            PeerBody::Run { .. } | PeerBody::RunStream { .. } | PeerBody::Start { .. } | PeerBody::Know(_)
+        ) {
             self.make(cx, job);
         }
         let is_here = self.jobs.get(&job).is_some_and(Job::is_running);

@@ -50,7 +50,7 @@ pub enum TaskStateView {
     Sent,
     /// Runs in a process here.
     Running,
-    /// Runs in a process here, and waits for objects.
+    /// Runs in a process here, and waits for objects, or for whoever takes the items that it yields.
     Blocked,
     /// Done, and kept so that its objects can be made again.
     Finished,

@@ -1,11 +1,15 @@
 //! The name of a package: the SHA-256 of its bytes.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
 const BYTES: usize = 32;
+const PIECE_BYTES: usize = 1 << 20;
 
 /// The SHA-256 of a package. Its text is safe as a file name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +66,24 @@ impl Hasher {
     /// The hash of all pieces.
     pub fn finish(self) -> PackageHash {
         PackageHash(self.0.finalize().into())
+    }
+}
+
+impl PackageHash {
+    /// The hash of a file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let mut hasher = Hasher::default();
+        let mut buffer = vec![0; PIECE_BYTES];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(hasher.finish()),
+                bytes => hasher.update(&buffer[..bytes]),
+            }
+        }
     }
 }
 

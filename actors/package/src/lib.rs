@@ -3,6 +3,7 @@
 //! Files may be hostile: nothing is read that they are not large enough for, and nothing of them is run.
 #![deny(unsafe_code)]
 
+mod attached;
 mod elf;
 mod hash;
 mod inspect;
@@ -10,6 +11,7 @@ mod platform;
 mod unfit;
 mod version;
 
+pub use attached::{AttachError, AttachedFile, check_names, collect};
 pub use hash::{Hasher, PackageHash, ParseHashError};
 pub use inspect::{Package, inspect, is_executable_format};
 pub use platform::{Needs, Platform};

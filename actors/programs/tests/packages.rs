@@ -4,15 +4,18 @@ use std::process::Command;
 
 use tandem_package::{Platform, inspect};
 
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 13] = [
     (env!("CARGO_BIN_EXE_carry"), "next"),
     (env!("CARGO_BIN_EXE_functions"), "label"),
     (env!("CARGO_BIN_EXE_handover"), "Reader"),
     (env!("CARGO_BIN_EXE_hello"), "count_words"),
+    (env!("CARGO_BIN_EXE_mapped"), "square_except"),
     (env!("CARGO_BIN_EXE_micro"), "echo"),
     (env!("CARGO_BIN_EXE_mixed"), "Tally"),
     (env!("CARGO_BIN_EXE_needs"), "place"),
     (env!("CARGO_BIN_EXE_pi"), "inside"),
+    (env!("CARGO_BIN_EXE_pools"), "Squarer"),
+    (env!("CARGO_BIN_EXE_streams"), "items"),
     (env!("CARGO_BIN_EXE_tables"), "square"),
     (env!("CARGO_BIN_EXE_trouble"), "act"),
 ];

@@ -72,6 +72,21 @@ pub enum ToExecutor {
     /// End what is leased in this extent as soon as nothing is built there that was not sent, and say so by
     /// [`ToNode::GaveUp`](crate::node::ToNode::GaveUp). It may be read as before. From version 3 on.
     StopWriting(ExtentId),
+    /// As [`Self::Run`], of a task that yields items by [`ToNode::Yield`](crate::node::ToNode::Yield).
+    RunStream {
+        /// The task.
+        run: Run,
+        /// Which items are wanted, in order: each from its first to before its second number. Others before the last of these numbers
+        /// are there already; from that on, items are to wait.
+        wanted: Vec<(u64, u64)>,
+    },
+    /// All items up to before this number are wanted that were to wait.
+    MayYield {
+        /// The task.
+        call: CallId,
+        /// The number.
+        until: u64,
+    },
 }
 
 /// What an executor must know.

@@ -131,6 +131,33 @@ pub enum ToNode {
         /// Where.
         bundle: BundleId,
     },
+    /// As [`Self::Submit`] or [`Self::SubmitIn`], of a task that yields items. It returns how many it has yielded. Since version 3, as
+    /// all that follows.
+    SubmitStream {
+        /// The task.
+        task: TaskSpec,
+        /// Where, if that matters.
+        bundle: Option<BundleId>,
+    },
+    /// The next items of a stream that the executor has submitted are to be these objects, each held once by it. It is told of each
+    /// that is there by [`ToExecutor::Ready`](crate::executor::ToExecutor::Ready), before the value of what the stream returns.
+    WantItems {
+        /// The stream.
+        call: CallId,
+        /// The items, which follow those that were wanted before.
+        items: Vec<ObjectId>,
+    },
+    /// A task yields an item that is wanted.
+    Yield {
+        /// The task.
+        call: CallId,
+        /// The attempt that was asked for.
+        attempt: u32,
+        /// Which item, counted from 0 in each attempt.
+        index: u64,
+        /// The item.
+        value: Value,
+    },
 }
 
 /// How an executor introduces itself.

@@ -187,6 +187,35 @@ pub enum PeerBody {
         /// Which.
         objects: Vec<ObjectId>,
     },
+    /// As [`Self::Run`], of a task that yields items.
+    RunStream {
+        /// Which lease of the owner.
+        lease: u64,
+        /// The task; its object arguments are in `resolved`, in their order.
+        task: TaskSpec,
+        /// Which attempt, counted from 0.
+        attempt: u32,
+        /// Values of its object arguments.
+        resolved: Vec<(ObjectId, RemoteValue)>,
+        /// Which items are wanted, by their numbers.
+        wanted: Vec<(u64, ObjectId)>,
+        /// From this number on, items are to wait.
+        until: u64,
+    },
+    /// Owner → host: the next items of a task that were to wait are wanted, as these objects.
+    WantItems {
+        /// The task.
+        call: CallId,
+        /// The items.
+        items: Vec<ObjectId>,
+    },
+    /// Host → owner: an item that is wanted. Comes before the end of its task.
+    Yielded {
+        /// Which.
+        item: ObjectId,
+        /// Its value, or why it cannot be kept.
+        outcome: Result<RemoteValue, Failure>,
+    },
 }
 
 /// A call of an actor of another job. Its values name no objects: those of one job mean nothing in another.

@@ -41,6 +41,8 @@ pub trait Outside: Send + Sync + 'static {
 pub struct JobProgram {
     /// The executable.
     pub executable: PathBuf,
+    /// The folder with the files that are attached to it.
+    pub files: Option<PathBuf>,
     /// Variables of each process, secrets included.
     pub environment: BTreeMap<String, String>,
     /// Those of the variables whose values are masked wherever they would be shown.

@@ -11,6 +11,7 @@ use tandem_actor_protocol::{ActorId, CallId, ObjectId};
 use tokio::sync::Notify;
 
 use crate::objects::Gate;
+use crate::task::Yields;
 
 /// All calls that have begun and not ended.
 #[derive(Default)]
@@ -18,7 +19,16 @@ pub(crate) struct Calls(Mutex<HashMap<CallId, Arc<Call>>>);
 
 impl Calls {
     pub(crate) fn begin(&self, id: CallId, actor: Option<ActorId>) -> Arc<Call> {
-        let call = Arc::new(Call::new(id, actor));
+        self.begin_this(Call::new(id, actor))
+    }
+
+    /// A task begins that yields items.
+    pub(crate) fn begin_stream(&self, id: CallId, yields: Yields) -> Arc<Call> {
+        self.begin_this(Call { yields: Some(yields), ..Call::new(id, None) })
+    }
+
+    fn begin_this(&self, call: Call) -> Arc<Call> {
+        let (id, call) = (call.id, Arc::new(call));
         self.lock().insert(id, Arc::clone(&call));
         call
     }
@@ -42,6 +52,8 @@ pub(crate) struct Call {
     pub(crate) id: CallId,
     /// The actor that it is a call of.
     pub(crate) actor: Option<ActorId>,
+    /// How far it may yield items, if it does.
+    pub(crate) yields: Option<Yields>,
     slot: Mutex<Slot>,
     /// Someone wants it to end.
     cancelled: AtomicBool,
@@ -66,6 +78,7 @@ impl Call {
         Self {
             id,
             actor,
+            yields: None,
             slot: Mutex::new(Slot::Own),
             cancelled: AtomicBool::new(false),
             cancellation: Notify::new(),
@@ -182,6 +195,10 @@ impl Waiter {
     /// The objects that alone can wake the future, as it was polled last with this alarm; none when anything else may.
     pub(crate) fn waits_only_for(&self, alarm: &Arc<Alarm>) -> Option<Vec<ObjectId>> {
         let gates = self.gates();
+        // What opens a gate without objects is not known to the node.
+        if gates.iter().any(|gate| gate.objects().is_empty()) {
+            return None;
+        }
         let direct: Vec<_> = gates.iter().filter(|gate| gate.wakes(Arc::as_ptr(alarm).cast())).collect();
         // Each of them has a clone; one more is that of a timer, a channel, or whatever else it waits for.
         let alone = Arc::strong_count(alarm) == direct.len() + 1;

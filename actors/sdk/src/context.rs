@@ -20,6 +20,8 @@ use crate::value::{Built, Data, build_within};
 pub struct Context {
     process: Arc<Process>,
     call: Option<Arc<Call>>,
+    /// What is submitted with it has an object more, which says that it has ended.
+    tells_ends: bool,
 }
 
 /// Some objects, by whether they are there.
@@ -33,11 +35,25 @@ pub struct Waited<T> {
 
 impl Context {
     pub(crate) fn new(process: Arc<Process>, call: Option<Arc<Call>>) -> Self {
-        Self { process, call }
+        Self { process, call, tells_ends: false }
     }
 
     pub(crate) fn process(&self) -> &Arc<Process> {
         &self.process
+    }
+
+    /// The call whose code has this.
+    pub(crate) fn call(&self) -> Option<&Arc<Call>> {
+        self.call.as_ref()
+    }
+
+    /// The same, but what is submitted with it also says when it has ended.
+    pub(crate) fn telling_ends(&self) -> Self {
+        Self { tells_ends: true, ..self.clone() }
+    }
+
+    pub(crate) fn tells_ends(&self) -> bool {
+        self.tells_ends
     }
 
     /// The call that submits something with this.

@@ -94,10 +94,7 @@ impl Taking {
 impl Drop for Taking {
     fn drop(&mut self) {
         if let Some(waits) = &self.waits {
-            for handle in &self.handles {
-                handle.forget(&waits.gate);
-                handle.end_take();
-            }
+            let_go(&self.handles, &waits.gate);
         }
     }
 }
@@ -153,6 +150,58 @@ impl Drop for Watching {
         if let Some(waits) = &self.waits {
             self.handles.iter().for_each(|handle| handle.forget(&waits.gate));
         }
+    }
+}
+
+/// How objects have ended that have: the first of some, and those that have with it. Brings their values here.
+pub(crate) struct FirstEnded {
+    handles: Vec<Arc<Handle>>,
+    waits: Option<Waits>,
+}
+
+impl FirstEnded {
+    pub(crate) fn new(handles: Vec<Arc<Handle>>) -> Self {
+        Self { handles, waits: None }
+    }
+
+    fn ended(&self) -> Vec<(usize, Result<(), Failure>)> {
+        let known = self.handles.iter().enumerate().filter_map(|(index, handle)| Some((index, handle.known()?)));
+        known.map(|(index, outcome)| (index, outcome.map(drop).map_err(|failure| Failure::clone(&failure)))).collect()
+    }
+}
+
+impl Future for FirstEnded {
+    /// Which, in the order in which they were given, and why there is no value if there is none.
+    type Output = Vec<(usize, Result<(), Failure>)>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ended = self.ended();
+        if self.handles.is_empty() || !ended.is_empty() {
+            return Poll::Ready(ended);
+        }
+        let Self { handles, waits } = &mut *self;
+        let waits = waits.get_or_insert_with(|| {
+            let gate = Arc::new(Gate::new(1, ids(handles)));
+            handles.iter().for_each(|handle| handle.begin_take(&gate));
+            Waits { _waiting: Waiting::begin(&gate), gate }
+        });
+        ready!(waits.gate.poll(cx));
+        Poll::Ready(self.ended())
+    }
+}
+
+impl Drop for FirstEnded {
+    fn drop(&mut self) {
+        if let Some(waits) = &self.waits {
+            let_go(&self.handles, &waits.gate);
+        }
+    }
+}
+
+fn let_go(handles: &[Arc<Handle>], gate: &Arc<Gate>) {
+    for handle in handles {
+        handle.forget(gate);
+        handle.end_take();
     }
 }
 

@@ -42,6 +42,7 @@ extern crate self as tandem;
 mod actor;
 mod apart;
 mod args;
+mod attached;
 mod calls;
 #[cfg(feature = "client")]
 mod client;
@@ -63,13 +64,14 @@ mod registry;
 mod resources;
 mod space;
 mod sql;
+mod table;
 mod task;
 #[cfg(feature = "texts")]
 pub mod texts;
 mod transport;
 mod value;
 
-pub use actor::{ActorHandle, Spawn};
+pub use actor::{ActorHandle, ActorPool, CompletedCalls, NewPool, PoolCalls, Spawn};
 pub use anyhow::{self, bail, ensure};
 pub use args::{ArgError, Args};
 pub use bytes::Bytes;
@@ -79,10 +81,11 @@ pub use getting::{Get, GetAll};
 pub use object_ref::ObjectRef;
 pub use placement::{Bundle, NewPlacementGroup, PlacementGroup, Strategy};
 pub use resources::{Resources, cpus, gpus};
-pub use sql::{Sql, Table};
+pub use sql::Sql;
+pub use table::{MapBatches, MapOnActors, Table, TableOnActors};
 pub use tandem_actor_protocol::failure::{Failure, FailureKind};
 pub use tandem_macros::{actor, main, task};
-pub use task::{Argument, IntoArg, Retry, TaskCall};
+pub use task::{Argument, IntoArg, ObjectStream, Retry, TaskCall, Yield};
 pub use value::{Batches, Data};
 
 /// What a fallible function of a program returns.
@@ -103,7 +106,7 @@ pub mod __private {
     pub use crate::executor::{Driver, main, require};
     pub use crate::inputs::{CallOutcome, Inputs, Outputs};
     pub use crate::registry::{Code, Function};
-    pub use crate::task::{Many, One, Returns};
+    pub use crate::task::{Many, One, Returns, Streamed};
     pub use crate::value::{Fetched, ValueBuilder, ValueError};
     pub use inventory;
     pub use serde;

@@ -67,6 +67,13 @@ impl<T> ObjectRef<T> {
         self.cancel_with(ctx, true);
     }
 
+    /// As [`Self::cancel`], with what the ref itself has.
+    pub(crate) fn abandon(&self) {
+        if let Some(process) = self.handle.process() {
+            process.send(ToNode::Cancel { call: CallId(self.id().0), force: false });
+        }
+    }
+
     fn cancel_with(&self, ctx: &Context, force: bool) {
         if self.handle.never_sent().is_none() {
             ctx.process().send(ToNode::Cancel { call: CallId(self.id().0), force });

@@ -3,6 +3,6 @@
 pub use serde::{Deserialize, Serialize};
 
 pub use crate::{
-    ActorHandle, Args, Batches, Bytes, Context, Failure, FailureKind, ObjectRef, PlacementGroup, Resources, Result,
-    Retry, Strategy, Table, Waited, cpus, gpus,
+    ActorHandle, ActorPool, Args, Batches, Bytes, Context, Failure, FailureKind, ObjectRef, ObjectStream,
+    PlacementGroup, Resources, Result, Retry, Strategy, Table, Waited, Yield, cpus, gpus,
 };

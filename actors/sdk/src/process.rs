@@ -141,9 +141,13 @@ impl Process {
         self.welcome.process.object(self.welcome.worker, number)
     }
 
-    /// Handles of the objects that a new call returns.
-    pub(crate) fn returned(self: &Arc<Self>, call: CallId, count: u32) -> Vec<Arc<Handle>> {
-        (0..count).map(|index| self.objects.insert(self, call.object(index))).collect()
+    /// Handles of the objects that a new call returns. One that `tells_end` is sent with one result more, which says that it has ended.
+    pub(crate) fn returned(self: &Arc<Self>, call: CallId, count: u32, tells_end: bool) -> Vec<Arc<Handle>> {
+        let handles: Vec<_> = (0..count).map(|index| self.objects.insert(self, call.object(index))).collect();
+        if tells_end && let Some(first) = handles.first() {
+            first.set_end(self.objects.insert(self, call.object(count)));
+        }
+        handles
     }
 
     /// A value that came in a message, in place. It is unpinned when it is dropped.

@@ -29,7 +29,7 @@ pub use follow::{Follow, ended};
 pub use local::{ClusterFolder, ClusterFolderError, ClusterRecord, FolderLock, Occupancy};
 pub use logs::{Logs, line_text};
 pub use own_rows::OwnRows;
-pub use program::{program, program_name, storage_secrets};
+pub use program::{attached_files, program, program_name, storage_secrets};
 pub use results::{ResultEvent, Results};
 pub use state::ClusterState;
 pub use tandem_package::{Package, Unfit, inspect};

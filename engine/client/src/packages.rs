@@ -1,10 +1,10 @@
-//! Bringing a package to the coordinator: asked for first, so that what is there is not sent again, and continued where an
+//! Bringing a package, and files that are attached to it, to the coordinator: asked for first, so that what is there is not sent again, and continued where an
 //! earlier upload broke off.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tandem_package::Package;
+use tandem_package::{AttachedFile, Package, PackageHash};
 use tandem_proto::{CHUNK_BYTES, v1};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
@@ -31,9 +31,23 @@ impl Client {
         package: &Package,
         progress: impl Fn(u64),
     ) -> Result<(), ClientError> {
+        let (hash, bytes, needs) = (package.hash, package.bytes, Some(package.needs.clone().into()));
+        self.bring(&Goods { path, hash, bytes, needs, attached: false }, &progress).await
+    }
+
+    /// Brings an attached file to the coordinator, unless it is there, as [`Self::bring_package`].
+    ///
+    /// # Errors
+    /// That the cluster takes no file of its size is told before anything is sent.
+    pub async fn bring_attached(&self, file: &AttachedFile, progress: impl Fn(u64)) -> Result<(), ClientError> {
+        let AttachedFile { path, hash, bytes, .. } = file;
+        self.bring(&Goods { path, hash: *hash, bytes: *bytes, needs: None, attached: true }, &progress).await
+    }
+
+    async fn bring(&self, goods: &Goods<'_>, progress: &impl Fn(u64)) -> Result<(), ClientError> {
         let mut patience = Patience::from_now();
         loop {
-            match self.try_bring(path, package, &progress).await {
+            match self.try_bring(goods, progress).await {
                 Ok(()) => return Ok(()),
                 // Someone else sends the same: when it is there, that is as good.
                 Err(status) if is_broken_connection(&status) || status.code() == Code::OutOfRange => {
@@ -46,20 +60,20 @@ impl Client {
         }
     }
 
-    async fn try_bring(&self, path: &Path, package: &Package, progress: &impl Fn(u64)) -> Result<(), Status> {
+    async fn try_bring(&self, goods: &Goods<'_>, progress: &impl Fn(u64)) -> Result<(), Status> {
         let mut client = self.packages();
-        let hash = package.hash.to_string();
-        let needs = Some(package.needs.clone().into());
-        let asked = v1::StatPackageRequest { package: hash.clone(), bytes: package.bytes, needs };
+        let Goods { path, hash, bytes, ref needs, attached } = *goods;
+        let hash = hash.to_string();
+        let asked = v1::StatPackageRequest { package: hash.clone(), bytes, needs: needs.clone(), attached };
         let present = client.stat(asked).await?.into_inner();
         if present.complete {
             return Ok(());
         }
         // A part that is too long is not of this package.
-        let offset = if present.bytes < package.bytes { present.bytes } else { 0 };
+        let offset = if present.bytes < bytes { present.bytes } else { 0 };
         let (pieces, requests) = mpsc::channel(PIECES);
         let upload = client.upload(ReceiverStream::new(requests));
-        let reader = Reader { path: path.to_owned(), hash, bytes: package.bytes, offset };
+        let reader = Reader { path: path.to_owned(), hash, bytes, offset, attached };
         let (read, uploaded) = tokio::join!(reader.send_to(pieces, progress), upload);
         // Why the file could not be read says more than that its upload ended early.
         read.map_err(|error| Status::invalid_argument(format!("{}: {error}", path.display())))?;
@@ -67,12 +81,22 @@ impl Client {
     }
 }
 
-/// Reads a package for its upload.
+/// What is to be brought.
+struct Goods<'a> {
+    path: &'a Path,
+    hash: PackageHash,
+    bytes: u64,
+    needs: Option<v1::PackageNeeds>,
+    attached: bool,
+}
+
+/// Reads a file for its upload.
 struct Reader {
     path: PathBuf,
     hash: String,
     bytes: u64,
     offset: u64,
+    attached: bool,
 }
 
 impl Reader {
@@ -90,7 +114,9 @@ impl Reader {
                 return Ok(());
             }
             let (package, bytes) = if first { (self.hash.clone(), self.bytes) } else { (String::new(), 0) };
-            if pieces.send(v1::UploadPackageRequest { package, bytes, offset, data }).await.is_err() {
+            let attached = first && self.attached;
+            let piece = v1::UploadPackageRequest { package, bytes, offset, data, attached };
+            if pieces.send(piece).await.is_err() {
                 return Ok(());
             }
             offset += read;

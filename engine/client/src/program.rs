@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tandem_package::Package;
+use tandem_package::{AttachedFile, Package};
 use tandem_proto::v1;
 
 /// Variables of object storage: a client's own go with its jobs, as secrets.
@@ -17,6 +17,23 @@ pub fn program(path: &Path, package: &Package, args: Vec<String>) -> std::io::Re
     // A path that is not UTF-8 only means that no worker can use the file in place.
     let path = place.to_str().unwrap_or_default().to_owned();
     Ok(v1::Program { package: package.hash.to_string(), args, path, ..v1::Program::default() })
+}
+
+/// Files as they are named in a program that they are attached to.
+///
+/// # Errors
+/// When a path cannot be made absolute.
+pub fn attached_files(files: &[AttachedFile]) -> std::io::Result<Vec<v1::AttachedFile>> {
+    let file = |file: &AttachedFile| {
+        let place = std::path::absolute(&file.path)?;
+        Ok(v1::AttachedFile {
+            name: file.name.clone(),
+            hash: file.hash.to_string(),
+            bytes: file.bytes,
+            path: place.to_str().unwrap_or_default().to_owned(),
+        })
+    };
+    files.iter().map(file).collect()
 }
 
 /// The name of the job of a program that lies at `path`.

@@ -35,10 +35,10 @@ use crate::error::CoordinatorError;
 use crate::http::Port;
 use crate::journal::{Commit, Journal, JournalError, JournaledJob, Restored};
 use crate::logs::LogStore;
-use crate::packages::PackageStore;
+use crate::packages::{Content, PackageStore};
 use crate::server::{
-    ClusterHandle, ClusterRpc, Identity, JobEntry, JobRpc, JobTable, Logs, Owner, PackageRpc, Planner, Relay, StateRpc,
-    Submitter,
+    ClusterHandle, ClusterRpc, Identity, JobEntry, JobRpc, JobTable, Logs, Owner, PackageRpc, PackageStores, Planner,
+    Relay, StateRpc, Submitter,
 };
 
 /// A worker that comes back reports all output it holds in one message.
@@ -56,7 +56,7 @@ pub struct Coordinator {
     server: Server,
     planner: Planner,
     journal: Arc<Journal>,
-    packages: Arc<PackageStore>,
+    packages: PackageStores,
     logs: Arc<LogStore>,
     clock: Clock,
     term: Term,
@@ -125,9 +125,14 @@ impl Coordinator {
             .await
             .map_err(|error| CoordinatorError::Owner(error.to_string()))??;
         // After the journal, which has taken the folder.
-        let (packages_dir, logs_dir) = (config.data_dir.join("packages"), config.data_dir.join("logs"));
-        let packages = PackageStore::open(packages_dir.clone(), config.packages)
-            .map_err(|source| CoordinatorError::Folder { path: packages_dir, source })?;
+        let store = |name, content| {
+            let path = config.data_dir.join(name);
+            let opened = PackageStore::open(path.clone(), content, config.packages);
+            opened.map(Arc::new).map_err(|source| CoordinatorError::Folder { path, source })
+        };
+        let packages = store("packages", Content::Packages)?;
+        let packages = PackageStores { packages, attached: store("attached", Content::Attached)? };
+        let logs_dir = config.data_dir.join("logs");
         let (journal, clock, term) = (Arc::new(journal), Clock::start(), restored.term);
         let (cluster, jobs, actions) = restore(&config, clock, restored)?;
         let logs = LogStore::open(logs_dir.clone(), config.logs, |job| jobs.get(job).is_some())
@@ -144,7 +149,7 @@ impl Coordinator {
             server,
             planner,
             journal,
-            packages: Arc::new(packages),
+            packages,
             logs,
             clock,
             term,
@@ -217,7 +222,7 @@ impl Coordinator {
             tracker: tracker.clone(),
             stopping: stopping.clone(),
         };
-        let packages = PackageRpc { store: self.packages.clone(), handle: self.handle.clone() };
+        let packages = PackageRpc { stores: self.packages.clone(), handle: self.handle.clone() };
         let planner = (self.planner, self.packages);
         let submitter = Submitter::new(planner, (self.journal.clone(), self.clock), self.handle.clone(), self.term);
         let relay = Arc::new(Relay::new(self.workers));

@@ -52,20 +52,50 @@ pub struct PlannedProgram {
     pub path: String,
     /// The encoded actor that runs in place of a driver; empty if there is none.
     pub actor: Vec<u8>,
+    /// Files that its processes read.
+    pub files: Vec<PlannedFile>,
+}
+
+/// A file that is attached to a program.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedFile {
+    /// How tasks call it.
+    pub name: String,
+    /// Its SHA-256.
+    pub hash: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Where the client had it.
+    pub path: String,
+}
+
+impl From<v1::AttachedFile> for PlannedFile {
+    fn from(file: v1::AttachedFile) -> Self {
+        let v1::AttachedFile { name, hash, bytes, path } = file;
+        Self { name, hash, bytes, path }
+    }
+}
+
+impl From<PlannedFile> for v1::AttachedFile {
+    fn from(file: PlannedFile) -> Self {
+        let PlannedFile { name, hash, bytes, path } = file;
+        Self { name, hash, bytes, path }
+    }
 }
 
 impl From<v1::Program> for PlannedProgram {
     fn from(program: v1::Program) -> Self {
         // Where its driver runs is said by the stage.
-        let v1::Program { package, args, path, actor, driver: _ } = program;
-        Self { package, args, path, actor }
+        let v1::Program { package, args, path, actor, driver: _, files } = program;
+        Self { package, args, path, actor, files: files.into_iter().map(Into::into).collect() }
     }
 }
 
 impl From<PlannedProgram> for v1::Program {
     fn from(program: PlannedProgram) -> Self {
-        let PlannedProgram { package, args, path, actor } = program;
-        Self { package, args, path, actor, ..Self::default() }
+        let PlannedProgram { package, args, path, actor, files } = program;
+        let files = files.into_iter().map(Into::into).collect();
+        Self { package, args, path, actor, files, ..Self::default() }
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tandem_client::Client;
 use tandem_jobs::builtin::{self, BUILT_INS, Needed};
 use tandem_jobs::job_file::{JobFile, JobFileError, Sink};
-use tandem_package::{Package, Unfit, inspect, is_executable_format};
+use tandem_package::{AttachError, AttachedFile, Package, Unfit, inspect, is_executable_format};
 use tandem_proto::v1::job_spec::Work;
 use tandem_proto::{JobId, v1};
 
@@ -28,6 +28,9 @@ pub(super) struct JobArgs {
     /// Param of a job file; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     set: Vec<(String, String)>,
+    /// File or folder that the program's tasks read, under its own name or another; may be repeated
+    #[arg(long, value_name = "PATH[=NAME]")]
+    attach: Vec<String>,
     /// Variable for the job's tasks; without a value, this command's own
     #[arg(long, value_name = "KEY[=VALUE]")]
     env: Vec<String>,
@@ -60,6 +63,8 @@ pub(super) struct CheckedJob {
     pub(super) sinks: Vec<Sink>,
     /// What it runs, and where that is.
     package: Option<(PathBuf, Package)>,
+    /// What that reads.
+    attached: Vec<AttachedFile>,
 }
 
 impl CheckedJob {
@@ -73,11 +78,15 @@ impl CheckedJob {
         &self.spec.secrets
     }
 
-    /// Brings its package to the cluster, and then the job itself.
+    /// Brings its package and what is attached to that to the cluster, and then the job itself.
     pub(super) async fn submit(&self, client: &Client, is_attached: bool) -> Result<v1::SubmitResponse, Failure> {
         if let Some((path, package)) = &self.package {
             let progress = UploadProgress::new(package.bytes);
             client.bring_package(path, package, |bytes| progress.update(bytes)).await?;
+        }
+        for file in &self.attached {
+            let progress = UploadProgress::new(file.bytes);
+            client.bring_attached(file, |bytes| progress.update(bytes)).await?;
         }
         Ok(client.submit(attached::submission(self.spec.clone(), is_attached)).await?)
     }
@@ -115,10 +124,12 @@ impl JobArgs {
             return Err(Failure::usage(message).with_help("give it arguments after `--`"));
         }
         let path = Path::new(&self.job);
-        let (program, package) = package(path, &self.job, self.args.clone())?;
+        let (mut program, package) = package(path, &self.job, self.args.clone())?;
+        let attached = attached_files(&self.attach)?;
+        program.files = tandem_client::attached_files(&attached)?;
         let name = tandem_client::program_name(path);
         let spec = v1::JobSpec { name, work: Some(Work::Program(program)), ..v1::JobSpec::default() };
-        Ok(CheckedJob { spec, sinks: Vec::new(), package: Some((path.to_owned(), package)) })
+        Ok(CheckedJob { spec, sinks: Vec::new(), package: Some((path.to_owned(), package)), attached })
     }
 
     fn file(&self) -> Result<CheckedJob, Failure> {
@@ -129,15 +140,21 @@ impl JobArgs {
             let message = format!("arguments after `--` are for programs, and {} is none", self.job);
             return Err(Failure::usage(message).with_help("params of a job file are set with --set KEY=VALUE"));
         }
+        let attached = attached_files(file.attach.iter().chain(&self.attach))?;
+        if let (None, Some(first)) = (&file.package, self.attach.first()) {
+            let message = format!("`--attach {first}` is for programs, and {} has no `package`", self.job);
+            return Err(Failure::usage(message));
+        }
         let mut brought = None;
         if let Some(path) = file.package.as_deref().map(Path::new) {
             let origin = format!("{}: package {}", source.origin, path.display());
-            let (program, package) = package(path, &origin, Vec::new())?;
+            let (mut program, package) = package(path, &origin, Vec::new())?;
+            program.files = tandem_client::attached_files(&attached)?;
             source.program = Some(program);
             brought = Some((path.to_owned(), package));
         }
         let spec = v1::JobSpec { name: file.name, work: Some(Work::File(source)), ..v1::JobSpec::default() };
-        Ok(CheckedJob { spec, sinks: file.sinks, package: brought })
+        Ok(CheckedJob { spec, sinks: file.sinks, package: brought, attached })
     }
 
     fn job_file(&self, params: &BTreeMap<String, String>) -> Result<v1::JobFile, Failure> {
@@ -180,6 +197,22 @@ fn package(path: &Path, origin: &str, args: Vec<String>) -> Result<(v1::Program,
         }
     })?;
     Ok((tandem_client::program(path, &package, args)?, package))
+}
+
+/// The files and folders `PATH` or `PATH=NAME`, read.
+fn attached_files<'a>(given: impl IntoIterator<Item = &'a String>) -> Result<Vec<AttachedFile>, Failure> {
+    let named = |given: &String| match given.rsplit_once('=') {
+        // A name with `=` in it is still a name.
+        Some((path, name)) if !Path::new(given).exists() => (PathBuf::from(path), Some(name.to_owned())),
+        _ => (PathBuf::from(given), None),
+    };
+    let given: Vec<_> = given.into_iter().map(named).collect();
+    tandem_package::collect(&given).map_err(|error| match &error {
+        AttachError::Unreadable { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            Failure::new(Exit::NotFound, error.to_string())
+        }
+        _ => Failure::usage(error.to_string()),
+    })
 }
 
 impl QueryArgs {

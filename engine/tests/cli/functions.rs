@@ -62,12 +62,22 @@ fn a_process_that_dies_costs_an_attempt() {
     let sandbox = Sandbox::with_cluster(2);
     write_products(&sandbox, 1_000_000, "products.parquet");
     sandbox.write("job.toml", JOB);
-    let job = submit(&sandbox, &["job.toml"]);
     let failed = |task: &Value| task["state"] == "FAILED";
+    let has_ended =
+        |job: &str| sandbox.run(&["job", "get", job, "-o", "json"]).succeeded().json()["ended_ms"].as_i64() > Some(0);
     let deadline = std::time::Instant::now() + PATIENCE;
-    while !tasks(&sandbox, &job).iter().any(failed) {
+    let mut job = submit(&sandbox, &["job.toml"]);
+    loop {
         assert!(std::time::Instant::now() < deadline, "no attempt has failed");
         sandbox.executors().into_iter().for_each(kill_if_there);
+        // A job may have ended before this came to its processes.
+        let ended = has_ended(&job);
+        if tasks(&sandbox, &job).iter().any(failed) {
+            break;
+        }
+        if ended {
+            job = submit(&sandbox, &["job.toml"]);
+        }
     }
     sandbox.run(&["job", "wait", &job]).succeeded();
     let tasks = tasks(&sandbox, &job);

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attached;
 mod client;
 mod detached;
 mod drain;
@@ -10,12 +11,15 @@ mod faults;
 mod functions;
 mod groups;
 mod leaks;
+mod mapped;
+mod pools;
 mod resources;
 mod secrets;
 mod sharing;
 mod spill;
 mod state;
 mod step_resources;
+mod streams;
 mod submit;
 mod tables;
 mod texts;

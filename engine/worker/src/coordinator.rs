@@ -103,13 +103,18 @@ impl CoordinatorCalls {
         self.until_answered("end of a name", call).await
     }
 
-    /// The bytes of a package, from `offset` on.
+    /// The bytes of a package or attached file, from `offset` on.
     ///
     /// # Errors
     /// What the coordinator or the way to it said.
-    pub(crate) async fn download(&self, package: &str, offset: u64) -> Result<Streaming<Chunk>, Status> {
+    pub(crate) async fn download(
+        &self,
+        package: &str,
+        attached: bool,
+        offset: u64,
+    ) -> Result<Streaming<Chunk>, Status> {
         let channel = self.connected().await?;
-        let request = DownloadPackageRequest { package: package.to_owned(), offset };
+        let request = DownloadPackageRequest { package: package.to_owned(), offset, attached };
         Ok(PackageServiceClient::new(channel).download(request).await?.into_inner())
     }
 

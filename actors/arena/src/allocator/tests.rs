@@ -385,9 +385,9 @@ fn victims_are_neighbours_that_were_not_used_for_longest_and_have_room_enough_to
     // Two extents of four objects each, and nothing else.
     for extent in 0..2_u32 {
         let lease = allocator.lease(A, 4 * MIB).expect("room").lease;
-        for at in 0..4 {
+        for at in 0..4_u64 {
             let id = u128::from(extent) * 4 + u128::from(at);
-            allocator.publish(A, published(id, lease, at as u64 * MIB, MIB)).expect("its own lease");
+            allocator.publish(A, published(id, lease, at * MIB, MIB)).expect("its own lease");
         }
     }
     for used in [0, 5, 1] {

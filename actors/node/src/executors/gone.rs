@@ -56,6 +56,7 @@ impl Job {
             self.task_process_gone(cx, executor, class, fate.as_ref(), &failure);
         }
         self.let_go_all(executor);
+        self.streams_of_gone(cx, executor);
         self.stuck.gone(executor);
         self.executors.remove(&executor);
         cx.shared.executors.remove(&executor);

@@ -53,7 +53,7 @@ impl Job {
             self.cancel_here(cx, call, true);
         }
         self.early.retain(|_, runs| {
-            runs.retain(|run| run.worker() != lost);
+            runs.retain(|run| run.worker != lost);
             !runs.is_empty()
         });
     }

@@ -178,6 +178,7 @@ impl Job {
         if task.state.apply(TaskEvent::Place { host: self.worker, lease: 0 }).is_err() {
             return false;
         }
+        self.streams.begin_attempt(call);
         let (attempt, has_objects) = (task.attempt, task.args.iter().any(is_object));
         let hosted = Hosted { source: Source::Own, attempt, group: id, phase: Phase::Inbox, guest: None };
         if has_objects {

@@ -188,7 +188,12 @@ impl Job {
         Ok(taken)
     }
 
-    fn take_result(&mut self, cx: &mut Context<'_>, value: Value, writer: Holder) -> Result<Stored, Failure> {
+    pub(crate) fn take_result(
+        &mut self,
+        cx: &mut Context<'_>,
+        value: Value,
+        writer: Holder,
+    ) -> Result<Stored, Failure> {
         self.take_value(writer, value).map_err(|refused| match refused {
             Refused::Full(why) => Failure::new(FailureKind::StoreFull, "", why),
             Refused::Broken(why) => {
@@ -216,7 +221,7 @@ impl Job {
         Ok(kept)
     }
 
-    fn keep_result(
+    pub(crate) fn keep_result(
         &mut self,
         cx: &mut Context<'_>,
         owner: WorkerId,

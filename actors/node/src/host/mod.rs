@@ -8,13 +8,14 @@ mod gpus;
 mod group;
 mod leases;
 mod start;
+mod streams;
 mod task;
 mod waits;
 
 pub(crate) use gpus::{GpuShare, Gpus};
 pub(crate) use group::Group;
 pub(crate) use leases::{EndedLeases, HostLease, LeaseState};
-pub(crate) use start::EarlyRun;
+pub(crate) use start::PeerRun;
 pub(crate) use task::{Guest, Hosted, Phase, Source};
 
 /// The places of one kind that a job has here, by number.

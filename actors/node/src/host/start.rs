@@ -12,61 +12,62 @@ use crate::context::Context;
 use crate::executors::Fate;
 use crate::job::Job;
 use crate::objects::{FetchWaiter, NO_INDEX, Object, ObjectState, Stored, objects_of};
+use crate::tasks::Wanted;
 use crate::timers::{Timer, Timestamp};
 
-/// A task that came before the grant of its lease.
+/// A task of another worker as it comes, maybe before the grant of its lease.
 #[derive(Debug)]
-pub(crate) struct EarlyRun {
-    worker: WorkerId,
-    task: TaskSpec,
-    attempt: u32,
-    resolved: Vec<(ObjectId, RemoteValue)>,
-}
-
-impl EarlyRun {
-    pub(crate) fn worker(&self) -> WorkerId {
-        self.worker
-    }
+pub(crate) struct PeerRun {
+    pub(crate) worker: WorkerId,
+    pub(crate) task: TaskSpec,
+    pub(crate) attempt: u32,
+    pub(crate) resolved: Vec<(ObjectId, RemoteValue)>,
+    /// The items that are wanted of it, if it yields any.
+    pub(crate) wanted: Option<Box<Wanted>>,
 }
 
 impl Job {
     /// Another worker wants a task run on a lease that it has here.
-    pub(crate) fn run_for_peer(
-        &mut self,
-        cx: &mut Context<'_>,
-        worker: WorkerId,
-        lease: u64,
-        task: TaskSpec,
-        attempt: u32,
-        resolved: Vec<(ObjectId, RemoteValue)>,
-    ) {
-        if self.hosted.contains_key(&task.call) {
+    pub(crate) fn run_for_peer(&mut self, cx: &mut Context<'_>, lease: u64, run: PeerRun) {
+        let (worker, call) = (run.worker, run.task.call);
+        if self.hosted.contains_key(&call) {
             return;
         }
         let Some(group) = self.host_leases.get(&lease).map(|lease| lease.group) else {
             if self.ended_leases.contains(lease) {
-                return self.send_peer(cx, worker, PeerBody::GaveBack(vec![task.call]));
+                return self.send_peer(cx, worker, PeerBody::GaveBack(vec![call]));
             }
             cx.timer(cx.config.unknown_lease_ms, self.id, Timer::UnknownLease(lease));
-            self.early.entry(lease).or_default().push(EarlyRun { worker, task, attempt, resolved });
+            self.early.entry(lease).or_default().push(run);
             return;
         };
         if !self.has_place(group, worker) {
-            return self.send_peer(cx, worker, PeerBody::GaveBack(vec![task.call]));
+            return self.send_peer(cx, worker, PeerBody::GaveBack(vec![call]));
         }
-        let TaskSpec { call, function, args, returns, options, .. } = task;
+        let PeerRun { task, attempt, resolved, wanted, .. } = run;
+        let TaskSpec { function, args, returns, options, .. } = task;
         let args = self.guest_args(args, resolved);
-        let guest = Guest { function: self.intern(&function), args, returns, options, cancelled: false, spared: false };
+        let function = self.intern(&function);
+        let guest = Guest { function, args, returns, options, cancelled: false, spared: false, wanted };
         let source = Source::Peer { worker, lease };
         self.host_task(cx, call, Hosted { source, attempt, group, phase: Phase::Inbox, guest: Some(Box::new(guest)) });
     }
 
     /// The lease has come for which tasks have waited.
     pub(crate) fn unknown_lease_came(&mut self, cx: &mut Context<'_>, lease: u64) {
-        for EarlyRun { worker, task, attempt, resolved } in self.early.remove(&lease).unwrap_or_default() {
-            self.run_for_peer(cx, worker, lease, task, attempt, resolved);
+        for run in self.early.remove(&lease).unwrap_or_default() {
+            self.run_for_peer(cx, lease, run);
         }
         self.early_starts_came(cx, lease);
+    }
+
+    /// More items are wanted of a task that waits for the grant of its lease.
+    pub(crate) fn want_items_of_early(&mut self, from: WorkerId, call: CallId, items: Vec<ObjectId>) {
+        let mut runs = self.early.values_mut().flatten();
+        let run = runs.find(|run| run.task.call == call && run.worker == from);
+        if let Some(wanted) = run.and_then(|run| run.wanted.as_deref_mut()) {
+            items.into_iter().for_each(|item| _ = wanted.push(item));
+        }
     }
 
     /// Takes out a task that waits for the grant of its lease. False: it does not.
@@ -79,7 +80,7 @@ impl Job {
 
     /// The lease does not come.
     pub(crate) fn unknown_lease_overdue(&mut self, cx: &mut Context<'_>, lease: u64) {
-        for EarlyRun { worker, task, .. } in self.early.remove(&lease).unwrap_or_default() {
+        for PeerRun { worker, task, .. } in self.early.remove(&lease).unwrap_or_default() {
             self.send_peer(cx, worker, PeerBody::GaveBack(vec![task.call]));
         }
         self.early_starts_overdue(cx, lease);
@@ -227,7 +228,13 @@ impl Job {
             entry.working.insert(executor);
             self.set_attempt_timer(cx, executor, call);
         }
-        cx.send(executor, ToExecutor::Run(run));
+        cx.send(
+            executor,
+            match self.wanted_of(call).map(Wanted::ranges) {
+                Some(wanted) => ToExecutor::RunStream { run, wanted },
+                None => ToExecutor::Run(run),
+            },
+        );
         true
     }
 

@@ -14,7 +14,7 @@ use tandem_actor_protocol::call::{Arg, TaskOptions};
 use tandem_actor_protocol::{ExecutorId, WorkerId};
 
 use super::GroupId;
-use crate::tasks::is_alone;
+use crate::tasks::{Wanted, is_alone};
 
 /// What is known of a task that is to run here.
 #[derive(Debug)]
@@ -87,6 +87,8 @@ pub(crate) struct Guest {
     pub(crate) cancelled: bool,
     /// As for a task of this worker.
     pub(crate) spared: bool,
+    /// The items that its owner wants, if it yields any.
+    pub(crate) wanted: Option<Box<Wanted>>,
 }
 
 impl Hosted {

@@ -163,7 +163,7 @@ impl Job {
     /// The call of this worker that an object is made by, as long as it is not there.
     fn maker(&self, object: ObjectId) -> Option<CallId> {
         let record = self.objects.get(&object).filter(|record| record.state == ObjectState::Pending)?;
-        let call = record.call(object)?;
+        let call = record.call(object).or_else(|| self.streams.stream_of(object))?;
         (call.owner() == self.worker).then_some(call)
     }
 

@@ -57,6 +57,9 @@ impl Job {
             ToNode::RemoveGroup(group) => self.remove_group(cx, group),
             ToNode::SubmitIn { task, bundle } => self.submit(cx, executor, task, Some(bundle)),
             ToNode::SpawnIn { actor, bundle } => self.spawn(cx, executor, actor, Some(bundle)),
+            ToNode::SubmitStream { task, bundle } => self.submit_stream(cx, executor, task, bundle),
+            ToNode::WantItems { call, items } => self.want_items(cx, executor, call, items),
+            ToNode::Yield { call, attempt, index, value } => self.yielded(cx, executor, call, attempt, index, value),
         }
     }
 

@@ -57,6 +57,7 @@ impl Job {
             options: None,
             cancelled: false,
             spared: false,
+            wanted: None,
         };
         let source = Source::Shell { ticket, has_place: place.is_none() };
         let hosted = Hosted { source, attempt: 0, group, phase: Phase::Inbox, guest: Some(Box::new(guest)) };

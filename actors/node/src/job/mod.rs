@@ -24,12 +24,12 @@ use tandem_arena::Allocator;
 use crate::actors::{Call, EarlyStart, HostedActor, HostedCall, LightProcess, OwnedActor, Route};
 use crate::config::NodeConfig;
 use crate::executors::{Class, Driver, Executor};
-use crate::host::{EarlyRun, EndedLeases, Group, GroupId, HostLease, Hosted};
+use crate::host::{EndedLeases, Group, GroupId, HostLease, Hosted, PeerRun};
 use crate::objects::{Fetch, Gathering, Object, Space, Spill, Sql, Ticket, Waiter};
 use crate::outside::{OutsideCalls, Proxy, Returning};
 use crate::peers::Peers;
 use crate::placement::GroupState;
-use crate::tasks::{Queue, ShapeId, Shapes, Task};
+use crate::tasks::{Queue, ShapeId, Shapes, Streams, Task};
 
 use deadlock::Stuck;
 pub(crate) use functions::FunctionWanted;
@@ -60,6 +60,7 @@ pub(crate) struct Job {
     pub(crate) next_sql: u64,
 
     pub(crate) tasks: FxHashMap<CallId, Box<Task>>,
+    pub(crate) streams: Streams,
     /// Calls that were submitted by another call, behind that one, as long as they have not ended.
     pub(crate) children: BTreeSet<(CallId, CallId)>,
     pub(crate) names: FxHashSet<Arc<str>>,
@@ -82,7 +83,7 @@ pub(crate) struct Job {
     /// Of tasks of stages that have GPUs, by their tickets.
     pub(crate) stage_places: BTreeMap<u64, StagePlace>,
     /// Tasks that came before the grant of their lease.
-    pub(crate) early: BTreeMap<u64, Vec<EarlyRun>>,
+    pub(crate) early: BTreeMap<u64, Vec<PeerRun>>,
 
     pub(crate) executors: FxHashMap<ExecutorId, Executor>,
     pub(crate) classes: Vec<Class>,
@@ -142,6 +143,7 @@ impl Job {
             sql: BTreeMap::new(),
             next_sql: 0,
             tasks: FxHashMap::default(),
+            streams: Streams::default(),
             children: BTreeSet::new(),
             names: FxHashSet::default(),
             shapes: Shapes::default(),

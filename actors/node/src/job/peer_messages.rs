@@ -5,6 +5,8 @@ use tandem_actor_protocol::peer::PeerBody;
 
 use super::{Job, Life};
 use crate::context::Context;
+use crate::host::PeerRun;
+use crate::tasks::Wanted;
 
 impl Job {
     pub(crate) fn peer_said(&mut self, cx: &mut Context<'_>, from: WorkerId, body: PeerBody) {
@@ -13,7 +15,16 @@ impl Job {
         }
         match body {
             PeerBody::Run { lease, task, attempt, resolved } => {
-                self.run_for_peer(cx, from, lease, task, attempt, resolved);
+                self.run_for_peer(cx, lease, PeerRun { worker: from, task, attempt, resolved, wanted: None });
+            }
+            PeerBody::RunStream { lease, task, attempt, resolved, wanted, until } => {
+                let wanted = Some(Box::new(Wanted::new(wanted, until)));
+                self.run_for_peer(cx, lease, PeerRun { worker: from, task, attempt, resolved, wanted });
+            }
+            PeerBody::WantItems { call, items } => self.want_items_of_guest(cx, from, call, items),
+            PeerBody::Yielded { item, outcome } => {
+                let outcome = outcome.map(|value| self.stored_result(from, value));
+                self.item_came(cx, item, outcome);
             }
             PeerBody::Recall { count } => self.recalled(cx, from, count),
             PeerBody::GaveBack(calls) => {

@@ -136,6 +136,7 @@ impl Job {
                 stored.refs.iter().for_each(|inner| self.drop_use(*inner));
             }
         }
+        self.forget_item(cx, object);
         if record.index != NO_INDEX {
             self.lineage_let_go(cx, CallId(object.0 - u128::from(record.index)));
         }

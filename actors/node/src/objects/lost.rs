@@ -47,6 +47,8 @@ impl Job {
     /// Runs again what made an object, if that is known and helps.
     fn make_again(&mut self, cx: &mut Context<'_>, object: ObjectId, worker: WorkerId, reader: Option<WorkerId>) {
         let call = self.objects.get(&object).and_then(|record| record.call(object));
+        let is_item = self.streams.stream_of(object).is_some();
+        let call = call.or_else(|| self.item_lost(cx, object));
         if let Some(reader) = reader
             && call.is_some_and(|call| !self.may_rebuild(call))
         {
@@ -56,7 +58,11 @@ impl Job {
         if call.is_some_and(|call| self.run_again(cx, call)) {
             return;
         }
-        let why = "the worker that held the object was lost, and it cannot be made again";
+        let why = if is_item {
+            "the worker that held the item was lost, and its stream was cancelled or failed before: it cannot be yielded again"
+        } else {
+            "the worker that held the object was lost, and it cannot be made again"
+        };
         self.break_object(object, Arc::new(Failure::new(FailureKind::ObjectLost, "", why)));
     }
 

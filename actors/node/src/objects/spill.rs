@@ -185,6 +185,7 @@ impl Job {
 
     fn make_from_lineage(&mut self, cx: &mut Context<'_>, object: ObjectId, why: &str) {
         let call = self.objects.get(&object).and_then(|record| record.call(object));
+        let call = call.or_else(|| self.item_lost(cx, object));
         if call.is_some_and(|call| self.may_rebuild(call) && self.run_again(cx, call)) {
             return;
         }

@@ -12,11 +12,15 @@ impl Job {
     /// An attempt has ended where the task was placed.
     pub(crate) fn attempt_ended(&mut self, cx: &mut Context<'_>, call: CallId, outcome: Result<Vec<Stored>, Failure>) {
         let Some(task) = self.tasks.get_mut(&call) else { return };
+        let cancelled = matches!(task.state, TaskState::Placed { cancelled: true, .. });
+        if self.streams.takes_restart(call) && !cancelled {
+            task.attempt += 1;
+            return self.ready_or_wait(cx, call, true);
+        }
         let failure = match outcome {
             Ok(values) => return self.finish_task(cx, call, Ok(values)),
             Err(failure) => failure,
         };
-        let cancelled = matches!(task.state, TaskState::Placed { cancelled: true, .. });
         if cancelled && failure.kind != FailureKind::Cancelled {
             let failure = Failure { kind: FailureKind::Cancelled, ..complete(failure, task) };
             return self.finish_task(cx, call, Err(failure));
@@ -49,17 +53,20 @@ impl Job {
             self.children.remove(&(parent, call));
         }
         let lineage = outcome.as_ref().is_ok_and(|values| values.iter().any(|value| !value.is_at_hand()));
-        match outcome {
+        let failure = match outcome {
             Ok(values) => {
                 for (index, stored) in (0..).zip(values) {
                     self.result(cx, call.object(index), stored);
                 }
+                None
             }
             Err(failure) => {
                 let failure = std::sync::Arc::new(failure);
                 (0..returns).for_each(|index| self.break_object(call.object(index), failure.clone()));
+                Some(failure)
             }
-        }
+        };
+        let lineage = self.end_stream(call, failure.as_ref()) || lineage;
         if !lineage || self.tasks.get(&call).is_some_and(|task| task.live == 0) {
             self.forget_task(call);
         }
@@ -101,6 +108,7 @@ impl Job {
 
     fn forget_task(&mut self, call: CallId) {
         if let Some(task) = self.tasks.remove(&call) {
+            self.streams.forget(call);
             self.drop_args(&task.args);
             let queue = &mut self.queues[task.shape.0 as usize];
             queue.tasks -= 1;
@@ -113,9 +121,9 @@ impl Job {
     /// Whether a finished task may run again for an object that cannot be read from a worker that lives. That is so when this worker has
     /// not heard yet that it is gone, but also when the way there is broken, and then running it again does not help.
     pub(crate) fn may_rebuild(&mut self, call: CallId) -> bool {
-        let Some(task) = self.tasks.get_mut(&call).filter(|task| task.state == TaskState::Finished) else {
-            return true;
-        };
+        // A stream starts again for an item before it has ended.
+        let again = |task: &&mut Box<Task>| task.state == TaskState::Finished || self.streams.contains(call);
+        let Some(task) = self.tasks.get_mut(&call).filter(again) else { return true };
         task.rebuilds = task.rebuilds.saturating_add(1);
         task.rebuilds <= MOST_REBUILDS
     }

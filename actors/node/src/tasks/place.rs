@@ -132,7 +132,14 @@ impl Job {
         queue.sent_to(lease);
         let (attempt, task) = (task.attempt, task.spec(call));
         let resolved = self.resolve_args(&task.args);
-        self.send_peer(cx, host, PeerBody::Run { lease, task, attempt, resolved });
+        let body = match self.streams.begin_attempt(call) {
+            Some(wanted) => {
+                let (wanted, until) = (wanted.items(), wanted.until());
+                PeerBody::RunStream { lease, task, attempt, resolved, wanted, until }
+            }
+            None => PeerBody::Run { lease, task, attempt, resolved },
+        };
+        self.send_peer(cx, host, body);
     }
 
     /// The values of object arguments, for another worker.

@@ -142,6 +142,11 @@ impl Bench {
         self.told.iter().map(|(_, message)| message)
     }
 
+    /// The same, with who was told.
+    pub(crate) fn heard_by(&self) -> impl Iterator<Item = (ExecutorId, &ToExecutor)> {
+        self.told.iter().map(|(executor, message)| (*executor, message))
+    }
+
     fn sent_to(&self, call: CallId) -> Option<ExecutorId> {
         let sent = |(executor, message): &(ExecutorId, ToExecutor)| match message {
             ToExecutor::Call(run) | ToExecutor::Run(run) if run.call == call => Some(*executor),

@@ -15,4 +15,5 @@ mod refused;
 mod seen;
 mod space;
 mod spill;
+mod streams;
 mod versions;

@@ -25,9 +25,11 @@ const PLAIN: Kinds = Kinds {
     groups: false,
     extents: 0,
     lossy: false,
+    streams: false,
 };
 /// In an arena that is soon full.
 const CRAMPED: Kinds = Kinds { large_bytes: 300_000, extents: 3, ..PLAIN };
+const STREAMS: Kinds = Kinds { streams: true, ..PLAIN };
 
 fn seeds() -> Vec<u64> {
     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
@@ -142,4 +144,21 @@ fn a_job_ends_while_its_objects_go_to_disk() {
         assert_eq!(world.disk.files(), 0, "seed {seed}");
     }
     assert!(busy > 0, "no job has ended meanwhile");
+}
+
+#[test]
+fn streams() {
+    run_all(3, STREAMS, Faults { revoked: 300, until: 20_000, ..Faults::default() });
+}
+
+#[test]
+fn processes_that_yield_or_take_items_die() {
+    let faults = Faults { process_dies: 300, revoked: 400, start_fails: 50, until: 20_000, ..Faults::default() };
+    run_all(3, STREAMS, faults);
+}
+
+#[test]
+fn workers_that_yield_or_have_items_die() {
+    let faults = Faults { process_dies: 600, worker_dies: 600, revoked: 500, until: 20_000, ..Faults::default() };
+    run_all(5, Kinds { nested: false, ..STREAMS }, faults);
 }

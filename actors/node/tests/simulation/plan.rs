@@ -19,6 +19,37 @@ pub(crate) struct Kinds {
     pub(crate) extents: u64,
     /// What is on disk may be lost: not every result is right then, but each is there.
     pub(crate) lossy: bool,
+    /// The driver, and some tasks, take items of a task that yields them.
+    pub(crate) streams: bool,
+}
+
+/// What a task does that yields items, and its consumer.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamPlan {
+    pub(crate) count: u64,
+    pub(crate) window: u64,
+    pub(crate) large: bool,
+    /// After all of its items.
+    pub(crate) fails: bool,
+    /// The consumer has enough when it has so many.
+    pub(crate) leaves_after: Option<u64>,
+}
+
+pub(crate) fn stream_plan(seed: u64, kinds: Kinds) -> StreamPlan {
+    let mut random = Random(seed);
+    let count = random.below(12);
+    StreamPlan {
+        count,
+        window: 1 + random.below(4),
+        large: kinds.large && random.chance(2),
+        fails: kinds.fails && random.chance(4),
+        leaves_after: random.chance(3).then(|| random.below(count + 1)),
+    }
+}
+
+/// The value of an item of a stream.
+pub(crate) fn item_number(seed: u64, index: u64) -> u64 {
+    mix(seed ^ mix(index))
 }
 
 /// What one task does.

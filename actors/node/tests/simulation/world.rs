@@ -480,6 +480,13 @@ impl World {
 
     /// What holds at every moment.
     fn check(&self) {
+        let frames = self.processes.values().filter_map(|process| process.frame.as_ref());
+        let taking = frames.filter_map(|frame| frame.taking.as_ref());
+        let wanted: BTreeMap<_, u64> = taking.filter_map(|taking| Some((taking.call, taking.wanted()?))).collect();
+        for (call, until) in self.processes.values().filter_map(Process::yields) {
+            let most = wanted.get(&call).copied().unwrap_or(u64::MAX);
+            assert!(until <= most, "seed {}: {call} may yield {until} where {most} are wanted", self.seed);
+        }
         for worker in self.nodes.keys() {
             let works = self.processes.values().filter(|process| process.worker == *worker && process.works()).count();
             let leases = self.coordinator.task_leases(*worker);

@@ -2,7 +2,7 @@
 //! Nothing of the worker's own environment gets through. Pure.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use tandem_actor_protocol::{ExecutorId, WorkerId};
@@ -14,6 +14,8 @@ use crate::outside::JobProgram;
 pub(crate) const EXECUTOR: &str = "TANDEM_EXECUTOR";
 /// By which worker, and as which executor: what such a process starts has it too.
 pub(crate) const EXECUTOR_OF: &str = "TANDEM_EXECUTOR_OF";
+/// The folder with the files that are attached to the program.
+const FILES: &str = "TANDEM_FILES";
 const GPUS: &str = "CUDA_VISIBLE_DEVICES";
 const PATH: &str = "PATH";
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -47,6 +49,8 @@ pub(crate) fn environment(
         (EXECUTOR.into(), "1".into()),
         (EXECUTOR_OF.into(), executor_of.into()),
     ]);
+    all.remove(OsStr::new(FILES));
+    all.extend(program.files.iter().map(|folder| (FILES.into(), folder.into())));
     all
 }
 
@@ -58,9 +62,18 @@ mod tests {
     fn a_job_has_its_own_variables_and_cannot_set_those_of_the_worker() {
         let program = JobProgram {
             executable: "/bin/true".into(),
-            environment: [("A", "job"), ("B", "job"), (EXECUTOR, "0"), ("HOME", "/h"), ("X=Y", "1"), ("N", "\0")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
+            files: Some("/files".into()),
+            environment: [
+                ("A", "job"),
+                ("B", "job"),
+                (EXECUTOR, "0"),
+                (FILES, "/"),
+                ("HOME", "/h"),
+                ("X=Y", "1"),
+                ("N", "\0"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
             secret_names: Vec::new(),
             job_name: String::new(),
         };
@@ -82,6 +95,7 @@ mod tests {
             ("PATH", "/p"),
             (EXECUTOR, "1"),
             (EXECUTOR_OF, "w1/2"),
+            (FILES, "/files"),
             ("TMPDIR", "/folder"),
             ("W", "worker"),
         ];

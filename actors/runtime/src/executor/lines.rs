@@ -105,6 +105,7 @@ mod tests {
     fn lines(secret: &str) -> Lines {
         let program = JobProgram {
             executable: "/bin/true".into(),
+            files: None,
             environment: [("KEY".to_owned(), secret.to_owned())].into(),
             secret_names: vec!["KEY".to_owned()],
             job_name: String::new(),

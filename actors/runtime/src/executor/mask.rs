@@ -77,6 +77,7 @@ mod tests {
         let environment = names.iter().cloned().zip(values.iter().map(ToString::to_string)).collect();
         Mask::new(&JobProgram {
             executable: "/bin/true".into(),
+            files: None,
             environment,
             secret_names: names,
             job_name: String::new(),

@@ -125,7 +125,7 @@ fn of_args(args: &[Arg]) -> Vec<&Value> {
 /// The values that a driver sends with a message.
 fn values(message: &ToNode) -> Result<Vec<&Value>, Misdeed> {
     Ok(match message {
-        ToNode::Submit(task) | ToNode::SubmitIn { task, .. } => of_args(&task.args),
+        ToNode::Submit(task) | ToNode::SubmitIn { task, .. } | ToNode::SubmitStream { task, .. } => of_args(&task.args),
         ToNode::Spawn(actor) | ToNode::SpawnIn { actor, .. } => of_args(&actor.args),
         ToNode::Call(call) => of_args(&call.args),
         ToNode::Put { value, .. } => vec![value],
@@ -140,6 +140,7 @@ fn values(message: &ToNode) -> Result<Vec<&Value>, Misdeed> {
         | ToNode::Sql(_)
         | ToNode::CreateGroup(_)
         | ToNode::RemoveGroup(_)
+        | ToNode::WantItems { .. }
         | ToNode::DriverDone(_) => Vec::new(),
         ToNode::Unpin(_)
         | ToNode::SpaceUsed(_)
@@ -149,6 +150,7 @@ fn values(message: &ToNode) -> Result<Vec<&Value>, Misdeed> {
         | ToNode::GaveBack(_)
         | ToNode::Began(_)
         | ToNode::Done { .. }
+        | ToNode::Yield { .. }
         | ToNode::Checkpoint { .. }
         | ToNode::ActorEnded(_)
         | ToNode::Stuck { .. } => return Err(Misdeed::NotADriver),

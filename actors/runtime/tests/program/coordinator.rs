@@ -37,6 +37,7 @@ impl Outside for World {
     async fn program(&self, _: JobId) -> Result<Arc<JobProgram>, String> {
         Ok(Arc::new(JobProgram {
             executable: self.executable.clone(),
+            files: None,
             environment: BTreeMap::new(),
             secret_names: Vec::new(),
             job_name: "a program".to_owned(),

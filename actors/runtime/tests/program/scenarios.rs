@@ -99,6 +99,21 @@ async fn actors_that_wait_for_each_other_are_told() {
 }
 
 #[tokio::test]
+async fn pools_share_calls() {
+    run(2, &["pools"]).await;
+}
+
+#[tokio::test]
+async fn pools_go_on_without_actors_that_are_lost() {
+    run(2, &["losses"]).await;
+}
+
+#[tokio::test]
+async fn tables_are_made_of_tables() {
+    run(2, &["mapped"]).await;
+}
+
+#[tokio::test]
 async fn actors_with_and_without_names() {
     run(3, &["actors"]).await;
 }

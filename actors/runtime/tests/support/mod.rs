@@ -75,7 +75,7 @@ impl Outside for World {
         }
         let secret_names = vec!["SECRET".to_owned()];
         let executable = PathBuf::from(env!("CARGO_BIN_EXE_tandem-runtime-test-executor"));
-        Ok(Arc::new(JobProgram { executable, environment, secret_names, job_name: "a job".to_owned() }))
+        Ok(Arc::new(JobProgram { executable, files: None, environment, secret_names, job_name: "a job".to_owned() }))
     }
 
     async fn sql(&self, _: JobId, query: SqlQuery, rows: mpsc::Sender<Vec<Bytes>>) -> Result<(), String> {

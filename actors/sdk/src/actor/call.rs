@@ -16,6 +16,7 @@ use crate::value::Data;
 pub struct MethodCall<'a, R> {
     actor: ActorId,
     method: &'static str,
+    tells_end: bool,
     /// None if the actor was never started.
     arguments: Result<Arguments<'a>, Failure>,
     types: PhantomData<fn() -> R>,
@@ -24,7 +25,7 @@ pub struct MethodCall<'a, R> {
 impl<'a, R: Returns> MethodCall<'a, R> {
     pub(super) fn new(actor: &'a ActorRef, method: &'static str, count: usize) -> Self {
         let arguments = actor.process().map(|process| Arguments::new(process, count));
-        Self { actor: actor.id(), method, arguments, types: PhantomData }
+        Self { actor: actor.id(), method, tells_end: actor.tells_ends(), arguments, types: PhantomData }
     }
 
     /// The next argument.
@@ -38,15 +39,16 @@ impl<'a, R: Returns> MethodCall<'a, R> {
 
     /// Makes the call.
     pub fn send(self) -> R::Refs {
-        let Self { actor, method, arguments, .. } = self;
+        let Self { actor, method, tells_end, arguments, .. } = self;
         let sent = arguments.and_then(|arguments| {
             let process = arguments.process();
             let (args, kept) = arguments.end(method)?;
-            let call = CallId(process.new_ids(R::COUNT).0);
-            let handles = process.returned(call, R::COUNT);
+            let returns = R::COUNT + u32::from(tells_end);
+            let call = CallId(process.new_ids(returns).0);
+            let handles = process.returned(call, R::COUNT, tells_end);
             let parent = calls::current().map(|call| call.id);
             let method = method.to_owned();
-            process.send(ToNode::Call(ActorCall { call, actor, method, args, returns: R::COUNT, parent }));
+            process.send(ToNode::Call(ActorCall { call, actor, method, args, returns, parent }));
             drop(kept);
             Ok(Handles(handles))
         });

@@ -9,7 +9,7 @@ use tandem_actor_protocol::node::ToNode;
 use tokio::sync::RwLock;
 
 use crate::context::Context;
-use crate::inputs::{CallOutcome, Inputs};
+use crate::inputs::{CallOutcome, Inputs, Outputs};
 
 /// What `#[tandem::actor]` makes of a type.
 pub trait Actor: Sized + 'static {
@@ -47,6 +47,9 @@ pub enum Method<A> {
     /// It changes the actor and waits.
     AsyncMut(for<'a> fn(&'a mut A, Inputs, Context) -> LocalBoxFuture<'a, CallOutcome>),
 }
+
+/// What every actor answers with nothing. No method has this name.
+pub(super) const IS_THERE: &str = "tandem::is_there";
 
 /// An actor's type without the type.
 pub struct Class {
@@ -126,6 +129,9 @@ impl<A: Actor> Hosted<A> {
 
 impl<A: Actor> Instance for Hosted<A> {
     fn is_plain(&self, method: &str) -> Option<bool> {
+        if method == IS_THERE {
+            return Some(false);
+        }
         A::method(method).map(|method| matches!(method, Method::Plain(_) | Method::PlainMut(_)))
     }
 
@@ -145,6 +151,9 @@ impl<A: Actor> Instance for Hosted<A> {
 
     fn call(self: Rc<Self>, method: String, inputs: Inputs, ctx: Context) -> LocalBoxFuture<'static, CallOutcome> {
         let called = async move {
+            if method == IS_THERE {
+                return Outputs::one(&ctx, &());
+            }
             match A::method(&method).ok_or_else(|| no_method::<A>(&method))? {
                 Method::Plain(code) => code(&*self.state.read().await, inputs, ctx),
                 Method::Async(code) => code(&*self.state.read().await, inputs, ctx).await,

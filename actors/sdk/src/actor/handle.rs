@@ -53,11 +53,22 @@ pub trait ActorHandle: Sized {
 pub struct ActorRef {
     /// The object that is there once the actor is.
     created: ObjectRef<()>,
+    /// Its calls have an object more, which says that they have ended.
+    tells_ends: bool,
 }
 
 impl ActorRef {
     pub(super) fn new(created: ObjectRef<()>) -> Self {
-        Self { created }
+        Self { created, tells_ends: false }
+    }
+
+    /// The same actor, whose calls also say when they have ended.
+    pub(super) fn telling_ends(&self) -> Self {
+        Self { tells_ends: true, ..self.clone() }
+    }
+
+    pub(super) fn tells_ends(&self) -> bool {
+        self.tells_ends
     }
 
     pub(super) fn id(&self) -> ActorId {

@@ -51,6 +51,24 @@ impl<'a, H: ActorHandle> Spawn<'a, H> {
         Self { or_find: true, ..self.named(name) }
     }
 
+    /// Whether one of its name will do.
+    pub(super) fn finds(&self) -> bool {
+        self.or_find
+    }
+
+    /// So many of the same, each with a name of its own if this one has one.
+    pub(super) fn repeat(self, count: usize) -> Vec<Self> {
+        let Self { ctx, arguments, options, bundle, or_find, handle } = self;
+        let numbered = |(number, arguments)| {
+            let mut options = options.clone();
+            if !options.name.is_empty() {
+                options.name = format!("{}-{number}", options.name);
+            }
+            Self { ctx, arguments, options, bundle, or_find, handle }
+        };
+        arguments.repeat(count).into_iter().enumerate().map(numbered).collect()
+    }
+
     /// Starts it. Calls wait until it is there, and fail if it cannot start.
     pub fn start(self) -> H {
         let Self { ctx, arguments, options, bundle, .. } = self;

@@ -70,7 +70,7 @@ fn call_here(process: &Arc<Process>, runtime: &Runtime, actor: Option<&Rc<dyn In
         }
     };
     flush_output();
-    finish(process, call.id, attempt, &method, outcome.and_then(|outputs| counted(outputs, returns)));
+    finish(process, call.id, attempt, &method, outcome.and_then(|outputs| counted(process, outputs, returns)));
 }
 
 fn starting(process: &Arc<Process>, birth: Birth) -> Result<Starting, Failure> {
@@ -223,5 +223,5 @@ async fn call_there(process: &Arc<Process>, actor: Rc<dyn Instance>, job: Job) {
     let ctx = Context::new(Arc::clone(process), Some(Arc::clone(&call)));
     let outcome = run_async(process, &call, None, actor.call(method.clone(), inputs, ctx)).await;
     flush_output();
-    finish(process, call.id, attempt, &method, outcome.and_then(|outputs| counted(outputs, returns)));
+    finish(process, call.id, attempt, &method, outcome.and_then(|outputs| counted(process, outputs, returns)));
 }

@@ -18,6 +18,7 @@ use super::work::{Birth, Job, Work};
 use crate::calls::Call;
 use crate::memory::Memory;
 use crate::process::Process;
+use crate::task::Yields;
 use crate::value::Fetched;
 
 /// How this process ends when the node has gone away, or has said what cannot be.
@@ -95,7 +96,20 @@ pub(crate) fn hear(process: &Arc<Process>, mut receiver: BlockingReceiver) -> Re
 
 fn take(process: &Arc<Process>, message: ToExecutor, descriptor: Option<OwnedFd>) -> Result<(), LinkError> {
     match message {
-        ToExecutor::Run(run) | ToExecutor::Call(run) => process.work().push(Work::Run(job(process, run)?)),
+        ToExecutor::Run(run) | ToExecutor::Call(run) => {
+            let call = process.calls().begin(run.call, run.actor);
+            process.work().push(Work::Run(job(process, call, run)?));
+        }
+        ToExecutor::RunStream { run, wanted } => {
+            let call = process.calls().begin_stream(run.call, Yields::new(run.attempt, wanted));
+            process.work().push(Work::Run(job(process, call, run)?));
+        }
+        ToExecutor::MayYield { call, until } => {
+            let call = process.calls().get(call);
+            if let Some(yields) = call.as_ref().and_then(|call| call.yields.as_ref()) {
+                yields.may_yield(until);
+            }
+        }
         ToExecutor::Start(start) => process.work().push(Work::Start(birth(process, start)?)),
         ToExecutor::EndActor(actor) => process.work().push(Work::End(actor)),
         ToExecutor::Value { object, outcome } => set_value(process, object, outcome)?,
@@ -135,19 +149,10 @@ fn take(process: &Arc<Process>, message: ToExecutor, descriptor: Option<OwnedFd>
     Ok(())
 }
 
-fn job(process: &Process, run: Run) -> Result<Job, ReadError> {
-    let Run { call, attempt, function, actor, args, returns, timeout_ms, environment } = run;
+fn job(process: &Process, call: Arc<Call>, run: Run) -> Result<Job, ReadError> {
+    let Run { attempt, function, actor, args, returns, timeout_ms, environment, .. } = run;
     let args = read_all(process, args)?;
-    Ok(Job {
-        call: process.calls().begin(call, actor),
-        attempt,
-        function,
-        actor,
-        args,
-        returns,
-        timeout_ms,
-        environment,
-    })
+    Ok(Job { call, attempt, function, actor, args, returns, timeout_ms, environment })
 }
 
 fn birth(process: &Process, start: Start) -> Result<Birth, ReadError> {

@@ -72,7 +72,7 @@ fn run_task(process: &Arc<Process>, runtime: &Runtime, watchdog: &Watchdog, job:
         }
     };
     flush_output();
-    finish(process, call.id, attempt, &name, outcome.and_then(|outputs| counted(outputs, returns)));
+    finish(process, call.id, attempt, &name, outcome.and_then(|outputs| counted(process, outputs, returns)));
 }
 
 /// Runs code that may block this thread.
@@ -95,11 +95,14 @@ pub(crate) async fn run_async<T>(
     attempt.unwrap_or_else(|why| Err(ended(why, timeout)))
 }
 
-/// Outcomes are as many as the caller expects.
-pub(crate) fn counted(outputs: crate::inputs::Outputs, returns: u32) -> CallOutcome {
+/// Outcomes are as many as the caller expects: one more than there are is nothing, and says that the call has ended.
+pub(crate) fn counted(process: &Arc<Process>, outputs: crate::inputs::Outputs, returns: u32) -> CallOutcome {
     let count = outputs.values.len();
     if count == returns as usize {
         return Ok(outputs);
+    }
+    if count + 1 == returns as usize {
+        return outputs.and(&Context::new(Arc::clone(process), None), &());
     }
     Err(Failure::new(FailureKind::Mismatch, "", format!("it returns {count} values where {returns} are expected")))
 }

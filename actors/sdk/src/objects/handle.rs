@@ -31,6 +31,8 @@ pub(crate) struct Handle {
 
 struct State {
     phase: Phase,
+    /// What is there once the call that makes this has ended, if that was asked for.
+    end: Option<Arc<Handle>>,
     /// How many are about to take the value.
     takers: usize,
     waiters: Vec<Waiter>,
@@ -89,6 +91,16 @@ impl Handle {
         matches!(self.lock().phase, Phase::There | Phase::Known(_))
     }
 
+    /// What is there, and small, once the call that makes this has ended.
+    pub(crate) fn set_end(&self, end: Arc<Handle>) {
+        self.lock().end = Some(end);
+    }
+
+    /// What [`Self::set_end`] has set, once.
+    pub(crate) fn take_end(&self) -> Option<Arc<Handle>> {
+        self.lock().end.take()
+    }
+
     /// Asks for the value, which is kept until [`Self::end_take`]. The gate is told at once if it is here.
     pub(crate) fn begin_take(&self, gate: &Arc<Gate>) {
         let mut state = self.lock();
@@ -113,6 +125,14 @@ impl Handle {
         let mut state = self.lock();
         state.takers -= 1;
         state.let_go_of_large();
+    }
+
+    /// The node tells when there is a value without being asked.
+    pub(crate) fn will_be_told(&self) {
+        let mut state = self.lock();
+        if let Phase::Unknown = state.phase {
+            state.phase = Phase::Asked;
+        }
     }
 
     /// Tells the gate when there is a value or will never be one.
@@ -181,7 +201,7 @@ impl Handle {
 
 impl State {
     fn new(phase: Phase) -> Self {
-        Self { phase, takers: 0, waiters: Vec::new() }
+        Self { phase, end: None, takers: 0, waiters: Vec::new() }
     }
 
     fn let_go_of_large(&mut self) {

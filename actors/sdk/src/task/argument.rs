@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tandem_actor_protocol::INLINE_BYTES;
 use tandem_actor_protocol::call::Arg;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::value::Body;
 
 use crate::object_ref::ObjectRef;
@@ -100,6 +101,28 @@ impl<'a> Arguments<'a> {
                 }
             },
         }
+    }
+
+    /// The same arguments for `count` calls: what is too large for a message becomes an object that all of them name.
+    pub(crate) fn repeat(self, count: usize) -> Vec<Self> {
+        let Self { process, args, mut kept, failed, .. } = self;
+        let mut shared = |arg| match arg {
+            Arg::Value(value) => match value.body {
+                Body::Shared { object, .. } => {
+                    kept.name(process.objects().insert(process, object));
+                    process.send(ToNode::Put { object, value });
+                    Arg::Object(object)
+                }
+                Body::Inline { .. } => Arg::Value(value),
+            },
+            Arg::Object(object) => Arg::Object(object),
+        };
+        let args: Vec<Arg> = args.into_iter().map(&mut shared).collect();
+        let again = |_| {
+            let kept = Kept::from(kept.named().to_vec());
+            Self { process, args: args.clone(), kept, inline_bytes: 0, failed: failed.clone() }
+        };
+        (0..count).map(again).collect()
     }
 
     /// Writes an argument. What is too much for one message goes into shared memory.

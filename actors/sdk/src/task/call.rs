@@ -40,32 +40,39 @@ pub struct TaskCall<'a, A, R> {
     function: &'static str,
     pub(crate) options: Option<Box<TaskOptions>>,
     pub(super) bundle: Option<BundleId>,
+    /// For a stream: how many items may be yielded ahead.
+    pub(super) window: Option<u32>,
     types: PhantomData<fn(A) -> R>,
 }
 
 impl<'a, A, R: Returns> TaskCall<'a, A, R> {
     #[doc(hidden)]
     pub fn new(ctx: &'a Context, function: &'static str) -> Self {
-        Self { ctx, function, options: None, bundle: None, types: PhantomData }
+        Self { ctx, function, options: None, bundle: None, window: None, types: PhantomData }
     }
 
     fn send(self, arguments: Arguments<'_>) -> R::Refs {
-        let Self { ctx, function, options, bundle, .. } = self;
+        let Self { ctx, function, options, bundle, window, .. } = self;
         let (args, kept) = match arguments.end(function) {
             Ok(arguments) => arguments,
             Err(failure) => return R::refs(Handles::failed(R::COUNT, &failure)),
         };
         let process = ctx.process();
-        let call = CallId(process.new_ids(R::COUNT).0);
-        let handles = process.returned(call, R::COUNT);
+        let returns = R::COUNT + u32::from(ctx.tells_ends());
+        let call = CallId(process.new_ids(returns).0);
+        let handles = process.returned(call, R::COUNT, ctx.tells_ends());
         let function = function.to_owned();
-        let spec = TaskSpec { call, function, args, returns: R::COUNT, parent: ctx.parent(), options };
+        let spec = TaskSpec { call, function, args, returns, parent: ctx.parent(), options };
         process.send(match bundle {
+            bundle if R::STREAMS => ToNode::SubmitStream { task: spec, bundle },
             Some(bundle) => ToNode::SubmitIn { task: spec, bundle },
             None => ToNode::Submit(spec),
         });
         drop(kept);
-        R::refs(Handles(handles))
+        match window {
+            Some(window) => R::refs_within(Handles(handles), window),
+            None => R::refs(Handles(handles)),
+        }
     }
 }
 

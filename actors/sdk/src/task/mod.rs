@@ -4,6 +4,8 @@ mod argument;
 mod call;
 mod options;
 mod returns;
+mod stream;
+mod yielding;
 
 pub(crate) use argument::Arguments;
 pub use argument::{Argument, IntoArg};
@@ -11,3 +13,6 @@ pub use call::TaskCall;
 pub use options::Retry;
 pub(crate) use returns::Handles;
 pub use returns::{Many, One, Returns};
+pub use stream::{ObjectStream, Streamed};
+pub use yielding::Yield;
+pub(crate) use yielding::Yields;

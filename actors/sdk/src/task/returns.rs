@@ -13,8 +13,18 @@ pub trait Returns {
     /// How many there are.
     const COUNT: u32;
 
+    /// Whether it yields items before.
+    #[doc(hidden)]
+    const STREAMS: bool = false;
+
     #[doc(hidden)]
     fn refs(handles: Handles) -> Self::Refs;
+
+    /// As `refs`, of a call that may yield so many items ahead.
+    #[doc(hidden)]
+    fn refs_within(handles: Handles, _window: u32) -> Self::Refs {
+        Self::refs(handles)
+    }
 }
 
 /// Handles of the objects of a call, in order.

@@ -1,5 +1,10 @@
 //! The program that the processes run.
 
+#[path = "app/mapped.rs"]
+mod mapped;
+#[path = "app/pools.rs"]
+mod pools;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -99,6 +104,34 @@ pub(crate) fn sum_on_threads(ctx: Context, numbers: Vec<ObjectRef<u64>>) -> Resu
 #[tandem::task]
 pub(crate) async fn sum_in_time(ctx: &Context, numbers: Vec<ObjectRef<u64>>) -> Result<u64> {
     Ok(tokio::time::timeout(Duration::from_millis(1_500), ctx.get_all(&numbers)).await??.iter().sum())
+}
+
+#[tandem::task(stream)]
+pub(crate) async fn numbers(count: u64, to: Yield<u64>) -> Result<()> {
+    for number in 0..count {
+        to.send(&number).await?;
+    }
+    Ok(())
+}
+
+/// Not async, and fails when it has yielded all.
+#[tandem::task(stream, window = 1)]
+pub(crate) fn texts_of(ctx: Context, lengths: Vec<usize>, to: Yield<String>) -> Result<()> {
+    for length in lengths {
+        ctx.block_on(to.send(&"x".repeat(length)))?;
+    }
+    tandem::bail!("no more texts")
+}
+
+/// Takes the items of a task that waits for it, and passes them on.
+#[tandem::task]
+pub(crate) async fn sum_items(ctx: Context, count: u64) -> Result<u64> {
+    let mut sum = add::submit(&ctx, 0_u64, 0_u64);
+    let mut numbers = numbers::with(&ctx).window(2).submit(count);
+    while let Some(number) = numbers.try_next().await? {
+        sum = add::submit(&ctx, &sum, &number);
+    }
+    Ok(sum.await?)
 }
 
 #[tandem::task]
@@ -254,8 +287,12 @@ pub(crate) async fn main(ctx: Context, args: Args) -> Result<()> {
         "failures" => failures(&ctx).await,
         "objects" => objects(&ctx).await,
         "tables" => tables(&ctx).await,
+        "streams" => streams(&ctx).await,
         "actors" => actors(&ctx).await,
         "circle" => circle(&ctx).await,
+        "pools" => pools::share(&ctx).await,
+        "losses" => pools::lose(&ctx).await,
+        "mapped" => mapped::map(&ctx).await,
         "room" => room(&ctx).await,
         "overflow" => overflow(&ctx).await,
         "crash" => crash(&ctx).await,
@@ -425,5 +462,46 @@ async fn cancel(ctx: &Context) -> Result<()> {
     tandem::ensure!(failure.kind == FailureKind::Cancelled, "{failure}");
     // Either it saw that it should end, or it had not begun.
     let _ = spins.await;
+    Ok(())
+}
+
+async fn streams(ctx: &Context) -> Result<()> {
+    let mut all = numbers::submit(ctx, 100_u64);
+    for expected in 0..100 {
+        let Some(number) = all.try_next().await? else { tandem::bail!("only {expected} came") };
+        tandem::ensure!(number.await? == expected);
+    }
+    tandem::ensure!(all.try_next().await?.is_none() && all.next().await.is_none());
+
+    // More than go into a message, and its failure as the last item, once.
+    let lengths = vec![100_000, 1, 200_000];
+    let mut texts = texts_of::submit(ctx, lengths.clone());
+    for length in lengths {
+        let Some(text) = texts.try_next().await? else { tandem::bail!("it ended before its failure") };
+        tandem::ensure!(text.await?.len() == length);
+    }
+    let Some(Err(failure)) = texts.next().await else { tandem::bail!("its failure did not come") };
+    tandem::ensure!(failure.message == "no more texts", "{failure}");
+    tandem::ensure!(texts.next().await.is_none());
+
+    // Two that never end take all slots until they are dropped.
+    for _ in 0..3 {
+        let (mut one, mut two) = (numbers::submit(ctx, u64::MAX), numbers::submit(ctx, u64::MAX));
+        let (Some(a), Some(b)) = (one.try_next().await?, two.try_next().await?) else { tandem::bail!("they ended") };
+        tandem::ensure!(add::submit(ctx, &a, &b).await? == 0);
+    }
+    let sums = [10, 20].map(|count| sum_items::submit(ctx, count));
+    tandem::ensure!(ctx.get_all(&sums).await? == [45, 190]);
+
+    let mut stream = numbers::submit(ctx, u64::MAX);
+    stream.cancel(ctx);
+    let failure = loop {
+        match stream.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(failure)) => break failure,
+            None => tandem::bail!("a stream that is cancelled does not end well"),
+        }
+    };
+    tandem::ensure!(failure.kind == FailureKind::Cancelled, "{failure}");
     Ok(())
 }

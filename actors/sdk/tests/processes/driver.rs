@@ -33,8 +33,23 @@ async fn tables_are_read_where_they_were_written() {
 }
 
 #[tokio::test]
+async fn items_of_tasks_are_taken_while_they_are_yielded() {
+    run(&["streams"]).await.expect("it ends well");
+}
+
+#[tokio::test]
 async fn actors_are_started_called_found_and_passed_on() {
     run(&["actors"]).await.expect("it ends well");
+}
+
+#[tokio::test]
+async fn pools_share_calls_and_hold_back_what_is_too_much() {
+    run(&["pools"]).await.expect("it ends well");
+}
+
+#[tokio::test]
+async fn tables_are_made_of_tables_part_by_part() {
+    run(&["mapped"]).await.expect("it ends well");
 }
 
 #[tokio::test]

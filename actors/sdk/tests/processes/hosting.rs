@@ -39,6 +39,17 @@ async fn calls_happen_in_order_and_state_is_saved_before_it_is_seen() {
 }
 
 #[tokio::test]
+async fn every_actor_says_that_it_is_there() {
+    for role in [Role::Actor, Role::LightActors] {
+        let mut executor = Executor::start(3, role).await;
+        executor.say(ToExecutor::Start(start(ACTOR, CounterHandle::CLASS, vec![value(&5_u64)]))).await;
+        only::<()>(executor.done().await.1);
+        executor.say(call(1, ACTOR, "tandem::is_there", vec![])).await;
+        only::<()>(executor.done().await.1);
+    }
+}
+
+#[tokio::test]
 async fn goes_on_from_a_checkpoint() {
     let mut executor = Executor::start(3, Role::Actor).await;
     let checkpoint = Some(Value::inline(Format::Bytes, 70_u64.to_le_bytes().to_vec()));

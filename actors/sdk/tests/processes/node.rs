@@ -31,6 +31,8 @@ pub(crate) struct Node {
     /// Work whose arguments are not there yet, or for which no process is free.
     waiting: VecDeque<Waiting>,
     running: HashMap<CallId, Running>,
+    /// The items that may be yielded.
+    streams: HashMap<CallId, Vec<ObjectId>>,
     actors: HashMap<ActorId, Place>,
     names: HashMap<String, ActorId>,
     memory: Allocator,
@@ -95,6 +97,7 @@ impl Node {
             named: Vec::new(),
             waiting: VecDeque::new(),
             running: HashMap::new(),
+            streams: HashMap::new(),
             actors: HashMap::new(),
             names: HashMap::new(),
             memory: Allocator::new(config),
@@ -157,6 +160,28 @@ impl Node {
             ToNode::Submit(task) => {
                 (0..task.returns).for_each(|index| self.hold(process, task.call.object(index)));
                 self.waiting.push_back(Waiting::Task(task));
+            }
+            ToNode::SubmitStream { task, .. } => {
+                self.hold(process, task.call.object(0));
+                self.streams.insert(task.call, Vec::new());
+                self.waiting.push_back(Waiting::Task(task));
+            }
+            ToNode::WantItems { call, items } => {
+                for item in &items {
+                    self.hold(process, *item);
+                    self.watchers.entry(*item).or_default().push((process, false));
+                }
+                let wanted = self.streams.entry(call).or_default();
+                wanted.extend(items);
+                let until = wanted.len() as u64;
+                if let Some(running) = self.running.get(&call) {
+                    self.say(running.process, ToExecutor::MayYield { call, until }).await;
+                }
+            }
+            ToNode::Yield { call, index, value, .. } => {
+                let item = self.streams[&call][index as usize];
+                self.publish(process, &value);
+                self.set(item, Ok(value)).await;
             }
             ToNode::Spawn(spec) => {
                 self.hold(process, ObjectId(spec.actor.0));
@@ -318,7 +343,11 @@ impl Node {
                 let (attempt, timeout_ms, environment) = (0, 0, Default::default());
                 let args = self.pinned(process, args).await;
                 let run = Run { call, attempt, function, actor: None, args, returns, timeout_ms, environment };
-                self.say(process, ToExecutor::Run(run)).await;
+                let message = match self.streams.get(&call) {
+                    Some(items) => ToExecutor::RunStream { run, wanted: vec![(0, items.len() as u64)] },
+                    None => ToExecutor::Run(run),
+                };
+                self.say(process, message).await;
             }
             Waiting::Call { run, args: spec, actor } => match self.actors.get(&actor).map(|place| place.process) {
                 None => later.push_back(Waiting::Call { run, args: spec, actor }),
@@ -389,7 +418,9 @@ impl Node {
                     self.waiting.iter().position(|waiting| matches!(waiting, Waiting::Task(task) if task.call == call));
                 if let Some(Waiting::Task(task)) = at.and_then(|at| self.waiting.remove(at)) {
                     let failure = Failure::new(FailureKind::Cancelled, task.function, "cancelled");
-                    self.set(call.object(0), Err(failure)).await;
+                    for index in 0..task.returns {
+                        self.set(call.object(index), Err(failure.clone())).await;
+                    }
                 }
             }
         }

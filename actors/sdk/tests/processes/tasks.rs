@@ -7,8 +7,8 @@ use tandem_actor_protocol::value::{Format, Value};
 use tandem_actor_protocol::{CallId, PROTOCOL};
 
 use super::app::{
-    Circle, add, area, counts, divide, fail_with_causes, length, panics, spin_for_ever, spin_until_cancelled, sum,
-    sum_in_time, sum_on_threads, sum_plain, sum_within, variable, wait_for_ever,
+    Circle, add, area, counts, divide, fail_with_causes, length, numbers, panics, spin_for_ever, spin_until_cancelled,
+    sum, sum_in_time, sum_on_threads, sum_plain, sum_within, variable, wait_for_ever,
 };
 use super::executor::{Executor, foreign_object, only, read, run, value};
 
@@ -79,11 +79,21 @@ async fn what_goes_wrong_is_told_as_what_it_is() {
         let error = failure(executor.run(add::NAME, wrong).await);
         assert_eq!(error.kind, FailureKind::Mismatch, "{error}");
     }
+    let mut three = run(1, add::NAME, vec![value(&1_u64), value(&2_u64)]);
+    three.returns = 3;
+    executor.say(ToExecutor::Run(three)).await;
+    assert_eq!(failure(executor.done().await.1).kind, FailureKind::Mismatch);
+    assert_eq!(only::<u64>(executor.run(add::NAME, vec![value(&1_u64), value(&2_u64)]).await), 3, "it goes on");
+}
+
+#[tokio::test]
+async fn one_result_more_says_that_a_call_has_ended() {
+    let mut executor = start().await;
     let mut two = run(1, add::NAME, vec![value(&1_u64), value(&2_u64)]);
     two.returns = 2;
     executor.say(ToExecutor::Run(two)).await;
-    assert_eq!(failure(executor.done().await.1).kind, FailureKind::Mismatch);
-    assert_eq!(only::<u64>(executor.run(add::NAME, vec![value(&1_u64), value(&2_u64)]).await), 3, "it goes on");
+    let values = executor.done().await.1.expect("a value and the end");
+    assert_eq!(values, [value(&3_u64), value(&())]);
 }
 
 #[tokio::test]
@@ -270,4 +280,65 @@ async fn variables_of_a_task_are_not_those_of_the_next_one() {
     assert_eq!(only::<Option<String>>(executor.done().await.1).as_deref(), Some("blue"));
     let without = executor.run(variable::NAME, vec![value(&"TANDEM_TEST_COLOR")]).await;
     assert_eq!(only::<Option<String>>(without), None);
+}
+
+/// An attempt to be sent that yields numbers, of which these are wanted.
+fn yielding(count: u64, wanted: &[(u64, u64)]) -> ToExecutor {
+    ToExecutor::RunStream { run: run(1, numbers::NAME, vec![value(&count)]), wanted: wanted.to_vec() }
+}
+
+/// The number of the next item; none if something else is said.
+async fn item(executor: &mut Executor) -> Option<u64> {
+    match executor.hear().await.expect("the process lives") {
+        ToNode::Yield { call: CallId(1), attempt: 0, index, value } => {
+            assert_eq!(read::<u64>(&value), index);
+            Some(index)
+        }
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_task_yields_what_it_may_and_lends_its_slot_until_it_may_go_on() {
+    let mut executor = start().await;
+    executor.say(yielding(4, &[(0, 2)])).await;
+    executor.say(ToExecutor::Run(run(2, add::NAME, vec![value(&1_u64), value(&2_u64)]))).await;
+    assert_eq!(executor.hear().await, Some(ToNode::Began(CallId(1))));
+    assert_eq!((item(&mut executor).await, item(&mut executor).await), (Some(0), Some(1)));
+    assert_eq!(executor.hear().await, Some(ToNode::Blocked(CallId(1))));
+    assert_eq!(executor.hear().await, Some(ToNode::GaveBack(vec![CallId(2)])), "others can do it");
+    executor.say(ToExecutor::MayYield { call: CallId(1), until: 3 }).await;
+    assert_eq!(executor.hear().await, Some(ToNode::Unblocked(CallId(1))));
+    executor.say(ToExecutor::Resume(CallId(1))).await;
+    assert_eq!(item(&mut executor).await, Some(2));
+    assert_eq!(executor.hear().await, Some(ToNode::Blocked(CallId(1))));
+    executor.say(ToExecutor::MayYield { call: CallId(1), until: 9 }).await;
+    assert_eq!(executor.hear().await, Some(ToNode::Unblocked(CallId(1))));
+    executor.say(ToExecutor::Resume(CallId(1))).await;
+    assert_eq!(item(&mut executor).await, Some(3));
+    assert_eq!(only::<u64>(executor.done().await.1), 4);
+}
+
+#[tokio::test]
+async fn another_attempt_yields_only_what_is_wanted() {
+    let mut executor = start().await;
+    executor.say(yielding(7, &[(1, 2), (4, 6), (9, 9)])).await;
+    assert_eq!(executor.hear().await, Some(ToNode::Began(CallId(1))));
+    let mut items = Vec::new();
+    for _ in 0..3 {
+        items.extend(item(&mut executor).await);
+    }
+    assert_eq!((items, only::<u64>(executor.done().await.1)), (vec![1, 4, 5], 7));
+}
+
+#[tokio::test]
+async fn a_task_that_waits_to_yield_is_cancelled() {
+    let mut executor = start().await;
+    executor.say(yielding(4, &[(0, 1)])).await;
+    assert_eq!(executor.hear().await, Some(ToNode::Began(CallId(1))));
+    assert_eq!(item(&mut executor).await, Some(0));
+    executor.say(ToExecutor::Cancel(CallId(1))).await;
+    assert_eq!(failure(executor.done().await.1).kind, FailureKind::Cancelled);
+    let wrong = failure(executor.run(numbers::NAME, vec![value(&1_u64)]).await);
+    assert_eq!((wrong.kind, wrong.message.contains("yields items")), (FailureKind::Mismatch, true), "{wrong}");
 }

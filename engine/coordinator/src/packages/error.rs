@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tandem_package::{PackageHash, ParseHashError, Unfit};
+use tandem_package::{AttachError, PackageHash, ParseHashError, Unfit};
 
 /// Split by what the client does: nothing can help, free the coordinator's disk, continue, upload, or try again.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,19 @@ pub(crate) enum PackageError {
         /// Why.
         unfit: Unfit,
     },
+    /// An attached file is larger than they may be.
+    #[error("attached file {hash} has {bytes} bytes, and `packages.limit_bytes` is {limit_bytes}")]
+    TooLarge {
+        /// Which.
+        hash: PackageHash,
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// Attached files are called what they cannot be called.
+    #[error(transparent)]
+    Attached(AttachError),
     /// What came is not what was announced.
     #[error("package {hash}: what arrived is another file (its SHA-256 is {found})")]
     Mismatch {
@@ -73,6 +86,8 @@ impl PackageError {
             Self::Full(_) => Some("free space on the disk of the coordinator's data folder"),
             Self::Absent(_) => Some("submit the job again: what is missing is uploaded"),
             Self::Name(..)
+            | Self::TooLarge { .. }
+            | Self::Attached(_)
             | Self::Mismatch { .. }
             | Self::Malformed(_)
             | Self::Gap { .. }

@@ -20,10 +20,20 @@ const PART: &str = "part";
 /// A part that nobody has continued for so long is removed.
 const PART_KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// All packages of one coordinator.
+/// What the files of a store are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Executables that can run here.
+    Packages,
+    /// Files that go with them, which may be anything.
+    Attached,
+}
+
+/// All packages, or attached files, of one coordinator.
 #[derive(Debug)]
 pub(crate) struct PackageStore {
     folder: PathBuf,
+    content: Content,
     config: PackagesConfig,
     platform: Platform,
     /// Those that are being uploaded.
@@ -53,10 +63,10 @@ impl Drop for Turn {
 }
 
 impl PackageStore {
-    /// The packages in `folder`, which is created when missing.
-    pub(crate) fn open(folder: PathBuf, config: PackagesConfig) -> io::Result<Self> {
+    /// Those in `folder`, which is created when missing.
+    pub(crate) fn open(folder: PathBuf, content: Content, config: PackagesConfig) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        Ok(Self { folder, config, platform: Platform::current(), busy: Arc::default() })
+        Ok(Self { folder, content, config, platform: Platform::current(), busy: Arc::default() })
     }
 
     /// What of a package is there. One that is asked for is not collected soon.
@@ -74,20 +84,26 @@ impl PackageStore {
         Ok(Present::Part(length(&self.part(hash))?.unwrap_or_default()))
     }
 
-    /// Whether a package of this size and these needs could run here.
-    pub(crate) fn check(&self, hash: PackageHash, bytes: u64, needs: &Needs) -> Result<(), PackageError> {
+    /// Whether one of this size, and of these needs, could be here.
+    pub(crate) fn check(&self, hash: PackageHash, bytes: u64, needs: Option<&Needs>) -> Result<(), PackageError> {
+        self.check_size(hash, bytes)?;
+        let fit = needs.map_or(Ok(()), |needs| self.platform.check(needs));
+        fit.map_err(|unfit| PackageError::Unfit { hash, unfit })
+    }
+
+    fn check_size(&self, hash: PackageHash, bytes: u64) -> Result<(), PackageError> {
         let limit_bytes = self.config.limit_bytes;
-        let size = if bytes > limit_bytes { Err(Unfit::TooLarge { bytes, limit_bytes }) } else { Ok(()) };
-        size.and_then(|()| self.platform.check(needs)).map_err(|unfit| PackageError::Unfit { hash, unfit })
+        match self.content {
+            _ if bytes <= limit_bytes => Ok(()),
+            Content::Packages => Err(PackageError::Unfit { hash, unfit: Unfit::TooLarge { bytes, limit_bytes } }),
+            Content::Attached => Err(PackageError::TooLarge { hash, bytes, limit_bytes }),
+        }
     }
 
     /// Begins or continues an upload of `bytes` in all at `offset`, where the part that is there ends, or before.
     pub(crate) fn upload(&self, hash: PackageHash, bytes: u64, offset: u64) -> Result<Upload, PackageError> {
         let turn = self.take_turn(hash)?;
-        let limit_bytes = self.config.limit_bytes;
-        if bytes > limit_bytes {
-            return Err(PackageError::Unfit { hash, unfit: Unfit::TooLarge { bytes, limit_bytes } });
-        }
+        self.check_size(hash, bytes)?;
         let io = |error| PackageError::io(hash, error);
         let part = self.part(hash);
         let mut options = OpenOptions::new();
@@ -103,7 +119,8 @@ impl PackageStore {
 
     /// Checks what an upload has brought, and makes it a package.
     pub(crate) fn finish(&self, upload: Upload) -> Result<u64, PackageError> {
-        upload.finish(&self.platform, self.config.limit_bytes)
+        let platform = (self.content == Content::Packages).then_some(&self.platform);
+        upload.finish(platform, self.config.limit_bytes)
     }
 
     /// Opens a package for reading.

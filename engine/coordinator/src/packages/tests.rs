@@ -22,7 +22,7 @@ fn hash_of(content: &[u8]) -> PackageHash {
 
 fn store(folder: &TempDir, quota_bytes: u64) -> PackageStore {
     let config = PackagesConfig { quota_bytes, ..PackagesConfig::default() };
-    PackageStore::open(folder.path().join("packages"), config).unwrap()
+    PackageStore::open(folder.path().join("packages"), Content::Packages, config).unwrap()
 }
 
 fn upload(store: &PackageStore, content: &[u8], hash: PackageHash) -> Result<u64, PackageError> {
@@ -77,11 +77,11 @@ fn what_is_not_what_it_is_called_or_cannot_run_leaves_nothing() {
 fn a_package_over_the_limit_is_refused_before_it_is_sent() {
     let folder = TempDir::new().unwrap();
     let config = PackagesConfig { limit_bytes: 10, ..PackagesConfig::default() };
-    let store = PackageStore::open(folder.path().join("packages"), config).unwrap();
+    let store = PackageStore::open(folder.path().join("packages"), Content::Packages, config).unwrap();
     let (_, hash) = program();
     let too_large = |error| matches!(error, PackageError::Unfit { unfit: Unfit::TooLarge { .. }, .. });
     assert!(too_large(store.upload(hash, 11, 0).unwrap_err()));
-    assert!(too_large(store.check(hash, 11, &tandem_package::Needs::default()).unwrap_err()));
+    assert!(too_large(store.check(hash, 11, Some(&tandem_package::Needs::default())).unwrap_err()));
 }
 
 #[test]
@@ -97,4 +97,18 @@ fn what_no_job_needs_goes_when_there_is_too_much() {
     assert!(matches!(tight.stat(hash).unwrap(), Present::Whole(_)), "a job needs it");
     tight.collect(&HashSet::new());
     assert_eq!(tight.stat(hash).unwrap(), Present::Part(0));
+}
+
+#[test]
+fn an_attached_file_may_be_anything_of_its_hash() {
+    let folder = TempDir::new().unwrap();
+    let config = PackagesConfig { limit_bytes: 10, ..PackagesConfig::default() };
+    let store = PackageStore::open(folder.path().join("attached"), Content::Attached, config).unwrap();
+    for content in [&b"a text"[..], b""] {
+        assert_eq!(upload(&store, content, hash_of(content)).unwrap(), content.len() as u64);
+        assert_eq!(store.stat(hash_of(content)).unwrap(), Present::Whole(content.len() as u64));
+    }
+    assert!(matches!(upload(&store, b"another", hash_of(b"text")), Err(PackageError::Mismatch { .. })));
+    let error = upload(&store, b"eleven char", hash_of(b"eleven char")).unwrap_err();
+    assert!(error.to_string().ends_with("has 11 bytes, and `packages.limit_bytes` is 10"), "{error}");
 }

@@ -53,8 +53,8 @@ impl Upload {
         Ok(())
     }
 
-    /// Makes it a package if it is what it is called and can run here. Otherwise nothing of it is left.
-    pub(super) fn finish(self, platform: &Platform, limit_bytes: u64) -> Result<u64, PackageError> {
+    /// Makes it whole if it is what it is called, and can run where it is said to. Otherwise nothing of it is left.
+    pub(super) fn finish(self, platform: Option<&Platform>, limit_bytes: u64) -> Result<u64, PackageError> {
         let checked = self.check(platform, limit_bytes);
         if checked.is_err() {
             // What cannot be used must not be continued.
@@ -68,13 +68,20 @@ impl Upload {
         Ok(self.bytes)
     }
 
-    fn check(&self, platform: &Platform, limit_bytes: u64) -> Result<(), PackageError> {
+    fn check(&self, platform: Option<&Platform>, limit_bytes: u64) -> Result<(), PackageError> {
         let unfit = |unfit| PackageError::Unfit { hash: self.hash, unfit };
+        let Some(platform) = platform else {
+            let found = PackageHash::of_file(&self.part).map_err(|error| PackageError::io(self.hash, error))?;
+            return self.check_hash(found);
+        };
         let package = Package::read(&self.part, limit_bytes).map_err(unfit)?;
-        if package.hash != self.hash {
-            return Err(PackageError::Mismatch { hash: self.hash, found: package.hash });
-        }
+        self.check_hash(package.hash)?;
         platform.check(&package.needs).map_err(unfit)
+    }
+
+    fn check_hash(&self, found: PackageHash) -> Result<(), PackageError> {
+        let hash = self.hash;
+        if found == hash { Ok(()) } else { Err(PackageError::Mismatch { hash, found }) }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tandem_graph::Stage;
-use tandem_jobs::planned::PlannedJob;
+use tandem_jobs::planned::{PlannedJob, PlannedProgram};
 use tandem_proto::JobId;
 use tandem_scheduler::{JobPlan, JobView};
 use tokio::sync::watch;
@@ -128,10 +128,10 @@ impl JobTable {
         self.jobs.remove(&job)
     }
 
-    /// The packages of jobs that may still run.
+    /// The packages and attached files of jobs that may still run.
     pub(super) fn packages(&self) -> impl Iterator<Item = &str> {
         let programs = self.jobs.values().filter_map(|entry| entry.planned.as_ref()?.program.as_ref());
-        programs.map(|program| program.package.as_str()).filter(|package| !package.is_empty())
+        programs.flat_map(named_by)
     }
 
     /// The job of a submission, unless that had no id.
@@ -139,4 +139,10 @@ impl JobTable {
         let named = !submission.is_empty();
         self.jobs.iter().find(|(_, entry)| named && entry.submission == submission).map(|(job, _)| *job)
     }
+}
+
+/// The package and the attached files of a program.
+fn named_by(program: &PlannedProgram) -> impl Iterator<Item = &str> {
+    let package = Some(program.package.as_str()).filter(|package| !package.is_empty());
+    package.into_iter().chain(program.files.iter().map(|file| file.hash.as_str()))
 }

@@ -34,7 +34,7 @@ pub(crate) use job_table::{JobEntry, JobTable};
 pub(crate) use logs::Logs;
 pub(crate) use message::{ClusterHandle, Seen};
 pub(crate) use owner::Owner;
-pub(crate) use package_service::PackageRpc;
+pub(crate) use package_service::{PackageRpc, PackageStores};
 pub(crate) use planning::Planner;
 pub(crate) use relay::Relay;
 pub(crate) use state_service::StateRpc;

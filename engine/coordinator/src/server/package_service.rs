@@ -7,7 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
-use tandem_package::PackageHash;
+use tandem_jobs::planned::PlannedProgram;
+use tandem_package::{Needs, PackageHash, check_names};
 use tandem_proto::v1::package_service_server::PackageService;
 use tandem_proto::{CHUNK_BYTES, v1};
 use tokio::sync::mpsc;
@@ -22,9 +23,40 @@ use crate::packages::{PackageError, PackageStore, Present, Upload};
 /// Pieces that wait for their reader.
 const PIECES: usize = 8;
 
+/// What clients have brought.
+#[derive(Debug, Clone)]
+pub(crate) struct PackageStores {
+    pub(crate) packages: Arc<PackageStore>,
+    pub(crate) attached: Arc<PackageStore>,
+}
+
+impl PackageStores {
+    fn of(&self, attached: bool) -> &Arc<PackageStore> {
+        if attached { &self.attached } else { &self.packages }
+    }
+
+    /// What a program needs must be here before its job is accepted.
+    ///
+    /// # Errors
+    /// What is missing, or cannot be.
+    pub(super) fn check(&self, program: &PlannedProgram) -> Result<(), PackageError> {
+        check_names(program.files.iter().map(|file| file.name.as_str())).map_err(PackageError::Attached)?;
+        let package = Some(&program.package).filter(|package| !package.is_empty());
+        let packages = package.into_iter().map(|package| (&self.packages, package));
+        let files = program.files.iter().map(|file| (&self.attached, &file.hash));
+        packages.chain(files).try_for_each(|(store, name)| {
+            let hash = name.parse().map_err(|error| PackageError::Name(name.clone(), error))?;
+            match store.stat(hash)? {
+                Present::Whole(_) => Ok(()),
+                Present::Part(_) => Err(PackageError::Absent(hash)),
+            }
+        })
+    }
+}
+
 /// Serves clients and workers.
 pub(crate) struct PackageRpc {
-    pub(crate) store: Arc<PackageStore>,
+    pub(crate) stores: PackageStores,
     pub(crate) handle: ClusterHandle,
 }
 
@@ -34,17 +66,18 @@ impl PackageRpc {
     /// Runs what may wait for the disk.
     async fn on_disk<T: Send + 'static>(
         &self,
+        attached: bool,
         work: impl FnOnce(&PackageStore) -> Result<T, PackageError> + Send + 'static,
     ) -> Result<T, Status> {
-        let store = self.store.clone();
+        let store = self.stores.of(attached).clone();
         let done = tokio::task::spawn_blocking(move || work(&store)).await;
         done.map_err(|error| Status::internal(error.to_string()))?.map_err(Status::from)
     }
 
-    /// Makes room, now that there is one package more.
-    async fn collect(&self) -> Result<(), Status> {
+    /// Makes room, now that there is one more of a kind.
+    async fn collect(&self, attached: bool) -> Result<(), Status> {
         let needed = self.handle.look(needed_packages).await?;
-        self.on_disk(move |store| {
+        self.on_disk(attached, move |store| {
             store.collect(&needed);
             Ok(())
         })
@@ -52,7 +85,7 @@ impl PackageRpc {
     }
 }
 
-/// The packages of jobs that may still run.
+/// The packages and attached files of jobs that may still run.
 pub(crate) fn needed_packages(seen: &Seen<'_>) -> HashSet<PackageHash> {
     seen.jobs.packages().filter_map(|hash| hash.parse().ok()).collect()
 }
@@ -65,13 +98,11 @@ impl PackageService for PackageRpc {
         &self,
         request: Request<v1::StatPackageRequest>,
     ) -> Result<Response<v1::StatPackageResponse>, Status> {
-        let v1::StatPackageRequest { package, bytes, needs } = request.into_inner();
+        let v1::StatPackageRequest { package, bytes, needs, attached } = request.into_inner();
         let hash = hash_of(&package)?;
         let present = self
-            .on_disk(move |store| {
-                if let Some(needs) = needs {
-                    store.check(hash, bytes, &needs.into())?;
-                }
+            .on_disk(attached, move |store| {
+                store.check(hash, bytes, needs.map(Needs::from).as_ref())?;
                 store.stat(hash)
             })
             .await?;
@@ -89,27 +120,27 @@ impl PackageService for PackageRpc {
         let mut pieces = request.into_inner();
         let malformed = |what| Status::from(PackageError::Malformed(what));
         let first = pieces.message().await?.ok_or_else(|| malformed("an upload of nothing"))?;
-        let (hash, bytes) = (hash_of(&first.package)?, first.bytes);
-        let mut upload = self.on_disk(move |store| store.upload(hash, bytes, first.offset)).await?;
+        let (hash, bytes, attached) = (hash_of(&first.package)?, first.bytes, first.attached);
+        let mut upload = self.on_disk(attached, move |store| store.upload(hash, bytes, first.offset)).await?;
         let mut next = Some((first.offset, first.data));
         while let Some((offset, data)) = next {
             let write = move |mut upload: Upload| upload.write(offset, &data).map(|()| upload);
-            upload = self.on_disk(move |_| write(upload)).await?;
+            upload = self.on_disk(attached, move |_| write(upload)).await?;
             next = pieces.message().await?.map(|piece| (piece.offset, piece.data));
         }
         if !upload.is_complete() {
             return Err(malformed("the upload ended early; what came is kept"));
         }
-        let bytes = self.on_disk(move |store| store.finish(upload)).await?;
-        info!(package = %hash, bytes, "a package was uploaded");
-        self.collect().await?;
+        let bytes = self.on_disk(attached, move |store| store.finish(upload)).await?;
+        info!(package = %hash, bytes, attached, "a package was uploaded");
+        self.collect(attached).await?;
         Ok(Response::new(v1::StatPackageResponse { bytes, complete: true }))
     }
 
     async fn download(&self, request: Request<v1::DownloadPackageRequest>) -> Result<Response<Chunks>, Status> {
-        let v1::DownloadPackageRequest { package, offset } = request.into_inner();
+        let v1::DownloadPackageRequest { package, offset, attached } = request.into_inner();
         let hash = hash_of(&package)?;
-        let file = self.on_disk(move |store| store.read(hash)).await?;
+        let file = self.on_disk(attached, move |store| store.read(hash)).await?;
         let (sender, pieces) = mpsc::channel(PIECES);
         tokio::task::spawn_blocking(move || send_from(file, offset, &sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(pieces))))
@@ -152,6 +183,8 @@ impl From<PackageError> for Status {
         match error {
             PackageError::Name(..)
             | PackageError::Unfit { .. }
+            | PackageError::TooLarge { .. }
+            | PackageError::Attached(_)
             | PackageError::Mismatch { .. }
             | PackageError::Malformed(_) => Self::invalid_argument(message),
             PackageError::Gap { .. } => Self::out_of_range(message),

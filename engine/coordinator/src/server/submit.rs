@@ -16,15 +16,15 @@ use tokio_util::task::TaskTracker;
 use tonic::Status;
 
 use super::message::{Acceptance, ClusterHandle, Message, Stopping};
+use super::package_service::PackageStores;
 use super::planning::{Planner, with_help};
 use crate::clock::Clock;
 use crate::journal::{AcceptedJob, JobWork, Journal, JournalError};
-use crate::packages::{PackageError, PackageStore, Present};
 
 /// Takes jobs in.
 pub(crate) struct Submitter {
     planner: Planner,
-    packages: Arc<PackageStore>,
+    packages: PackageStores,
     journal: Arc<Journal>,
     handle: ClusterHandle,
     clock: Clock,
@@ -38,7 +38,7 @@ pub(crate) struct Submitter {
 impl Submitter {
     /// A submitter that tells `handle` of accepted jobs.
     pub(crate) fn new(
-        (planner, packages): (Planner, Arc<PackageStore>),
+        (planner, packages): (Planner, PackageStores),
         (journal, clock): (Arc<Journal>, Clock),
         handle: ClusterHandle,
         term: Term,
@@ -89,7 +89,7 @@ impl Submitter {
         let spec = spec.ok_or_else(|| Status::invalid_argument("the submission has no job"))?;
         let journaled = matches!(spec.work, Some(Work::File(_) | Work::Program(_)));
         let planned = self.plan(spec).await?;
-        self.check_package(&planned)?;
+        planned.program.as_ref().map_or(Ok(()), |program| self.packages.check(program))?;
         let shape = Arc::new(shape_of(&planned, attached, journaled));
         let job = draw_id();
         if journaled {
@@ -101,19 +101,6 @@ impl Submitter {
         self.handle.send(Message::Accepted(Box::new(acceptance))).await?;
         accepted.await.map_err(|_| Stopping)?;
         Ok(job)
-    }
-
-    /// What a job runs must be here before the job is accepted.
-    fn check_package(&self, planned: &PlannedJob) -> Result<(), Status> {
-        let Some(program) = planned.program.as_ref().filter(|program| !program.package.is_empty()) else {
-            return Ok(());
-        };
-        let invalid = |error| Status::from(PackageError::Name(program.package.clone(), error));
-        let hash = program.package.parse().map_err(invalid)?;
-        match self.packages.stat(hash)? {
-            Present::Whole(_) => Ok(()),
-            Present::Part(_) => Err(PackageError::Absent(hash).into()),
-        }
     }
 
     async fn journal_job(

@@ -27,7 +27,8 @@ use document::{Document, Section};
 pub(crate) use sections::SOURCE_FORMATS;
 
 /// Keys of the file itself.
-const KEYS: [&str; 10] = ["name", "retries", "timeout", "report", "params", "env", "package", "source", "step", "sink"];
+const KEYS: [&str; 11] =
+    ["name", "retries", "timeout", "report", "params", "env", "package", "attach", "source", "step", "sink"];
 
 /// A job file with its params filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct JobFile {
     pub environment: BTreeMap<String, String>,
     /// The user's own executable, whose functions steps may run.
     pub package: Option<String>,
+    /// Files and folders that its functions read, each `PATH` or `PATH=NAME`.
+    pub attach: Vec<String>,
     /// Tables it reads.
     pub sources: Vec<Source>,
     /// What it computes, in order.
@@ -70,6 +73,7 @@ impl JobFile {
             report: root.string("report")?.map(|path| path.value),
             environment: environment(&root, &document, &params)?,
             package: package(&root)?,
+            attach: attach(&root)?,
             sources: read_all(&root, "source", &sections::SOURCE_KEYS, sections::source)?,
             steps: read_all(&root, "step", &sections::STEP_KEYS, sections::step)?,
             sinks: read_all(&root, "sink", &sections::SINK_KEYS, sections::sink)?,
@@ -241,6 +245,17 @@ fn package(root: &Section<'_, '_>) -> Result<Option<String>, JobFileError> {
     match root.string("package")? {
         Some(path) if path.value.trim().is_empty() => Err(root.error_at(&path.span, "`package` is empty")),
         path => Ok(path.map(|path| path.value)),
+    }
+}
+
+fn attach(root: &Section<'_, '_>) -> Result<Vec<String>, JobFileError> {
+    let files = root.strings("attach")?;
+    match files.first() {
+        Some(first) if root.raw("package").is_none() => {
+            let error = root.error_at(&first.span, "`attach` needs a `package`");
+            Err(error.with_help("files are attached for the functions of a package"))
+        }
+        _ => Ok(files.into_iter().map(|file| file.value).collect()),
     }
 }
 

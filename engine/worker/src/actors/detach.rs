@@ -52,11 +52,11 @@ pub(super) async fn detach(coordinator: &CoordinatorCalls, job: JobId, spec: Act
     }
 }
 
-/// The job that is this actor, with the package and the variables of the one that makes it.
+/// The job that is this actor, with the package, its files and the variables of the one that makes it.
 async fn job_spec(coordinator: &CoordinatorCalls, job: JobId, spec: ActorSpec) -> Result<JobSpec, String> {
     let mut made_by = coordinator.program(job).await.map_err(|status| status.message().to_owned())?;
-    let Program { package, path, .. } = made_by.program.take().unwrap_or_default();
+    let Program { package, path, files, .. } = made_by.program.take().unwrap_or_default();
     let name = format!("{}/{}", spec.options.namespace, spec.options.name);
-    let program = Program { package, path, actor: encode(&spec), ..Program::default() };
+    let program = Program { package, path, files, actor: encode(&spec), ..Program::default() };
     Ok(submit::spec(made_by, name, Work::Program(program)))
 }

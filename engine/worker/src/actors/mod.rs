@@ -79,7 +79,7 @@ impl Actors {
         let logs = Logs::new(worker, config.name.clone());
         let side = Arc::new(WorkerSide {
             coordinator: coordinator.clone(),
-            packages: Packages::new(folder.join("packages"), coordinator.clone()),
+            packages: Packages::new(folder, coordinator.clone()),
             logs: logs.clone(),
             statements,
             environment: config.environment.clone(),

@@ -34,12 +34,13 @@ impl Outside for WorkerSide {
     async fn program(&self, job: JobId) -> Result<Arc<JobProgram>, String> {
         let v1::JobProgram { program, environment, secret_names, job_name, cluster_environment } =
             self.known_program(job).await?;
-        let executable = self.packages.get(job, &program.unwrap_or_default()).await;
-        let executable = executable.map_err(|error| error.to_string())?;
+        let program = program.unwrap_or_default();
+        let executable = self.packages.get(job, &program).await.map_err(|error| error.to_string())?;
+        let files = self.packages.files(job, &program).await.map_err(|error| error.to_string())?;
         // Over these come those of the worker, and over those the job's.
         let of_cluster = cluster_environment.into_iter().filter(|(name, _)| !self.environment.contains_key(name));
         let environment = of_cluster.chain(environment).collect();
-        Ok(Arc::new(JobProgram { executable, environment, secret_names, job_name }))
+        Ok(Arc::new(JobProgram { executable, files, environment, secret_names, job_name }))
     }
 
     async fn sql(&self, job: JobId, query: SqlQuery, rows: mpsc::Sender<Vec<Bytes>>) -> Result<(), String> {

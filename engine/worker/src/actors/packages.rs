@@ -1,28 +1,28 @@
-//! The executables of jobs: each is downloaded once for all jobs, checked, and removed when nobody uses it and room is short.
+//! The executables of jobs and the files attached to them: each is downloaded once for all jobs, checked, and removed when nobody uses it
+//! and room is short. Attached files have their names in a folder for each job.
 //! Owned by the runtime's surroundings. A file that the client has named is used in place as long as it is what it should be.
 //!
-//!   missing ─► part (grows, survives a broken stream) ─► checked ─► executable
+//!   missing ─► part (grows, survives a broken stream) ─► checked ─► executable, or attached file
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tandem_package::{Hasher, PackageHash, ParseHashError};
+use tandem_package::{AttachError, PackageHash, ParseHashError, check_names};
 use tandem_proto::JobId;
-use tandem_proto::v1::Program;
+use tandem_proto::v1::{AttachedFile, Program};
 use tokio::sync::OnceCell;
 use tracing::{debug, info, warn};
 
 use crate::coordinator::CoordinatorCalls;
 
-/// Bytes of all packages that nobody uses.
+/// Bytes of all packages, or attached files, that nobody uses.
 const UNUSED_BYTES: u64 = 2 << 30;
 const RETRY_DELAY: Duration = Duration::from_millis(200);
-const READ_BYTES: usize = 1 << 20;
 
 /// Why a package cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,9 @@ pub(crate) enum PackageError {
         /// What it is.
         found: PackageHash,
     },
+    /// Attached files are called what they cannot be called.
+    #[error(transparent)]
+    Attached(#[from] AttachError),
     /// The disk.
     #[error("package cannot be kept at {}: {source}", path.display())]
     Io {
@@ -61,9 +64,28 @@ pub(crate) enum PackageError {
     },
 }
 
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    Packages,
+    Attached,
+}
+
 /// See the module's header.
 #[derive(Debug)]
 pub(crate) struct Packages {
+    executables: Kept,
+    attached: Kept,
+    /// Has a folder for each job that has attached files.
+    jobs: PathBuf,
+    /// Held by who replaces a link.
+    linking: Mutex<()>,
+}
+
+/// What is kept of one kind.
+#[derive(Debug)]
+struct Kept {
+    content: Content,
     folder: PathBuf,
     coordinator: CoordinatorCalls,
     known: Mutex<HashMap<PackageHash, Package>>,
@@ -89,9 +111,14 @@ struct Stamp {
 }
 
 impl Packages {
-    /// No packages, in a folder of their own, which is made when it is needed.
-    pub(crate) fn new(folder: PathBuf, coordinator: CoordinatorCalls) -> Self {
-        Self { folder, coordinator, known: Mutex::default() }
+    /// No packages, in folders of their own in `folder`, which are made when they are needed.
+    pub(crate) fn new(folder: &Path, coordinator: CoordinatorCalls) -> Self {
+        let kept = |name, content| {
+            let (folder, coordinator) = (folder.join(name), coordinator.clone());
+            Kept { content, folder, coordinator, known: Mutex::default() }
+        };
+        let (executables, attached) = (kept("packages", Content::Packages), kept("attached", Content::Attached));
+        Self { executables, attached, jobs: folder.join("files"), linking: Mutex::default() }
     }
 
     /// The executable that `job` runs. While the coordinator is away this waits.
@@ -103,17 +130,62 @@ impl Packages {
             let path = PathBuf::from("/proc/self/exe");
             return std::env::current_exe().map_err(|source| PackageError::Io { path, source });
         }
-        let parsed = program.package.parse();
-        let package = parsed.map_err(|source| PackageError::Name { name: program.package.clone(), source })?;
-        if let Some(path) = self.in_place(job, package, Path::new(&program.path)).await {
+        self.executables.get(job, &program.package, &program.path).await
+    }
+
+    /// The folder with the files that are attached to what `job` runs, if there are any. While the coordinator is away this waits.
+    ///
+    /// # Errors
+    /// When one of them cannot be had.
+    pub(crate) async fn files(&self, job: JobId, program: &Program) -> Result<Option<PathBuf>, PackageError> {
+        if program.files.is_empty() {
+            return Ok(None);
+        }
+        check_names(program.files.iter().map(|file| file.name.as_str()))?;
+        let folder = self.jobs.join(job.to_string());
+        for AttachedFile { name, hash, path, .. } in &program.files {
+            let kept = self.attached.get(job, hash, path).await?;
+            let link = folder.join(name);
+            let io = |source| PackageError::Io { path: link.clone(), source };
+            link.parent().map_or(Ok(()), fs::create_dir_all).map_err(io)?;
+            // Linked for another process of the job before, unless the file of the client is another one since then.
+            if fs::read_link(&link).is_ok_and(|linked| linked == kept) {
+                continue;
+            }
+            let _turn = self.linking.lock().unwrap_or_else(PoisonError::into_inner);
+            match fs::remove_file(&link) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+                _ => symlink(&kept, &link).map_err(io)?,
+            }
+        }
+        Ok(Some(folder))
+    }
+
+    /// A job is over. Removes what nobody has used for the longest time if there is too much of it.
+    pub(crate) fn forget(&self, job: JobId) {
+        let folder = self.jobs.join(job.to_string());
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                warn!(path = %folder.display(), %error, "the links of attached files could not be removed");
+            }
+            _ => {}
+        }
+        self.executables.forget(job);
+        self.attached.forget(job);
+    }
+}
+
+impl Kept {
+    async fn get(&self, job: JobId, name: &str, path: &str) -> Result<PathBuf, PackageError> {
+        let package = name.parse().map_err(|source| PackageError::Name { name: name.to_owned(), source })?;
+        if let Some(path) = self.in_place(job, package, Path::new(path)).await {
             return Ok(path);
         }
         let downloaded = self.used(job, package, |known| Arc::clone(&known.downloaded));
         downloaded.get_or_try_init(|| self.download(package)).await.cloned()
     }
 
-    /// A job is over. Removes what nobody has used for the longest time if there is too much of it.
-    pub(crate) fn forget(&self, job: JobId) {
+    fn forget(&self, job: JobId) {
         let mut known = self.lock();
         known.values_mut().for_each(|package| _ = package.users.remove(&job));
         let mut unused: Vec<(Instant, PackageHash, PathBuf)> = known
@@ -145,7 +217,7 @@ impl Packages {
             return Some(checked.0);
         }
         let hashed = path.to_owned();
-        let found = tokio::task::spawn_blocking(move || hash(&hashed)).await.ok()?.ok()?;
+        let found = tokio::task::spawn_blocking(move || PackageHash::of_file(&hashed)).await.ok()?.ok()?;
         if found != package || Stamp::of(path) != Some(stamp) {
             debug!(path = %path.display(), %package, "the file of a client is another one here");
             return None;
@@ -166,14 +238,14 @@ impl Packages {
         }
         drop(file);
         let hashed = part.clone();
-        let found =
-            tokio::task::spawn_blocking(move || hash(&hashed)).await.map_err(|error| io(io::Error::other(error)))?;
-        let found = found.map_err(io)?;
+        let found = tokio::task::spawn_blocking(move || PackageHash::of_file(&hashed)).await;
+        let found = found.map_err(|error| io(io::Error::other(error)))?.map_err(io)?;
         if found != package {
             fs::remove_file(&part).map_err(io)?;
             return Err(PackageError::Wrong { package, found });
         }
-        fs::set_permissions(&part, Permissions::from_mode(0o700)).map_err(io)?;
+        let mode = if self.content == Content::Packages { 0o700 } else { 0o400 };
+        fs::set_permissions(&part, Permissions::from_mode(mode)).map_err(io)?;
         fs::rename(&part, &path).map_err(io)?;
         info!(%package, "package downloaded");
         Ok(path)
@@ -183,7 +255,8 @@ impl Packages {
     async fn append(&self, package: PackageHash, file: &mut File) -> Result<Result<(), tonic::Status>, PackageError> {
         let io = |source| PackageError::Io { path: self.folder.join(package.to_string()), source };
         let offset = file.metadata().map_err(io)?.len();
-        let mut pieces = match self.coordinator.download(&package.to_string(), offset).await {
+        let attached = self.content == Content::Attached;
+        let mut pieces = match self.coordinator.download(&package.to_string(), attached, offset).await {
             Ok(pieces) => pieces,
             Err(status) if crate::coordinator::is_final(&status) => {
                 let reason = status.message().to_owned();
@@ -233,19 +306,6 @@ impl Stamp {
     }
 }
 
-/// The name of the package that a file is.
-fn hash(path: &Path) -> io::Result<PackageHash> {
-    let mut file = File::open(path)?;
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finish()),
-            bytes => hasher.update(&buffer[..bytes]),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,7 +316,7 @@ mod tests {
     /// A coordinator that is never reached.
     fn packages(folder: &Path) -> Packages {
         let (_, channel) = watch::channel(None);
-        Packages::new(folder.join("packages"), CoordinatorCalls::new(channel))
+        Packages::new(folder, CoordinatorCalls::new(channel))
     }
 
     #[tokio::test]
@@ -264,7 +324,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("program");
         fs::write(&path, "first").unwrap();
-        let package = hash(&path).unwrap().to_string();
+        let package = PackageHash::of_file(&path).unwrap().to_string();
         let packages = packages(folder.path());
         let program = Program { package, path: path.to_str().unwrap().to_owned(), ..Program::default() };
         assert_eq!(packages.get(JOB, &program).await.unwrap(), path);
@@ -282,5 +342,29 @@ mod tests {
             assert!(matches!(&refused, PackageError::Name { .. }), "{refused}");
         }
         assert!(packages(folder.path()).get(JOB, &Program::default()).await.unwrap().is_absolute());
+    }
+
+    #[tokio::test]
+    async fn attached_files_have_their_names_as_long_as_the_job_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        fs::write(&path, "weights").unwrap();
+        let hash = PackageHash::of_file(&path).unwrap().to_string();
+        let path = path.to_str().unwrap().to_owned();
+        let file =
+            |name: &str| AttachedFile { name: name.to_owned(), hash: hash.clone(), bytes: 7, path: path.clone() };
+        let packages = packages(folder.path());
+        let program = Program { files: vec![file("a"), file("deep/b")], ..Program::default() };
+        for _ in 0..2 {
+            let files = packages.files(JOB, &program).await.unwrap().unwrap();
+            assert_eq!(fs::read(files.join("a")).unwrap(), b"weights");
+            assert_eq!(fs::read(files.join("deep/b")).unwrap(), b"weights");
+        }
+        let files = packages.files(JOB, &program).await.unwrap().unwrap();
+        packages.forget(JOB);
+        assert!(!files.exists() && Path::new(&path).exists());
+        assert_eq!(packages.files(JOB, &Program::default()).await.unwrap(), None);
+        let outside = Program { files: vec![file("../x")], ..Program::default() };
+        assert!(matches!(packages.files(JOB, &outside).await, Err(PackageError::Attached(_))));
     }
 }

@@ -41,7 +41,7 @@ impl Job {
 
     /// What made an object, while that is known here.
     fn made_by(&self, object: ObjectId, record: &Object) -> String {
-        if let Some(call) = record.call(object) {
+        if let Some(call) = record.call(object).or_else(|| self.streams.stream_of(object)) {
             let task = self.tasks.get(&call).map(|task| &task.function);
             let function = task.or_else(|| self.calls.get(&call).map(|entry| &entry.method));
             return function.map_or_else(String::new, ToString::to_string);

@@ -79,7 +79,7 @@ impl Process {
         let frame = self.frame.as_ref().expect("it runs");
         let driver = frame.run.is_none();
         if !driver || !self.kinds.actors || index == ACTOR_CALLS {
-            return self.watch();
+            return self.begin_stream();
         }
         let parent = None;
         if index < 2 {
@@ -122,6 +122,7 @@ impl Process {
             }
         }
         objects.extend(frame.actor_calls.iter().map(|(object, _)| *object));
+        objects.extend(frame.taking.iter().flat_map(|taking| taking.taken.iter().copied()));
         frame.waits.extend(objects.iter().copied());
         frame.stage = Stage::Watch;
         let call = frame.run.as_ref().map(|run| run.call);

@@ -10,6 +10,7 @@ use crate::plan::{Dependency, FAILED, Out, digest, expected, put_number};
 impl Process {
     pub(super) fn finish(&mut self, memory: &mut Memory) {
         let frame = self.frame.as_ref().expect("it runs");
+        self.check_items(frame);
         let mut numbers = vec![frame.seed];
         if let Some(run) = &frame.run {
             for value in &run.args[1..] {
@@ -41,6 +42,7 @@ impl Process {
     }
 
     pub(super) fn end_frame(&mut self, outcome: Result<Vec<Value>, Failure>) {
+        self.close_stream();
         let frame = self.frame.take().expect("it runs");
         if let Some(run) = &frame.run {
             self.say(ToNode::Done { call: run.call, attempt: run.attempt, outcome });
@@ -55,6 +57,9 @@ impl Process {
         }
         for (object, _) in frame.actor_calls {
             self.release(object);
+        }
+        for item in frame.taking.into_iter().flat_map(|taking| taking.taken) {
+            self.release(item);
         }
         if let Some(group) = frame.group {
             self.release(group.object());

@@ -3,6 +3,7 @@
 mod calls;
 mod ends;
 mod steps;
+mod streams;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -16,6 +17,7 @@ use tandem_actor_protocol::{
 
 use crate::memory::Memory;
 use crate::plan::{FAILED, Kinds, Plan};
+pub(crate) use streams::{Taking, Yielding};
 
 /// A process.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub(crate) struct Process {
     /// The last call of each caller that an actor here has seen.
     seen: BTreeMap<u128, CallId>,
     actor: Option<ActorId>,
+    /// Which items are wanted of the streams that were sent here.
+    wanted: BTreeMap<CallId, Vec<(u64, u64)>>,
     pub(crate) stopping: bool,
     pub(crate) driver_seed: u64,
 }
@@ -62,6 +66,10 @@ pub(crate) struct Frame {
     waits: BTreeSet<ObjectId>,
     retained: Vec<ObjectId>,
     pinned: Vec<ObjectId>,
+    /// The stream that it takes items of.
+    pub(crate) taking: Option<Taking>,
+    /// What it does if it yields items.
+    yielding: Option<Yielding>,
 }
 
 #[derive(Debug, Clone)]
@@ -77,6 +85,8 @@ enum Stage {
     Put,
     Submit(usize),
     Actors(usize),
+    /// Yields items, or takes them.
+    Stream,
     Watch,
     Finish,
 }
@@ -104,6 +114,7 @@ impl Process {
             held: BTreeMap::new(),
             seen: BTreeMap::new(),
             actor: None,
+            wanted: BTreeMap::new(),
             stopping: false,
             driver_seed,
         }
@@ -118,6 +129,14 @@ impl Process {
     pub(crate) fn can_step(&self) -> bool {
         let waits_for_room = self.asked_room && self.room.is_none();
         match &self.frame {
+            Some(frame) if frame.stage == Stage::Stream => {
+                let goes_on = frame.stream_goes_on(|call| self.until(call));
+                let yields = frame.yielding.is_some();
+                match frame.blocked {
+                    true => goes_on && !frame.resumed,
+                    false => !(yields && waits_for_room) && (goes_on || frame.run.is_some()),
+                }
+            }
             Some(frame) if frame.blocked => frame.waits.is_empty() && !frame.resumed,
             Some(frame) if frame.stage == Stage::Watch || frame.stage == Stage::Args => frame.waits.is_empty(),
             Some(_) => !waits_for_room,
@@ -162,6 +181,15 @@ impl Process {
             }
             ToExecutor::Run(run) => {
                 self.runs.push_back(run);
+            }
+            ToExecutor::RunStream { run, wanted } => {
+                self.wanted.insert(run.call, wanted);
+                self.runs.push_back(run);
+            }
+            ToExecutor::MayYield { call, until } => {
+                let (_, end) = self.wanted.get_mut(&call).and_then(|wanted| wanted.last_mut()).expect("it was sent");
+                assert!(*end < until, "it may go further");
+                *end = until;
             }
             ToExecutor::Call(run) => {
                 assert_eq!(run.actor, self.actor);
@@ -221,7 +249,8 @@ impl Process {
                 self.say(ToNode::GaveUp(extent));
             }
             ToExecutor::EndActor(_) | ToExecutor::Shutdown => self.stopping = true,
-            ToExecutor::Ready(_) | ToExecutor::Found { .. } | ToExecutor::SqlDone { .. } => {}
+            ToExecutor::Ready(objects) => self.items_there(&objects),
+            ToExecutor::Found { .. } | ToExecutor::SqlDone { .. } => {}
         }
     }
 
@@ -286,6 +315,7 @@ impl Process {
             }
             Err(failure) => Read { number: None, named: None, failure: Some(failure) },
         };
+        self.stream_ended(object, read.number, read.failure.as_ref());
         let Some(frame) = &mut self.frame else { return };
         if !frame.waits.remove(&object) {
             return;
@@ -330,6 +360,8 @@ impl Frame {
             waits: BTreeSet::new(),
             retained: Vec::new(),
             pinned: Vec::new(),
+            taking: None,
+            yielding: None,
         }
     }
 

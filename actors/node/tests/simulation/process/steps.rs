@@ -37,6 +37,7 @@ impl Process {
             Stage::Put => self.put(memory),
             Stage::Submit(index) => self.submit(index),
             Stage::Actors(index) => self.call_actor(index),
+            Stage::Stream => self.step_stream(memory),
             Stage::Watch => frame.stage = Stage::Finish,
             Stage::Finish => self.finish(memory),
         }
@@ -49,6 +50,9 @@ impl Process {
         }
         self.say(ToNode::Began(run.call));
         let seed = self.read(memory, &run.args[0]);
+        if self.wanted.contains_key(&run.call) {
+            return self.begin_yielding(run, seed);
+        }
         let depth = run_depth(&run.args[0]);
         let named: Vec<ObjectId> = run.args.iter().flat_map(|value| value.refs.clone()).collect();
         let plan = plan(seed, depth, self.kinds);

@@ -69,14 +69,6 @@ impl Encoder for IpcEncoder {
         0
     }
 
-    fn pending_bytes(&self) -> usize {
-        0
-    }
-
-    fn relieve(&mut self) -> Result<(), TaskError> {
-        Ok(())
-    }
-
     fn finish(mut self: Box<Self>) -> Result<(), TaskError> {
         self.writer.finish().map_err(fatal)
     }

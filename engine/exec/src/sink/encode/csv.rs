@@ -37,14 +37,6 @@ impl Encoder for CsvEncoder {
         self.packer.memory_bytes()
     }
 
-    fn pending_bytes(&self) -> usize {
-        0
-    }
-
-    fn relieve(&mut self) -> Result<(), TaskError> {
-        Ok(())
-    }
-
     fn finish(self: Box<Self>) -> Result<(), TaskError> {
         self.packer.finish()
     }

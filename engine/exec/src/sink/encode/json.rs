@@ -44,14 +44,6 @@ impl Encoder for LinesEncoder {
         self.writer.get_ref().memory_bytes()
     }
 
-    fn pending_bytes(&self) -> usize {
-        0
-    }
-
-    fn relieve(&mut self) -> Result<(), TaskError> {
-        Ok(())
-    }
-
     fn finish(self: Box<Self>) -> Result<(), TaskError> {
         self.writer.into_inner().finish()
     }
@@ -86,14 +78,6 @@ impl Encoder for ArrayEncoder {
 
     fn memory_bytes(&self) -> usize {
         self.packer.memory_bytes() + self.text.capacity()
-    }
-
-    fn pending_bytes(&self) -> usize {
-        0
-    }
-
-    fn relieve(&mut self) -> Result<(), TaskError> {
-        Ok(())
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), TaskError> {
@@ -131,14 +115,6 @@ impl Encoder for ObjectEncoder {
 
     fn memory_bytes(&self) -> usize {
         self.packer.memory_bytes()
-    }
-
-    fn pending_bytes(&self) -> usize {
-        0
-    }
-
-    fn relieve(&mut self) -> Result<(), TaskError> {
-        Ok(())
     }
 
     fn finish(self: Box<Self>) -> Result<(), TaskError> {

@@ -30,11 +30,15 @@ pub(super) trait Encoder: Send {
     /// Bytes held back outside of the output buffer.
     fn memory_bytes(&self) -> usize;
 
-    /// Estimate of what the held-back bytes will be when they are written.
-    fn pending_bytes(&self) -> usize;
+    /// Estimate of what held-back rows will be when they are written; none are held back unless the format does so.
+    fn pending_bytes(&self) -> usize {
+        0
+    }
 
-    /// Gives held-back bytes to the output buffer, at the price of a less compact file.
-    fn relieve(&mut self) -> Result<(), TaskError>;
+    /// Gives held-back rows to the output buffer, at the price of a less compact file.
+    fn relieve(&mut self) -> Result<(), TaskError> {
+        Ok(())
+    }
 
     /// Ends the file.
     fn finish(self: Box<Self>) -> Result<(), TaskError>;
