@@ -134,6 +134,20 @@ fn files_that_cannot_be_read_are_no_end() {
 }
 
 #[test]
+fn items_go_to_disk_and_come_back() {
+    let faults = Faults { process_dies: 600, revoked: 400, write_fails: 20, until: 20_000, ..Faults::default() };
+    let disk = run_all(3, Kinds { streams: true, ..CRAMPED }, faults);
+    assert!(disk.written > 0 && disk.read > 0, "{disk:?}");
+}
+
+#[test]
+fn workers_that_have_items_on_disk_die() {
+    let faults = Faults { worker_dies: 900, process_dies: 600, write_fails: 20, until: 20_000, ..Faults::default() };
+    let disk = run_all(4, Kinds { nested: false, streams: true, ..CRAMPED }, faults);
+    assert!(disk.written > 0 && disk.read > 0, "{disk:?}");
+}
+
+#[test]
 fn a_job_ends_while_its_objects_go_to_disk() {
     let mut busy = 0;
     for seed in seeds() {

@@ -306,9 +306,11 @@ impl Process {
             Ok(value) => {
                 let number = self.read(memory, &value);
                 if let Body::Shared { object: name, .. } = value.body {
+                    // Where there is little room, items are not kept until the end.
+                    let cramped = self.kinds.extents > 0;
                     match &mut self.frame {
-                        Some(frame) => frame.pinned.push(name),
-                        None => self.say(ToNode::Unpin(vec![name])),
+                        Some(frame) if !(cramped && frame.has_taken(object)) => frame.pinned.push(name),
+                        _ => self.say(ToNode::Unpin(vec![name])),
                     }
                 }
                 Read { number: Some(number), named: value.refs.first().copied(), failure: None }

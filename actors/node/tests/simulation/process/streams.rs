@@ -50,6 +50,11 @@ impl Taking {
 }
 
 impl Frame {
+    /// Whether this is one of the items that it has taken.
+    pub(super) fn has_taken(&self, object: ObjectId) -> bool {
+        self.taking.as_ref().is_some_and(|taking| taking.taken.contains(&object))
+    }
+
     /// Whether a step at a stream does more than wait.
     pub(super) fn stream_goes_on(&self, until: impl Fn(CallId) -> u64) -> bool {
         match (&self.yielding, &self.run) {
@@ -164,12 +169,14 @@ impl Process {
         items.into_iter().chain([call.object(0)]).for_each(|object| self.release(object));
     }
 
-    /// What was taken is what was yielded. An item that is lost when its task is no more stays so.
+    /// What was taken is what was yielded. An item that is lost when its task is no more stays so, as does one whose task is cancelled
+    /// before it has yielded it again.
     pub(super) fn check_items(&self, frame: &Frame) {
         let Some(taking) = &frame.taking else { return };
         for (index, item) in (0..).zip(&taking.taken) {
             let read = &frame.values[item];
-            let lost = taking.cut && read.failure.as_ref().is_some_and(|why| why.kind == FailureKind::ObjectLost);
+            let is_lost = |why: &Failure| matches!(why.kind, FailureKind::ObjectLost | FailureKind::Cancelled);
+            let lost = taking.cut && read.failure.as_ref().is_some_and(is_lost);
             let right = read.number == Some(item_number(taking.seed, index));
             assert!(right || lost, "item {index} of {}: {read:?}", taking.call);
         }
