@@ -141,6 +141,13 @@ fn items_go_to_disk_and_come_back() {
 }
 
 #[test]
+fn items_whose_files_cannot_be_read_are_no_end() {
+    let faults = Faults { read_fails: 3, process_dies: 800, until: 20_000, ..Faults::default() };
+    let disk = run_all(3, Kinds { lossy: true, streams: true, ..CRAMPED }, faults);
+    assert!(disk.damaged > 0, "{disk:?}");
+}
+
+#[test]
 fn workers_that_have_items_on_disk_die() {
     let faults = Faults { worker_dies: 900, process_dies: 600, write_fails: 20, until: 20_000, ..Faults::default() };
     let disk = run_all(4, Kinds { nested: false, streams: true, ..CRAMPED }, faults);

@@ -176,7 +176,7 @@ impl Process {
         for (index, item) in (0..).zip(&taking.taken) {
             let read = &frame.values[item];
             let is_lost = |why: &Failure| matches!(why.kind, FailureKind::ObjectLost | FailureKind::Cancelled);
-            let lost = taking.cut && read.failure.as_ref().is_some_and(is_lost);
+            let lost = (taking.cut || self.kinds.lossy) && read.failure.as_ref().is_some_and(is_lost);
             let right = read.number == Some(item_number(taking.seed, index));
             assert!(right || lost, "item {index} of {}: {read:?}", taking.call);
         }
