@@ -154,7 +154,12 @@ fn every_mistake_is_named_with_its_line() {
             "tables here are events",
         ),
         ("retries = 2", "package = \" \"", "job.toml:3: `package` is empty", ""),
-        ("retries = 2", "attach = [\"a\"]", "job.toml:3: `attach` needs a `package`", "functions of a package"),
+        (
+            "retries = 2",
+            "attach = [\"a\"]",
+            "job.toml:3: `attach` needs a `package`",
+            "files are attached for the functions of a package",
+        ),
         ("removes = \"dropped\"", "args = { a = 1 }", "job.toml:26: `args` is for a [[step]] with `run`", ""),
         (
             "mode = \"append\"",
