@@ -158,10 +158,14 @@ impl Coordinator {
         let lost = |bundles: &[Bundle]| bundles.iter().position(|bundle| bundle.host.is_none());
         let groups: Vec<PlacementGroupId> =
             self.groups.iter().filter(|(_, bundles)| lost(bundles).is_some()).map(|(group, _)| *group).collect();
-        for group in groups {
+        'groups: for group in groups {
             while let Some(index) = lost(&self.groups[&group]) {
                 let mut hosts: Vec<WorkerId> = self.slots_milli.keys().copied().collect();
                 hosts.retain(|host| self.takes(*host, self.groups[&group][index].milli));
+                if hosts.is_empty() {
+                    // The leases of a group that was removed have not ended yet.
+                    continue 'groups;
+                }
                 let host = hosts[random.below(hosts.len() as u64) as usize];
                 self.groups.get_mut(&group).expect("it is there")[index].host = Some(host);
             }
