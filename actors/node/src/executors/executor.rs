@@ -1,10 +1,13 @@
 //! One process of a job.
 //!
 //! ```text
-//!   Starting ─hello─► Idle ─given─► Busy ─blocked─► Blocked ─unblocked─► Resuming ─place─► Busy
-//!                      ▲              │                 │                    │
-//!                      └───drained────┴─────────────────┴────────────────────┘
+//!   Starting ─hello─► Idle ─given─► Busy ─blocked─► Blocking ─lent─► Blocked ─unblocked─► Resuming ─place─► Busy
+//!                      ▲              │              │  └─unblocked─► Busy         │                    │
+//!                      └───drained────┴──────────────┴─────────────────────────────┴────────────────────┘
 //! ```
+//!
+//! Who waits lends its place only when its process has nothing else: it may be ended while it waits, and the process begins what
+//! is next before it hears that its place is not its own.
 //!
 //! A process that is not there for tasks is idle all the time.
 
@@ -69,6 +72,8 @@ pub(crate) enum ExecutorState {
     Starting,
     Idle,
     Busy,
+    /// Its task waits, and has its place until nothing is queued behind it.
+    Blocking(CallId),
     Blocked(CallId),
     Resuming(CallId),
 }
@@ -79,6 +84,7 @@ pub(crate) enum ExecutorEvent {
     Hello,
     Given,
     Blocked(CallId),
+    Lent,
     Unblocked(CallId),
     Resumed,
     Drained,
@@ -122,14 +128,16 @@ pub(crate) enum Was {
 impl ExecutorState {
     /// The only place where the state of a process changes.
     pub(crate) fn apply(&mut self, event: ExecutorEvent) -> Result<(), IllegalTransition> {
-        use ExecutorEvent::{Drained, Given, Hello, Resumed, Unblocked};
+        use ExecutorEvent::{Drained, Given, Hello, Lent, Resumed, Unblocked};
         *self = match (*self, event) {
             (Self::Starting, Hello) => Self::Idle,
             (Self::Idle, Given) => Self::Busy,
-            (Self::Busy, ExecutorEvent::Blocked(call)) => Self::Blocked(call),
+            (Self::Busy, ExecutorEvent::Blocked(call)) => Self::Blocking(call),
+            (Self::Blocking(call), Lent) => Self::Blocked(call),
+            (Self::Blocking(call), Unblocked(other)) if call == other => Self::Busy,
             (Self::Blocked(call), Unblocked(other)) if call == other => Self::Resuming(call),
             (Self::Resuming(_), Resumed) => Self::Busy,
-            (Self::Busy | Self::Blocked(_) | Self::Resuming(_), Drained) => Self::Idle,
+            (Self::Busy | Self::Blocking(_) | Self::Blocked(_) | Self::Resuming(_), Drained) => Self::Idle,
             (state, event) => return Err(IllegalTransition { state, event }),
         };
         Ok(())
@@ -190,6 +198,11 @@ impl Executor {
         self.state.apply(ExecutorEvent::Blocked(call)).is_ok()
     }
 
+    /// Whether its task waits, has its place still, and can lend it now.
+    pub(crate) fn lend(&mut self) -> bool {
+        self.calls.len() == 1 && self.state.apply(ExecutorEvent::Lent).is_ok()
+    }
+
     /// False: that cannot be so.
     pub(crate) fn unblock(&mut self, call: CallId) -> bool {
         self.state.apply(ExecutorEvent::Unblocked(call)).is_ok()
@@ -206,7 +219,9 @@ impl Executor {
         let was = match self.state {
             ExecutorState::Blocked(_) => Was::Blocked,
             ExecutorState::Resuming(_) => Was::Resuming,
-            ExecutorState::Busy | ExecutorState::Idle | ExecutorState::Starting => Was::Busy,
+            ExecutorState::Busy | ExecutorState::Blocking(_) | ExecutorState::Idle | ExecutorState::Starting => {
+                Was::Busy
+            }
         };
         let _ = self.state.apply(ExecutorEvent::Drained);
         was
@@ -229,6 +244,11 @@ impl Executor {
 
     /// Whether this task is the one that waits here.
     pub(crate) fn waits_for(&self, call: CallId) -> bool {
+        self.state == ExecutorState::Blocking(call) || self.has_lent(call)
+    }
+
+    /// Whether this task is the one that waits here, and has no place meanwhile.
+    pub(crate) fn has_lent(&self, call: CallId) -> bool {
         matches!(self.state, ExecutorState::Blocked(other) | ExecutorState::Resuming(other) if other == call)
     }
 }
@@ -239,8 +259,8 @@ mod tests {
 
     #[test]
     fn transitions() {
-        use ExecutorEvent::{Drained, Given, Hello, Resumed, Unblocked};
-        use ExecutorState::{Blocked, Busy, Idle, Resuming, Starting};
+        use ExecutorEvent::{Drained, Given, Hello, Lent, Resumed, Unblocked};
+        use ExecutorState::{Blocked, Blocking, Busy, Idle, Resuming, Starting};
         let (call, other) = (CallId(1), CallId(2));
         let cases = [
             (Starting, Hello, Some(Idle)),
@@ -248,9 +268,14 @@ mod tests {
             (Idle, Hello, None),
             (Idle, Given, Some(Busy)),
             (Idle, ExecutorEvent::Blocked(call), None),
-            (Busy, ExecutorEvent::Blocked(call), Some(Blocked(call))),
+            (Busy, ExecutorEvent::Blocked(call), Some(Blocking(call))),
+            (Busy, Lent, None),
             (Busy, Given, None),
             (Busy, Drained, Some(Idle)),
+            (Blocking(call), Lent, Some(Blocked(call))),
+            (Blocking(call), Unblocked(call), Some(Busy)),
+            (Blocking(call), Unblocked(other), None),
+            (Blocking(call), Drained, Some(Idle)),
             (Blocked(call), Unblocked(call), Some(Resuming(call))),
             (Blocked(call), Unblocked(other), None),
             (Blocked(call), Drained, Some(Idle)),

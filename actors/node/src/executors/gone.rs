@@ -96,7 +96,7 @@ impl Job {
         if let Some(group) = group {
             let entry = &mut self.groups[group.0 as usize];
             match state {
-                ExecutorState::Busy => entry.busy -= 1,
+                ExecutorState::Busy | ExecutorState::Blocking(_) => entry.busy -= 1,
                 ExecutorState::Blocked(_) => entry.blocked -= 1,
                 ExecutorState::Resuming(_) => entry.resuming.retain(|waiting| *waiting != executor),
                 ExecutorState::Starting | ExecutorState::Idle => {}

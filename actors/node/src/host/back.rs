@@ -160,7 +160,7 @@ impl Job {
             }
         }
         let counted = match hosted.phase {
-            Phase::Sent(executor) => !self.executors.get(&executor).is_some_and(|process| process.waits_for(call)),
+            Phase::Sent(executor) => !self.executors.get(&executor).is_some_and(|process| process.has_lent(call)),
             Phase::Fetching { .. } | Phase::Inbox => true,
         };
         self.count_here(hosted.group, hosted.source == Source::Own && counted, -1);

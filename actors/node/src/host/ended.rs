@@ -40,7 +40,7 @@ impl Job {
         let Some(group) = process.group else { return };
         self.dirty.group(group);
         if !first {
-            return;
+            return self.lend_place(executor);
         }
         let entry = &mut self.groups[group.0 as usize];
         let process_state = process.drained();

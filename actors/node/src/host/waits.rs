@@ -5,21 +5,33 @@ use tandem_actor_protocol::{CallId, ExecutorId};
 
 use super::GroupId;
 use crate::context::Context;
+use crate::executors::{Executor, ExecutorState};
 use crate::job::Job;
 
 impl Job {
     /// A task waits for objects.
     pub(crate) fn blocked(&mut self, cx: &mut Context<'_>, executor: ExecutorId, call: CallId) {
         let Some(process) = self.executors.get_mut(&executor) else { return };
-        let Some(group) = process.group else { return };
-        if process.calls.front() != Some(&call) || !process.block(call) {
+        if process.group.is_none() || process.calls.front() != Some(&call) || !process.block(call) {
             return;
         }
-        let own = process.runs_own;
-        if process.calls.len() > 1 {
-            // It gives back what it has by itself, but not what is on its way there.
+        self.lend_place(executor);
+        self.recall_behind_waiting(cx, executor);
+    }
+
+    /// A process gives back what it has queued when its task begins to wait, but not what is on its way there.
+    pub(crate) fn recall_behind_waiting(&mut self, cx: &mut Context<'_>, executor: ExecutorId) {
+        let blocking = |process: &Executor| matches!(process.state, ExecutorState::Blocking(_));
+        if self.executors.get(&executor).is_some_and(blocking) {
             self.recall(cx, executor, u32::MAX);
         }
+    }
+
+    /// The place of a task that waits is for others as soon as its process has nothing else.
+    pub(crate) fn lend_place(&mut self, executor: ExecutorId) {
+        let Some(process) = self.executors.get_mut(&executor) else { return };
+        let Some(group) = process.group.filter(|_| process.lend()) else { return };
+        let own = process.runs_own;
         let entry = &mut self.groups[group.0 as usize];
         entry.busy -= 1;
         entry.blocked += 1;
@@ -42,6 +54,10 @@ impl Job {
         };
         if !process.unblock(call) {
             return;
+        }
+        if process.state == ExecutorState::Busy {
+            // It has its place still.
+            return cx.send(executor, ToExecutor::Resume(call));
         }
         let entry = &mut self.groups[group.0 as usize];
         entry.blocked -= 1;

@@ -14,7 +14,7 @@ use crate::bench::{Bench, DRIVER};
 const TASKS: usize = 40;
 
 /// Many tasks, one of which has ended, so that its process was given some ahead.
-fn pipelined(options: Option<TaskOptions>) -> (Bench, Vec<CallId>) {
+pub(crate) fn pipelined(options: Option<TaskOptions>) -> (Bench, Vec<CallId>) {
     let mut bench = Bench::new();
     let calls: Vec<CallId> = (0..TASKS).map(|_| bench.submit("step", Vec::new(), options.clone())).collect();
     for call in &calls {
@@ -25,7 +25,7 @@ fn pipelined(options: Option<TaskOptions>) -> (Bench, Vec<CallId>) {
 }
 
 /// What a process was given and has not done, the first one first.
-fn has(bench: &Bench, executor: ExecutorId, done: &[CallId]) -> Vec<CallId> {
+pub(crate) fn has(bench: &Bench, executor: ExecutorId, done: &[CallId]) -> Vec<CallId> {
     let of_it = bench.runs().into_iter().filter(|(at, call, _)| *at == executor && !done.contains(call));
     of_it.map(|(_, call, _)| call).collect()
 }

@@ -17,3 +17,4 @@ mod space;
 mod spill;
 mod streams;
 mod versions;
+mod waits;

@@ -24,6 +24,8 @@ fn executor_state(process: &Executor) -> ExecutorStateView {
         ExecutorState::Starting => ExecutorStateView::Starting,
         ExecutorState::Idle if matches!(process.purpose, Purpose::Tasks(_)) => ExecutorStateView::Idle,
         ExecutorState::Idle | ExecutorState::Busy => ExecutorStateView::Busy,
-        ExecutorState::Blocked(_) | ExecutorState::Resuming(_) => ExecutorStateView::Blocked,
+        ExecutorState::Blocking(_) | ExecutorState::Blocked(_) | ExecutorState::Resuming(_) => {
+            ExecutorStateView::Blocked
+        }
     }
 }
