@@ -30,6 +30,7 @@ impl Job {
         if let Some(group) = group {
             self.dirty.group(group);
         }
+        self.recall_behind_waiting(cx, executor);
     }
 
     /// One task is not at a process any more, and has not begun.
