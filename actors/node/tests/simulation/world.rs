@@ -131,6 +131,8 @@ impl World {
 
     fn add_worker(&mut self, worker: WorkerId, slots: u64) {
         let mut config = NodeConfig::new(worker, format!("worker-{}", worker.0));
+        // Starts fail by lot, also some in a row, and tasks are not to fail for that.
+        config.max_failed_starts = 10;
         config.arena = ArenaConfig {
             extent_bytes: 4 << 20,
             quota_bytes: 256 << 20,
