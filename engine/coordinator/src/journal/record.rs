@@ -13,9 +13,9 @@ use tandem_scheduler::{Fact, JobPlan, StagedFile, Timestamp};
 use super::error::JournalError;
 use super::seal::Sealer;
 
-/// The version of every record written here. A change of any record's shape takes the next number, and reading keeps
-/// knowing the old shape.
-pub(super) const VERSION: u8 = 6;
+/// The version of every record written here. A change of any record's shape, and of the planned jobs in them, takes the next
+/// number; what another version wrote is refused by name.
+pub(super) const VERSION: u8 = 7;
 
 /// One change of the journal.
 #[derive(Debug, Clone)]
