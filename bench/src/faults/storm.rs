@@ -47,14 +47,16 @@ pub(super) async fn run(folder: &Path, arguments: &Arguments, kills: u64, report
         let after = undisturbed * random.below(1_000) as f64 / 1e3;
         let killed = work.disturb(&cluster, *pid, after).await;
         let seed = arguments.seed;
-        let (seconds, attempts) = killed.with_context(|| {
+        let (seconds, job) = killed.with_context(|| {
             format!("kill {kill}: {name} after {after:.3} s of {}; again: --seed {seed} --first {kill}", work.name)
         })?;
+        // The coordinator may have been killed at the end of the job, and not be back.
+        cluster.ready(arguments.shape.workers).await?;
+        let attempts = attempts_again(cluster.client(), job).await?;
         println!(
             "| {kill} | {} | {name} | {after:.3} s | {seconds:.2} s | {undisturbed:.2} s | {attempts} |",
             work.name
         );
-        cluster.ready(arguments.shape.workers).await?;
         slow_down.push(seconds / undisturbed);
         again += attempts;
     }
@@ -157,11 +159,11 @@ impl Work {
         Ok(())
     }
 
-    /// Kills a process so many seconds after the start. How long the job took, and how many attempts were made again.
-    async fn disturb(&self, cluster: &Cluster, pid: u32, after: f64) -> anyhow::Result<(f64, usize)> {
-        let (seconds, job) = self.run(cluster, Some((pid, after))).await?;
+    /// Kills a process so many seconds after the start. How long the job took.
+    async fn disturb(&self, cluster: &Cluster, pid: u32, after: f64) -> anyhow::Result<(f64, JobId)> {
+        let ran = self.run(cluster, Some((pid, after))).await?;
         self.check().await?;
-        Ok((seconds, attempts_again(cluster.client(), job).await?))
+        Ok(ran)
     }
 
     async fn run(&self, cluster: &Cluster, kill: Option<(u32, f64)>) -> anyhow::Result<(f64, JobId)> {
