@@ -61,9 +61,13 @@ pub(super) struct CheckedJob {
     spec: v1::JobSpec,
     /// What it writes, as far as that is known before it runs.
     pub(super) sinks: Vec<Sink>,
-    /// What it runs, and where that is.
-    package: Option<(PathBuf, Package)>,
-    /// What that reads.
+    brought: Option<Brought>,
+}
+
+/// What a job needs of this machine.
+struct Brought {
+    path: PathBuf,
+    package: Package,
     attached: Vec<AttachedFile>,
 }
 
@@ -80,13 +84,13 @@ impl CheckedJob {
 
     /// Brings its package and what is attached to that to the cluster, and then the job itself.
     pub(super) async fn submit(&self, client: &Client, is_attached: bool) -> Result<v1::SubmitResponse, Failure> {
-        if let Some((path, package)) = &self.package {
+        if let Some(Brought { path, package, attached }) = &self.brought {
             let progress = UploadProgress::new(package.bytes);
             client.bring_package(path, package, |bytes| progress.update(bytes)).await?;
-        }
-        for file in &self.attached {
-            let progress = UploadProgress::new(file.bytes);
-            client.bring_attached(file, |bytes| progress.update(bytes)).await?;
+            for file in attached {
+                let progress = UploadProgress::new(file.bytes);
+                client.bring_attached(file, |bytes| progress.update(bytes)).await?;
+            }
         }
         Ok(client.submit(attached::submission(self.spec.clone(), is_attached)).await?)
     }
@@ -124,12 +128,10 @@ impl JobArgs {
             return Err(Failure::usage(message).with_help("give it arguments after `--`"));
         }
         let path = Path::new(&self.job);
-        let (mut program, package) = package(path, &self.job, self.args.clone())?;
-        let attached = attached_files(&self.attach)?;
-        program.files = tandem_client::attached_files(&attached)?;
+        let (program, brought) = bring(path, &self.job, self.args.clone(), &self.attach)?;
         let name = tandem_client::program_name(path);
         let spec = v1::JobSpec { name, work: Some(Work::Program(program)), ..v1::JobSpec::default() };
-        Ok(CheckedJob { spec, sinks: Vec::new(), package: Some((path.to_owned(), package)), attached })
+        Ok(CheckedJob { spec, sinks: Vec::new(), brought: Some(brought) })
     }
 
     fn file(&self) -> Result<CheckedJob, Failure> {
@@ -140,7 +142,6 @@ impl JobArgs {
             let message = format!("arguments after `--` are for programs, and {} is none", self.job);
             return Err(Failure::usage(message).with_help("params of a job file are set with --set KEY=VALUE"));
         }
-        let attached = attached_files(file.attach.iter().chain(&self.attach))?;
         if let (None, Some(first)) = (&file.package, self.attach.first()) {
             let message = format!("`--attach {first}` is for programs, and {} has no `package`", self.job);
             return Err(Failure::usage(message));
@@ -148,13 +149,13 @@ impl JobArgs {
         let mut brought = None;
         if let Some(path) = file.package.as_deref().map(Path::new) {
             let origin = format!("{}: package {}", source.origin, path.display());
-            let (mut program, package) = package(path, &origin, Vec::new())?;
-            program.files = tandem_client::attached_files(&attached)?;
+            let attach = file.attach.iter().chain(&self.attach);
+            let (program, needed) = bring(path, &origin, Vec::new(), attach)?;
             source.program = Some(program);
-            brought = Some((path.to_owned(), package));
+            brought = Some(needed);
         }
         let spec = v1::JobSpec { name: file.name, work: Some(Work::File(source)), ..v1::JobSpec::default() };
-        Ok(CheckedJob { spec, sinks: file.sinks, package: brought, attached })
+        Ok(CheckedJob { spec, sinks: file.sinks, brought })
     }
 
     fn job_file(&self, params: &BTreeMap<String, String>) -> Result<v1::JobFile, Failure> {
@@ -185,8 +186,13 @@ impl JobArgs {
     }
 }
 
-/// The executable as a program, if a cluster can run it. `origin` names it in errors.
-fn package(path: &Path, origin: &str, args: Vec<String>) -> Result<(v1::Program, Package), Failure> {
+/// The executable as a program with the files attached to it, if a cluster can run it. `origin` names it in errors.
+fn bring<'a>(
+    path: &Path,
+    origin: &str,
+    args: Vec<String>,
+    attach: impl IntoIterator<Item = &'a String>,
+) -> Result<(v1::Program, Brought), Failure> {
     // How large it may be is the coordinator's to say.
     let package = inspect(path, u64::MAX).map_err(|unfit| {
         let exit = if matches!(unfit, Unfit::Missing) { Exit::NotFound } else { Exit::Usage };
@@ -196,7 +202,10 @@ fn package(path: &Path, origin: &str, args: Vec<String>) -> Result<(v1::Program,
             None => failure,
         }
     })?;
-    Ok((tandem_client::program(path, &package, args)?, package))
+    let attached = attached_files(attach)?;
+    let files = tandem_client::attached_files(&attached)?;
+    let program = v1::Program { files, ..tandem_client::program(path, &package, args)? };
+    Ok((program, Brought { path: path.to_owned(), package, attached }))
 }
 
 /// The files and folders `PATH` or `PATH=NAME`, read.
