@@ -44,6 +44,14 @@ impl Failure {
         }
     }
 
+    /// The same failure, after what could not be done because of it.
+    pub(crate) fn in_context(self, what: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Told { exit, message, help } => Self::Told { exit, message: format!("{what}: {message}"), help },
+            Self::ReaderGone => Self::ReaderGone,
+        }
+    }
+
     /// The same failure when the cluster it happened on is gone: its commands cannot help any more, but `instead` may.
     pub(crate) fn without_cluster(self, instead: Option<&str>) -> Self {
         match self {

@@ -88,14 +88,14 @@ async fn write_rows(results: &mut Results, target: &Target) -> Result<(), Failur
                     Some(writer) => writer,
                     None => writer.insert(target.open(&batch.schema())?),
                 };
-                writer.write(&batch)?;
+                target.written(writer.write(&batch))?;
             }
         }
     }
     progress.clear();
     match (writer, results.schema()) {
-        (Some(mut writer), _) => writer.finish(),
-        (None, Some(schema)) => target.open(schema)?.finish(),
+        (Some(mut writer), _) => target.written(writer.finish()),
+        (None, Some(schema)) => target.written(target.open(schema)?.finish()),
         (None, None) => Ok(()),
     }
 }
@@ -127,6 +127,14 @@ impl Target {
             None => Box::new(BufWriter::new(std::io::stdout())),
         };
         row_writer(self.format, schema.clone(), out)
+    }
+
+    /// What came of writing there; a failure names the file.
+    fn written(&self, outcome: Result<(), Failure>) -> Result<(), Failure> {
+        outcome.map_err(|failure| match &self.file {
+            Some(path) => failure.in_context(format_args!("cannot write {}", path.display())),
+            None => failure,
+        })
     }
 
     fn keep(&self) -> Result<(), Failure> {

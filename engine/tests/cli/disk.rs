@@ -37,6 +37,21 @@ fn a_full_disk_under_a_sink() {
 }
 
 #[test]
+fn a_full_disk_under_the_rows_of_a_statement() {
+    let Some(disk) = SmallDisk::mount(1024) else { return };
+    let sandbox = Sandbox::new();
+    let output = disk.path().join("rows.csv").display().to_string();
+    let rows = |count: u32| {
+        let sql = format!("SELECT value FROM generate_series(1, {count})");
+        sandbox.run(&["sql", "--local", "-e", &sql, "--output", &output])
+    };
+    rows(100).succeeded();
+    rows(1_000_000).ended_with(1).tells(&["cannot write", "rows.csv", "No space left"]);
+    assert_eq!(std::fs::read_to_string(&output).expect("the rows").lines().count(), 101, "the old rows are whole");
+    assert_eq!(files_below(disk.path()).len(), 1, "nothing is left of the new ones");
+}
+
+#[test]
 fn a_full_disk_under_spilled_rows() {
     let Some(disk) = SmallDisk::mount(24 << 10) else { return };
     let sandbox = Sandbox::inside(disk.path());

@@ -47,8 +47,10 @@ impl<'a> SqlText<'a> {
         if let Some(WrongCall { function, what, help }) = WrongCall::of(&error.strip_backtrace()) {
             return self.error_about(&function, what, help);
         }
-        let position = position_of(error);
         let (message, help) = message_of(error);
+        // The parser gives no position when it wants more than there is.
+        let at_end = || message.ends_with("found: EOF").then(|| position_after(self.text));
+        let position = position_of(error).or_else(at_end);
         self.error_at(message, position, help)
     }
 
@@ -98,10 +100,14 @@ impl<'a> SqlText<'a> {
         let (at, _) = folded
             .match_indices(&word)
             .find(|(at, _)| !folded[..*at].ends_with(is_name) && !folded[at + word.len()..].starts_with(is_name))?;
-        let before = &self.text[..at];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Some((before.matches('\n').count() + 1, before[line_start..].chars().count() + 1))
+        Some(position_after(&self.text[..at]))
     }
+}
+
+/// Where a text goes on that begins with `before`.
+fn position_after(before: &str) -> Position {
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 /// `error` with the place it is about.

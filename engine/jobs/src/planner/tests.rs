@@ -137,7 +137,8 @@ async fn what_is_wrong_with_a_query_is_said_with_its_place() {
     let mut wrong = Vec::new();
     for (sql, message, help) in [
         ("SELEC 1", "expected: an SQL statement, found: SELEC: line 1, column 1, near `SELEC 1`", ""),
-        ("SELECT 1 +", "expected: an expression, found: EOF", ""),
+        ("SELECT 1 +", "expected: an expression, found: EOF: line 1, column 11, at the end", ""),
+        ("SELECT 1 +\n ", "expected: an expression, found: EOF: line 2, column 2, at the end", ""),
         ("SELECT pric FROM sales", "no field named pric: line 1, column 8, near `pric FROM sales`", "did you mean"),
         ("SELECT 1 FROM sale", "there is no table `sale`: line 1, column 15, near `sale`", "did you mean `sales`?"),
         ("SELECT 1; SELECT 2", "there is more than one SQL statement", "run them one by one"),
