@@ -65,6 +65,13 @@ fn cases() -> anyhow::Result<Vec<Case>> {
             slow_worker: false,
         },
         Case {
+            name: "q21: the join that drops most suppliers is made first",
+            sql: tpch::query_text(21)?,
+            common: &[],
+            switch: "tandem.early_joins",
+            slow_worker: false,
+        },
+        Case {
             name: "q21: rows without a partner are dropped before they are exchanged",
             sql: tpch::query_text(21)?,
             common: &[],

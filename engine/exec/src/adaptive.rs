@@ -1,12 +1,14 @@
-//! What a query may adapt to while it runs: settings `tandem.…`, beside DataFusion's own.
+//! What a query may adapt to, before and while it runs: settings `tandem.…`, beside DataFusion's own.
 
 use datafusion::common::config::ConfigExtension;
 use datafusion::common::extensions_options;
 use datafusion::prelude::SessionConfig;
 
 extensions_options! {
-    /// Which measured sizes and times may change how a query goes on. All do, unless they are turned off.
+    /// Which sizes and times, estimated or measured, may change how a query is run. All do, unless they are turned off.
     pub struct AdaptiveOptions {
+        /// A join that is expected to drop most rows of a table is made before the joins with larger ones
+        pub early_joins: bool, default = true
         /// A join whose build side turns out small takes over the stage that makes its probe side
         pub fuse_joins: bool, default = true
         /// Partitions that turn out small share a task, and one that turns out large is split

@@ -8,6 +8,7 @@ pub mod adaptive;
 pub mod codec;
 pub mod cutter;
 mod divide;
+mod early_joins;
 pub mod error;
 mod first_rows;
 pub mod function;

@@ -16,6 +16,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use serde::{Deserialize, Serialize};
 
 use crate::adaptive::AdaptiveOptions;
+use crate::early_joins::JoinEarly;
 use crate::error::PlanError;
 use crate::first_rows::KeepFirstRows;
 use crate::plan::emits_build_rows;
@@ -81,9 +82,9 @@ impl QuerySettings {
     /// A session to plan with. Its plans can be cut into stages.
     pub fn planning_context(&self, runtime: Arc<RuntimeEnv>) -> Result<SessionContext, PlanError> {
         let mut rules = PhysicalOptimizer::new().rules;
-        let after_join_selection =
-            rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |position| position + 1);
-        rules.insert(after_join_selection, Arc::new(PartitionBuildRowJoins));
+        let join_selection = rules.iter().position(|rule| rule.name() == "join_selection").unwrap_or(0);
+        rules.insert(join_selection + 1, Arc::new(PartitionBuildRowJoins));
+        rules.insert(join_selection, Arc::new(JoinEarly));
         let in_order =
             rules.iter().position(|rule| rule.name() == "EnsureRequirements").map_or(0, |position| position + 1);
         rules.insert(in_order, Arc::new(KeepFirstRows));

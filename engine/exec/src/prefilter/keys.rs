@@ -35,6 +35,6 @@ pub(crate) fn column_of(schema: &Schema, index: usize) -> Arc<dyn PhysicalExpr> 
 }
 
 /// The place of the column that `expression` is.
-pub(super) fn column(expression: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+pub(crate) fn column(expression: &Arc<dyn PhysicalExpr>) -> Option<usize> {
     expression.downcast_ref::<Column>().map(Column::index)
 }

@@ -23,6 +23,6 @@ mod sources;
 
 pub(crate) use digest::KeyDigestExec;
 pub(crate) use exec::PrefilterExec;
-pub(crate) use keys::{Keys, column_of};
+pub(crate) use keys::{Keys, column, column_of};
 pub(crate) use place::{mapped, place, rows_to_look_up};
 pub(crate) use sources::{KeySource, compared, key_sources, needs_partner};
