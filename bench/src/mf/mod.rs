@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     /// Sets of ratings: `small` fits a cache, `large` does not
     #[arg(long, value_delimiter = ',', value_parser = SIZES, default_values = SIZES)]
     sizes: Vec<String>,
-    /// Rounds that count, each with a seed of its own
+    /// Rounds that count, each with a seed of its own; iALS has twelve or more
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// What to compare with

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tandem_exec::sql_functions::free_idle_models;
 use tandem_proto::PartitionId;
 use tandem_runtime::News;
 use tandem_store::OutputKey;
@@ -85,7 +86,7 @@ struct Desk {
     control: Control,
     link: Option<OpenLink>,
     running: HashMap<AttemptId, RunningTask>,
-    /// Questions to the coordinator on behalf of the node.
+    /// Questions to the coordinator on behalf of the node, and memory that is given back.
     errands: JoinSet<()>,
     beat: Interval,
     drain_deadline: Option<Instant>,
@@ -121,7 +122,10 @@ impl Desk {
                     warn!(running = self.running.len(), held = self.control.state.held(), "drain timeout is over, leaving");
                     return Ok(());
                 }
-                _ = self.beat.tick() => Event::Beat(self.sample()),
+                _ = self.beat.tick() => {
+                    self.errands.spawn_blocking(free_idle_models);
+                    Event::Beat(self.sample())
+                }
                 ended = &mut link => return link_ended(ended),
             };
             for action in self.control.state.handle(event) {

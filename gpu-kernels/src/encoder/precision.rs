@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// What weights and activations are in the products of an encoder. Sums, softmax and norms are `f32` in all three.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// `f32`: on every processor.
     F32,

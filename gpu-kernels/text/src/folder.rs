@@ -1,7 +1,10 @@
 //! The folder of a model as Hugging Face lays it out, and all that can be wrong with it.
-//! Invariant: only files directly in the folder, or in a folder directly in it, are opened.
+//! Invariant: only files directly in the folder, or in a folder directly in it, are opened, and each is noted as it was before.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
@@ -118,27 +121,75 @@ pub enum LoadError {
     },
 }
 
+/// Files that were looked for, as they were before they were read.
+#[derive(Debug, Default)]
+pub(crate) struct Files(BTreeMap<PathBuf, Option<Stamp>>);
+
+impl Files {
+    /// Whether all of them, and those that were missing, are what they were.
+    pub(crate) fn are_current(&self) -> bool {
+        self.0.iter().all(|(path, stamp)| Stamp::of(path) == *stamp)
+    }
+}
+
+/// What changes with the content of a file: it is written anew, or another one takes its place.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    /// When content was written; some tools set it back.
+    modified: (i64, i64),
+    /// When anything of it was changed; nobody can set that back.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// None if there is no such file, or none that can be looked at.
+    fn of(path: &Path) -> Option<Self> {
+        let file = std::fs::metadata(path).ok()?;
+        Some(Self {
+            device: file.dev(),
+            inode: file.ino(),
+            bytes: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        })
+    }
+}
+
 /// The folder of a model.
-pub(crate) struct Folder<'a>(&'a Path);
+pub(crate) struct Folder<'a> {
+    path: &'a Path,
+    files: RefCell<Files>,
+}
 
 impl<'a> Folder<'a> {
     /// The folder, which must be there.
     pub(crate) fn open(path: &'a Path) -> Result<Self, LoadError> {
         let read = |source| LoadError::Read { path: path.to_owned(), source };
         match std::fs::metadata(path).map_err(read)?.is_dir() {
-            true => Ok(Self(path)),
+            true => Ok(Self { path, files: RefCell::default() }),
             false => Err(read(Error::from(ErrorKind::NotADirectory))),
         }
     }
 
     /// The folder's path.
     pub(crate) fn path(&self) -> &Path {
-        self.0
+        self.path
     }
 
-    /// The path of a file in it.
+    /// The path of a file in it, which is noted as one that is read.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        let path = self.path.join(name);
+        let mut files = self.files.borrow_mut();
+        files.0.entry(path.clone()).or_insert_with(|| Stamp::of(&path));
+        path
+    }
+
+    /// The files that were read.
+    pub(crate) fn into_files(self) -> Files {
+        self.files.into_inner()
     }
 
     /// The text of a file; none if there is no such file.

@@ -4,6 +4,7 @@ mod cosine;
 mod embed;
 mod encoders;
 mod exact_sum;
+mod kept;
 mod top_k;
 
 use std::path::Path;
@@ -15,6 +16,8 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionContext;
+
+pub use encoders::free_idle_models;
 
 /// Adds all of them.
 pub(crate) fn add_functions(state: &mut SessionState) -> Result<()> {

@@ -4,9 +4,10 @@
 //!   as = "topic"   of an article with a title, by a trained model; `World` where title or text is empty
 //!   as = "tone"    positive, neutral or negative, by a trained model or, without one, by VADER; neutral where there is no text
 //!
-//! Each adds the columns `output`, `output_score` (how likely the class is, by the model; with VADER the compound score from -1
-//! to 1), `output_basis` (`words`, `no_known_word`, `empty`) and `output_method` (which method and version, so that a later
-//! model can find what it should do again).
+//! Each adds the columns `output`, `output_score` (from 0 to 1: how likely the class is, by the model; how clear the tone is, by
+//! VADER), `output_basis` (`words`, `no_known_word`, `empty`) and `output_method` (which method and version, so that a later
+//! model can find what it should do again). VADER adds its own scores: `output_compound` (from -1 to 1) and the shares of words
+//! `output_positive`, `output_neutral` and `output_negative`; null where there is no text.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -18,12 +19,15 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use serde::Deserialize;
 use tandem_text::classify::{Article, ArticleTopic, Basis, Scores, TextClassifier, ToneClassifier, TopicClassifier};
+use tandem_text::vader::ToneScores;
 
 use super::{added, models};
 use crate::columns::{self, Kind};
 use crate::error::CallError;
 use crate::work::Work;
 
+/// The columns of VADER's own scores, in the order of [`ToneScores::columns`].
+const VADER_COLUMNS: [&str; 4] = ["compound", "positive", "neutral", "negative"];
 /// A call has one processor.
 const ONE_THREAD: NonZeroUsize = NonZeroUsize::MIN;
 
@@ -89,7 +93,17 @@ impl Args {
     fn added(&self) -> Vec<Field> {
         let output = self.output.as_deref().unwrap_or(self.kind.name());
         let text = |suffix: &str| Field::new(format!("{output}{suffix}"), DataType::Utf8, suffix.is_empty());
-        vec![text(""), Field::new(format!("{output}_score"), DataType::Float32, true), text("_basis"), text("_method")]
+        let score = |name: &str| Field::new(format!("{output}_{name}"), DataType::Float32, true);
+        let mut added = vec![text(""), score("score"), text("_basis"), text("_method")];
+        if self.is_by_rules() {
+            added.extend(VADER_COLUMNS.map(score));
+        }
+        added
+    }
+
+    /// Whether VADER finds the classes.
+    fn is_by_rules(&self) -> bool {
+        self.kind == Class::Tone && self.model.is_none()
     }
 
     fn classifier(&self) -> Result<Arc<Classifier>, CallError> {
@@ -131,7 +145,7 @@ fn classify(
     let started = Instant::now();
     let classes = classifier.classes(&texts, titles.as_ref());
     work.add("rows", "cpu", batch.num_rows() as u64, started.elapsed());
-    added::columns(batch, added, classes.into_columns(&classifier.method()))
+    added::columns(batch, added, classes.into_columns(&classifier.method(), args.is_by_rules()))
 }
 
 /// What finds classes.
@@ -147,6 +161,8 @@ struct Classes {
     labels: Vec<Option<String>>,
     scores: Vec<Option<f32>>,
     bases: Vec<&'static str>,
+    /// Of tones.
+    vader: Vec<Option<ToneScores>>,
 }
 
 impl Classes {
@@ -160,14 +176,22 @@ impl Classes {
         });
     }
 
-    fn into_columns(self, method: &str) -> Vec<ArrayRef> {
+    fn into_columns(self, method: &str, by_rules: bool) -> Vec<ArrayRef> {
         let methods = StringArray::from_iter_values(self.labels.iter().map(|_| method));
-        vec![
+        let mut columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from(self.labels)),
             Arc::new(Float32Array::from(self.scores)),
             Arc::new(StringArray::from(self.bases)),
             Arc::new(methods),
-        ]
+        ];
+        if by_rules {
+            let column = |at: usize| -> ArrayRef {
+                let scores = self.vader.iter().map(|scores| scores.map(|scores| scores.columns()[at]));
+                Arc::new(scores.collect::<Float32Array>())
+            };
+            columns.extend((0..VADER_COLUMNS.len()).map(column));
+        }
+        columns
     }
 }
 
@@ -222,9 +246,50 @@ impl Classifier {
             Self::Tone(tones) => {
                 for found in tones.tones(&texts, ONE_THREAD) {
                     classes.push(Some(found.tone.name()), Some(found.score), found.basis);
+                    classes.vader.push(found.vader);
                 }
             }
         }
         classes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::Float32Type;
+
+    use super::*;
+
+    fn texts(texts: &[&str]) -> RecordBatch {
+        let schema = Schema::new(vec![Field::new("content", DataType::Utf8, true)]);
+        let column = Arc::new(StringArray::from(texts.to_vec()));
+        RecordBatch::try_new(Arc::new(schema), vec![column]).expect("a column")
+    }
+
+    #[test]
+    fn tones_by_rules_have_a_score_up_to_1_beside_those_of_vader() {
+        let input = texts(&["a great success", "", "the worst crisis, terrible failure", "the table is round"]);
+        let args = r#"{"column": "content", "as": "tone"}"#;
+        let found = call(args, std::slice::from_ref(&input), &mut Work::default()).expect("good rows").remove(0);
+        assert_eq!(found.schema(), plan(args, &input.schema()).expect("good columns"));
+        let tones: Vec<_> = found["tone"].as_string::<i32>().iter().flatten().collect();
+        assert_eq!(tones, ["positive", "neutral", "negative", "neutral"]);
+        let score = |name: &str| found[name].as_primitive::<Float32Type>().iter().collect::<Vec<_>>();
+        let (scores, compound) = (score("tone_score"), score("tone_compound"));
+        assert_eq!((compound[0], compound[2].map(|compound| -compound)), (scores[0], scores[2]));
+        assert_eq!((scores[1], scores[3], compound[3]), (Some(0.5), Some(1.0), Some(0.0)));
+        for name in VADER_COLUMNS {
+            assert!(found[format!("tone_{name}").as_str()].is_null(1), "{name} of no text");
+        }
+        for row in [0, 2, 3] {
+            let shares = ["positive", "neutral", "negative"].map(|name| score(&format!("tone_{name}"))[row]);
+            let sum: f32 = shares.iter().flatten().sum();
+            assert!((sum - 1.0).abs() < 0.002, "{shares:?}");
+        }
+        let compatible = r#"{"column": "content", "as": "tone", "compatible_scores": true, "output": "t"}"#;
+        let found = call(compatible, &[input], &mut Work::default()).expect("good rows").remove(0);
+        let scores: Vec<_> = found["t_score"].as_primitive::<Float32Type>().iter().flatten().collect();
+        assert_eq!(scores, [0.98, 0.5, 0.98, 0.98]);
     }
 }

@@ -4,11 +4,12 @@
 //!                  output_status: `embedded`, `cut` if the text was longer than the model takes, `unembeddable`
 //!
 //! The same text has the same vector in any batch and on any worker with the same kind of processor; in `f32` on any worker. A call that was
-//! given a GPU uses it, in bfloat16, unless another precision is asked for or the GPU does not work.
+//! given a GPU uses it, in bfloat16, unless another precision is asked for or the GPU does not work. One that fails is given up: the
+//! batch at hand and all later ones of the process are left to the CPU.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -16,10 +17,12 @@ use arrow::record_batch::RecordBatch;
 use serde::Deserialize;
 use tandem_text::LoadError;
 use tandem_text::columns::vector_type;
+use tandem_text::device::Device;
 use tandem_text::embed::{EmbedError, Embeddings};
 use tandem_text::model::{Model, ModelPrecision, Precision};
 
-use super::{added, device, models};
+use super::device::{self, Gpu};
+use super::{added, models};
 use crate::columns::{self, Kind};
 use crate::error::CallError;
 use crate::work::Work;
@@ -55,12 +58,12 @@ impl Args {
             .unwrap_or_default())
     }
 
-    /// The model on the GPU of this process, if it has one and that can compute what is asked for.
-    fn model_on_device(&self) -> Result<Arc<Option<Model>>, CallError> {
-        let fits = matches!(self.precision()?, ModelPrecision::Auto | ModelPrecision::Only(Precision::Bf16));
-        let Some(device) = device::device().filter(|_| fits) else { return Ok(Arc::new(None)) };
-        let name = format!("embed device {}", self.model.display());
-        models::model(&name, || match Model::load_to(&self.model, device) {
+    /// The model on the GPU, if that can compute what is asked for.
+    fn model_on(&self, gpu: &Gpu<Device, Model>) -> Result<Option<Arc<Model>>, CallError> {
+        if !matches!(self.precision()?, ModelPrecision::Auto | ModelPrecision::Only(Precision::Bf16)) {
+            return Ok(None);
+        }
+        gpu.model(&self.model, |device| match Model::load_to(&self.model, device) {
             Ok(model) => Ok(Some(model)),
             // What is wrong with the model itself is told by the CPU.
             Err(error @ (LoadError::Device { .. } | LoadError::Value { .. })) => {
@@ -103,42 +106,43 @@ pub(super) fn check(args: &str) -> Result<(), CallError> {
 
 pub(super) fn call(args: &str, batches: &[RecordBatch], work: &mut Work) -> Result<Vec<RecordBatch>, CallError> {
     let args = Args::parse(args)?;
-    let on_device = args.model_on_device()?;
-    let on_cpu;
-    let model = match &*on_device {
-        Some(model) => model,
-        None => {
-            on_cpu = args.model()?;
-            &*on_cpu
-        }
-    };
-    let added = args.added(model.dimension())?;
-    batches.iter().map(|batch| embed(&args, model, &added, batch, work)).collect()
+    batches.iter().map(|batch| embed(&args, batch, work)).collect()
 }
 
-fn embed(
-    args: &Args,
-    model: &Model,
-    added: &[Field],
-    batch: &RecordBatch,
-    work: &mut Work,
-) -> Result<RecordBatch, CallError> {
+fn embed(args: &Args, batch: &RecordBatch, work: &mut Work) -> Result<RecordBatch, CallError> {
     let texts = columns::text(batch, &args.column)?;
-    let started = Instant::now();
-    // A call has one processor.
-    let embeddings = match model.embed_column(&texts, 1) {
-        Err(error @ EmbedError::Device(_)) => {
-            eprintln!("cpu: {error}");
-            let on_cpu = args.model()?;
-            return embed(args, &on_cpu, added, batch, work);
-        }
-        embeddings => embeddings.map_err(|error| CallError::model(&error))?,
-    };
-    let device = if model.is_on_device() { "cuda" } else { "cpu" };
-    let (device, elapsed) = (format!("{device}, {}", model.precision()), started.elapsed());
+    let Encoded { embeddings, device, elapsed } = encode(args, &texts)?;
     work.add("rows", &device, batch.num_rows() as u64, elapsed);
     work.add("tokens", &device, embeddings.tokens() as u64, elapsed);
-    added::columns(batch, added, vec![Arc::new(embeddings.to_column()), statuses(&embeddings)])
+    let added = args.added(embeddings.dimension())?;
+    added::columns(batch, &added, vec![Arc::new(embeddings.to_column()), statuses(&embeddings)])
+}
+
+/// What texts became, where, and in what time.
+struct Encoded {
+    embeddings: Embeddings,
+    /// With the precision.
+    device: String,
+    elapsed: Duration,
+}
+
+/// On the GPU of this process if it has one that works, else on the CPU.
+fn encode(args: &Args, texts: &StringArray) -> Result<Encoded, CallError> {
+    if let Some(gpu) = device::gpu()
+        && let Some(model) = args.model_on(gpu)?
+        && let Some(encoded) = gpu.outcome(encode_by(&model, texts))
+    {
+        return encoded.map_err(|error| CallError::model(&error));
+    }
+    encode_by(&*args.model()?, texts).map_err(|error| CallError::model(&error))
+}
+
+fn encode_by(model: &Model, texts: &StringArray) -> Result<Encoded, EmbedError> {
+    let started = Instant::now();
+    // A call has one processor.
+    let embeddings = model.embed_column(texts, 1)?;
+    let device = if model.is_on_device() { "cuda" } else { "cpu" };
+    Ok(Encoded { embeddings, device: format!("{device}, {}", model.precision()), elapsed: started.elapsed() })
 }
 
 fn statuses(embeddings: &Embeddings) -> ArrayRef {

@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 use super::TextClassifier;
 use super::classifier::Desk;
 use crate::claim::for_batches;
-use crate::vader::{Tone, Vader};
+use crate::vader::{Tone, ToneScores, Vader};
 
 /// The topics, as they are stored, in ascending order.
 pub const TOPICS: [&str; 8] =
@@ -63,10 +63,12 @@ pub struct ArticleTopic<'a> {
 pub struct ArticleTone {
     /// The tone.
     pub tone: Tone,
-    /// From 0 to 1 how likely the tone is, by a trained model; from -1 to 1 the compound score, by VADER.
+    /// From 0 to 1: how likely the tone is, by a trained model; how clear it is, by VADER ([`ToneScores::clarity`]).
     pub score: f32,
     /// What it rests on.
     pub basis: Basis,
+    /// All that VADER says; none by a trained model, or where there was no text.
+    pub vader: Option<ToneScores>,
 }
 
 /// Which scores tones get.
@@ -180,7 +182,7 @@ impl ToneClassifier {
         };
         for (tone, content) in found.iter_mut().zip(contents) {
             if is_empty(content.as_ref()) {
-                *tone = ArticleTone { tone: Tone::Neutral, score: EMPTY_SCORE, basis: Basis::Empty };
+                *tone = ArticleTone { tone: Tone::Neutral, score: EMPTY_SCORE, basis: Basis::Empty, vader: None };
             } else if self.scores == Scores::Compatible {
                 tone.score = COMPATIBLE_SCORE;
             }
@@ -191,9 +193,10 @@ impl ToneClassifier {
 
 fn by_vader(vader: &Vader, contents: &[impl AsRef<str> + Sync], threads: NonZeroUsize) -> Vec<ArticleTone> {
     let scores = vader.scores(contents, threads);
-    let tone = |scores: crate::vader::ToneScores| {
+    let tone = |scores: ToneScores| {
         let rated = scores.positive != 0.0 || scores.negative != 0.0;
-        ArticleTone { tone: scores.tone(), score: scores.compound as f32, basis: basis(rated) }
+        let score = scores.clarity() as f32;
+        ArticleTone { tone: scores.tone(), score, basis: basis(rated), vader: Some(scores) }
     };
     scores.into_iter().map(tone).collect()
 }
@@ -208,6 +211,7 @@ fn by_model(
         tone: tones[found.class],
         score: found.probability as f32,
         basis: basis(found.known_terms > 0),
+        vader: None,
     };
     model.predict(contents, threads).into_iter().map(tone).collect()
 }

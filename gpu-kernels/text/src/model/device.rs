@@ -27,7 +27,8 @@ impl Model {
         }
         let encoder = bring(&folder, &mut tensors, &config, device)?;
         let longest = config.longest.min(device_config(&shape).most_tokens());
-        Ok(Self { tokenizer, shape, engine: Engine::Device(Mutex::new(encoder)), longest })
+        let (engine, files) = (Engine::Device(Mutex::new(encoder)), folder.into_files());
+        Ok(Self { tokenizer, shape, engine, longest, files })
     }
 }
 

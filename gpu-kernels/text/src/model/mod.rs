@@ -16,7 +16,7 @@ use tandem_kernels::encoder::cuda::DeviceEncoder;
 use tandem_kernels::encoder::{EmbeddingWeights, Encoder, EncoderShape, LayerWeights, LinearWeights, NormWeights};
 
 use crate::LoadError;
-use crate::folder::Folder;
+use crate::folder::{Files, Folder};
 use crate::wordpiece::WordPiece;
 use config::Config;
 use tensors::Tensors;
@@ -28,6 +28,7 @@ pub struct Model {
     pub(crate) engine: Engine,
     /// Tokens of the longest text.
     pub(crate) longest: usize,
+    files: Files,
 }
 
 /// What computes.
@@ -38,7 +39,7 @@ pub(crate) enum Engine {
 }
 
 /// What a model computes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ModelPrecision {
     /// bfloat16 where the processor has it, else `f32`.
     #[default]
@@ -88,7 +89,8 @@ impl Model {
             ModelPrecision::Only(precision) => precision,
         };
         let encoder = read_encoder(&folder, &mut tensors, &config, precision)?;
-        Ok(Self { tokenizer, shape: config.shape, engine: Engine::Cpu(encoder), longest: config.longest })
+        let (engine, files) = (Engine::Cpu(encoder), folder.into_files());
+        Ok(Self { tokenizer, shape: config.shape, engine, longest: config.longest, files })
     }
 
     /// Looks at all of the model in `folder` but the weights themselves.
@@ -105,6 +107,12 @@ impl Model {
     /// As [`Model::load`], as far as it looks.
     pub fn dimension_in(folder: &Path) -> Result<usize, LoadError> {
         Ok(Config::read(&Folder::open(folder)?)?.shape.hidden)
+    }
+
+    /// Whether the files that it was read from are still what they were before, by all that the file system knows of them.
+    /// A model that is not current as soon as it is loaded may be made of the files of two.
+    pub fn is_current(&self) -> bool {
+        self.files.are_current()
     }
 
     /// Values of a vector.

@@ -63,7 +63,15 @@ impl ToneScores {
         }
     }
 
-    /// The scores as columns for a classifier: compound, positive, neutral, negative.
+    /// How clear the tone is, from 0 to 1: how far the compound score is from 0, and for a neutral text how near it is.
+    pub fn clarity(&self) -> f64 {
+        match self.tone() {
+            Tone::Positive | Tone::Negative => self.compound.abs(),
+            Tone::Neutral => 1.0 - self.compound.abs(),
+        }
+    }
+
+    /// The scores as columns: compound, positive, neutral, negative.
     pub fn columns(&self) -> [f32; 4] {
         [self.compound, self.positive, self.neutral, self.negative].map(|score| score as f32)
     }

@@ -53,7 +53,7 @@ fn articles_get_topics_and_tones_and_what_they_rest_on() {
         [(Tone::Positive, Basis::Words), (Tone::Neutral, Basis::Empty), (Tone::Negative, Basis::Words)]
     );
     assert_eq!((names[3].1, found[1].score), (Basis::NoKnownWord, 0.5));
-    assert!(found.iter().all(|found| (1.0 / 3.0..=1.0).contains(&found.score)), "{found:?}");
+    assert!(found.iter().all(|found| (1.0 / 3.0..=1.0).contains(&found.score) && found.vader.is_none()), "{found:?}");
     let old = ToneClassifier::trained(tones, Scores::Compatible).expect("labels are tones");
     let scores: Vec<f32> = old.tones(&contents, threads(1)).iter().map(|found| found.score).collect();
     assert_eq!(scores, [0.98, 0.5, 0.98, 0.98]);
@@ -64,7 +64,13 @@ fn articles_get_topics_and_tones_and_what_they_rest_on() {
         found.iter().map(|found| found.tone).collect::<Vec<_>>(),
         [Tone::Positive, Tone::Neutral, Tone::Negative, Tone::Neutral]
     );
-    assert!(found[0].score > 0.05 && found[2].score < -0.05 && found[1].score == 0.5);
+    let compound = |at: usize| found[at].vader.map(|scores| scores.compound as f32);
+    assert!(compound(0) == Some(found[0].score) && compound(2) == Some(-found[2].score), "{found:?}");
+    assert_eq!((found[1].score, compound(1)), (0.5, None));
+    assert_eq!((found[3].score, compound(3)), (1.0, Some(0.0)));
+    let old = ToneClassifier::vader(Scores::Compatible).tones(&contents, threads(1));
+    assert_eq!(old.iter().map(|found| found.score).collect::<Vec<_>>(), [0.98, 0.5, 0.98, 0.98]);
+    assert_eq!(old[0].vader, found[0].vader);
     assert_eq!((vader.method(), vader.version(), found[3].basis), ("vader", "3.3.2", Basis::NoKnownWord));
 }
 

@@ -39,6 +39,9 @@ fn tones_begin_at_a_twentieth() {
         [0.05, 0.0499, 0.0, -0.0499, -0.05].map(tone),
         [Tone::Positive, Tone::Neutral, Tone::Neutral, Tone::Neutral, Tone::Negative]
     );
+    // Clear is what is far from where another tone begins.
+    let clarity = |compound| ToneScores { compound, ..ToneScores::default() }.clarity();
+    assert_eq!([1.0, 0.05, 0.0, -0.05, -0.75].map(clarity), [1.0, 0.05, 1.0, 0.05, 0.75]);
     for tone in [Tone::Positive, Tone::Neutral, Tone::Negative] {
         assert_eq!(Tone::parse(tone.name()), Some(tone));
     }
@@ -70,5 +73,6 @@ proptest! {
         prop_assert!((-1.0..=1.0).contains(&scores.compound));
         let sum = scores.positive + scores.neutral + scores.negative;
         prop_assert!(sum == 0.0 || (sum - 1.0).abs() < 0.002, "{:?}", scores);
+        prop_assert!((0.0..=1.0).contains(&scores.clarity()), "{:?}", scores);
     }
 }
