@@ -1,10 +1,12 @@
-//! Files that go with a package: named by people, kept by their SHA-256.
+//! Files that go with a package: named by people, kept by their SHA-256. One whose name ends in `/` is an archive, and what is in it is to be
+//! found in a folder of that name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use crate::archive::{ArchiveError, check_archive};
 use crate::hash::PackageHash;
 
 /// The most files that are attached to one job.
@@ -45,9 +47,17 @@ pub enum AttachError {
     /// Two have one name.
     #[error("two attached files are called `{0}`")]
     Twice(String),
-    /// One is a file, and another is in a folder of its name.
-    #[error("`{0}` is attached as a file and as a folder")]
+    /// One is a file or an archive, and another is in a folder of its name.
+    #[error("`{0}` is attached, and others are to be in a folder of this name")]
     Both(String),
+    /// It cannot be unpacked.
+    #[error("cannot attach {} to be unpacked: {source}", path.display())]
+    Archive {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: ArchiveError,
+    },
     /// There are too many.
     #[error("there are more than {MAX_FILES} attached files")]
     TooMany,
@@ -56,18 +66,29 @@ pub enum AttachError {
     LongNames,
 }
 
+/// The folder that an attached file of this name is unpacked to, if it is an archive that is unpacked.
+pub fn unpacked_name(name: &str) -> Option<&str> {
+    name.strip_suffix('/')
+}
+
+/// The path that has what is attached.
+fn path_of(name: &str) -> &str {
+    unpacked_name(name).unwrap_or(name)
+}
+
 /// Whether a name is a relative path that stays inside of a folder.
 fn check_name(name: &str) -> Result<(), AttachError> {
+    let (given, name) = (name, path_of(name));
     let path = Path::new(name);
     let is_plain = path.components().all(|component| matches!(component, Component::Normal(_)));
     // What is written otherwise than it is read back could be two names of one file.
     let is_itself = path.components().collect::<PathBuf>().as_os_str() == name;
     let is_good = !name.is_empty() && !name.contains('\0') && is_plain && is_itself;
-    if is_good { Ok(()) } else { Err(AttachError::Name(name.to_owned())) }
+    if is_good { Ok(()) } else { Err(AttachError::Name(given.to_owned())) }
 }
 
 /// Reads the files and folders at `given`, each with another name than its own if there is one. Of a folder all files are
-/// attached, as `FOLDER/…`.
+/// attached, as `FOLDER/…`. A file whose other name ends in `/` must be an archive that can be unpacked.
 ///
 /// # Errors
 /// When one cannot be attached.
@@ -83,6 +104,9 @@ pub fn collect(given: &[(PathBuf, Option<String>)]) -> Result<Vec<AttachedFile>,
     check_names(files.keys().map(String::as_str))?;
     let hashed = files.into_iter().map(|(name, (path, bytes))| {
         let hash = PackageHash::of_file(&path).map_err(|source| unreadable(&path, source))?;
+        if unpacked_name(&name).is_some() {
+            check_archive(&path).map_err(|source| AttachError::Archive { path: path.clone(), source })?;
+        }
         Ok(AttachedFile { name, path, hash, bytes })
     });
     hashed.collect()
@@ -98,8 +122,8 @@ pub fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Attac
     for name in names {
         check_name(name)?;
         bytes += name.len();
-        if !known.insert(name) {
-            return Err(AttachError::Twice(name.to_owned()));
+        if !known.insert(path_of(name)) {
+            return Err(AttachError::Twice(path_of(name).to_owned()));
         }
     }
     let folders = known.iter().flat_map(|name| name.match_indices('/').map(|(end, _)| &name[..end]));
@@ -114,6 +138,7 @@ pub fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Attac
 fn add(files: &mut BTreeMap<String, (PathBuf, u64)>, path: PathBuf, name: String) -> Result<(), AttachError> {
     let metadata = fs::metadata(&path).map_err(|source| unreadable(&path, source))?;
     if metadata.is_dir() {
+        let name = path_of(&name);
         let entries = fs::read_dir(&path).map_err(|source| unreadable(&path, source))?;
         for entry in entries {
             let inner = entry.map_err(|source| unreadable(&path, source))?.path();
@@ -183,6 +208,31 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_ends_in_a_slash_is_a_folder_of_what_is_unpacked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        fs::create_dir(root.join("model")).expect("a folder");
+        fs::write(root.join("model/a"), "abc").expect("a file");
+        let mut archive = tar::Builder::new(fs::File::create(root.join("a.tar")).expect("a file"));
+        archive.append_path_with_name(root.join("model/a"), "a").expect("an archive");
+        archive.finish().expect("an archive");
+        let named = |path: &str, name: &str| (root.join(path), Some(name.to_owned()));
+        let both = [named("a.tar", "data/unpacked/"), named("model", "as-it-is/")];
+        assert_eq!(names(&both).expect("they are there"), ["as-it-is/a", "data/unpacked/"]);
+        assert_eq!(names(&[(root.join("a.tar"), None)]).expect("it is there"), ["a.tar"], "it is a file like others");
+
+        let said = |given: &[(PathBuf, Option<String>)]| names(given).expect_err("it cannot be").to_string();
+        let no_archive = said(&[named("model/a", "x/")]);
+        assert!(no_archive.contains("model/a to be unpacked: it is no archive: .zip, .tar"), "{no_archive}");
+        let within = said(&[named("a.tar", "x/"), named("model/a", "x/b")]);
+        assert!(within.contains("`x` is attached, and others are to be in a folder of this name"), "{within}");
+        assert!(said(&[named("a.tar", "x/"), named("model/a", "x")]).contains("two attached files are called `x`"));
+        for name in ["/", "//", "x//", "../", "./"] {
+            assert!(said(&[named("a.tar", name)]).contains(&format!("`{name}` cannot be the name")), "{name}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_attached_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path();
@@ -193,8 +243,10 @@ mod tests {
         assert!(said(&[(root.join("none"), None)]).contains("none: No such file"));
         assert!(said(&[(root.join("socket"), None)]).contains("neither a file nor a folder"));
         assert!(said(&[file("x"), file("x")]).contains("two attached files are called `x`"));
-        assert!(said(&[file("x"), file("x-1"), file("x/y")]).contains("`x` is attached as a file and as a folder"));
-        for name in ["", "..", "../x", "/etc/x", "a//b", "./a", "a/", "a/../b"] {
+        assert!(
+            said(&[file("x"), file("x-1"), file("x/y")]).contains("`x` is attached, and others are to be in a folder")
+        );
+        for name in ["", "..", "../x", "/etc/x", "a//b", "./a", "a/../b"] {
             assert!(said(&[file(name)]).contains("cannot be the name"), "{name}");
         }
     }

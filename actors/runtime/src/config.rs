@@ -24,6 +24,13 @@ pub struct RuntimeConfig {
     pub environment: BTreeMap<String, String>,
     /// Memory that the processes of one executor may take together where nothing else is asked for; 0 is no limit.
     pub slot_memory_bytes: u64,
+    /// The cgroup that this process is in, to be divided among it and its executors, as
+    /// [`divisible_cgroup`](crate::divisible_cgroup) finds it; none: executors are watched only. Only for a process that starts no others
+    /// than executors. Default none.
+    pub cgroup: Option<PathBuf>,
+    /// What the processes of one executor may fill of shared memory, the arena of their job, which the limit of a cgroup counts as theirs.
+    /// Default 1 GiB.
+    pub arena_bytes: u64,
     /// Processes that one executor may have at once, itself included. Default 512.
     pub max_processes: usize,
     /// How often memory and number of processes are looked at. Default 100 ms.
@@ -54,6 +61,8 @@ impl RuntimeConfig {
             spill_dir: None,
             environment: BTreeMap::new(),
             slot_memory_bytes: 0,
+            cgroup: None,
+            arena_bytes: 1 << 30,
             max_processes: 512,
             watch_interval: Duration::from_millis(100),
             hello_timeout: Duration::from_secs(30),

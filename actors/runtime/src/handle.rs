@@ -15,8 +15,10 @@ use tandem_actor_protocol::{INLINE_BYTES, JobId, ObjectId, ProcessNumber, Worker
 use tandem_node::{DriverWork, Event, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::info;
 
 use crate::brain::Brain;
+use crate::cgroup::{CONTROLLERS, Cgroups};
 use crate::config::RuntimeConfig;
 use crate::desk::{Desk, Inboxes};
 use crate::executor::{Spawner, Surroundings};
@@ -84,12 +86,13 @@ impl Runtime {
         }
         let (own, own_inbox) = mpsc::unbounded_channel();
         let (desk, executors) = mpsc::channel(BATCHES);
+        let cgroups = divide(&config);
         let watch = Watch::start(&config);
         let spawner = Spawner::start(watch.leaders().clone())?;
         let attach_grace = config.attach_grace;
         let access = Access { worker: config.worker, own, next_ticket: Arc::default() };
         let peers = PeerPort::new(config.worker, access.clone(), desk.clone());
-        let surroundings = Arc::new(Surroundings { config, outside, folders, watch, spawner, desk });
+        let surroundings = Arc::new(Surroundings { config, outside, folders, watch, spawner, cgroups, desk });
         let desk = Desk::new(Box::new(brain), surroundings, access.clone(), spill.clone());
         let started = SystemTime::now();
         let desk = tokio::spawn(desk.run(Inboxes { own: own_inbox, executors }));
@@ -102,6 +105,21 @@ impl Runtime {
             spill,
             _desk: Arc::new(AbortOnDropHandle::new(desk)),
         })
+    }
+}
+
+/// The cgroups for executors, where there can be some.
+fn divide(config: &RuntimeConfig) -> Option<Arc<Cgroups>> {
+    let root = config.cgroup.as_deref()?;
+    match Cgroups::open(root, &config.worker.to_string(), CONTROLLERS) {
+        Ok(cgroups) => {
+            info!(cgroup = %root.display(), "executors have cgroups of their own");
+            Some(Arc::new(cgroups))
+        }
+        Err(error) => {
+            info!(%error, "the memory of executors is watched, and not held by cgroups");
+            None
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod arenas;
 mod brain;
+mod cgroup;
 mod config;
 mod desk;
 mod executor;
@@ -30,6 +31,7 @@ mod sql;
 mod watch;
 
 pub use brain::Brain;
+pub use cgroup::{NoCgroups, divisible_cgroup};
 pub use config::RuntimeConfig;
 pub use executor::LINE_BYTES;
 pub use guest::DriverPort;

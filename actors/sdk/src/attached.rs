@@ -11,7 +11,8 @@ use crate::context::Context;
 const FILES: &str = "TANDEM_FILES";
 
 impl Context {
-    /// Where a file or folder is that was attached to the job under this name, on whichever worker this is. It is to be read only.
+    /// Where a file or folder is that was attached to the job under this name, or an archive was unpacked to, on whichever worker this is. It is
+    /// to be read only.
     ///
     /// ```no_run
     /// use tandem::prelude::*;

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use serde::Serialize;
+use tandem_worker::divisible_cgroup;
 
 use super::Failure;
 use super::session::Session;
@@ -53,6 +54,7 @@ pub(super) async fn execute(session: &Session) -> Result<(), Failure> {
         token(session),
         disk(session),
         memory(session),
+        executors(),
         open_files(),
         cluster(session).await,
     ];
@@ -97,6 +99,15 @@ fn memory(session: &Session) -> Finding {
     let workers = session.settings.workers();
     let share = default_memory_bytes(workers);
     finding(Verdict::Ok, "memory", format!("{} for each of {}", format_bytes(share), format_counted(workers, "worker")))
+}
+
+/// How a worker that is started from here would see to it that programs take no more memory than they may.
+fn executors() -> Finding {
+    let detail = match divisible_cgroup() {
+        Ok(path) => format!("their memory is held by cgroups, in {}", path.display()),
+        Err(reason) => format!("their memory is watched, and not held by cgroups: {reason}"),
+    };
+    finding(Verdict::Ok, "executors", detail)
 }
 
 fn open_files() -> Finding {

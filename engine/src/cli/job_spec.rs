@@ -28,7 +28,8 @@ pub(super) struct JobArgs {
     /// Param of a job file; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     set: Vec<(String, String)>,
-    /// File or folder that the program's tasks read, under its own name or another; may be repeated
+    /// File or folder that the program's tasks read, under its own name or another; an archive whose NAME ends in `/` is unpacked into
+    /// that folder; may be repeated
     #[arg(long, value_name = "PATH[=NAME]")]
     attach: Vec<String>,
     /// Variable for the job's tasks; without a value, this command's own

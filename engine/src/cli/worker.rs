@@ -111,7 +111,7 @@ fn config(args: WorkerArgs, settings: &Settings) -> Result<WorkerConfig, Failure
         labels: args.label.into_iter().collect::<BTreeMap<_, _>>(),
         environment: args.resources.environment(),
         resources: args.resources.amounts()?,
-        adopt_orphans: true,
+        own_process: true,
         drain_timeout: args.drain_timeout,
     })
 }

@@ -116,6 +116,10 @@ fn doctor_lists_its_findings() {
     let state = findings.as_array().unwrap().iter().find(|finding| finding["what"] == "state folder").unwrap();
     assert_eq!(state["verdict"], "ok");
     assert_eq!(state["detail"], sandbox.state().to_str().unwrap());
+    let executors = findings.as_array().unwrap().iter().find(|finding| finding["what"] == "executors").unwrap();
+    let detail = executors["detail"].as_str().unwrap();
+    let known = ["their memory is held by cgroups, in /", "their memory is watched, and not held by cgroups: "];
+    assert!(known.iter().any(|known| detail.starts_with(known)), "{detail}");
 }
 
 #[test]

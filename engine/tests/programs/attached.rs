@@ -1,6 +1,9 @@
 //! Files that are attached to programs.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::Path;
+
+use tar::{Builder, EntryType, Header};
 
 use crate::support::Sandbox;
 use crate::{program, submit, submit_with};
@@ -37,6 +40,46 @@ fn attached_files_come_from_the_coordinator_when_nobody_else_has_them() {
     sandbox.run(&["job", "wait", job.trim()]).succeeded();
     let logs = sandbox.run(&["job", "logs", job.trim()]).succeeded().stdout;
     assert!(logs.contains("worker-2 kept") && logs.contains("main kept"), "{logs}");
+}
+
+/// A tar archive of a file, and of a link.
+fn archive(path: &Path, file: &str, text: &str, link: (&str, &str)) {
+    let mut archive = Builder::new(File::create(path).expect("a file"));
+    let mut header = Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(text.len() as u64);
+    archive.append_data(&mut header, file, text.as_bytes()).expect("an entry");
+    let mut header = Header::new_gnu();
+    header.set_entry_type(EntryType::Symlink);
+    header.set_size(0);
+    archive.append_link(&mut header, link.0, link.1).expect("an entry");
+    archive.finish().expect("an archive");
+}
+
+#[test]
+fn attached_archives_are_folders_on_every_worker() {
+    let sandbox = Sandbox::with_cluster(2);
+    archive(&sandbox.work().join("model.tar"), "deep/weights", "heavy", ("latest", "deep/weights"));
+    let options = ["--attach", "model.tar=data/model/", "--attach", "model.tar=data/second/"];
+    let names = ["data/model/deep/weights", "data/model/latest", "data/second/latest"];
+    let seen = submit_with(&sandbox, &options, "reader", &names).succeeded().stdout;
+    let on_each: String = (1..=2).map(|worker| format!("worker-{worker} heavy heavy heavy\n")).collect();
+    assert_eq!(seen, format!("{on_each}main heavy heavy heavy\n"));
+}
+
+#[test]
+fn an_archive_that_leads_out_of_its_folder_is_refused_when_it_is_submitted() {
+    let sandbox = Sandbox::with_cluster(1);
+    archive(&sandbox.work().join("evil.tar"), "a", "b", ("latest", "/etc/passwd"));
+    let reader = program("reader");
+    let submit = |attach: &str| sandbox.run(&["job", "submit", &reader, "--attach", attach]);
+    let refused = "cannot attach evil.tar to be unpacked: `latest` is refused: it links to `/etc/passwd`";
+    submit("evil.tar=model/").ended_with(2).tells(&[refused]);
+    submit("/etc/hostname=model/")
+        .ended_with(2)
+        .tells(&["cannot attach /etc/hostname to be unpacked: it is no archive"]);
+    let jobs = sandbox.run(&["job", "list", "-o", "json"]).succeeded().json();
+    assert_eq!(jobs.as_array().map(Vec::len), Some(0));
 }
 
 #[test]

@@ -46,8 +46,9 @@ pub struct WorkerConfig {
     pub resources: BTreeMap<String, u64>,
     /// Variables of all tasks in processes of their own, unless their job says otherwise.
     pub environment: BTreeMap<String, String>,
-    /// Processes that lost their parent become children of this process, which must start none but executors.
-    pub adopt_orphans: bool,
+    /// This process is for the worker alone: it starts none but executors, becomes the parent of what lost its own one, and divides its cgroup with
+    /// them where it may.
+    pub own_process: bool,
     /// How long a draining worker goes on serving what it holds before it leaves anyway.
     pub drain_timeout: Duration,
 }

@@ -27,4 +27,5 @@ mod worker;
 
 pub use config::{MIN_MEMORY_BYTES, WorkerConfig};
 pub use error::WorkerError;
+pub use tandem_runtime::divisible_cgroup;
 pub use worker::{Addresses, Worker};

@@ -33,6 +33,7 @@ use super::process::Process;
 use super::reader::Reader;
 use super::spawner::Spawner;
 use super::speaker::Speaker;
+use crate::cgroup::{Cgroups, Child, ChildLimits};
 use crate::config::RuntimeConfig;
 use crate::folders::Folders;
 use crate::inbox::Inbound;
@@ -45,6 +46,8 @@ const TERMINATE_GRACE: Duration = Duration::from_secs(1);
 const PRINT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the rest of what a gone process said may take to arrive.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The system counts threads where there is a limit for processes: so many for each are enough for any.
+const THREADS_PER_PROCESS: u64 = 64;
 
 /// What all executors of a runtime share.
 pub(crate) struct Surroundings {
@@ -53,6 +56,8 @@ pub(crate) struct Surroundings {
     pub(crate) folders: Folders,
     pub(crate) watch: Watch,
     pub(crate) spawner: Spawner,
+    /// Where executors can have some of their own.
+    pub(crate) cgroups: Option<Arc<Cgroups>>,
     /// Where what executors say goes, in the order in which they take turns.
     pub(crate) desk: mpsc::Sender<Inbound>,
 }
@@ -122,9 +127,10 @@ impl Supervisor {
         let mut end = End::new(config.hello_timeout, config.stop_grace);
         let cause = end.wait(&process, &hello, &mut reading, &mut ordered).await;
         process.signal_group(Signal::KILL);
-        surroundings.watch.end(executor).await;
+        let overrun = surroundings.watch.end(executor).await;
         let status = process.reap();
-        let cause = cause.unwrap_or_else(|| exit_cause(&status));
+        // What the system does is seen in other ways too, such as a link that breaks off.
+        let cause = overrun.or(cause).unwrap_or_else(|| exit_cause(&status));
         if tokio::time::timeout(DRAIN_TIMEOUT, ended(&mut reading)).await.is_err() {
             debug!(executor = executor.0, "the link of a gone process stays open");
         }
@@ -153,18 +159,43 @@ impl Supervisor {
         let program = self.surroundings.outside.program(self.job).await?;
         // Set again, it is the same.
         let _ = self.job_name.set(program.job_name.clone());
+        let surroundings = Arc::clone(&self.surroundings);
+        let Surroundings { config, watch, .. } = &*surroundings;
+        let limit_bytes = if self.needs.memory_bytes > 0 { self.needs.memory_bytes } else { config.slot_memory_bytes };
+        let cgroup = self.cgroup(limit_bytes).await;
         let mut process = self
             .spawn(&program)
             .await
             .map_err(|error| format!("cannot start {}: {error}", program.executable.display()))?;
+        let cgroup = cgroup.filter(|cgroup| self.holds(cgroup, &process));
         let outputs = process.take_outputs();
         let mask = Mask::new(&program);
         let printers = self.printers(&mask, outputs).map_err(|error| format!("no pipes for its output: {error}"))?;
-        let Surroundings { config, watch, .. } = &*self.surroundings;
-        let limit_bytes = if self.needs.memory_bytes > 0 { self.needs.memory_bytes } else { config.slot_memory_bytes };
         let of = executor_of(config.worker, self.executor);
-        watch.add(self.executor, Watched::new(process.birth(), of, limit_bytes, self.orders.clone()));
+        watch.add(self.executor, Watched::new(process.birth(), of, limit_bytes, self.orders.clone(), cgroup));
         Ok(Started { process, printers, mask })
+    }
+
+    /// A cgroup for the process, where there can be one. What of its arena is first written by its processes counts as theirs there, so
+    /// the system ends them only beyond that; what they may take of their own is watched.
+    async fn cgroup(&self, limit_bytes: u64) -> Option<Child> {
+        let Surroundings { config, cgroups, .. } = &*self.surroundings;
+        let cgroups = Arc::clone(cgroups.as_ref()?);
+        let limits = ChildLimits {
+            memory_bytes: (limit_bytes > 0).then(|| limit_bytes.saturating_add(config.arena_bytes)),
+            threads: config.max_processes as u64 * THREADS_PER_PROCESS,
+        };
+        let executor = self.executor.0;
+        tokio::task::spawn_blocking(move || cgroups.child(executor, limits)).await.ok()?
+    }
+
+    /// Moves the process into its cgroup before it has done anything.
+    fn holds(&self, cgroup: &Child, process: &Process) -> bool {
+        let entered = cgroup.enter(process.pid());
+        if let Err(error) = &entered {
+            debug!(executor = self.executor.0, %error, "an executor could not be moved to its cgroup");
+        }
+        entered.is_ok()
     }
 
     async fn spawn(&mut self, program: &JobProgram) -> io::Result<Process> {

@@ -1,5 +1,5 @@
 //! Watches what executors take: memory and processes, of each with all it has started. Ends the rest of those that are gone.
-//! Owned by the runtime; asks `/proc` from a thread that may block.
+//! Owned by the runtime; asks `/proc`, and cgroups where executors have some, from a thread that may block.
 
 mod census;
 mod family;
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
+use crate::cgroup::Child;
 use crate::config::RuntimeConfig;
 use crate::executor::Orders;
 use census::{Census, own_memory_bytes, read};
@@ -47,12 +48,20 @@ pub(crate) struct Watched {
     pub(crate) limit_bytes: u64,
     /// Who ends it.
     pub(crate) orders: Orders,
+    /// What holds all of it, where there can be one.
+    pub(crate) cgroup: Option<Child>,
 }
 
 impl Watched {
     /// The process that `leader` is, and all that says it is of the same executor.
-    pub(crate) fn new(leader: Birth, executor_of: String, limit_bytes: u64, orders: Orders) -> Self {
-        Self { family: Family::new(leader, executor_of), limit_bytes, orders }
+    pub(crate) fn new(
+        leader: Birth,
+        executor_of: String,
+        limit_bytes: u64,
+        orders: Orders,
+        cgroup: Option<Child>,
+    ) -> Self {
+        Self { family: Family::new(leader, executor_of), limit_bytes, orders, cgroup }
     }
 }
 
@@ -104,30 +113,32 @@ impl Watch {
         self.shared.added.notify_one();
     }
 
-    /// Kills what is left of an executor whose own process has ended and is not reaped, and waits until all of it is gone.
-    pub(crate) async fn end(&self, executor: ExecutorId) {
-        let Some(Watched { mut family, .. }) = self.shared.lock().executors.remove(&executor) else { return };
+    /// Kills what is left of an executor whose own process has ended and is not reaped, and waits until all of it is gone. Tells if the
+    /// system had ended it for the memory that it took.
+    pub(crate) async fn end(&self, executor: ExecutorId) -> Option<ExitCause> {
+        let mut watched = self.shared.lock().executors.remove(&executor)?;
         let deadline = tokio::time::Instant::now() + VANISH_TIMEOUT;
         let mut wait = Duration::from_millis(1);
         loop {
             let shared = Arc::clone(&self.shared);
             let looked = tokio::task::spawn_blocking(move || {
-                shared.look(&mut family);
-                family.kill();
-                family
+                shared.look(&mut watched.family);
+                watched.kill();
+                watched
             });
-            let Ok(left) = looked.await else { return };
-            if left.len() == 0 {
-                return;
+            watched = looked.await.ok()?;
+            if watched.is_gone() {
+                break;
             }
             if tokio::time::Instant::now() > deadline {
-                warn!(executor = executor.0, processes = left.len(), "killed processes do not vanish");
-                return;
+                warn!(executor = executor.0, processes = watched.family.len(), "killed processes do not vanish");
+                break;
             }
-            family = left;
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+        // Its cgroup is removed with it.
+        tokio::task::spawn_blocking(move || watched.overrun()).await.ok()?
     }
 }
 
@@ -152,7 +163,7 @@ impl Shared {
         origins.update(&census);
         for watched in executors.values_mut() {
             watched.family.update(&census, origins);
-            watched.judge(watched.family.memory_bytes());
+            watched.judge(watched.memory_bytes(|family| family.memory_bytes()));
             let processes = watched.family.len();
             if processes > self.max_processes {
                 let reason = format!("it started {processes} processes, more than the {} allowed", self.max_processes);
@@ -161,10 +172,10 @@ impl Shared {
         }
     }
 
-    /// Looks at the memory of the processes that were started as executors, which is cheap.
+    /// Looks at the memory of the processes that were started as executors, or of their cgroups, which is cheap.
     fn look_at_leaders(&self) {
         for watched in self.lock().executors.values() {
-            watched.judge(own_memory_bytes(watched.family.leader().pid));
+            watched.judge(watched.memory_bytes(|family| own_memory_bytes(family.leader().pid)));
         }
     }
 
@@ -182,6 +193,29 @@ impl Shared {
 }
 
 impl Watched {
+    /// What the cgroup says, else what is found out in another way.
+    fn memory_bytes(&self, otherwise: impl FnOnce(&Family) -> u64) -> u64 {
+        let held = self.cgroup.as_ref().and_then(Child::own_memory_bytes);
+        held.unwrap_or_else(|| otherwise(&self.family))
+    }
+
+    fn kill(&self) {
+        self.family.kill();
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.family.len() == 0 && self.cgroup.as_ref().is_none_or(Child::is_empty)
+    }
+
+    /// Why the system has ended it, if it was for the memory that it took.
+    fn overrun(&self) -> Option<ExitCause> {
+        let peak_bytes = self.cgroup.as_ref()?.overrun_bytes()?;
+        Some(ExitCause::MemoryLimit { limit_bytes: self.limit_bytes, peak_bytes })
+    }
+
     fn judge(&self, peak_bytes: u64) {
         let limit_bytes = self.limit_bytes;
         if limit_bytes > 0 && peak_bytes > limit_bytes {

@@ -47,7 +47,7 @@ pub struct JobFile {
     pub environment: BTreeMap<String, String>,
     /// The user's own executable, whose functions steps may run.
     pub package: Option<String>,
-    /// Files and folders that its functions read, each `PATH` or `PATH=NAME`.
+    /// Files and folders that its functions read, each `PATH` or `PATH=NAME`, or `ARCHIVE=NAME/` to be unpacked.
     pub attach: Vec<String>,
     /// Tables it reads.
     pub sources: Vec<Source>,

@@ -20,16 +20,17 @@ mod submit;
 mod tables;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tandem_actor_protocol::resources::GPUS;
 use tandem_arena::ArenaConfig;
 use tandem_node::{Node, NodeConfig};
 use tandem_proto::WorkerId;
-use tandem_runtime::{News, Runtime, RuntimeConfig, RuntimeHandle, half_of_free};
+use tandem_runtime::{News, Runtime, RuntimeConfig, RuntimeHandle, divisible_cgroup, half_of_free};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::info;
 
 use crate::config::WorkerConfig;
 use crate::coordinator::CoordinatorCalls;
@@ -105,13 +106,26 @@ fn runtime_config(worker: WorkerId, config: &WorkerConfig, folder: &Path) -> Run
         environment: config.environment.clone(),
         spill_dir: Some(folder.join("objects")),
         slot_memory_bytes: share.max(config.memory_limit_bytes.min(1024 * MIB)),
-        adopt_orphans: config.adopt_orphans,
+        cgroup: config.own_process.then(own_cgroup).flatten(),
+        arena_bytes: arena_bytes(config),
+        adopt_orphans: config.own_process,
         ..RuntimeConfig::new(worker, config.name.clone(), folder.join("executors"))
     }
 }
 
+/// The cgroup of this process, if its executors can have some of their own in it.
+fn own_cgroup() -> Option<PathBuf> {
+    let found = divisible_cgroup();
+    found.inspect_err(|reason| info!(%reason, "the memory of executors is watched, and not held by cgroups")).ok()
+}
+
+/// What the objects of one job may take in memory.
+fn arena_bytes(config: &WorkerConfig) -> u64 {
+    config.memory_limit_bytes / 2
+}
+
 fn node_config(worker: WorkerId, config: &WorkerConfig) -> NodeConfig {
-    let quota_bytes = config.memory_limit_bytes / 2;
+    let quota_bytes = arena_bytes(config);
     let extent_bytes = (quota_bytes / 32).clamp(2 * MIB, 64 * MIB);
     let gpus = config.resources.get(GPUS).map_or(0, |milli| milli / 1_000);
     NodeConfig {

@@ -1,18 +1,21 @@
-//! The executables of jobs and the files attached to them: each is downloaded once for all jobs, checked, and removed when nobody uses it
-//! and room is short. Attached files have their names in a folder for each job.
-//! Owned by the runtime's surroundings. A file that the client has named is used in place as long as it is what it should be.
+//! The executables of jobs and the files attached to them: each is downloaded once for all jobs, checked, unpacked if it is to be, and
+//! removed when nobody uses it and room is short. Attached files have their names in a folder for each job, which is made for its first
+//! process here.
+//! Owned by the runtime's surroundings. A file that the client has named is used in place if it is what it should be: an executable when a
+//! process starts, an attached file when its job begins here.
 //!
-//!   missing ─► part (grows, survives a broken stream) ─► checked ─► executable, or attached file
+//!   missing ─► part (grows, survives a broken stream) ─► checked ─► executable, or attached file ─► unpacked
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tandem_package::{AttachError, PackageHash, ParseHashError, check_names};
+use tandem_package::{ArchiveError, AttachError, PackageHash, ParseHashError, check_names, unpack, unpacked_name};
 use tandem_proto::JobId;
 use tandem_proto::v1::{AttachedFile, Program};
 use tokio::sync::OnceCell;
@@ -54,6 +57,14 @@ pub(crate) enum PackageError {
     /// Attached files are called what they cannot be called.
     #[error(transparent)]
     Attached(#[from] AttachError),
+    /// An attached archive is none, or not one that may be unpacked.
+    #[error("what is attached as `{name}` cannot be unpacked: {source}")]
+    Archive {
+        /// How its job calls it.
+        name: String,
+        /// Why not.
+        source: ArchiveError,
+    },
     /// The disk.
     #[error("package cannot be kept at {}: {source}", path.display())]
     Io {
@@ -78,8 +89,8 @@ pub(crate) struct Packages {
     attached: Kept,
     /// Has a folder for each job that has attached files.
     jobs: PathBuf,
-    /// Held by who replaces a link.
-    linking: Mutex<()>,
+    /// These folders, each made once.
+    linked: Mutex<HashMap<JobId, Arc<OnceCell<PathBuf>>>>,
 }
 
 /// What is kept of one kind.
@@ -89,6 +100,8 @@ struct Kept {
     folder: PathBuf,
     coordinator: CoordinatorCalls,
     known: Mutex<HashMap<PackageHash, Package>>,
+    /// Numbers the folders of unpacked archives.
+    next_folder: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -96,8 +109,24 @@ struct Package {
     users: BTreeSet<JobId>,
     last_used: Instant,
     downloaded: Arc<OnceCell<PathBuf>>,
+    unpacked: Arc<OnceCell<Arc<Unpacked>>>,
     /// Where a client has it, and what the file was when it was checked.
     in_place: Option<(PathBuf, Stamp)>,
+}
+
+/// What was in an archive. Dropped, it is removed.
+#[derive(Debug)]
+struct Unpacked {
+    folder: PathBuf,
+    bytes: u64,
+}
+
+impl Drop for Unpacked {
+    fn drop(&mut self) {
+        if let Err(error) = remove_folder(&self.folder) {
+            warn!(path = %self.folder.display(), %error, "an unpacked archive could not be removed");
+        }
+    }
 }
 
 /// What changes when a file does.
@@ -115,10 +144,10 @@ impl Packages {
     pub(crate) fn new(folder: &Path, coordinator: CoordinatorCalls) -> Self {
         let kept = |name, content| {
             let (folder, coordinator) = (folder.join(name), coordinator.clone());
-            Kept { content, folder, coordinator, known: Mutex::default() }
+            Kept { content, folder, coordinator, known: Mutex::default(), next_folder: AtomicU64::new(0) }
         };
         let (executables, attached) = (kept("packages", Content::Packages), kept("attached", Content::Attached));
-        Self { executables, attached, jobs: folder.join("files"), linking: Mutex::default() }
+        Self { executables, attached, jobs: folder.join("files"), linked: Mutex::default() }
     }
 
     /// The executable that `job` runs. While the coordinator is away this waits.
@@ -141,43 +170,58 @@ impl Packages {
         if program.files.is_empty() {
             return Ok(None);
         }
-        check_names(program.files.iter().map(|file| file.name.as_str()))?;
+        let linked = Arc::clone(self.linked().entry(job).or_default());
+        linked.get_or_try_init(|| self.link(job, &program.files)).await.cloned().map(Some)
+    }
+
+    /// Gives files their names in the folder of a job.
+    async fn link(&self, job: JobId, files: &[AttachedFile]) -> Result<PathBuf, PackageError> {
+        check_names(files.iter().map(|file| file.name.as_str()))?;
         let folder = self.jobs.join(job.to_string());
-        for AttachedFile { name, hash, path, .. } in &program.files {
-            let kept = self.attached.get(job, hash, path).await?;
-            let link = folder.join(name);
-            let io = |source| PackageError::Io { path: link.clone(), source };
-            link.parent().map_or(Ok(()), fs::create_dir_all).map_err(io)?;
-            // Linked for another process of the job before, unless the file of the client is another one since then.
-            if fs::read_link(&link).is_ok_and(|linked| linked == kept) {
-                continue;
-            }
-            let _turn = self.linking.lock().unwrap_or_else(PoisonError::into_inner);
-            match fs::remove_file(&link) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
-                _ => symlink(&kept, &link).map_err(io)?,
-            }
+        let mut links = Vec::with_capacity(files.len());
+        for file in files {
+            links.push(match unpacked_name(&file.name) {
+                Some(name) => (folder.join(name), self.attached.unpacked(job, file).await?),
+                None => (folder.join(&file.name), self.attached.get(job, &file.hash, &file.path).await?),
+            });
         }
-        Ok(Some(folder))
+        let io = |source| PackageError::Io { path: folder.clone(), source };
+        // What an earlier try has left.
+        remove_folder(&folder).map_err(io)?;
+        for (link, kept) in links {
+            let linked = link.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| symlink(kept, &link));
+            linked.map_err(|source| PackageError::Io { path: link, source })?;
+        }
+        Ok(folder)
     }
 
     /// A job is over. Removes what nobody has used for the longest time if there is too much of it.
     pub(crate) fn forget(&self, job: JobId) {
+        self.linked().remove(&job);
         let folder = self.jobs.join(job.to_string());
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                warn!(path = %folder.display(), %error, "the links of attached files could not be removed");
-            }
-            _ => {}
+        if let Err(error) = remove_folder(&folder) {
+            warn!(path = %folder.display(), %error, "the links of attached files could not be removed");
         }
         self.executables.forget(job);
         self.attached.forget(job);
+    }
+
+    fn linked(&self) -> MutexGuard<'_, HashMap<JobId, Arc<OnceCell<PathBuf>>>> {
+        self.linked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes a folder that may not be there.
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
 impl Kept {
     async fn get(&self, job: JobId, name: &str, path: &str) -> Result<PathBuf, PackageError> {
-        let package = name.parse().map_err(|source| PackageError::Name { name: name.to_owned(), source })?;
+        let package = parse(name)?;
         if let Some(path) = self.in_place(job, package, Path::new(path)).await {
             return Ok(path);
         }
@@ -185,23 +229,62 @@ impl Kept {
         downloaded.get_or_try_init(|| self.download(package)).await.cloned()
     }
 
+    /// The folder with what is in an archive. It is the same for all jobs that have this one.
+    async fn unpacked(&self, job: JobId, file: &AttachedFile) -> Result<PathBuf, PackageError> {
+        let package = parse(&file.hash)?;
+        let unpacked = self.used(job, package, |known| Arc::clone(&known.unpacked));
+        let unpacked = unpacked.get_or_try_init(|| self.unpack(job, package, file)).await?;
+        Ok(unpacked.folder.clone())
+    }
+
+    async fn unpack(
+        &self,
+        job: JobId,
+        package: PackageHash,
+        file: &AttachedFile,
+    ) -> Result<Arc<Unpacked>, PackageError> {
+        let io = |source| PackageError::Io { path: self.folder.clone(), source };
+        fs::create_dir_all(&self.folder).map_err(io)?;
+        loop {
+            let archive = self.get(job, &file.hash, &file.path).await?;
+            // One of its own for each try: a try may go on for a while when nobody waits for it any more.
+            let folder = self.folder.join(format!("{package}-{}", self.next_folder.fetch_add(1, Ordering::Relaxed)));
+            let from = archive.clone();
+            let unpack = move || unpack(&from, &folder).map(|bytes| Unpacked { folder, bytes });
+            let unpacked = tokio::task::spawn_blocking(unpack).await.map_err(|error| io(io::Error::other(error)))?;
+            // A file of the client may have become another one meanwhile, and is not used then.
+            let is_kept = archive.starts_with(&self.folder);
+            if is_kept || self.in_place(job, package, &archive).await.is_some() {
+                let unpacked = unpacked.map_err(|source| PackageError::Archive { name: file.name.clone(), source })?;
+                info!(%package, bytes = unpacked.bytes, "attached archive unpacked");
+                return Ok(Arc::new(unpacked));
+            }
+        }
+    }
+
     fn forget(&self, job: JobId) {
         let mut known = self.lock();
         known.values_mut().for_each(|package| _ = package.users.remove(&job));
-        let mut unused: Vec<(Instant, PackageHash, PathBuf)> = known
+        let mut unused: Vec<_> = known
             .iter()
             .filter(|(_, package)| package.users.is_empty())
-            .filter_map(|(name, package)| Some((package.last_used, *name, package.downloaded.get()?.clone())))
+            .map(|(name, package)| (package.last_used, *name, package.downloaded.get(), package.unpacked.get()))
+            .filter(|(.., downloaded, unpacked)| downloaded.is_some() || unpacked.is_some())
+            .map(|(last_used, name, downloaded, unpacked)| (last_used, name, downloaded.cloned(), unpacked.cloned()))
             .collect();
         unused.sort_unstable_by_key(|(last_used, ..)| std::cmp::Reverse(*last_used));
         let mut bytes = 0;
-        for (_, name, path) in unused {
-            bytes += fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        for (_, name, downloaded, unpacked) in unused {
+            let file_bytes =
+                downloaded.as_ref().and_then(|path| fs::metadata(path).ok()).map_or(0, |about| about.len());
+            bytes += file_bytes + unpacked.as_ref().map_or(0, |unpacked| unpacked.bytes);
             if bytes > UNUSED_BYTES {
                 known.remove(&name);
-                if let Err(error) = fs::remove_file(&path) {
+                if let Some((path, Err(error))) = downloaded.map(|path| (path.clone(), fs::remove_file(path))) {
                     warn!(path = %path.display(), %error, "package could not be removed");
                 }
+                // There may be many files in it.
+                drop(tokio::task::spawn_blocking(move || drop(unpacked)));
             }
         }
     }
@@ -281,6 +364,7 @@ impl Kept {
             users: BTreeSet::new(),
             last_used: now,
             downloaded: Arc::default(),
+            unpacked: Arc::default(),
             in_place: None,
         });
         entry.users.insert(job);
@@ -291,6 +375,10 @@ impl Kept {
     fn lock(&self) -> MutexGuard<'_, HashMap<PackageHash, Package>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn parse(name: &str) -> Result<PackageHash, PackageError> {
+    name.parse().map_err(|source| PackageError::Name { name: name.to_owned(), source })
 }
 
 impl Stamp {
@@ -312,6 +400,22 @@ mod tests {
     use tokio::sync::watch;
 
     const JOB: JobId = JobId(1);
+
+    /// A file of a client as it is attached.
+    fn attached(name: &str, path: &Path) -> AttachedFile {
+        let hash = PackageHash::of_file(path).unwrap().to_string();
+        let bytes = fs::metadata(path).unwrap().len();
+        AttachedFile { name: name.to_owned(), hash, bytes, path: path.to_str().unwrap().to_owned() }
+    }
+
+    /// An archive with one file.
+    fn archive(path: &Path, file: &str, content: &str) {
+        let mut archive = tar::Builder::new(File::create(path).unwrap());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        archive.append_data(&mut header, file, content.as_bytes()).unwrap();
+        archive.finish().unwrap();
+    }
 
     /// A coordinator that is never reached.
     fn packages(folder: &Path) -> Packages {
@@ -349,22 +453,59 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model");
         fs::write(&path, "weights").unwrap();
-        let hash = PackageHash::of_file(&path).unwrap().to_string();
-        let path = path.to_str().unwrap().to_owned();
-        let file =
-            |name: &str| AttachedFile { name: name.to_owned(), hash: hash.clone(), bytes: 7, path: path.clone() };
         let packages = packages(folder.path());
-        let program = Program { files: vec![file("a"), file("deep/b")], ..Program::default() };
-        for _ in 0..2 {
-            let files = packages.files(JOB, &program).await.unwrap().unwrap();
-            assert_eq!(fs::read(files.join("a")).unwrap(), b"weights");
-            assert_eq!(fs::read(files.join("deep/b")).unwrap(), b"weights");
-        }
+        let files = vec![attached("a", &path), attached("deep/b", &path)];
+        let program = Program { files, ..Program::default() };
         let files = packages.files(JOB, &program).await.unwrap().unwrap();
+        assert_eq!(fs::read(files.join("a")).unwrap(), b"weights");
+        assert_eq!(fs::read(files.join("deep/b")).unwrap(), b"weights");
+
+        // For another process nothing is done again.
+        let inode = |path: PathBuf| fs::symlink_metadata(path).unwrap().ino();
+        let link = inode(files.join("a"));
+        fs::remove_file(files.join("deep/b")).unwrap();
+        assert_eq!(packages.files(JOB, &program).await.unwrap().unwrap(), files);
+        assert!(inode(files.join("a")) == link && !files.join("deep/b").exists());
+
         packages.forget(JOB);
-        assert!(!files.exists() && Path::new(&path).exists());
+        assert!(!files.exists() && path.exists());
+        let again = packages.files(JOB, &program).await.unwrap().unwrap();
+        assert!(again.join("deep/b").exists(), "a job that comes back has them all again");
         assert_eq!(packages.files(JOB, &Program::default()).await.unwrap(), None);
-        let outside = Program { files: vec![file("../x")], ..Program::default() };
-        assert!(matches!(packages.files(JOB, &outside).await, Err(PackageError::Attached(_))));
+        let outside = Program { files: vec![attached("../x", &path)], ..Program::default() };
+        assert!(matches!(packages.files(JobId(2), &outside).await, Err(PackageError::Attached(_))));
+    }
+
+    #[tokio::test]
+    async fn an_archive_is_unpacked_once_for_all_jobs_that_have_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.tar");
+        archive(&path, "model/weights", "heavy");
+        let packages = packages(folder.path());
+        let program = |name: &str| Program { files: vec![attached(name, &path)], ..Program::default() };
+        let first = packages.files(JOB, &program("model/")).await.unwrap().unwrap();
+        let second = packages.files(JobId(2), &program("other/name/")).await.unwrap().unwrap();
+        assert_eq!(fs::read(first.join("model/model/weights")).unwrap(), b"heavy");
+        let real = |path: PathBuf| path.canonicalize().unwrap();
+        let unpacked = real(first.join("model"));
+        assert_eq!(unpacked, real(second.join("other/name")));
+        packages.forget(JOB);
+        packages.forget(JobId(2));
+        assert!(unpacked.exists() && !first.exists() && !second.exists(), "it is kept while there is room");
+        drop(packages);
+        assert!(!unpacked.exists());
+    }
+
+    #[tokio::test]
+    async fn an_archive_that_cannot_be_unpacked_is_named_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.tar");
+        fs::write(&path, "no archive").unwrap();
+        let file = attached("model/", &path);
+        let packages = packages(folder.path());
+        let program = Program { files: vec![file], ..Program::default() };
+        let refused = packages.files(JOB, &program).await.unwrap_err().to_string();
+        assert!(refused.starts_with("what is attached as `model/` cannot be unpacked: it is no archive"), "{refused}");
+        assert_eq!(fs::read_dir(folder.path().join("attached")).unwrap().count(), 0);
     }
 }

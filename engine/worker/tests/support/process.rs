@@ -124,7 +124,7 @@ async fn get(
 pub(crate) fn config(coordinator: &FakeCoordinator, secrets: &Secrets, spill_dir: &TempDir) -> WorkerConfig {
     let loopback = "127.0.0.1:0".parse().unwrap();
     WorkerConfig {
-        adopt_orphans: false,
+        own_process: false,
         name: "worker-1".to_owned(),
         coordinator: coordinator.address(),
         client_security: secrets.client.clone(),
