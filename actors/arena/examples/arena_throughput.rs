@@ -2,7 +2,8 @@
 //!
 //!   cargo run --release -p tandem-arena --example arena_throughput
 //!
-//! Each put includes the books of the worker: publish, and the last pin going. One thread; needs 5 GiB of memory.
+//! Each put includes the books of the worker: publish, and the last pin going. Behind that, what the books alone cost, by how
+//! many objects are in them. One thread; needs 5 GiB of memory.
 
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tandem_arena::allocator::Leased;
 use tandem_arena::{
-    Access, Allocator, ArenaConfig, ExecutorId, ExtentFile, Holder, MappedArena, NoSpace, ObjectId, Published,
+    Access, Allocator, ArenaConfig, ExecutorId, ExtentFile, Holder, Location, MappedArena, NoSpace, ObjectId, Published,
 };
 
 type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
@@ -116,6 +117,46 @@ fn main() -> Result {
         let took = time(1_000_000, || drop(black_box(both.arena.read(object, black_box(location)))));
         print("get", size, 1_000_000, took);
     }
+    [1_000, 1_000_000].into_iter().try_for_each(books)
+}
+
+/// What a worker notes and decides, among `count` objects that nobody reads.
+fn books(count: usize) -> Result {
+    let mut allocator = Allocator::new(ArenaConfig { max_objects: count + 1, ..ArenaConfig::default() });
+    let mut lease = allocator.lease(EXECUTOR, 64)?.lease;
+    let mut publish = |allocator: &mut Allocator, number: usize| -> Result {
+        if lease.bytes == 0 {
+            lease = allocator.lease(EXECUTOR, 64)?.lease;
+        }
+        let (object, location) =
+            (ObjectId(number as u128), Location { extent: lease.extent, offset: lease.offset, length: 64 });
+        allocator.publish(EXECUTOR, Published { object, location })?;
+        (lease.offset, lease.bytes) = (lease.offset + 64, lease.bytes - 64);
+        Ok(())
+    };
+    let name = |what| format!("{what}, among {count} objects");
+    let filled = try_time(1, || (0..count).try_for_each(|number| publish(&mut allocator, number)))?;
+    print(&name("books: publish"), 64, count, filled);
+    let times = 1_000_000;
+    let mut objects = (0..).map(|number: usize| ObjectId((number * 7_919 % count) as u128));
+    let reader = Holder::Executor(ExecutorId(2));
+    let took = try_time(times, || {
+        let object = objects.next().ok_or("an endless sequence")?;
+        allocator.pin(reader, object)?;
+        allocator.unpin(reader, object)?;
+        Ok(())
+    })?;
+    print(&name("books: pin and unpin"), 64, times, took);
+    let (bytes, useful) = (64, ArenaConfig::default().extent_bytes / 4);
+    let took =
+        time(10, || drop(black_box(allocator.victims(bytes, useful, u64::MAX, |object| allocator.pins(object) == 1))));
+    print(&name("books: choose what to spill"), 64, 10, took);
+    let took = try_time(count, || {
+        let object = objects.next().ok_or("an endless sequence")?;
+        allocator.unpin(Holder::Worker, object)?;
+        Ok(())
+    })?;
+    print(&name("books: the last pin"), 64, count, took);
     Ok(())
 }
 

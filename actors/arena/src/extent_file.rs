@@ -3,15 +3,15 @@
 //!
 //! Who may write: the writer's descriptor is the only writable one that leaves the worker. The reader's cannot be mapped
 //! writable, nor opened again so, since the file's mode lets nobody write; only its owner, the worker's user, could change
-//! that. `F_SEAL_FUTURE_WRITE` would hold off even that one, but it also forbids to give the extent to another writer and
-//! to give its pages back, and whoever shares the user is of the same job anyway, as is the writer.
+//! that. `F_SEAL_FUTURE_WRITE` would hold off even that one, but it also forbids to give the extent to another writer, and
+//! whoever shares the user is of the same job anyway, as is the writer.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 
-use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, memfd_create, sendfile};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create, sendfile};
 
 /// Memory for an extent. It goes back to the system when this and all mappings and descriptors are dropped.
 #[derive(Debug)]
@@ -83,14 +83,5 @@ impl ExtentFile {
     /// When the range is not inside, or memory is short.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.writable.write_all_at(bytes, offset)
-    }
-
-    /// Gives the pages of a free range back to the system; they read as zeros afterwards.
-    ///
-    /// # Errors
-    /// When the range is empty.
-    pub fn give_back(&self, offset: u64, bytes: u64) -> io::Result<()> {
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        Ok(fallocate(&self.writable, flags, offset, bytes)?)
     }
 }

@@ -13,10 +13,13 @@
 //!
 //! Why so, as `examples/arena_throughput` measured: an object in memory that was in use before costs the copy (1 GiB: 85 to 105
 //! percent of the speed of `memcpy`), one in new memory six to eight times that, or five with the pages taken at the lease, and
-//! a small one in a memory file of its own ten times that. So the space of objects is recycled, and pages go back to the
-//! system only when the worker asks for it. To read an object is to look up its extent, whatever its size.
+//! a small one in a memory file of its own ten times that. So the space of objects is recycled, and only whole extents that
+//! nobody needs go back to the system. To read an object is to look up its extent, whatever its size.
 //!
 //! There are no counts shared between threads but those of `Arc`, and no atomics of our own.
+//!
+//! A process of the job that does not keep to this can change what others read in place, and what they do then is undefined; it
+//! reaches no other job, and not the worker, which copies before it looks. See `docs/memory-and-threads.md`.
 
 pub mod allocator;
 mod bump;
@@ -26,6 +29,9 @@ mod location;
 mod mapped;
 mod mapping;
 mod object;
+mod sync;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use allocator::{Allocator, ArenaConfig};

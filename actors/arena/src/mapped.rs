@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
@@ -14,6 +14,7 @@ use crate::id::{ExtentId, ObjectId};
 use crate::location::{ALIGNMENT, Lease, Location};
 use crate::mapping::{Access, Mapping};
 use crate::object::{self, Release};
+use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use crate::writer::{NoSpace, ObjectWriter};
 
 /// Why an extent or a lease cannot be used here. The worker has sent something wrong.
@@ -65,6 +66,7 @@ pub enum ReadError {
 }
 
 /// The arena in this process.
+/// Who holds both locks has taken that of the extents first.
 pub struct MappedArena {
     extents: RwLock<HashMap<ExtentId, Mapped>>,
     bump: Mutex<Bump>,
@@ -72,7 +74,7 @@ pub struct MappedArena {
 }
 
 /// An extent in this process.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Mapped {
     mapping: Arc<Mapping>,
     /// What may be done there, which may be less than the memory allows.
@@ -119,7 +121,9 @@ impl MappedArena {
     /// # Errors
     /// When it is not memory that this process may write.
     pub fn add_lease(&self, lease: Lease) -> Result<(), MapError> {
-        let mapped = self.mapped(lease.extent).ok_or(MapError::BadLease { lease })?;
+        // Held until it is added, so that the extent is not given up in between.
+        let extents = self.extents();
+        let mapped = extents.get(&lease.extent).ok_or(MapError::BadLease { lease })?;
         let aligned = lease.offset.is_multiple_of(ALIGNMENT) && lease.bytes.is_multiple_of(ALIGNMENT);
         if !aligned || !mapped.mapping.holds(lease.offset, lease.bytes) {
             return Err(MapError::BadLease { lease });
@@ -164,10 +168,12 @@ impl MappedArena {
     pub fn create(self: &Arc<Self>, capacity: u64) -> Result<ObjectWriter, NoSpace> {
         let no_space = NoSpace { bytes: capacity };
         let reserved = self.bump().reserve(capacity).ok_or(no_space)?;
-        match self.mapping(reserved.extent) {
+        let extents = self.extents();
+        let mapped = extents.get(&reserved.extent).filter(|mapped| mapped.access == Access::Write);
+        match mapped.map(|mapped| Arc::clone(&mapped.mapping)) {
             Some(mapping) => Ok(ObjectWriter::new(Arc::clone(self), mapping, reserved)),
             None => {
-                // It was unmapped under its leases; they are of no use.
+                // It was unmapped under its leases, and perhaps mapped again to be read; they are of no use.
                 let mut bump = self.bump();
                 bump.end(reserved, None);
                 bump.take_extent(reserved.extent);
@@ -206,11 +212,11 @@ impl MappedArena {
     }
 
     fn mapping(&self, extent: ExtentId) -> Option<Arc<Mapping>> {
-        self.mapped(extent).map(|mapped| mapped.mapping)
+        self.extents().get(&extent).map(|mapped| Arc::clone(&mapped.mapping))
     }
 
-    fn mapped(&self, extent: ExtentId) -> Option<Mapped> {
-        self.extents.read().unwrap_or_else(PoisonError::into_inner).get(&extent).cloned()
+    fn extents(&self) -> RwLockReadGuard<'_, HashMap<ExtentId, Mapped>> {
+        self.extents.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn insert(&self, extent: ExtentId, mapping: Mapping) -> Result<(), MapError> {
@@ -231,137 +237,5 @@ impl MappedArena {
 impl std::fmt::Debug for MappedArena {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MappedArena").field("extents", &self.extents).field("bump", &self.bump).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-    use crate::id::LeaseId;
-
-    const EXTENT: ExtentId = ExtentId(3);
-
-    /// An arena with two leases of 4 KiB, and what it has released.
-    fn arena() -> (Arc<MappedArena>, Arc<Mutex<Vec<ObjectId>>>) {
-        let released = Arc::new(Mutex::new(Vec::new()));
-        let list = Arc::clone(&released);
-        // SAFETY: the tests read what they have put, once.
-        let arena = unsafe { MappedArena::new(move |object| list.lock().expect("a list").push(object)) };
-        arena.insert(EXTENT, Mapping::in_heap(16 << 10)).expect("a new extent");
-        for offset in [0, 8 << 10] {
-            arena
-                .add_lease(Lease { id: LeaseId(offset), extent: EXTENT, offset, bytes: 4 << 10 })
-                .expect("a lease inside");
-        }
-        (arena, released)
-    }
-
-    #[test]
-    fn objects_are_built_in_place_and_read_where_they_are() {
-        let (arena, released) = arena();
-        let mut building: Vec<ObjectWriter> = (0..4).map(|_| arena.create(10).expect("room")).collect();
-        for round in 0..40 {
-            for (i, writer) in building.iter_mut().enumerate() {
-                writer.write_all(&[i as u8; 10]).expect("room");
-                assert_eq!(writer.len(), 10 * (round + 1), "writer {i}");
-            }
-        }
-        let locations: Vec<Location> = building.into_iter().map(|writer| writer.finish().location()).collect();
-        let objects: Vec<Bytes> = (0_u128..)
-            .zip(&locations)
-            .map(|(i, location)| arena.read(ObjectId(i), *location).expect("it is mapped"))
-            .collect();
-        arena.unmap(EXTENT);
-        for (i, object) in objects.iter().enumerate() {
-            assert_eq!(object.as_ref(), [i as u8; 400]);
-            assert_eq!(object.as_ptr() as u64 % ALIGNMENT, 0);
-        }
-        assert_eq!(arena.read(ObjectId(0), locations[0]), Err(ReadError::NotMapped { extent: EXTENT }));
-        let clone = objects[1].slice(5..7);
-        drop(objects);
-        assert_eq!(*released.lock().expect("a list"), [0, 2, 3].map(ObjectId));
-        assert_eq!(clone.as_ref(), [1, 1]);
-        drop(clone);
-        assert_eq!(*released.lock().expect("a list"), [0, 2, 3, 1].map(ObjectId));
-    }
-
-    #[test]
-    fn space_of_what_is_dropped_or_too_much_is_used_again() {
-        let (arena, _) = arena();
-        let first = arena.create(4_000).expect("room");
-        drop(first);
-        let mut second = arena.create(4_096).expect("the same room");
-        assert_eq!(second.append(&[0; 5_000]), Err(NoSpace { bytes: 5_000 }));
-        second.append(b"little").expect("room");
-        assert_eq!(second.finish().location(), Location { extent: EXTENT, offset: 8 << 10, length: 6 });
-        assert_eq!(arena.put(&[]).expect("room"), Location { extent: EXTENT, offset: (8 << 10) + 64, length: 0 });
-        assert_eq!(arena.put(b"x").expect("room").offset, (8 << 10) + 128);
-        assert_eq!(arena.create(4_096).map(|writer| writer.capacity()).ok(), Some(4_096), "the other lease");
-        assert!(arena.create(4_097).is_err());
-    }
-
-    #[test]
-    fn an_extent_is_given_up_when_nothing_is_built_there_or_unpublished() {
-        let (arena, _) = arena();
-        let writer = arena.create(1).expect("room");
-        assert!(!arena.give_up(EXTENT));
-        drop(writer);
-        let mut writer = arena.create(5).expect("room");
-        writer.append(b"value").expect("room");
-        let finished = writer.finish();
-        assert!(!arena.give_up(EXTENT), "nobody knows of the object");
-        let location = finished.location();
-        drop(finished);
-        assert!(arena.give_up(EXTENT));
-        assert!(arena.create(1).is_err());
-        assert_eq!(arena.read(ObjectId(1), location).expect("it is mapped").as_ref(), b"value");
-    }
-
-    #[test]
-    fn room_granted_in_an_extent_that_was_given_up_is_none() {
-        let (arena, _) = arena();
-        let lease = Lease { id: LeaseId(7), extent: EXTENT, offset: 4 << 10, bytes: 4 << 10 };
-        assert!(arena.give_up(EXTENT));
-        assert!(matches!(arena.add_lease(lease), Err(MapError::ReadOnly { extent: EXTENT })));
-        arena.insert(EXTENT, Mapping::in_heap(16 << 10)).expect("to be written again");
-        arena.add_lease(lease).expect("it may be written");
-        assert_eq!(arena.put(b"x").expect("room").offset, 4 << 10);
-    }
-
-    #[test]
-    fn many_threads_put_and_read() {
-        let (arena, released) = arena();
-        let threads: Vec<_> = (0..4_u8)
-            .map(|i| {
-                let arena = Arc::clone(&arena);
-                std::thread::spawn(move || {
-                    for _ in 0..10 {
-                        let location = arena.put(&[i; 70]).expect("room");
-                        let object = arena.read(ObjectId(i.into()), location).expect("it is mapped");
-                        assert_eq!(object.as_ref(), [i; 70]);
-                    }
-                })
-            })
-            .collect();
-        threads.into_iter().for_each(|thread| thread.join().expect("a thread that did not fail"));
-        assert_eq!(released.lock().expect("a list").len(), 40);
-    }
-
-    #[test]
-    fn leases_that_cannot_be_written_are_refused() {
-        let (arena, _) = arena();
-        let wrong = [
-            (EXTENT, 16 << 10, 64),
-            (EXTENT, 32, 64),
-            (EXTENT, 0, 65),
-            (ExtentId(9), 0, 64),
-            (EXTENT, u64::MAX - 63, 64),
-        ];
-        for (extent, offset, bytes) in wrong {
-            let refused = arena.add_lease(Lease { id: LeaseId(0), extent, offset, bytes });
-            assert!(matches!(refused, Err(MapError::BadLease { .. })), "{extent} {offset} {bytes}");
-        }
     }
 }

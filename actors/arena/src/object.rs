@@ -29,8 +29,8 @@ pub(crate) unsafe fn held(mapping: Arc<Mapping>, object: ObjectId, location: Loc
 
 impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: a `Held` is made for a published object only. Its writer is done with it, nobody else may write this extent,
-        // and its memory is not used again before `release`, which comes after the last use of this slice.
+        // SAFETY: a `Held` is made for a published object only. Its writer is done with it, whoever writes the extent does so
+        // where no object is, and its memory is not used again before `release`, which comes after the last use of this slice.
         unsafe { self.mapping.slice(self.location.offset, self.location.length) }
     }
 }

@@ -1,4 +1,5 @@
 //! Extents between processes' views: what a reader can and cannot do, and how much stays open.
+#![cfg(not(miri))]
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -96,7 +97,7 @@ fn another_user_cannot_open_the_readers_descriptor_for_writing() {
 }
 
 #[test]
-fn an_extent_keeps_its_size_and_gives_back_pages() {
+fn an_extent_keeps_its_size_and_takes_pages_when_they_are_written() {
     let file = ExtentFile::create(BYTES).expect("memory");
     let writer = File::from(file.for_writer().expect("a file"));
     assert!(writer.set_len(BYTES - 1).is_err());
@@ -104,13 +105,10 @@ fn an_extent_keeps_its_size_and_gives_back_pages() {
     let blocks = || std::os::unix::fs::MetadataExt::blocks(&writer.metadata().expect("its size")) * 512;
     assert_eq!(blocks(), 0);
     file.write_at(&[1; 100_000], 50_000).expect("room");
-    let before = blocks();
-    assert!(before >= 100_000);
-    file.give_back(4_096 * 20, 4_096 * 5).expect("a range");
-    assert!(blocks() < before);
+    assert!((100_000..BYTES).contains(&blocks()));
     let mut read = [9; 2];
-    file.read_at(&mut read, 4_096 * 20 - 1).expect("inside");
-    assert_eq!(read, [1, 0]);
+    file.read_at(&mut read, 49_999).expect("inside");
+    assert_eq!(read, [0, 1]);
     assert!(file.write_at(b"x", BYTES).is_err());
 }
 

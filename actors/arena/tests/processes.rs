@@ -1,5 +1,6 @@
 //! A worker and two executors as processes of their own: one puts an object, the other reads it in place, and what they say
 //! and hold is checked and taken back.
+#![cfg(not(miri))]
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;

@@ -33,6 +33,7 @@ mod queue;
 mod receiver;
 mod sender;
 mod socket;
+mod sync;
 mod writer;
 
 pub use blocking::BlockingReceiver;

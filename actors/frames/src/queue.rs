@@ -3,14 +3,15 @@
 //!
 //!   Open ─close─► Closing ─all written─► Closed        any ─the writer ends─► Closed
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError};
+use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use crate::batch::{Batch, cost};
 use crate::error::SendError;
 use crate::frame::Frame;
 use crate::limits::Limits;
+use crate::sync::{Mutex, MutexGuard, Notify, Semaphore};
 
 #[derive(Debug)]
 pub(crate) struct Queue {

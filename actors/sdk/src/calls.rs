@@ -2,15 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Wake};
 
-use futures::task::AtomicWaker;
 use tandem_actor_protocol::{ActorId, CallId, ObjectId};
 use tokio::sync::Notify;
 
 use crate::objects::Gate;
+use crate::sync::{AtomicBool, AtomicWaker, Mutex, MutexGuard};
 use crate::task::Yields;
 
 /// All calls that have begun and not ended.
@@ -184,7 +184,8 @@ impl Waiter {
     }
 
     fn wake_up(&self) {
-        self.woken.store(true, Ordering::Release);
+        // Exchanged, not stored: whoever takes it sees what all those have done that said so, not only the last one.
+        self.woken.swap(true, Ordering::AcqRel);
         self.outer.wake();
     }
 

@@ -64,6 +64,7 @@ mod registry;
 mod resources;
 mod space;
 mod sql;
+mod sync;
 mod table;
 mod task;
 #[cfg(feature = "texts")]

@@ -6,14 +6,14 @@
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::{ExtentId, MESSAGE_KIND, ObjectId, PIECE_KIND, Piece, encode_onto};
 use tandem_frames::{HEADER_BYTES, frame_header};
 
+use crate::sync::{Condvar, Mutex, thread};
 use crate::transport::Transport;
 
 /// With so much queued, who adds to it writes.

@@ -1,14 +1,14 @@
 //! Room for large values in the job's arena: built where all others read them.
 //! Invariant: what is built in an extent was sent before the extent is given up.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::{ExtentId, Location, SpaceLease};
 use tandem_arena::{FinishedObject, MapError, MappedArena, ObjectWriter};
 
+use crate::sync::{Mutex, Receiver, Sender, channel};
 use crate::transport::Transport;
 
 /// How often room that was given may be gone when it is to be used, because other threads took it.

@@ -2,6 +2,7 @@
 //! Invariants: they cover it without gaps or overlaps; two free ones are never neighbours.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::free_spans::FreeSpan;
 use crate::id::{ExtentId, Holder, LeaseId, ObjectId};
@@ -10,10 +11,7 @@ use crate::location::{ALIGNMENT, Lease};
 /// What a span is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Span {
-    Free {
-        /// Whether it may have pages of the system.
-        backed: bool,
-    },
+    Free,
     Leased(LeaseId),
     Object(ObjectId),
 }
@@ -39,9 +37,9 @@ pub(super) struct Freed {
 pub(super) struct NotLeased;
 
 impl Extent {
-    /// All free and without pages.
+    /// All free.
     pub(super) fn new(bytes: u64) -> Self {
-        Self { bytes, writer: None, spans: BTreeMap::from([(0, (bytes, Span::Free { backed: false }))]) }
+        Self { bytes, writer: None, spans: BTreeMap::from([(0, (bytes, Span::Free))]) }
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -56,9 +54,24 @@ impl Extent {
         std::mem::replace(&mut self.writer, writer)
     }
 
+    /// Whether nothing is in it.
+    pub(super) fn is_free(&self) -> bool {
+        self.spans.values().all(|(_, span)| *span == Span::Free)
+    }
+
+    /// Whether anything of it is leased, which mostly is what is behind the objects.
+    pub(super) fn is_leased(&self) -> bool {
+        self.spans.values().rev().any(|(_, span)| matches!(span, Span::Leased(_)))
+    }
+
     /// Offset, length and kind of each span, in order.
     pub(super) fn spans(&self) -> impl Iterator<Item = (u64, u64, Span)> + '_ {
         self.spans.iter().map(|(offset, (bytes, span))| (*offset, *bytes, *span))
+    }
+
+    /// Those that begin in a range.
+    pub(super) fn spans_within(&self, range: &Range<u64>) -> impl Iterator<Item = (u64, u64, Span)> + '_ {
+        self.spans.range(range.start..range.end).map(|(offset, (bytes, span))| (*offset, *bytes, *span))
     }
 
     /// Offset and length of what is left of a lease.
@@ -105,8 +118,7 @@ impl Extent {
     /// Makes the span at `offset` free.
     pub(super) fn free(&mut self, offset: u64) -> Freed {
         let bytes = self.spans[&offset].0;
-        let before = self.spans.range(..offset).next_back().and_then(as_free);
-        let after = self.spans.range(offset + bytes..).next().and_then(as_free);
+        let [before, after] = self.free_neighbours(offset);
         let merged: Vec<FreeSpan> = before.into_iter().chain(after).collect();
         let whole = FreeSpan {
             extent: ExtentId(0),
@@ -117,18 +129,24 @@ impl Extent {
         for span in &merged {
             self.spans.remove(&span.offset);
         }
-        self.spans.insert(whole.offset, (whole.bytes, Span::Free { backed: true }));
+        self.spans.insert(whole.offset, (whole.bytes, Span::Free));
         Freed { merged, whole }
     }
 
-    /// Notes that the free span at `offset` has no pages any more.
-    pub(super) fn set_unbacked(&mut self, offset: u64) {
-        if let Some((_, span @ Span::Free { .. })) = self.spans.get_mut(&offset) {
-            *span = Span::Free { backed: false };
-        }
+    /// The span at `offset` with what is free before and behind it.
+    pub(super) fn with_free_neighbours(&self, offset: u64) -> Range<u64> {
+        let [before, after] = self.free_neighbours(offset);
+        let end = offset + self.spans[&offset].0;
+        before.map_or(offset, |before| before.offset)..after.map_or(end, |after| after.offset + after.bytes)
+    }
+
+    fn free_neighbours(&self, offset: u64) -> [Option<FreeSpan>; 2] {
+        let before = self.spans.range(..offset).next_back();
+        let after = self.spans.range(offset + 1..).next();
+        [before, after].map(|neighbour| neighbour.and_then(as_free))
     }
 }
 
 fn as_free((offset, (bytes, span)): (&u64, &(u64, Span))) -> Option<FreeSpan> {
-    matches!(span, Span::Free { .. }).then_some(FreeSpan { extent: ExtentId(0), offset: *offset, bytes: *bytes })
+    (*span == Span::Free).then_some(FreeSpan { extent: ExtentId(0), offset: *offset, bytes: *bytes })
 }

@@ -11,23 +11,24 @@ mod config;
 mod error;
 mod extent;
 mod free_spans;
+mod objects;
 mod pins;
 mod release;
 #[cfg(test)]
 mod tests;
 mod victims;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use crate::id::{ExtentId, Holder, LeaseId, ObjectId};
 use crate::location::{ALIGNMENT, Lease, Location, Published, padded};
 use extent::{Extent, Span};
 use free_spans::{FreeSpan, FreeSpans};
+use objects::Objects;
 use pins::Pins;
 
 pub use config::ArenaConfig;
 pub use error::{LeaseError, PinError, PublishError};
-pub use release::Release;
 
 /// The books of one arena.
 #[derive(Debug)]
@@ -36,10 +37,7 @@ pub struct Allocator {
     extents: BTreeMap<ExtentId, Extent>,
     /// The free spans of all extents.
     free: FreeSpans,
-    objects: HashMap<ObjectId, Location>,
-    /// When each was pinned last, by counting.
-    used: HashMap<ObjectId, u64>,
-    uses: u64,
+    objects: Objects,
     pins: Pins,
     next_extent: u32,
     next_lease: u64,
@@ -82,9 +80,7 @@ impl Allocator {
             config,
             extents: BTreeMap::new(),
             free: FreeSpans::default(),
-            objects: HashMap::new(),
-            used: HashMap::new(),
-            uses: 0,
+            objects: Objects::default(),
             pins: Pins::default(),
             next_extent: 0,
             next_lease: 0,
@@ -151,9 +147,9 @@ impl Allocator {
         let Published { object, location } = published;
         let Location { extent: id, offset, length } = location;
         let extent_bytes = self.written_by(writer, id)?.bytes();
-        match self.objects.get(&object) {
-            Some(known) if *known == location => return Ok(Accepted::Repeated),
-            Some(known) => return Err(PublishError::Duplicate { object, known: *known }),
+        match self.objects.location(object) {
+            Some(known) if known == location => return Ok(Accepted::Repeated),
+            Some(known) => return Err(PublishError::Duplicate { object, known }),
             None => {}
         }
         let bytes = padded(length).filter(|bytes| offset.checked_add(*bytes).is_some_and(|end| end <= extent_bytes));
@@ -167,13 +163,12 @@ impl Allocator {
         self.stats.object_bytes += bytes;
         self.objects.insert(object, location);
         self.pins.add(Holder::Worker, object);
-        self.use_now(object);
         Ok(Accepted::New)
     }
 
     /// Where an object is.
     pub fn location(&self, object: ObjectId) -> Option<Location> {
-        self.objects.get(&object).copied()
+        self.objects.location(object)
     }
 
     /// Keeps `object` for `holder`, once more if it does already, and says where it is.
@@ -181,9 +176,8 @@ impl Allocator {
     /// # Errors
     /// When there is no such object.
     pub fn pin(&mut self, holder: Holder, object: ObjectId) -> Result<Location, PinError> {
-        let location = self.location(object).ok_or(PinError::NotFound { object })?;
+        let location = self.objects.use_now(object).ok_or(PinError::NotFound { object })?;
         self.pins.add(holder, object);
-        self.use_now(object);
         Ok(location)
     }
 
@@ -195,7 +189,7 @@ impl Allocator {
     /// Gives up what `writer` may write and has no lease in, so that others may.
     pub fn give_up_unleased(&mut self, writer: Holder) {
         let of_writer = self.extents.iter().filter(|(_, extent)| extent.writer() == Some(writer));
-        let unleased = of_writer.filter(|(_, extent)| extent.left_of_all().is_empty());
+        let unleased = of_writer.filter(|(_, extent)| !extent.is_leased());
         for extent in unleased.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.set_writer(extent, None);
         }
@@ -234,12 +228,11 @@ impl Allocator {
         let Some(extent) = self.extents.remove(&id) else { return };
         for (offset, bytes, span) in extent.spans() {
             match span {
-                Span::Free { .. } => self.free.remove(FreeSpan { extent: id, offset, bytes }, extent.writer()),
+                Span::Free => self.free.remove(FreeSpan { extent: id, offset, bytes }, extent.writer()),
                 Span::Leased(_) => self.stats.leased_bytes -= bytes,
                 Span::Object(object) => {
                     self.stats.object_bytes -= bytes;
-                    self.objects.remove(&object);
-                    self.used.remove(&object);
+                    self.objects.remove(object);
                     self.pins.forget(object);
                 }
             }
@@ -314,7 +307,7 @@ impl Allocator {
             return;
         }
         for (offset, bytes, span) in extent.spans() {
-            if let Span::Free { .. } = span {
+            if let Span::Free = span {
                 let span = FreeSpan { extent: id, offset, bytes };
                 self.free.remove(span, before);
                 self.free.add(span, writer);
@@ -322,14 +315,8 @@ impl Allocator {
         }
     }
 
-    fn use_now(&mut self, object: ObjectId) {
-        self.uses += 1;
-        self.used.insert(object, self.uses);
-    }
-
     fn drop_object(&mut self, object: ObjectId) {
-        self.used.remove(&object);
-        let Location { extent, offset, length } = self.objects.remove(&object).expect("a pinned object is known");
+        let Location { extent, offset, length } = self.objects.remove(object).expect("a pinned object is known");
         self.stats.object_bytes -= padded(length).expect("it was checked when it was published");
         self.make_free(extent, offset);
     }

@@ -196,20 +196,10 @@ fn apply(allocator: &mut Allocator, model: &mut Model, step: Step) {
         }
         Step::Gone(holder) => assert_eq!(allocator.holder_gone(holder), model.holder_gone(holder)),
         Step::Shrink(bytes) => {
-            for release in allocator.shrink(bytes) {
-                let (id, start, end) = match release {
-                    Release::Extent { extent, bytes } => (extent, 0, bytes),
-                    Release::Pages { extent, offset, bytes } => (extent, offset, offset + bytes),
-                };
-                for (location, _) in model.objects.values() {
-                    let (extent, from, to) = range(*location);
-                    assert!(extent != id || to <= start || end <= from, "{release:?} has {location:?}");
-                }
-                for (_, lease, used) in &model.leases {
-                    let from = lease.offset + used;
-                    let to = lease.offset + lease.bytes;
-                    assert!(lease.extent != id || to <= start || end <= from, "{release:?} has the rest of {lease:?}");
-                }
+            for released in allocator.shrink(bytes) {
+                let mut objects = model.objects.values();
+                assert!(objects.all(|(location, _)| location.extent != released), "{released} has objects");
+                assert!(model.leases.iter().all(|(_, lease, _)| lease.extent != released), "{released} is leased");
             }
         }
     }
@@ -237,11 +227,11 @@ fn check(allocator: &Allocator, model: &Model) {
         for (offset, bytes, span) in extent.spans() {
             assert_eq!(offset, next, "spans of {id} leave no gaps");
             next += bytes;
-            let is_free = matches!(span, Span::Free { .. });
+            let is_free = matches!(span, Span::Free);
             assert!(bytes > 0 && !(is_free && was_free), "free neighbours in {id}");
             was_free = is_free;
             match span {
-                Span::Free { .. } => free.push((extent.writer(), FreeSpan { extent: *id, offset, bytes })),
+                Span::Free => free.push((extent.writer(), FreeSpan { extent: *id, offset, bytes })),
                 Span::Leased(_) => stats.leased_bytes += bytes,
                 Span::Object(object) => {
                     stats.object_bytes += bytes;
@@ -257,6 +247,10 @@ fn check(allocator: &Allocator, model: &Model) {
     assert_eq!(allocator.objects.len(), model.objects.len());
     assert_eq!(allocator.stats(), stats);
     assert!(stats.extent_bytes <= CONFIG.quota_bytes);
+    let in_order: Vec<_> =
+        allocator.objects.oldest_first().map(|(object, location)| (object, range(location))).collect();
+    assert_eq!(in_order.len(), objects, "each object is in the order once");
+    assert!(in_order.iter().all(|(object, known)| *known == range(model.objects[object].0)));
     let known: Vec<_> = allocator.free.iter().collect();
     assert_eq!(known.len(), free.len());
     assert!(free.iter().all(|span| known.contains(span)), "{free:?} but {known:?}");
@@ -365,18 +359,19 @@ fn space_is_used_again_before_there_is_more_and_the_quota_holds() {
 }
 
 #[test]
-fn shrinking_takes_whole_extents_first_and_pages_once() {
+fn shrinking_takes_extents_that_nobody_needs_and_no_more_than_wanted() {
     let mut allocator = Allocator::new(CONFIG);
-    let first = allocator.lease(A, 100).expect("room").lease;
-    allocator.publish(A, published(1, first, 0, 100)).expect("its own lease");
-    allocator.give_back(A, first).expect("its own lease");
-    let second = allocator.lease(B, 100).expect("room").lease;
+    let used = allocator.lease(A, 100).expect("room").lease;
+    allocator.publish(A, published(1, used, 0, 100)).expect("its own lease");
+    allocator.holder_gone(A);
+    let unused = [4 * MIB, 8 * MIB].map(|bytes| allocator.lease(B, bytes).expect("room").lease.extent);
+    let written = allocator.lease(Holder::Worker, 100).expect("room").lease;
+    assert_eq!(allocator.shrink(u64::MAX), [], "all have writers or objects");
     allocator.holder_gone(B);
-    let releases = allocator.shrink(u64::MAX);
-    let extent = Release::Extent { extent: second.extent, bytes: 4 * MIB };
-    let pages = Release::Pages { extent: first.extent, offset: 4_096, bytes: 4 * MIB - 4_096 };
-    assert_eq!(releases, [extent, pages]);
+    assert_eq!(allocator.shrink(1), unused[..1]);
+    assert_eq!(allocator.shrink(u64::MAX), unused[1..]);
     assert_eq!(allocator.shrink(u64::MAX), []);
+    assert!(allocator.give_back(Holder::Worker, written).is_ok() && allocator.location(ObjectId(1)).is_some());
 }
 
 #[test]
@@ -410,6 +405,72 @@ fn victims_are_neighbours_that_were_not_used_for_longest_and_have_room_enough_to
     allocator.unpin(Holder::Worker, ObjectId(4)).expect("the worker's pin");
     assert_eq!(victims(&allocator, 2 * MIB, 0, all, &[2, 7]), [5], "a free neighbour counts");
     assert_eq!(victims(&allocator, MIB, 0, all, &[0, 1, 2, 3, 5, 6, 7]), []);
+}
+
+/// By looking at all ranges of spans: how long at least one must go back to find neighbours with room for `needed`.
+fn best_by_trying_all(allocator: &Allocator, needed: u64, may_go: impl Fn(ObjectId) -> bool) -> Option<usize> {
+    let ages: BTreeMap<ObjectId, usize> =
+        allocator.objects.oldest_first().enumerate().map(|(age, (object, _))| (object, age)).collect();
+    let mut best = None;
+    for extent in allocator.extents.values() {
+        let spans: Vec<(u64, u64, Span)> = extent.spans().collect();
+        for start in 0..spans.len() {
+            let (mut bytes, mut age) = (0, None);
+            for (_, span_bytes, span) in &spans[start..] {
+                match span {
+                    Span::Free => {}
+                    Span::Object(object) if may_go(*object) => age = age.max(ages.get(object).copied()),
+                    Span::Object(_) | Span::Leased(_) => break,
+                }
+                bytes += span_bytes;
+                if let Some(age) = age.filter(|_| bytes >= needed) {
+                    best = Some(best.unwrap_or(usize::MAX).min(age));
+                    break;
+                }
+            }
+        }
+    }
+    best
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 400 })
+    })]
+
+    #[test]
+    fn no_neighbours_that_are_enough_were_used_less_lately_than_the_victims(
+        steps in prop::collection::vec(step(), 1..150),
+        bytes in prop_oneof![1..20_000_u64, 20_000..5 * MIB],
+        most in prop_oneof![4 => Just(u64::MAX), 1 => 0..3 * MIB],
+        pinned in 0..4_u128,
+    ) {
+        let mut allocator = Allocator::new(CONFIG);
+        let mut model = Model::default();
+        steps.into_iter().for_each(|step| apply(&mut allocator, &mut model, step));
+        let may_go = |object: ObjectId| object.0 % 4 != pinned;
+        let victims = allocator.victims(bytes, 0, most, may_go);
+        let sizes = victims.iter().map(|object| range(model.objects[object].0)).map(|(_, start, end)| end - start);
+        prop_assert!(sizes.sum::<u64>() <= most);
+        prop_assert!(victims.iter().all(|object| may_go(*object)));
+        let by_age: Vec<ObjectId> = allocator.objects.oldest_first().map(|(object, _)| object).collect();
+        if most < u64::MAX {
+            return Ok(());
+        }
+        prop_assert_eq!(victims.is_empty(), !by_age.iter().copied().any(may_go));
+        let age = |object: &ObjectId| by_age.iter().position(|other| other == object);
+        match best_by_trying_all(&allocator, padded(bytes).expect("a small number"), may_go) {
+            Some(best) => {
+                prop_assert_eq!(victims.iter().map(age).max(), Some(Some(best)));
+                // Dropped, they make room for the lease, for who may write there.
+                victims.iter().for_each(|object| allocator.drop_object(*object));
+                let largest = allocator.free.iter().map(|(_, span)| span.bytes).max();
+                prop_assert!(largest >= padded(bytes), "{largest:?}");
+            }
+            None => prop_assert!(victims.is_sorted_by_key(age), "the oldest first"),
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::{ExecutorId, ExtentId, ObjectId, SpaceLease};
 use tandem_arena::Holder;
-use tandem_arena::allocator::{LeaseError, Release};
+use tandem_arena::allocator::LeaseError;
 
 use crate::action::Action;
 use crate::context::Context;
@@ -101,8 +101,7 @@ impl Job {
 
     /// Gives free extents back, so that one of another size can be made.
     fn shrink(&mut self, cx: &mut Context<'_>, bytes: u64) {
-        for release in self.arena.shrink(bytes) {
-            let Release::Extent { extent, .. } = release else { continue };
+        for extent in self.arena.shrink(bytes) {
             self.extents.remove(&extent);
             self.space.writers.remove(&extent);
             let mut mapped: Vec<ExecutorId> = Vec::new();

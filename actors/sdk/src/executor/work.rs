@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 
-use futures::task::AtomicWaker;
 use tandem_actor_protocol::{ActorId, CallId};
 
 use crate::calls::Call;
+use crate::sync::{AtomicWaker, Condvar, Mutex, MutexGuard};
 use crate::value::Fetched;
 
 /// One attempt of a task, or one call of an actor.

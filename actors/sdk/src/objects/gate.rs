@@ -1,11 +1,12 @@
 //! What waits for a number of objects.
 
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use futures::task::AtomicWaker;
 use tandem_actor_protocol::ObjectId;
+
+use crate::sync::{AtomicBool, AtomicPtr, AtomicUsize, AtomicWaker};
 
 /// Opens when as many objects have arrived as it waits for, or one that has failed.
 #[derive(Debug)]

@@ -6,13 +6,14 @@
 //!      └──────fetch─────────► Fetching ◄───┘ ─Value─► Known      Known ─large, taken by all─► There
 //! ```
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use tandem_actor_protocol::ObjectId;
 use tandem_actor_protocol::failure::Failure;
 
 use super::gate::Gate;
 use crate::process::Process;
+use crate::sync::{Mutex, MutexGuard};
 use crate::value::Fetched;
 
 /// A value, or why there is none.

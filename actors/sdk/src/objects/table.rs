@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 
 use tandem_actor_protocol::ObjectId;
 use tandem_actor_protocol::failure::Failure;
 
 use super::handle::Handle;
 use crate::process::Process;
+use crate::sync::{Mutex, MutexGuard};
 use crate::transport::Transport;
 
 /// All objects with a handle. Its lock comes before those of the transport.

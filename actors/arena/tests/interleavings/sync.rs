@@ -1,0 +1,3 @@
+//! The locks that the files of the crate find here.
+
+pub(crate) use loom::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
