@@ -75,8 +75,9 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 /// actor that is started again after a loss goes on from the last checkpoint, which is made after each call of a method with
 /// `&mut self`, before its result is seen, or after every `checkpoint_every` such calls.
 ///
-/// Options of all actors of the type go into the attribute: `max_restarts`, `retry_calls`, `concurrency`, `max_pending_calls`,
-/// `cpus`, `gpus`, `light`, `checkpoint_every`. Methods that are not to be called from elsewhere go into another `impl` block.
+/// Options of all actors of the type go into the attribute: `max_restarts`, `retry_calls`, `concurrency`, `concurrency_groups`,
+/// `max_pending_calls`, `cpus`, `gpus`, `light`, `checkpoint_every`. Those of a method go before it, see [`macro@method`]. Methods that are
+/// not to be called from elsewhere go into another `impl` block.
 ///
 /// ```ignore
 /// use tandem::prelude::*;
@@ -114,6 +115,45 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn actor(options: TokenStream, item: TokenStream) -> TokenStream {
     written(actor::expand(options.into(), item.into()))
+}
+
+/// Says something of a method of an [`actor`](macro@actor), and stands before it:
+///
+/// - `stream`: it yields items, as a task with this flag does. Its last parameter is a `Yield<T>`, it returns nothing or a `Result<()>`, and
+///   its caller gets an `ObjectStream<T>`, of which `window = 16` items may be ahead.
+/// - `group = "io"`: its calls are in this concurrency group, one of those in `concurrency_groups(io = 2, compute = 4)` of the actor. So many
+///   calls of a group are worked on at once, beside those of other groups and those in none.
+///
+/// ```ignore
+/// use tandem::prelude::*;
+///
+/// struct Log {
+///     lines: Vec<String>,
+/// }
+///
+/// #[tandem::actor(concurrency_groups(reads = 4))]
+/// impl Log {
+///     fn new() -> Self {
+///         Self { lines: Vec::new() }
+///     }
+///
+///     fn add(&mut self, line: String) {
+///         self.lines.push(line);
+///     }
+///
+///     #[tandem::method(stream, group = "reads")]
+///     async fn lines(&self, to: Yield<String>) -> Result<()> {
+///         for line in &self.lines {
+///             to.send(line).await?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn method(_options: TokenStream, _item: TokenStream) -> TokenStream {
+    let message = "it stands before a method with `&self` or `&mut self`, in an `impl` block with `#[tandem::actor]`";
+    written(Err(syn::Error::new(proc_macro2::Span::call_site(), message)))
 }
 
 /// Makes an async function the program's main function: the driver of a job.

@@ -5,7 +5,10 @@ use quote::{format_ident, quote};
 use syn::parse::Parser;
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Error, Expr, ExprLit, Lit, LitFloat, LitInt, LitStr, Meta, Result, Token};
+use syn::{Error, Expr, ExprLit, Ident, Lit, LitFloat, LitInt, LitStr, Meta, MetaList, MetaNameValue, Result, Token};
+
+/// The one option that is several numbers with names.
+pub(crate) const GROUPS: &str = "concurrency_groups";
 
 /// Options in the order in which they were written.
 pub(crate) struct Options(Vec<(String, Value, Span)>);
@@ -15,6 +18,8 @@ enum Value {
     Int(LitInt),
     Float(LitFloat),
     Text(LitStr),
+    /// Several, each with a name.
+    Numbers(Vec<(Ident, LitInt)>),
 }
 
 impl Options {
@@ -41,6 +46,29 @@ impl Options {
         }
     }
 
+    /// A text that the macro itself needs.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&LitStr>> {
+        match self.0.iter().find(|(key, ..)| key == name) {
+            None => Ok(None),
+            Some((_, Value::Text(text), _)) => Ok(Some(text)),
+            Some((_, _, span)) => Err(Error::new(*span, format!("`{name}` is a text, as in `{name} = \"io\"`"))),
+        }
+    }
+
+    /// Numbers with names that the macro itself needs.
+    pub(crate) fn numbers(&self, name: &str) -> Result<&[(Ident, LitInt)]> {
+        match self.0.iter().find(|(key, ..)| key == name) {
+            None => Ok(&[]),
+            Some((_, Value::Numbers(numbers), _)) => Ok(numbers),
+            Some((_, _, span)) => Err(Error::new(*span, format!("it is written `{name}(io = 2, compute = 4)`"))),
+        }
+    }
+
+    /// Where an option stands, if it was written.
+    pub(crate) fn place(&self, name: &str) -> Option<Span> {
+        self.0.iter().find(|(key, ..)| key == name).map(|(.., span)| *span)
+    }
+
     /// The options as calls on a builder, except for `own`, those of the macro itself.
     pub(crate) fn calls(&self, own: &[&str]) -> Result<TokenStream> {
         let mut calls = TokenStream::new();
@@ -62,6 +90,7 @@ impl Options {
                 (_, Value::Int(number)) => calls.extend(quote!(.#method(#number))),
                 (_, Value::Float(number)) => calls.extend(quote!(.#method(#number))),
                 (_, Value::Text(text)) => calls.extend(quote!(.#method(#text))),
+                (_, Value::Numbers(_)) => return Err(Error::new(*span, format!("`{name}` is one value"))),
             }
         }
         if !resources.is_empty() {
@@ -85,9 +114,22 @@ fn read(meta: &Meta, known: &[&str]) -> Result<(String, Value, Span)> {
             Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Value::Text(text.clone()),
             other => return Err(Error::new(other.span(), "a number or a text")),
         },
-        other => return Err(Error::new(other.span(), format!("it is written `{name}` or `{name} = …`"))),
+        Meta::List(list) if name == GROUPS => Value::Numbers(numbers(list)?),
+        other @ Meta::List(_) => {
+            return Err(Error::new(other.span(), format!("it is written `{name}` or `{name} = …`")));
+        }
     };
     Ok((name, value, meta.span()))
+}
+
+/// Numbers with names, in brackets.
+fn numbers(list: &MetaList) -> Result<Vec<(Ident, LitInt)>> {
+    let pairs = list.parse_args_with(Punctuated::<MetaNameValue, Token![,]>::parse_terminated)?;
+    let number = |pair: &MetaNameValue| match (pair.path.get_ident(), &pair.value) {
+        (Some(name), Expr::Lit(ExprLit { lit: Lit::Int(number), .. })) => Ok((name.clone(), number.clone())),
+        _ => Err(Error::new(pair.span(), "a name and a number, as in `io = 2`")),
+    };
+    pairs.iter().map(number).collect()
 }
 
 /// A time such as `500ms`, `30s`, `5m`, `1h`.

@@ -74,9 +74,9 @@ impl Signature {
         })
     }
 
-    /// Of a task that yields items: its last parameter is what it yields them with.
-    pub(crate) fn of_stream(sig: &syn::Signature) -> Result<Self> {
-        let own = Self::of(sig, None, None)?;
+    /// Of one that yields items: its last parameter is what it yields them with.
+    pub(crate) fn of_stream(sig: &syn::Signature, own: Option<&Type>) -> Result<Self> {
+        let own = Self::of(sig, None, own)?;
         if !own.is_unit() {
             let message = "it yields its items and returns nothing beside them: `()` or `Result<()>`";
             return Err(Error::new(sig.output.span(), message));

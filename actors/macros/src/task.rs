@@ -13,7 +13,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
     let options = Options::parse(options, &OPTIONS)?;
     let function: ItemFn = syn::parse2(item)?;
     let signature = if options.flag("stream")? {
-        Signature::of_stream(&function.sig)?
+        Signature::of_stream(&function.sig, None)?
     } else {
         Signature::of(&function.sig, options.number("returns")?, None)?
     };

@@ -117,7 +117,7 @@ pub struct ActorOptions {
     pub retry_calls: bool,
     /// Calls that may wait for it; more are refused.
     pub max_pending_calls: u32,
-    /// Calls it works on at once; more than one, and they end in any order.
+    /// Calls it works on at once, beside those of its groups; more than one, and they end in any order.
     pub concurrency: u32,
     /// It shares a process with others of its kind.
     pub light: bool,
@@ -169,4 +169,22 @@ pub struct ActorCall {
     pub returns: u32,
     /// The call that made it; none for the driver.
     pub parent: Option<CallId>,
+}
+
+/// What a call of an actor has that most have not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallOptions {
+    /// The group of its method; none for the methods that are in none.
+    pub group: Option<ConcurrencyGroup>,
+    /// Its method yields items, and returns how many these were.
+    pub stream: bool,
+}
+
+/// Calls of an actor that are worked on beside those of its other groups. Order is kept among the calls of one process in one group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ConcurrencyGroup {
+    /// Its name in the actor's type.
+    pub name: String,
+    /// Calls of it that the actor works on at once.
+    pub concurrency: u32,
 }

@@ -82,9 +82,16 @@ pub enum ToExecutor {
     },
     /// All items up to before this number are wanted that were to wait.
     MayYield {
-        /// The task.
+        /// The task or call.
         call: CallId,
         /// The number.
+        until: u64,
+    },
+    /// As [`Self::Call`], of a method that yields items by [`ToNode::Yield`](crate::node::ToNode::Yield).
+    CallStream {
+        /// The call.
+        run: Run,
+        /// All items before this number are wanted; from that on, they are to wait.
         until: u64,
     },
 }

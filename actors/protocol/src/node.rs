@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tandem_arena::{ExtentId, Lease as SpaceLease, ObjectId};
 
-use crate::call::{ActorCall, ActorSpec, TaskSpec};
+use crate::call::{ActorCall, ActorSpec, CallOptions, TaskSpec};
 use crate::failure::Failure;
 use crate::id::{ActorId, CallId, PlacementGroupId};
 use crate::placement::{BundleId, PlacementGroup};
@@ -147,9 +147,9 @@ pub enum ToNode {
         /// The items, which follow those that were wanted before.
         items: Vec<ObjectId>,
     },
-    /// A task yields an item that is wanted.
+    /// A task, or a call of an actor, yields an item that is wanted.
     Yield {
-        /// The task.
+        /// The task or call.
         call: CallId,
         /// The attempt that was asked for.
         attempt: u32,
@@ -157,6 +157,13 @@ pub enum ToNode {
         index: u64,
         /// The item.
         value: Value,
+    },
+    /// As [`Self::Call`], of a method that is in a group or yields items. What is said of the streams of tasks holds for its items.
+    CallWith {
+        /// The call.
+        call: ActorCall,
+        /// What it has that others have not.
+        options: CallOptions,
     },
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tandem_arena::ObjectId;
 use tandem_proto::{JobId, WorkerId};
 
-use crate::call::{ActorCall, ActorSpec, TaskSpec};
+use crate::call::{ActorCall, ActorSpec, ConcurrencyGroup, TaskSpec};
 use crate::failure::Failure;
 use crate::id::{ActorId, CallId, PlacementGroupId};
 use crate::value::Format;
@@ -202,19 +202,39 @@ pub enum PeerBody {
         /// From this number on, items are to wait.
         until: u64,
     },
-    /// Owner → host: the next items of a task that were to wait are wanted, as these objects.
+    /// Owner → host: the next items of a task or call that were to wait are wanted, as these objects.
     WantItems {
-        /// The task.
+        /// The task or call.
         call: CallId,
         /// The items.
         items: Vec<ObjectId>,
     },
-    /// Host → owner: an item that is wanted. Comes before the end of its task.
+    /// Host → owner: an item that is wanted. Comes before the end of its task or call.
     Yielded {
         /// Which.
         item: ObjectId,
         /// Its value, or why it cannot be kept.
         outcome: Result<RemoteValue, Failure>,
+    },
+    /// As [`Self::Call`], of a method that is in a group or yields items.
+    CallWith {
+        /// The call; its object arguments are in `resolved`.
+        call: ActorCall,
+        /// Which attempt of the call.
+        attempt: u32,
+        /// Values of its object arguments.
+        resolved: Vec<(ObjectId, RemoteValue)>,
+        /// The group of its method, if that is in one.
+        group: Option<ConcurrencyGroup>,
+        /// The first items, if it yields any; from those on, items are to wait.
+        items: Option<Vec<ObjectId>>,
+    },
+    /// As [`Self::CallOutside`], of a method that is in a group.
+    CallOutsideIn {
+        /// The call.
+        call: Box<OutsideCall>,
+        /// The group.
+        group: ConcurrencyGroup,
     },
 }
 

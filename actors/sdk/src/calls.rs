@@ -22,9 +22,9 @@ impl Calls {
         self.begin_this(Call::new(id, actor))
     }
 
-    /// A task begins that yields items.
-    pub(crate) fn begin_stream(&self, id: CallId, yields: Yields) -> Arc<Call> {
-        self.begin_this(Call { yields: Some(yields), ..Call::new(id, None) })
+    /// One begins that yields items.
+    pub(crate) fn begin_stream(&self, id: CallId, actor: Option<ActorId>, yields: Yields) -> Arc<Call> {
+        self.begin_this(Call { yields: Some(yields), ..Call::new(id, actor) })
     }
 
     fn begin_this(&self, call: Call) -> Arc<Call> {

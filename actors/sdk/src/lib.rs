@@ -85,7 +85,7 @@ pub use resources::{Resources, cpus, gpus};
 pub use sql::Sql;
 pub use table::{MapBatches, MapOnActors, Table, TableOnActors};
 pub use tandem_actor_protocol::failure::{Failure, FailureKind};
-pub use tandem_macros::{actor, main, task};
+pub use tandem_macros::{actor, main, method, task};
 pub use task::{Argument, IntoArg, ObjectStream, Retry, TaskCall, Yield};
 pub use value::{Batches, Data};
 

@@ -8,6 +8,7 @@ mod client;
 mod detached;
 mod drain;
 mod faults;
+mod feeds;
 mod functions;
 mod groups;
 mod leaks;

@@ -6,7 +6,7 @@ use crate::support::{Finished, Sandbox, signal, wait_for};
 use crate::{program, start, submit};
 
 /// Starts a worker that alone has the resource that the tasks ask for.
-fn special(sandbox: &Sandbox) -> Child {
+pub(crate) fn special(sandbox: &Sandbox) -> Child {
     let status = sandbox.run(&["cluster", "status", "-o", "json"]).succeeded().json();
     let address = status["address"].as_str().expect("an address").to_owned();
     let args = ["worker", "--coordinator", &address, "--name", "special", "--cpus", "2", "--memory", "256MiB"];

@@ -38,6 +38,7 @@ pub(super) fn class(parts: &Parts<'_>, every: u32) -> TokenStream {
             }))
         }
     };
+    let groups = groups(parts);
     let methods = methods.iter().map(|method| arm(ty, method));
     quote! {
         impl ::tandem::__private::Actor for #ty {
@@ -50,6 +51,7 @@ pub(super) fn class(parts: &Parts<'_>, every: u32) -> TokenStream {
                 fn(&Self, &::tandem::Context) -> ::tandem::__private::CallOutcome,
             > = #checkpoint;
             const CHECKPOINT_EVERY: u32 = #every;
+            #groups
 
             fn method(name: &str) -> ::core::option::Option<::tandem::__private::Method<Self>> {
                 ::core::option::Option::Some(match name {
@@ -59,6 +61,29 @@ pub(super) fn class(parts: &Parts<'_>, every: u32) -> TokenStream {
             }
         }
         ::tandem::__private::inventory::submit! { ::tandem::__private::Class::of::<#ty>() }
+    }
+}
+
+/// Its concurrency groups, if it has any, and which methods are in which.
+fn groups(parts: &Parts<'_>) -> TokenStream {
+    let of_method = |method: &Method<'_>| {
+        let (name, index) = (method.name.to_string(), method.group.as_ref()?.index);
+        Some(quote!(#name => ::core::option::Option::Some(#index),))
+    };
+    let (concurrency, methods) = (parts.groups.concurrency(), parts.methods.iter().filter_map(of_method));
+    let mut methods = methods.peekable();
+    if methods.peek().is_none() {
+        return TokenStream::new();
+    }
+    quote! {
+        const GROUPS: &'static [u32] = &[#(#concurrency),*];
+
+        fn group(method: &str) -> ::core::option::Option<usize> {
+            match method {
+                #(#methods)*
+                _ => ::core::option::Option::None,
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{Method, Parts};
+use super::{Group, Method, Parts};
 
 /// What the type itself gets.
 pub(super) fn own_functions(parts: &Parts<'_>, calls: &TokenStream) -> TokenStream {
@@ -61,14 +61,15 @@ pub(super) fn handle(parts: &Parts<'_>) -> TokenStream {
     let doc = format!("Calls a [`{name}`] wherever it is. Can be cloned, and passed to tasks and actors.");
     let class = quote!(::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name)));
     let methods = methods.iter().map(|method| {
-        let Method { name, docs, signature, .. } = method;
+        let Method { name, docs, signature, group, calls, .. } = method;
         let (names, types) = signature.names_and_types();
         let (params, refs, returns) = (signature.remote_params(), signature.refs(), signature.returns());
         let (text, count) = (name.to_string(), names.len());
+        let in_group = group.as_ref().map(|Group { name, concurrency, .. }| quote!(.in_group(#name, #concurrency)));
         quote! {
             #(#docs)*
             pub fn #name(&self, #params) -> #refs {
-                self.0.call::<#returns>(#text, #count) #(.arg::<#types>(#names))* .send()
+                self.0.call::<#returns>(#text, #count) #in_group #calls #(.arg::<#types>(#names))* .send()
             }
         }
     });

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use tandem_actor_protocol::call::{ActorCall, Arg};
+use tandem_actor_protocol::call::{ActorCall, Arg, ConcurrencyGroup};
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::peer::{PeerBody, RemoteValue};
 use tandem_actor_protocol::{ActorId, CallId, ExecutorId, WorkerId};
 
-use super::Place;
-use super::route::lane_of;
+use super::streams::cut_short;
+use super::{Lane, Place};
 use crate::context::Context;
 use crate::job::Job;
 use crate::objects::{ObjectState, Refused, Stored, Waiter};
@@ -22,7 +22,11 @@ pub(crate) struct Call {
     pub(crate) args: Box<[Arg]>,
     pub(crate) returns: u32,
     pub(crate) parent: Option<CallId>,
+    /// The group of its method, if that is in one.
+    pub(crate) group: Option<Arc<ConcurrencyGroup>>,
     pub(crate) attempt: u32,
+    /// Someone wants it ended: it is not made again.
+    pub(crate) cancelled: bool,
     pub(crate) state: CallState,
 }
 
@@ -35,9 +39,35 @@ pub(crate) enum CallState {
     Sent { host: WorkerId },
 }
 
+impl Call {
+    /// One that waits to be sent.
+    pub(crate) fn new(
+        actor: ActorId,
+        method: Arc<str>,
+        args: Box<[Arg]>,
+        returns: u32,
+        parent: Option<CallId>,
+        group: Option<ConcurrencyGroup>,
+    ) -> Self {
+        let (group, state) = (group.map(Arc::new), CallState::Waiting { missing: 0 });
+        Self { actor, method, args, returns, parent, group, attempt: 0, cancelled: false, state }
+    }
+
+    /// Where it is made in order.
+    pub(crate) fn lane(&self, call: CallId) -> Lane {
+        Lane::of(call, self.group.as_ref())
+    }
+}
+
 impl Job {
     /// A process calls an actor.
-    pub(crate) fn call(&mut self, cx: &mut Context<'_>, executor: ExecutorId, call: ActorCall) {
+    pub(crate) fn call(
+        &mut self,
+        cx: &mut Context<'_>,
+        executor: ExecutorId,
+        call: ActorCall,
+        group: Option<ConcurrencyGroup>,
+    ) {
         let ActorCall { call, actor, method, args, returns, parent } = call;
         if !self.may_make(executor, call, returns) {
             return self.broke_protocol(cx, executor, &format!("{call} is not its to make"));
@@ -55,22 +85,22 @@ impl Job {
             self.children.insert((parent, call));
         }
         let method = self.intern(&method);
-        let state = CallState::Waiting { missing: 0 };
-        self.calls.insert(call, Call { actor, method, args, returns, parent, attempt: 0, state });
+        self.calls.insert(call, Call::new(actor, method, args, returns, parent, group));
         self.place_call(cx, call, actor);
     }
 
     /// Puts a new call where it goes from to its actor.
     pub(crate) fn place_call(&mut self, cx: &mut Context<'_>, call: CallId, actor: ActorId) {
+        let Some(lane) = self.calls.get(&call).map(|entry| entry.lane(call)) else { return };
         let most = self.owned_actors.get(&actor).map_or(DEFAULT_PENDING, |owned| owned.spec.options.max_pending_calls);
         let route = self.route_to(cx, actor);
         match route.place.clone() {
             Place::Gone(failure) => self.call_failed(cx, call, &failure),
             _ if route.waiting >= most as usize => self.too_many(cx, call, most),
             Place::Unknown | Place::At(_) => {
-                route.add(call);
+                route.add(lane.clone(), call);
                 self.await_args(cx, call);
-                self.advance_lane(cx, actor, lane_of(call));
+                self.advance_lane(cx, actor, &lane);
             }
         }
     }
@@ -111,23 +141,23 @@ impl Job {
         }
         *missing = missing.saturating_sub(1);
         if *missing == 0 {
-            let actor = entry.actor;
-            self.advance_lane(cx, actor, lane_of(call));
+            let (actor, lane) = (entry.actor, entry.lane(call));
+            self.advance_lane(cx, actor, &lane);
         }
     }
 
     fn call_dependency_failed(&mut self, cx: &mut Context<'_>, call: CallId, cause: &Failure) {
         let Some(entry) = self.calls.get(&call) else { return };
-        let (actor, failure) = (entry.actor, dependency(&entry.method, cause));
+        let (actor, lane, failure) = (entry.actor, entry.lane(call), dependency(&entry.method, cause));
         self.finish_call(cx, call, Err(failure));
-        self.advance_lane(cx, actor, lane_of(call));
+        self.advance_lane(cx, actor, &lane);
     }
 
     /// Sends the calls of a lane that can go now.
-    pub(crate) fn advance_lane(&mut self, cx: &mut Context<'_>, actor: ActorId, lane: u128) {
+    pub(crate) fn advance_lane(&mut self, cx: &mut Context<'_>, actor: ActorId, lane: &Lane) {
         while let Some(route) = self.routes.get(&actor) {
             let Place::At(host) = route.place else { return };
-            let Some(call) = route.lanes.get(&lane).and_then(|lane| lane.front()).copied() else { return };
+            let Some(call) = route.lanes.get(lane).and_then(|lane| lane.front()).copied() else { return };
             let Some(entry) = self.calls.get(&call) else { return };
             if entry.state != (CallState::Waiting { missing: 0 }) {
                 return;
@@ -146,7 +176,7 @@ impl Job {
             return self.send_call_outside(cx, id, outside);
         }
         entry.state = CallState::Sent { host };
-        let (actor, attempt) = (entry.actor, entry.attempt);
+        let (actor, attempt, lane, group) = (entry.actor, entry.attempt, entry.lane(id), entry.group.clone());
         let call = ActorCall {
             call: id,
             actor,
@@ -156,14 +186,19 @@ impl Job {
             parent: entry.parent,
         };
         if let Some(route) = self.routes.get_mut(&actor) {
-            route.take(id);
+            route.take(&lane, id);
             route.sent.insert(id);
         }
         if host == self.worker {
-            return self.host_call(cx, self.worker, call, attempt);
+            return self.host_call(cx, self.worker, call, attempt, group, None);
         }
         let resolved = self.resolve_args(&call.args);
-        self.send_peer(cx, host, PeerBody::Call { call, attempt, resolved });
+        let group = group.map(|group| ConcurrencyGroup::clone(&group));
+        let body = match self.first_items(id) {
+            None if group.is_none() => PeerBody::Call { call, attempt, resolved },
+            items => PeerBody::CallWith { call, attempt, resolved, group, items },
+        };
+        self.send_peer(cx, host, body);
     }
 
     /// A host says how a call ended.
@@ -195,14 +230,23 @@ impl Job {
         host: WorkerId,
         outcome: Result<Vec<Stored>, Failure>,
     ) {
-        let Some(entry) = self.calls.get_mut(&call) else { return };
+        let Some(entry) = self.calls.get(&call) else { return };
         let actor = entry.actor;
         let lost = |failure: &Failure| matches!(failure.kind, FailureKind::ProcessLost | FailureKind::WorkerLost);
+        if entry.cancelled && outcome.as_ref().is_err_and(lost) {
+            let outcome = outcome.map_err(|why| Failure { kind: FailureKind::Cancelled, ..why });
+            return self.finish_call(cx, call, outcome);
+        }
         let again = outcome.as_ref().is_err_and(lost)
             && self.routes.get(&actor).is_some_and(|route| route.retry_calls && !matches!(route.place, Place::Gone(_)));
         if !again {
             return self.finish_call(cx, call, outcome);
         }
+        let yielded = self.streams.yielded(call);
+        if yielded > 0 {
+            return self.finish_call(cx, call, outcome.map_err(|why| cut_short(yielded, why)));
+        }
+        let Some(entry) = self.calls.get_mut(&call) else { return };
         entry.attempt += 1;
         self.call_again(cx, call, host);
     }
@@ -210,21 +254,21 @@ impl Job {
     /// Puts a call back that has not been made, or is to be made again.
     fn call_again(&mut self, cx: &mut Context<'_>, call: CallId, host: WorkerId) {
         let Some(entry) = self.calls.get_mut(&call) else { return };
-        let actor = entry.actor;
+        let (actor, lane) = (entry.actor, entry.lane(call));
         entry.state = CallState::Waiting { missing: 0 };
         let Some(route) = self.routes.get_mut(&actor) else { return };
         route.sent.remove(&call);
         if let Place::Gone(failure) = route.place.clone() {
             return self.call_failed(cx, call, &failure);
         }
-        route.add(call);
+        route.add(lane.clone(), call);
         let stale = route.place == Place::At(host);
         self.await_args(cx, call);
         if stale {
             // It is not there any more, whatever is known here.
             self.ask_place(cx, actor);
         } else {
-            self.advance_lane(cx, actor, lane_of(call));
+            self.advance_lane(cx, actor, &lane);
         }
     }
 
@@ -232,6 +276,10 @@ impl Job {
     pub(crate) fn calls_came_back(&mut self, cx: &mut Context<'_>, from: WorkerId, calls: &[CallId]) {
         for call in calls {
             match self.calls.get(call) {
+                Some(entry) if entry.state == (CallState::Sent { host: from }) && entry.cancelled => {
+                    let failure = cancelled(&entry.method);
+                    self.finish_call(cx, *call, Err(failure));
+                }
                 Some(entry) if entry.state == (CallState::Sent { host: from }) => self.call_again(cx, *call, from),
                 Some(_) => {}
                 None => self.start_came_back(cx, from, ActorId(call.0)),
@@ -258,12 +306,13 @@ impl Job {
 
     /// A call of this worker is to end.
     pub(crate) fn cancel_call(&mut self, cx: &mut Context<'_>, call: CallId) {
-        let Some(entry) = self.calls.get(&call) else { return };
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        entry.cancelled = true;
         match entry.state {
             CallState::Waiting { .. } => {
-                let (actor, failure) = (entry.actor, cancelled(&entry.method));
+                let (actor, lane, failure) = (entry.actor, entry.lane(call), cancelled(&entry.method));
                 self.finish_call(cx, call, Err(failure));
-                self.advance_lane(cx, actor, lane_of(call));
+                self.advance_lane(cx, actor, &lane);
             }
             CallState::Sent { host } if host == self.worker => {
                 self.cancel_hosted_call(cx, call);
@@ -284,21 +333,25 @@ impl Job {
         }
         if let Some(route) = self.routes.get_mut(&entry.actor) {
             route.sent.remove(&call);
-            route.take(call);
+            route.take(&entry.lane(call), call);
         }
         self.forget_route(entry.actor);
-        match outcome {
+        let failure = match outcome {
             Ok(values) => {
                 for (index, stored) in (0..).zip(values) {
                     self.result(cx, call.object(index), stored);
                 }
+                None
             }
             Err(failure) => {
                 let task = if failure.task.is_empty() { entry.method.to_string() } else { failure.task };
                 let failure = Arc::new(Failure { task, attempts: entry.attempt + 1, ..failure });
                 (0..entry.returns).for_each(|index| self.break_object(call.object(index), failure.clone()));
+                Some(failure)
             }
-        }
+        };
+        self.end_stream(call, failure.as_ref());
+        self.streams.forget(call);
         self.drop_args(&entry.args);
     }
 

@@ -5,10 +5,12 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use tandem_actor_protocol::call::{ActorSpec, Arg};
+use tandem_actor_protocol::call::{ActorSpec, Arg, ConcurrencyGroup};
 use tandem_actor_protocol::{CallId, ExecutorId, WorkerId};
 
+use super::Lane;
 use crate::timers::Timestamp;
 
 /// What is known of an actor that lives here.
@@ -27,10 +29,12 @@ pub(crate) struct HostedActor {
     pub(crate) executor: Option<ExecutorId>,
     /// Its calls that have not ended.
     pub(crate) calls: BTreeSet<CallId>,
-    /// Those that are not at its process yet, in the order of each calling process.
-    pub(crate) lanes: BTreeMap<u128, VecDeque<CallId>>,
-    /// When the last call ended, if it takes one at a time.
+    /// Those that are not at its process yet.
+    pub(crate) lanes: BTreeMap<Lane, VecDeque<CallId>>,
+    /// When the last call that is in no group ended, if it takes one of these at a time.
     pub(crate) last_ended: Timestamp,
+    /// The same of its groups.
+    pub(crate) last_ended_in: BTreeMap<Arc<ConcurrencyGroup>, Timestamp>,
 }
 
 /// Where it stands.
@@ -92,6 +96,11 @@ impl HostedState {
 }
 
 impl HostedActor {
+    /// Calls of a group, or of none, that it works on at once.
+    pub(crate) fn concurrency_of(&self, group: Option<&Arc<ConcurrencyGroup>>) -> u32 {
+        group.map_or(self.spec.options.concurrency, |group| group.concurrency).max(1)
+    }
+
     pub(crate) fn new(owner: WorkerId, lease: u64, attempt: u32, spec: Box<ActorSpec>, args: Box<[Arg]>) -> Self {
         Self {
             owner,
@@ -105,6 +114,7 @@ impl HostedActor {
             calls: BTreeSet::new(),
             lanes: BTreeMap::new(),
             last_ended: Timestamp::default(),
+            last_ended_in: BTreeMap::new(),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The calls of actors that live here. Those of one calling process are made in their order, and each once.
+//! The calls of actors that live here. Those of one lane are made in their order, and each once.
 
 use std::sync::Arc;
 
-use tandem_actor_protocol::call::{ActorCall, Arg};
+use tandem_actor_protocol::call::{ActorCall, Arg, ConcurrencyGroup};
 use tandem_actor_protocol::executor::{Run, ToExecutor};
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::peer::{PeerBody, RemoteValue};
@@ -10,12 +10,11 @@ use tandem_actor_protocol::value::Value;
 use tandem_actor_protocol::{ActorId, CallId, ExecutorId, ObjectId, WorkerId};
 use tandem_arena::Holder;
 
-use super::route::lane_of;
-use super::{HostedActor, HostedState};
+use super::{HostedActor, HostedState, Lane};
 use crate::context::Context;
 use crate::job::Job;
 use crate::objects::{FetchWaiter, objects_of};
-use crate::tasks::cancelled;
+use crate::tasks::{Wanted, cancelled};
 use crate::timers::Timestamp;
 
 /// A call of an actor that lives here.
@@ -32,10 +31,21 @@ pub(crate) struct HostedCall {
     missing: u32,
     /// Since when it is at the process of its actor.
     pub(crate) sent: Option<Timestamp>,
+    /// The group of its method, if that is in one.
+    pub(crate) group: Option<Arc<ConcurrencyGroup>>,
+    /// The items that the worker of the caller wants, if that is another one and the method yields any.
+    pub(crate) wanted: Option<Box<Wanted>>,
+}
+
+impl HostedCall {
+    fn lane(&self, call: CallId) -> Lane {
+        Lane::of(call, self.group.as_ref())
+    }
 }
 
 impl Job {
     /// A process on another worker calls an actor that should live here.
+    #[allow(clippy::too_many_arguments, reason = "one per field of the message")]
     pub(crate) fn call_from_peer(
         &mut self,
         cx: &mut Context<'_>,
@@ -43,15 +53,26 @@ impl Job {
         mut call: ActorCall,
         attempt: u32,
         resolved: Vec<(ObjectId, RemoteValue)>,
+        group: Option<ConcurrencyGroup>,
+        items: Option<Vec<ObjectId>>,
     ) {
         let args = std::mem::take(&mut call.args);
         let args = self.guest_args(args, resolved);
         call.args = args.into_vec();
-        self.host_call(cx, from, call, attempt);
+        let wanted = items.map(|items| Box::new(items.into_iter().collect()));
+        self.host_call(cx, from, call, attempt, group.map(Arc::new), wanted);
     }
 
     /// Takes a call of an actor. If it does not live here, the call goes back: it was not begun.
-    pub(crate) fn host_call(&mut self, cx: &mut Context<'_>, from: WorkerId, call: ActorCall, attempt: u32) {
+    pub(crate) fn host_call(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: WorkerId,
+        call: ActorCall,
+        attempt: u32,
+        group: Option<Arc<ConcurrencyGroup>>,
+        wanted: Option<Box<Wanted>>,
+    ) {
         let ActorCall { call: id, actor, method, args, returns, .. } = call;
         if self.hosted_calls.contains_key(&id) {
             return;
@@ -69,18 +90,20 @@ impl Job {
             let failure = Failure::new(FailureKind::TooManyPending, &*method, why);
             return self.answer_call(cx, from, id, attempt, Err(failure), Holder::Worker);
         }
+        let lane = Lane::of(id, group.as_ref());
         hosted.calls.insert(id);
-        hosted.lanes.entry(lane_of(id)).or_default().push_back(id);
+        hosted.lanes.entry(lane.clone()).or_default().push_back(id);
         let mut elsewhere = self.args_elsewhere(&args);
         // What is on disk is brought back when it is the call's turn.
         elsewhere.retain(|object| !self.is_on_disk(*object));
         let missing = u32::try_from(elsewhere.len()).unwrap_or(u32::MAX);
-        let entry = HostedCall { actor, from: Some(from), method, args, returns, attempt, missing, sent: None };
+        let from = Some(from);
+        let entry = HostedCall { actor, from, method, args, returns, attempt, missing, sent: None, group, wanted };
         self.hosted_calls.insert(id, entry);
         for object in elsewhere {
             self.fetch_for(cx, object, FetchWaiter::Call(id));
         }
-        self.advance_hosted_lane(cx, actor, lane_of(id));
+        self.advance_hosted_lane(cx, actor, &lane);
     }
 
     fn give_call_back(&mut self, cx: &mut Context<'_>, from: WorkerId, call: CallId) {
@@ -104,22 +127,22 @@ impl Job {
 
     pub(crate) fn advance_all_lanes(&mut self, cx: &mut Context<'_>, actor: ActorId) {
         let Some(hosted) = self.hosted_actors.get(&actor) else { return };
-        for lane in hosted.lanes.keys().copied().collect::<Vec<_>>() {
-            self.advance_hosted_lane(cx, actor, lane);
+        for lane in hosted.lanes.keys().cloned().collect::<Vec<_>>() {
+            self.advance_hosted_lane(cx, actor, &lane);
         }
     }
 
-    /// Sends the calls of one caller on that can go now.
-    fn advance_hosted_lane(&mut self, cx: &mut Context<'_>, actor: ActorId, lane: u128) {
+    /// Sends the calls of a lane on that can go now.
+    fn advance_hosted_lane(&mut self, cx: &mut Context<'_>, actor: ActorId, lane: &Lane) {
         while let Some(hosted) = self.hosted_actors.get_mut(&actor) {
             let (HostedState::Constructing | HostedState::Ready | HostedState::Ending, Some(executor)) =
                 (hosted.state, hosted.executor)
             else {
                 return;
             };
-            let Some(queue) = hosted.lanes.get_mut(&lane) else { return };
+            let Some(queue) = hosted.lanes.get_mut(lane) else { return };
             let Some(call) = queue.front().copied() else {
-                hosted.lanes.remove(&lane);
+                hosted.lanes.remove(lane);
                 return;
             };
             if self.hosted_calls.get(&call).is_some_and(|entry| entry.missing > 0) {
@@ -129,7 +152,7 @@ impl Job {
                 return;
             }
             let lanes = self.hosted_actors.get_mut(&actor).map(|hosted| &mut hosted.lanes);
-            lanes.and_then(|lanes| lanes.get_mut(&lane)?.pop_front());
+            lanes.and_then(|lanes| lanes.get_mut(lane)?.pop_front());
             self.send_hosted_call(cx, executor, actor, call);
         }
     }
@@ -167,14 +190,18 @@ impl Job {
             timeout_ms: 0,
             environment: Default::default(),
         };
-        cx.send(executor, ToExecutor::Call(run));
+        let message = match self.wanted_of(call) {
+            Some(wanted) => ToExecutor::CallStream { run, until: wanted.until() },
+            None => ToExecutor::Call(run),
+        };
+        cx.send(executor, message);
     }
 
     pub(crate) fn hosted_call_argument_here(&mut self, cx: &mut Context<'_>, call: CallId) {
         let Some(entry) = self.hosted_calls.get_mut(&call) else { return };
         entry.missing = entry.missing.saturating_sub(1);
-        let actor = entry.actor;
-        self.advance_hosted_lane(cx, actor, lane_of(call));
+        let (actor, lane) = (entry.actor, entry.lane(call));
+        self.advance_hosted_lane(cx, actor, &lane);
     }
 
     /// An argument could not be read from where it was said to be: the caller's worker sends the call again, with what it knows then.
@@ -190,10 +217,11 @@ impl Job {
         if caller != self.worker {
             self.send_peer(cx, caller, PeerBody::Unreadable { object, worker: from });
         }
-        // Later calls of the same caller would overtake it: they go back too.
-        let lane = self.hosted_actors.get_mut(&entry.actor).and_then(|hosted| hosted.lanes.remove(&lane_of(call)));
+        // Later calls of the same lane would overtake it: they go back too.
+        let lane = entry.lane(call);
+        let behind = self.hosted_actors.get_mut(&entry.actor).and_then(|hosted| hosted.lanes.remove(&lane));
         self.give_call_back(cx, caller, call);
-        for later in lane.unwrap_or_default() {
+        for later in behind.unwrap_or_default() {
             if later != call && self.take_hosted_call(later).is_some() {
                 self.give_call_back(cx, caller, later);
             }
@@ -249,13 +277,13 @@ impl Job {
 
     pub(crate) fn hosted_call_failed(&mut self, cx: &mut Context<'_>, call: CallId, failure: Failure) {
         let Some(entry) = self.take_hosted_call(call) else { return };
-        let actor = entry.actor;
+        let (actor, lane) = (entry.actor, entry.lane(call));
         let failure = named(Failure { worker: cx.config.worker_name.clone(), ..failure }, &entry.method);
         self.remember_call(cx, call, &entry, Some(&failure));
         if let Some(from) = entry.from {
             self.answer_call(cx, from, call, entry.attempt, Err(failure), Holder::Worker);
         }
-        self.advance_hosted_lane(cx, actor, lane_of(call));
+        self.advance_hosted_lane(cx, actor, &lane);
     }
 
     /// A call is not here any more.
@@ -265,7 +293,7 @@ impl Job {
         if let Some(hosted) = self.hosted_actors.get_mut(&entry.actor) {
             hosted.calls.remove(&call);
             if entry.sent.is_none()
-                && let Some(lane) = hosted.lanes.get_mut(&lane_of(call))
+                && let Some(lane) = hosted.lanes.get_mut(&entry.lane(call))
             {
                 lane.retain(|other| *other != call);
             }
@@ -307,17 +335,20 @@ impl Job {
         }
     }
 
-    /// Nobody waits for the calls that a lost worker has made.
-    pub(crate) fn calls_from_lost(&mut self, lost: WorkerId) {
+    /// Nobody waits for the calls that a lost worker has made. Those that yield items would wait for ever until there is room for more.
+    pub(crate) fn calls_from_lost(&mut self, cx: &mut Context<'_>, lost: WorkerId) {
         let mut calls: Vec<CallId> =
             self.hosted_calls.iter().filter(|(_, entry)| entry.from == Some(lost)).map(|(call, _)| *call).collect();
         calls.sort_unstable();
         for call in calls {
             let Some(entry) = self.hosted_calls.get_mut(&call) else { continue };
             if entry.sent.is_some() {
-                let args = std::mem::take(&mut entry.args);
+                let (args, yields) = (std::mem::take(&mut entry.args), entry.wanted.is_some());
                 entry.from = None;
                 self.drop_call_args(lost, &args);
+                if yields {
+                    self.cancel_hosted_call(cx, call);
+                }
             } else {
                 self.take_hosted_call(call);
             }

@@ -34,7 +34,7 @@ impl Job {
             starts.retain(|start| start.from() != lost);
             !starts.is_empty()
         });
-        self.calls_from_lost(lost);
+        self.calls_from_lost(cx, lost);
     }
 
     /// Actors of this worker that lived on a lost one, and those that it owned.

@@ -1,7 +1,7 @@
 //! Where an actor is, as those who call it from here know it, and the calls that wait for it.
 //!
 //! Calls of one process go in the order in which it made them: one that waits for an argument holds back the later ones of that process
-//! to the same actor.
+//! in the same group of the same actor.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::peer::PeerBody;
 use tandem_actor_protocol::{ActorId, CallId, WorkerId};
 
+use super::Lane;
 use crate::context::Context;
 use crate::job::Job;
 
@@ -21,8 +22,8 @@ pub(crate) struct Route {
     pub(crate) outside: Option<ActorId>,
     /// Calls that were under way when it was lost are made again.
     pub(crate) retry_calls: bool,
-    /// Calls that have not been sent, by the process that made them.
-    pub(crate) lanes: BTreeMap<u128, VecDeque<CallId>>,
+    /// Calls that have not been sent.
+    pub(crate) lanes: BTreeMap<Lane, VecDeque<CallId>>,
     /// How many these are.
     pub(crate) waiting: usize,
     /// Calls that were sent and have not ended.
@@ -37,11 +38,6 @@ pub(crate) enum Place {
     At(WorkerId),
     /// Gone for good, or about to.
     Gone(Arc<Failure>),
-}
-
-/// Which process made a call: order matters only among its own.
-pub(crate) fn lane_of(call: CallId) -> u128 {
-    call.0 >> 40
 }
 
 impl Route {
@@ -62,20 +58,20 @@ impl Route {
     }
 
     /// Puts a call where it belongs in its lane: ids of one process grow.
-    pub(crate) fn add(&mut self, call: CallId) {
-        let lane = self.lanes.entry(lane_of(call)).or_default();
+    pub(crate) fn add(&mut self, lane: Lane, call: CallId) {
+        let lane = self.lanes.entry(lane).or_default();
         let at = lane.iter().rposition(|before| *before < call).map_or(0, |at| at + 1);
         lane.insert(at, call);
         self.waiting += 1;
     }
 
-    pub(crate) fn take(&mut self, call: CallId) {
-        let Some(lane) = self.lanes.get_mut(&lane_of(call)) else { return };
-        let Some(at) = lane.iter().position(|known| *known == call) else { return };
-        lane.remove(at);
+    pub(crate) fn take(&mut self, lane: &Lane, call: CallId) {
+        let Some(calls) = self.lanes.get_mut(lane) else { return };
+        let Some(at) = calls.iter().position(|known| *known == call) else { return };
+        calls.remove(at);
         self.waiting -= 1;
-        if lane.is_empty() {
-            self.lanes.remove(&lane_of(call));
+        if calls.is_empty() {
+            self.lanes.remove(lane);
         }
     }
 }
@@ -169,8 +165,8 @@ impl Job {
 
     fn advance_route(&mut self, cx: &mut Context<'_>, actor: ActorId) {
         let Some(route) = self.routes.get(&actor) else { return };
-        for lane in route.lanes.keys().copied().collect::<Vec<_>>() {
-            self.advance_lane(cx, actor, lane);
+        for lane in route.lanes.keys().cloned().collect::<Vec<_>>() {
+            self.advance_lane(cx, actor, &lane);
         }
     }
 

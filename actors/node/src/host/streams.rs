@@ -1,22 +1,52 @@
-//! The items that tasks here yield, of this worker's own and of others.
+//! The items that tasks and calls of actors here yield, of this worker's own and of others.
 
-use tandem_actor_protocol::failure::FailureKind;
+use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::peer::PeerBody;
 use tandem_actor_protocol::value::Value;
 use tandem_actor_protocol::{CallId, ExecutorId, ObjectId, WorkerId};
 use tandem_arena::Holder;
 
-use super::{Hosted, Phase, Source};
+use super::{Phase, Source};
 use crate::context::Context;
 use crate::job::Job;
 use crate::tasks::Wanted;
 
 impl Job {
-    /// The items that are wanted of a task that is here; none if it yields nothing.
+    /// The items that are wanted of a task or call that is here; none if it yields nothing.
     pub(crate) fn wanted_of(&self, call: CallId) -> Option<&Wanted> {
-        match self.hosted.get(&call)?.guest.as_deref() {
-            Some(guest) => guest.wanted.as_deref(),
-            None => self.streams.wanted(call),
+        let of_guest = match self.hosted.get(&call) {
+            Some(hosted) => hosted.guest.as_deref().and_then(|guest| guest.wanted.as_deref()),
+            None => self.hosted_calls.get(&call)?.wanted.as_deref(),
+        };
+        of_guest.or_else(|| self.streams.wanted(call))
+    }
+
+    /// The same, if it is wanted by another worker.
+    fn wanted_of_guest(&mut self, call: CallId) -> Option<&mut Wanted> {
+        match self.hosted.get_mut(&call) {
+            Some(hosted) => hosted.guest.as_deref_mut().and_then(|guest| guest.wanted.as_deref_mut()),
+            None => self.hosted_calls.get_mut(&call)?.wanted.as_deref_mut(),
+        }
+    }
+
+    /// The worker that takes the items of what is here.
+    fn taker_of(&self, call: CallId) -> Option<WorkerId> {
+        match self.hosted.get(&call).map(|hosted| hosted.source) {
+            Some(Source::Own) => Some(self.worker),
+            Some(Source::Peer { worker, .. }) => Some(worker),
+            Some(Source::Shell { .. } | Source::Nobody) => None,
+            None => self.hosted_calls.get(&call)?.from,
+        }
+    }
+
+    /// Whether a process is at this attempt.
+    fn is_at(&self, executor: ExecutorId, call: CallId, attempt: u32) -> bool {
+        match self.hosted.get(&call) {
+            Some(hosted) => hosted.attempt == attempt && hosted.phase == Phase::Sent(executor),
+            None => {
+                let entry = self.hosted_calls.get(&call).filter(|entry| entry.attempt == attempt);
+                entry.is_some() && self.process_of(call) == Some(executor)
+            }
         }
     }
 
@@ -30,36 +60,32 @@ impl Job {
         index: u64,
         value: Value,
     ) {
-        let current = |hosted: &&Hosted| hosted.attempt == attempt && hosted.phase == Phase::Sent(executor);
-        let Some(source) = self.hosted.get(&call).filter(current).map(|hosted| hosted.source) else { return };
+        if !self.is_at(executor, call, attempt) {
+            return;
+        }
         let Some(wanted) = self.wanted_of(call).filter(|wanted| index < wanted.until()) else {
             return self.broke_protocol(cx, executor, &format!("item {index} of {call} was not to be yielded"));
         };
         // Its room is free again with the rest of the lease, as of all that is not taken.
-        let Some(item) = wanted.get(index) else { return };
-        match source {
-            Source::Own => {
-                let outcome = self.take_result(cx, value, Holder::Executor(executor));
-                if !is_broken(&outcome) {
-                    self.item_came(cx, item, outcome);
-                }
+        let (Some(item), Some(taker)) = (wanted.get(index), self.taker_of(call)) else { return };
+        if taker == self.worker {
+            let outcome = self.take_result(cx, value, Holder::Executor(executor));
+            if !is_broken(&outcome) {
+                self.item_came(cx, item, outcome);
             }
-            Source::Peer { worker, .. } => {
-                let outcome = self.keep_result(cx, worker, item, value, Holder::Executor(executor));
-                if is_broken(&outcome) {
-                    return;
-                }
-                let guest = self.hosted.get_mut(&call).and_then(|hosted| hosted.guest.as_deref_mut());
-                if let Some(wanted) = guest.and_then(|guest| guest.wanted.as_deref_mut()) {
-                    wanted.remove(index);
-                }
-                self.send_fenced(cx, worker, PeerBody::Yielded { item, outcome });
-            }
-            Source::Shell { .. } | Source::Nobody => {}
+            return;
         }
+        let outcome = self.keep_result(cx, taker, item, value, Holder::Executor(executor));
+        if is_broken(&outcome) {
+            return;
+        }
+        if let Some(wanted) = self.wanted_of_guest(call) {
+            wanted.remove(index);
+        }
+        self.send_fenced(cx, taker, PeerBody::Yielded { item, outcome });
     }
 
-    /// The owner of a task that is here, or waits for its lease, wants more items.
+    /// The owner of a task or call that is here, or of a task that waits for its lease, wants more items.
     pub(crate) fn want_items_of_guest(
         &mut self,
         cx: &mut Context<'_>,
@@ -67,17 +93,20 @@ impl Job {
         call: CallId,
         items: Vec<ObjectId>,
     ) {
-        let of_owner = |source| matches!(source, Source::Peer { worker, .. } if worker == from);
-        let Some(hosted) = self.hosted.get_mut(&call) else { return self.want_items_of_early(from, call, items) };
-        let guest = hosted.guest.as_deref_mut().filter(|_| of_owner(hosted.source));
-        if let Some(wanted) = guest.and_then(|guest| guest.wanted.as_deref_mut()) {
+        if !self.hosted.contains_key(&call) && !self.hosted_calls.contains_key(&call) {
+            return self.want_items_of_early(from, call, items);
+        }
+        if self.taker_of(call) != Some(from) {
+            return;
+        }
+        if let Some(wanted) = self.wanted_of_guest(call) {
             items.into_iter().for_each(|item| _ = wanted.push(item));
             self.let_yield(cx, call);
         }
     }
 }
 
-/// Whether the process has lied: then its task runs again, and yields the item then.
-fn is_broken<T>(outcome: &Result<T, tandem_actor_protocol::failure::Failure>) -> bool {
+/// Whether the process has lied: then it ends, and so does this attempt.
+fn is_broken<T>(outcome: &Result<T, Failure>) -> bool {
     outcome.as_ref().is_err_and(|failure| failure.kind == FailureKind::ProcessLost)
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   stuck call ─waits for─▶ object ─made by─▶ call: stuck too
-//!                                             call: behind a stuck one, at an actor that takes one at a time
+//!                                             call: behind a stuck one of its group, if the actor takes one of that at a time
+//!                                             call: behind the start of its actor
 //!                                             call: waits for arguments
 //! ```
 //!
@@ -11,8 +12,9 @@
 //! call gets a failure in place of each. What anything else could end, such as a limit in time or another worker, is no circle.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use tandem_actor_protocol::call::Arg;
+use tandem_actor_protocol::call::{Arg, ConcurrencyGroup};
 use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::{ActorId, CallId, ExecutorId, ObjectId};
@@ -32,9 +34,12 @@ const MOST_CALLS: usize = 10_000;
 pub(crate) struct Stuck {
     calls: BTreeMap<CallId, Wait>,
     by_object: BTreeSet<(ExecutorId, ObjectId, CallId)>,
-    /// The last one of each actor: the only one, if that takes one call at a time.
-    by_actor: BTreeMap<ActorId, CallId>,
+    /// The last one of each group of an actor: the only one, if that takes one call at a time.
+    by_group: BTreeMap<InGroup, CallId>,
 }
+
+/// The calls of an actor that are in one of its groups, or in none.
+type InGroup = (ActorId, Option<Arc<ConcurrencyGroup>>);
 
 /// What a stuck call waits for.
 #[derive(Debug)]
@@ -42,28 +47,28 @@ struct Wait {
     /// The process that it runs in.
     executor: ExecutorId,
     objects: Vec<ObjectId>,
-    /// The actor that it is a call of.
-    actor: Option<ActorId>,
+    /// Which calls it is one of, if it is that of an actor.
+    group: Option<InGroup>,
 }
 
 impl Stuck {
     fn insert(&mut self, call: CallId, wait: Wait) {
         self.remove(call);
         self.by_object.extend(wait.objects.iter().map(|object| (wait.executor, *object, call)));
-        self.by_actor.extend(wait.actor.map(|actor| (actor, call)));
+        self.by_group.extend(wait.group.clone().map(|group| (group, call)));
         self.calls.insert(call, wait);
     }
 
     /// A call has ended, or goes on.
     pub(crate) fn remove(&mut self, call: CallId) {
-        let Some(Wait { executor, objects, actor }) = self.calls.remove(&call) else { return };
+        let Some(Wait { executor, objects, group }) = self.calls.remove(&call) else { return };
         for object in objects {
             self.by_object.remove(&(executor, object, call));
         }
-        if let Some(actor) = actor
-            && self.by_actor.get(&actor) == Some(&call)
+        if let Some(group) = group
+            && self.by_group.get(&group) == Some(&call)
         {
-            self.by_actor.remove(&actor);
+            self.by_group.remove(&group);
         }
     }
 
@@ -90,9 +95,8 @@ impl Job {
         if objects.is_empty() || self.process_of(call) != Some(executor) || self.has_limit(call) {
             return;
         }
-        let actor = self.hosted_calls.get(&call).map(|entry| entry.actor);
-        let actor = actor.or_else(|| self.actor_of(call).map(|_| ActorId(call.0)));
-        self.stuck.insert(call, Wait { executor, objects: objects.clone(), actor });
+        let group = self.hosted_calls.get(&call).map(|entry| (entry.actor, entry.group.clone()));
+        self.stuck.insert(call, Wait { executor, objects: objects.clone(), group });
         let Some(circle) = self.circle_from(call) else { return };
         self.stuck.remove(call);
         let failure = Failure {
@@ -145,8 +149,11 @@ impl Job {
         let entry = self.calls.get(&call)?;
         match entry.state {
             CallState::Waiting { missing } if missing > 0 => self.makers(&entry.args),
-            CallState::Sent { host } if host == self.worker => self.call_before(entry.actor).map(|call| vec![call]),
-            CallState::Waiting { .. } | CallState::Sent { .. } => None,
+            CallState::Waiting { .. } => self.start_before(entry.actor).map(|call| vec![call]),
+            CallState::Sent { host } if host == self.worker => {
+                self.call_before(entry.actor, entry.group.as_ref()).map(|call| vec![call])
+            }
+            CallState::Sent { .. } => None,
         }
     }
 
@@ -167,14 +174,19 @@ impl Job {
         (call.owner() == self.worker).then_some(call)
     }
 
-    /// The stuck call that an actor here is at, if it takes no other before that ends.
-    fn call_before(&self, actor: ActorId) -> Option<CallId> {
-        let alone = self.hosted_actors.get(&actor)?.spec.options.concurrency <= 1;
-        self.stuck.by_actor.get(&actor).copied().filter(|_| alone)
+    /// The stuck start of an actor here: it takes no call before that ends.
+    fn start_before(&self, actor: ActorId) -> Option<CallId> {
+        Some(actor.creation()).filter(|start| self.stuck.calls.contains_key(start))
+    }
+
+    /// The stuck call that an actor here is at, if it takes no other of its group before that ends.
+    fn call_before(&self, actor: ActorId, group: Option<&Arc<ConcurrencyGroup>>) -> Option<CallId> {
+        let alone = self.hosted_actors.get(&actor)?.concurrency_of(group) == 1;
+        self.stuck.by_group.get(&(actor, group.cloned())).copied().filter(|_| alone)
     }
 
     /// The process that a call has been sent to.
-    fn process_of(&self, call: CallId) -> Option<ExecutorId> {
+    pub(crate) fn process_of(&self, call: CallId) -> Option<ExecutorId> {
         if let Some(hosted) = self.hosted.get(&call) {
             return match hosted.phase {
                 Phase::Sent(executor) => Some(executor),

@@ -23,7 +23,8 @@ impl Job {
             ToNode::Hello(hello) => self.hello(cx, executor, hello),
             ToNode::Submit(spec) => self.submit(cx, executor, spec, None),
             ToNode::Spawn(spec) => self.spawn(cx, executor, spec, None),
-            ToNode::Call(call) => self.call(cx, executor, call),
+            ToNode::Call(call) => self.call(cx, executor, call, None),
+            ToNode::CallWith { call, options } => self.call_with(cx, executor, call, options),
             ToNode::Put { object, value } => self.put(cx, executor, object, value),
             ToNode::Watch { objects, fetch } => self.watch(cx, executor, objects, fetch),
             ToNode::Retain(objects) => {

@@ -22,10 +22,7 @@ impl Job {
                 self.run_for_peer(cx, lease, PeerRun { worker: from, task, attempt, resolved, wanted });
             }
             PeerBody::WantItems { call, items } => self.want_items_of_guest(cx, from, call, items),
-            PeerBody::Yielded { item, outcome } => {
-                let outcome = outcome.map(|value| self.stored_result(from, value));
-                self.item_came(cx, item, outcome);
-            }
+            PeerBody::Yielded { item, outcome } => self.item_came_from(cx, from, item, outcome),
             PeerBody::Recall { count } => self.recalled(cx, from, count),
             PeerBody::GaveBack(calls) => {
                 self.peers.recalling.remove(&from);
@@ -46,7 +43,12 @@ impl Job {
             PeerBody::Start { lease, actor, attempt, resolved, checkpoint } => {
                 self.start_for_peer(cx, from, lease, *actor, attempt, resolved, checkpoint);
             }
-            PeerBody::Call { call, attempt, resolved } => self.call_from_peer(cx, from, call, attempt, resolved),
+            PeerBody::Call { call, attempt, resolved } => {
+                self.call_from_peer(cx, from, call, attempt, resolved, None, None);
+            }
+            PeerBody::CallWith { call, attempt, resolved, group, items } => {
+                self.call_from_peer(cx, from, call, attempt, resolved, group, items);
+            }
             PeerBody::WatchActor(actor) => self.watch_actor(cx, from, actor),
             PeerBody::ActorAt { actor, place, retry_calls, outside } => {
                 self.actor_at(cx, actor, place, outside, retry_calls);
@@ -63,7 +65,8 @@ impl Job {
             PeerBody::Return(objects) => self.returned(from, objects),
             PeerBody::Drop(objects) => self.drop_kept(objects),
             PeerBody::Take(objects) => self.take_over(cx, from, objects),
-            PeerBody::CallOutside(call) => self.call_from_outside(cx, *call),
+            PeerBody::CallOutside(call) => self.call_from_outside(cx, *call, None),
+            PeerBody::CallOutsideIn { call, group } => self.call_from_outside(cx, *call, Some(group)),
             PeerBody::DoneOutside { call, outcome } => self.done_outside(cx, from, call, outcome),
             PeerBody::DropOutside { job, objects } => self.drop_outside(from, job, &objects),
             PeerBody::Unreadable { object, worker } => self.unreadable_elsewhere(cx, from, object, worker),

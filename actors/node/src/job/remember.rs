@@ -61,7 +61,7 @@ impl Job {
     }
 
     /// A call of an actor that lives here has ended. It is said to have begun when it came to the process, or when the call
-    /// before it ended if the actor takes one at a time.
+    /// before it ended if the actor takes one of its group at a time.
     pub(crate) fn remember_call(
         &mut self,
         cx: &mut Context<'_>,
@@ -70,9 +70,12 @@ impl Job {
         failure: Option<&Failure>,
     ) {
         let hosted = self.hosted_actors.get_mut(&entry.actor);
-        let before = hosted.map_or(Timestamp::default(), |hosted| match hosted.spec.options.concurrency {
-            0 | 1 => std::mem::replace(&mut hosted.last_ended, cx.now),
-            _ => Timestamp::default(),
+        let before = hosted.map_or(Timestamp::default(), |hosted| {
+            match (hosted.concurrency_of(entry.group.as_ref()), &entry.group) {
+                (1, None) => std::mem::replace(&mut hosted.last_ended, cx.now),
+                (1, Some(group)) => hosted.last_ended_in.insert(Arc::clone(group), cx.now).unwrap_or_default(),
+                _ => Timestamp::default(),
+            }
         });
         let executor = self.hosted_actors.get(&entry.actor).and_then(|hosted| hosted.executor);
         cx.shared.history.add(Ended {

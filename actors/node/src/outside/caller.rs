@@ -1,6 +1,6 @@
 //! Calls that processes of this worker make of actors of other jobs, once it is known where these are owned.
 
-use tandem_actor_protocol::call::Arg;
+use tandem_actor_protocol::call::{Arg, ConcurrencyGroup};
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::peer::{OutsideCall, OutsideValue, PeerBody};
 use tandem_actor_protocol::value::Body;
@@ -26,6 +26,11 @@ pub(crate) struct Returning {
 impl Job {
     /// Sends a call whose arguments have values to the owner of its actor, or gets those first that are elsewhere.
     pub(crate) fn send_call_outside(&mut self, cx: &mut Context<'_>, id: CallId, actor: ActorId) {
+        if self.streams.contains(id) {
+            let why =
+                "items are objects, and those of one job mean nothing in another: an actor of another job yields none";
+            return self.call_failed(cx, id, &Failure::new(FailureKind::Mismatch, "", why));
+        }
         let args = match self.args_outward(cx, id) {
             Ok(Some(args)) => args,
             Ok(None) => return,
@@ -42,12 +47,16 @@ impl Job {
             args,
             returns: entry.returns,
         };
-        let known_as = entry.actor;
+        let (known_as, lane, group) = (entry.actor, entry.lane(id), entry.group.clone());
         if let Some(route) = self.routes.get_mut(&known_as) {
-            route.take(id);
+            route.take(&lane, id);
             route.sent.insert(id);
         }
-        let body = PeerBody::CallOutside(Box::new(call));
+        let call = Box::new(call);
+        let body = match group {
+            Some(group) => PeerBody::CallOutsideIn { call, group: ConcurrencyGroup::clone(&group) },
+            None => PeerBody::CallOutside(call),
+        };
         if actor.owner() == self.worker {
             cx.tell_job(self.worker, self.id, body);
         } else {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tandem_actor_protocol::call::Arg;
+use tandem_actor_protocol::call::{Arg, ConcurrencyGroup};
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::peer::{OutsideCall, OutsideValue, PeerBody};
 use tandem_actor_protocol::value::Value;
@@ -10,7 +10,7 @@ use tandem_actor_protocol::{CallId, JobId, ObjectId, WorkerId};
 
 use super::fetch::{Becomes, FromOutside};
 use super::outward;
-use crate::actors::{Call, CallState};
+use crate::actors::Call;
 use crate::context::Context;
 use crate::job::Job;
 use crate::objects::{FetchWaiter, Object, ObjectState, Waiter};
@@ -44,7 +44,12 @@ impl Caller {
 
 impl Job {
     /// A process of another job calls an actor of this one.
-    pub(crate) fn call_from_outside(&mut self, cx: &mut Context<'_>, call: OutsideCall) {
+    pub(crate) fn call_from_outside(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: OutsideCall,
+        group: Option<ConcurrencyGroup>,
+    ) {
         let OutsideCall { caller: worker, job, call, actor, method, args, returns } = call;
         let ours = cx.new_call(returns);
         for index in 0..returns {
@@ -56,8 +61,7 @@ impl Job {
         let args = args.into_iter().map(|arg| self.arg_from_outside(cx, worker, arg)).collect();
         self.outside.calls.insert(ours, Caller { worker, job, call, returns, missing: returns });
         let method = self.intern(&method);
-        let state = CallState::Waiting { missing: 0 };
-        self.calls.insert(ours, Call { actor, method, args, returns, parent: None, attempt: 0, state });
+        self.calls.insert(ours, Call::new(actor, method, args, returns, None, group));
         self.place_call(cx, ours, actor);
     }
 

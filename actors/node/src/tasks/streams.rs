@@ -1,5 +1,5 @@
-//! The streams that processes of this worker submitted: tasks that yield items, each an object of its own, before they return how many
-//! there were. Here they are owned; `host/streams.rs` is where they run.
+//! The streams of processes of this worker: tasks and calls of actors that yield items, each an object of its own, before they return
+//! how many there were. Here they are owned; `host/streams.rs` is where they run.
 //!
 //! ```text
 //!   item: Wanted ─yielded─► there ─its worker is lost─► Wanted ─ ─ ─► there
@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The consumer makes the id of each item before it may be yielded, so that the items that are wanted are the window of the producer, and
-//! whoever yields one twice is known by its id. An attempt yields what the one before it has not.
+//! whoever yields one twice is known by its id. An attempt of a task yields what the one before it has not; a call of an actor that has
+//! yielded something is not made again, see `actors/streams.rs`.
 //! Invariant: each item is there at most once, in the order of their numbers as long as none is lost.
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tandem_actor_protocol::{CallId, ExecutorId, ObjectId, ProcessNumber, object_
 
 use super::submit::MAX_RETURNS;
 use super::{TaskState, Wanted};
+use crate::actors::CallState;
 use crate::context::Context;
 use crate::job::Job;
 use crate::objects::{NO_INDEX, Object, ObjectState, Stored, Waiter};
@@ -29,9 +31,10 @@ use crate::objects::{NO_INDEX, Object, ObjectState, Stored, Waiter};
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
-    /// As long as their tasks are known.
+    /// As long as their tasks or calls are known.
     by_call: FxHashMap<CallId, Stream>,
-    /// Items that are wanted, or that only another worker has: those may be wanted again. Each counts as one that is live of its task.
+    /// Items that are wanted, or that only another worker has: those may be wanted again of a task. Each counts as one that is live of
+    /// that.
     items: FxHashMap<ObjectId, (CallId, u64)>,
 }
 
@@ -48,6 +51,12 @@ struct Stream {
 }
 
 impl Streams {
+    /// A process is about to take the items of a new call.
+    pub(crate) fn begin(&mut self, call: CallId, consumer: ExecutorId) {
+        let stream = Stream { consumer, wanted: Wanted::default(), yielded: 0, restarts: false };
+        self.by_call.insert(call, stream);
+    }
+
     pub(crate) fn contains(&self, call: CallId) -> bool {
         self.by_call.contains_key(&call)
     }
@@ -57,7 +66,12 @@ impl Streams {
         self.by_call.get(&call).map(|stream| &stream.wanted)
     }
 
-    /// The same, for an attempt that is about to start.
+    /// How many of its items were there at some time.
+    pub(crate) fn yielded(&self, call: CallId) -> u64 {
+        self.by_call.get(&call).map_or(0, |stream| stream.yielded)
+    }
+
+    /// The items that are wanted, for an attempt that is about to start.
     pub(crate) fn begin_attempt(&mut self, call: CallId) -> Option<&Wanted> {
         let stream = self.by_call.get_mut(&call)?;
         stream.restarts = false;
@@ -91,8 +105,7 @@ impl Job {
         if spec.returns != 1 || !self.may_make(executor, call, 1) {
             return self.broke_protocol(cx, executor, &format!("{call} is not its to submit as a stream"));
         }
-        let stream = Stream { consumer: executor, wanted: Wanted::default(), yielded: 0, restarts: false };
-        self.streams.by_call.insert(call, stream);
+        self.streams.begin(call, executor);
         self.submit(cx, executor, spec, bundle);
         if !self.tasks.contains_key(&call) {
             self.streams.forget(call);
@@ -116,7 +129,10 @@ impl Job {
         if items.len() > MAX_RETURNS as usize || !items.iter().all(own) {
             return self.broke_protocol(cx, executor, &format!("these are no items of {call}"));
         }
-        let runs = self.tasks.get(&call).is_some_and(|task| task.state != TaskState::Finished);
+        let runs = match self.tasks.get(&call) {
+            Some(task) => task.state != TaskState::Finished,
+            None => self.calls.contains_key(&call),
+        };
         let consumes = self.streams.by_call.get(&call).is_some_and(|stream| stream.consumer == executor);
         if !runs || !consumes {
             return;
@@ -131,11 +147,11 @@ impl Job {
         if self.objects.contains_key(&item) {
             return self.broke_protocol(cx, executor, &format!("{item} is wanted twice"));
         }
-        let (Some(stream), Some(task)) = (self.streams.by_call.get_mut(&call), self.tasks.get_mut(&call)) else {
-            return;
-        };
+        let Some(stream) = self.streams.by_call.get_mut(&call) else { return };
         let index = stream.wanted.push(item);
-        task.live += 1;
+        if let Some(task) = self.tasks.get_mut(&call) {
+            task.live += 1;
+        }
         self.streams.items.insert(item, (call, index));
         self.objects.insert(item, Object::new(ObjectState::Pending, NO_INDEX));
         self.hold_by_process(cx, executor, item);
@@ -144,17 +160,24 @@ impl Job {
 
     /// Tells whoever runs a stream that it may go on.
     fn tell_wanted(&mut self, cx: &mut Context<'_>, call: CallId, items: Vec<ObjectId>) {
-        let Some(TaskState::Placed { host, .. }) = self.tasks.get(&call).map(|task| task.state) else { return };
-        if host != self.worker {
-            return self.send_peer(cx, host, PeerBody::WantItems { call, items });
+        let of_task = self.tasks.get(&call).and_then(|task| match task.state {
+            TaskState::Placed { host, .. } => Some(host),
+            TaskState::Waiting { .. } | TaskState::Queued | TaskState::Finished => None,
+        });
+        let of_call = || match self.calls.get(&call)?.state {
+            CallState::Sent { host } => Some(host),
+            CallState::Waiting { .. } => None,
+        };
+        match of_task.or_else(of_call) {
+            Some(host) if host == self.worker => self.let_yield(cx, call),
+            Some(host) => self.send_peer(cx, host, PeerBody::WantItems { call, items }),
+            None => {}
         }
-        self.let_yield(cx, call);
     }
 
     /// Tells the process that runs a stream how far it may go.
     pub(crate) fn let_yield(&self, cx: &mut Context<'_>, call: CallId) {
-        let executor = self.hosted.get(&call).and_then(crate::host::Hosted::executor);
-        if let (Some(executor), Some(wanted)) = (executor, self.wanted_of(call)) {
+        if let (Some(executor), Some(wanted)) = (self.process_of(call), self.wanted_of(call)) {
             cx.send(executor, ToExecutor::MayYield { call, until: wanted.until() });
         }
     }
@@ -172,12 +195,13 @@ impl Job {
             Ok(stored) => self.result(cx, item, stored),
             Err(failure) => self.break_object(item, Arc::new(failure)),
         }
-        let is_safe = self.objects.get(&item).is_none_or(|record| match &record.state {
-            ObjectState::Pending => false,
-            ObjectState::Ready(stored) => stored.is_at_hand(),
-            ObjectState::Failed(_) => true,
+        let of_task = known.is_some_and(|(call, _)| self.tasks.contains_key(&call));
+        let may_be_wanted = self.objects.get(&item).is_some_and(|record| match &record.state {
+            ObjectState::Pending => true,
+            ObjectState::Ready(stored) => of_task && !stored.is_at_hand(),
+            ObjectState::Failed(_) => false,
         });
-        if is_safe {
+        if !may_be_wanted {
             self.forget_item(cx, item);
         }
     }

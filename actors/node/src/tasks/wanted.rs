@@ -69,16 +69,25 @@ impl Wanted {
     }
 }
 
+/// The first items, from those on which others have to wait.
+impl FromIterator<ObjectId> for Wanted {
+    fn from_iter<I: IntoIterator<Item = ObjectId>>(items: I) -> Self {
+        let mut wanted = Self::default();
+        items.into_iter().for_each(|item| _ = wanted.push(item));
+        wanted
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_process_is_told_what_is_missing_and_where_it_must_wait() {
-        let mut wanted = Wanted::default();
-        assert_eq!(wanted.ranges(), [(0, 0)]);
-        let numbers: Vec<u64> = (0..6).map(|id| wanted.push(ObjectId(id))).collect();
-        assert_eq!((numbers, wanted.ranges()), ((0..6).collect(), vec![(0, 6)]));
+        assert_eq!(Wanted::default().ranges(), [(0, 0)]);
+        let mut wanted: Wanted = (0..4).map(ObjectId).collect();
+        let numbers: Vec<u64> = (4..6).map(|id| wanted.push(ObjectId(id))).collect();
+        assert_eq!((numbers, wanted.ranges()), (vec![4, 5], vec![(0, 6)]));
         assert!([0, 1, 3].into_iter().all(|index| wanted.remove(index)) && !wanted.remove(3));
         assert_eq!(wanted.ranges(), [(2, 3), (4, 6)]);
         assert!([2, 4, 5].into_iter().all(|index| wanted.remove(index)));

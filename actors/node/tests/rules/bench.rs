@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tandem_actor_protocol::call::{ActorCall, ActorOptions, ActorSpec, Arg, TaskOptions, TaskSpec};
+use tandem_actor_protocol::call::{ActorCall, ActorOptions, ActorSpec, Arg, CallOptions, TaskOptions, TaskSpec};
 use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::failure::Failure;
 use tandem_actor_protocol::node::{Hello, ToNode};
@@ -28,6 +28,8 @@ pub(crate) struct Bench {
     pub(crate) acted: Vec<Action>,
     /// How many ids each process has made.
     made: u64,
+    /// The constructors of these have not returned yet.
+    pub(crate) constructing: Vec<ActorId>,
 }
 
 impl Bench {
@@ -37,7 +39,8 @@ impl Bench {
 
     pub(crate) fn with(config: NodeConfig) -> Self {
         let node = Node::new(config);
-        let mut bench = Self { node, now: 0, told: VecDeque::new(), acted: Vec::new(), made: 0 };
+        let mut bench =
+            Self { node, now: 0, told: VecDeque::new(), acted: Vec::new(), made: 0, constructing: Vec::new() };
         bench.feed(Event::DriverLaunched { job: JOB, attempt: 0, driver: DriverWork::Program(Vec::new()) });
         (1..=4).for_each(|lease| bench.grant(lease, None));
         bench
@@ -88,9 +91,12 @@ impl Bench {
                     let hello = Hello { protocol: PROTOCOL, version: String::new(), pid: 1, functions: Vec::new() };
                     self.say(executor, ToNode::Hello(hello));
                 }
-                Action::Send { executor, message: ToExecutor::Start(start) } => {
+                Action::Send { executor, message: ToExecutor::Start(start) }
+                    if !self.constructing.contains(&start.actor) =>
+                {
                     let outcome = Ok(vec![Value::inline(Format::Bytes, &b"()"[..])]);
-                    self.say(executor, ToNode::Done { call: start.actor.creation(), attempt: 0, outcome });
+                    let (call, attempt) = (start.actor.creation(), start.attempt);
+                    self.say(executor, ToNode::Done { call, attempt, outcome });
                 }
                 Action::Send { executor, message } => self.told.push_back((executor, message)),
                 other => self.acted.push(other),
@@ -116,10 +122,14 @@ impl Bench {
     /// An actor in a process that it shares with others.
     pub(crate) fn spawn(&mut self, class: &str, concurrency: u32) -> ActorId {
         let actor = ActorId(self.next_id(DRIVER).0);
-        let options = ActorOptions { light: true, concurrency, ..ActorOptions::default() };
+        self.spawn_as(actor, class, ActorOptions { light: true, concurrency, ..ActorOptions::default() });
+        actor
+    }
+
+    /// This one, that is to live like this.
+    pub(crate) fn spawn_as(&mut self, actor: ActorId, class: &str, options: ActorOptions) {
         let spec = ActorSpec { actor, class: class.to_owned(), args: Vec::new(), parent: None, options };
         self.say(DRIVER, ToNode::Spawn(spec));
-        actor
     }
 
     /// A call of an actor, which begins unless the actor is at another.
@@ -127,6 +137,21 @@ impl Bench {
         let call = self.next_id(from);
         let method = method.to_owned();
         self.say(from, ToNode::Call(ActorCall { call, actor, method, args: Vec::new(), returns: 1, parent: None }));
+        call
+    }
+
+    /// A call of a method that is in a group or yields items.
+    pub(crate) fn call_with(
+        &mut self,
+        from: ExecutorId,
+        actor: ActorId,
+        args: Vec<Arg>,
+        options: CallOptions,
+    ) -> CallId {
+        let call = self.next_id(from);
+        let method = "m".to_owned();
+        let message = ActorCall { call, actor, method, args, returns: 1, parent: None };
+        self.say(from, ToNode::CallWith { call: message, options });
         call
     }
 
@@ -149,7 +174,10 @@ impl Bench {
 
     fn sent_to(&self, call: CallId) -> Option<ExecutorId> {
         let sent = |(executor, message): &(ExecutorId, ToExecutor)| match message {
-            ToExecutor::Call(run) | ToExecutor::Run(run) if run.call == call => Some(*executor),
+            ToExecutor::Call(run) | ToExecutor::Run(run) | ToExecutor::CallStream { run, .. } if run.call == call => {
+                Some(*executor)
+            }
+            ToExecutor::Start(start) if start.actor.creation() == call => Some(*executor),
             _ => None,
         };
         self.told.iter().find_map(sent)

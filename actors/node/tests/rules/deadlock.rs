@@ -1,6 +1,6 @@
 //! Calls that wait for each other in a circle: the one that closes it is told, and nothing else ever is.
 
-use tandem_actor_protocol::call::{Arg, TaskOptions};
+use tandem_actor_protocol::call::{ActorOptions, Arg, CallOptions, ConcurrencyGroup, TaskOptions};
 use tandem_actor_protocol::failure::FailureKind;
 use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::{ActorId, CallId};
@@ -118,4 +118,72 @@ fn a_call_that_has_gone_on_or_ended_is_stuck_no_more() {
     assert!(bench.told_none());
     bench.done(count);
     assert!(bench.told_none());
+}
+
+/// A stuck call of an actor, and one that calls it back: both are in a group, or in none, that does so many at once.
+fn calling_back_in(groups: [Option<(&str, u32)>; 2]) -> Bench {
+    let [first, second] = groups.map(|group| {
+        let group = group.map(|(name, concurrency)| ConcurrencyGroup { name: name.to_owned(), concurrency });
+        CallOptions { group, stream: false }
+    });
+    let mut bench = Bench::new();
+    let (stock, till) = (bench.spawn("shop::Stock", 1), bench.spawn("shop::Till", 1));
+    let take = bench.call_with(DRIVER, stock, Vec::new(), first);
+    let pay = bench.call(bench.at(take), till, "pay");
+    let count = bench.call_with(bench.at(pay), stock, Vec::new(), second);
+    bench.stuck(take, &[pay]);
+    bench.stuck(pay, &[count]);
+    bench
+}
+
+#[test]
+fn a_call_waits_behind_those_of_its_own_group_if_that_takes_one_at_a_time() {
+    for group in [Some(("io", 1)), None] {
+        assert!(!calling_back_in([group, group]).told_none(), "{group:?}");
+    }
+    let others = [
+        [Some(("io", 1)), None],
+        [None, Some(("io", 1))],
+        [Some(("io", 1)), Some(("compute", 1))],
+        [Some(("io", 2)), Some(("io", 2))],
+    ];
+    for groups in others {
+        assert!(calling_back_in(groups).told_none(), "{groups:?}");
+    }
+}
+
+#[test]
+fn all_calls_of_an_actor_wait_for_its_start() {
+    for concurrency in [1, 2] {
+        let mut bench = Bench::new();
+        let (stock, till) = (ActorId(bench.next_id(DRIVER).0), bench.spawn("shop::Till", 1));
+        bench.constructing.push(stock);
+        bench.spawn_as(stock, "shop::Stock", ActorOptions { light: true, concurrency, ..ActorOptions::default() });
+        let pay = bench.call(bench.at(stock.creation()), till, "pay");
+        bench.stuck(stock.creation(), &[pay]);
+        let count = bench.call(bench.at(pay), stock, "count");
+        bench.stuck(pay, &[count]);
+        let failure = bench.failure(count).expect("a deadlock");
+        let circle = "shop::Till::pay waits for shop::Stock::count waits for the start of shop::Stock waits for \
+                      shop::Till::pay";
+        assert!(failure.message.ends_with(circle), "{concurrency}: {}", failure.message);
+    }
+}
+
+#[test]
+fn a_stream_and_who_waits_for_its_next_item_are_a_circle() {
+    let mut bench = Bench::new();
+    let (stock, till) = (bench.spawn("shop::Stock", 1), bench.spawn("shop::Till", 1));
+    let pay = bench.call(DRIVER, till, "pay");
+    let list = bench.call_with(bench.at(pay), stock, Vec::new(), CallOptions { group: None, stream: true });
+    let item = bench.next_id(bench.at(pay));
+    bench.say(bench.at(pay), ToNode::WantItems { call: list, items: vec![item.object(0)] });
+    let back = bench.call(bench.at(list), till, "back");
+    bench.stuck(list, &[back]);
+    assert!(bench.told_none());
+    bench.say(bench.at(pay), ToNode::Stuck { call: pay, objects: vec![item.object(0), list.object(0)] });
+    let failure = bench.failure(list).expect("a deadlock");
+    assert_eq!(failure.kind, FailureKind::Deadlock);
+    let circle = "shop::Till::pay waits for shop::Stock::m waits for shop::Till::back waits for shop::Till::pay";
+    assert!(failure.message.ends_with(circle), "{}", failure.message);
 }

@@ -1,5 +1,6 @@
 //! What a node decides, event by event.
 
+mod actor_streams;
 mod bench;
 mod checkpoints;
 mod crashes;
@@ -7,6 +8,7 @@ mod deadlock;
 mod ends;
 mod found;
 mod groups;
+mod lanes;
 mod leases;
 mod outside;
 mod places;

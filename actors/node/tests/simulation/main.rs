@@ -26,6 +26,7 @@ const PLAIN: Kinds = Kinds {
     extents: 0,
     lossy: false,
     streams: false,
+    cuts: false,
 };
 /// In an arena that is soon full.
 const CRAMPED: Kinds = Kinds { large_bytes: 300_000, extents: 3, ..PLAIN };
@@ -136,21 +137,21 @@ fn files_that_cannot_be_read_are_no_end() {
 #[test]
 fn items_go_to_disk_and_come_back() {
     let faults = Faults { process_dies: 600, revoked: 400, write_fails: 20, until: 20_000, ..Faults::default() };
-    let disk = run_all(3, Kinds { streams: true, ..CRAMPED }, faults);
+    let disk = run_all(3, Kinds { streams: true, cuts: true, ..CRAMPED }, faults);
     assert!(disk.written > 0 && disk.read > 0, "{disk:?}");
 }
 
 #[test]
 fn items_whose_files_cannot_be_read_are_no_end() {
     let faults = Faults { read_fails: 3, process_dies: 800, until: 20_000, ..Faults::default() };
-    let disk = run_all(3, Kinds { lossy: true, streams: true, ..CRAMPED }, faults);
+    let disk = run_all(3, Kinds { lossy: true, streams: true, cuts: true, ..CRAMPED }, faults);
     assert!(disk.damaged > 0, "{disk:?}");
 }
 
 #[test]
 fn workers_that_have_items_on_disk_die() {
     let faults = Faults { worker_dies: 900, process_dies: 600, write_fails: 20, until: 20_000, ..Faults::default() };
-    let disk = run_all(4, Kinds { nested: false, streams: true, ..CRAMPED }, faults);
+    let disk = run_all(4, Kinds { nested: false, streams: true, cuts: true, ..CRAMPED }, faults);
     assert!(disk.written > 0 && disk.read > 0, "{disk:?}");
 }
 
@@ -175,11 +176,11 @@ fn streams() {
 #[test]
 fn processes_that_yield_or_take_items_die() {
     let faults = Faults { process_dies: 300, revoked: 400, start_fails: 50, until: 20_000, ..Faults::default() };
-    run_all(3, STREAMS, faults);
+    run_all(3, Kinds { cuts: true, ..STREAMS }, faults);
 }
 
 #[test]
 fn workers_that_yield_or_have_items_die() {
     let faults = Faults { process_dies: 600, worker_dies: 600, revoked: 500, until: 20_000, ..Faults::default() };
-    run_all(5, Kinds { nested: false, ..STREAMS }, faults);
+    run_all(5, Kinds { nested: false, cuts: true, ..STREAMS }, faults);
 }

@@ -19,8 +19,10 @@ pub(crate) struct Kinds {
     pub(crate) extents: u64,
     /// What is on disk may be lost: not every result is right then, but each is there.
     pub(crate) lossy: bool,
-    /// The driver, and some tasks, take items of a task that yields them.
+    /// The driver, and some tasks, take items of a task that yields them; some drivers take those of an actor.
     pub(crate) streams: bool,
+    /// An actor may be lost while it yields.
+    pub(crate) cuts: bool,
 }
 
 /// What a task does that yields items, and its consumer.

@@ -127,7 +127,7 @@ fn values(message: &ToNode) -> Result<Vec<&Value>, Misdeed> {
     Ok(match message {
         ToNode::Submit(task) | ToNode::SubmitIn { task, .. } | ToNode::SubmitStream { task, .. } => of_args(&task.args),
         ToNode::Spawn(actor) | ToNode::SpawnIn { actor, .. } => of_args(&actor.args),
-        ToNode::Call(call) => of_args(&call.args),
+        ToNode::Call(call) | ToNode::CallWith { call, .. } => of_args(&call.args),
         ToNode::Put { value, .. } => vec![value],
         ToNode::Hello(_)
         | ToNode::Watch { .. }
@@ -160,8 +160,9 @@ fn values(message: &ToNode) -> Result<Vec<&Value>, Misdeed> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use tandem_actor_protocol::call::{ActorCall, CallOptions};
     use tandem_actor_protocol::value::Format;
-    use tandem_actor_protocol::{ObjectId, SpaceLeaseId};
+    use tandem_actor_protocol::{ActorId, CallId, ObjectId, SpaceLeaseId};
 
     use super::*;
 
@@ -223,6 +224,18 @@ mod tests {
         memory.want_back(EXTENT, Afterwards::Forgotten);
         assert_eq!(memory.give_up(), [EXTENT]);
         assert!(memory.source(location).is_err());
+    }
+
+    #[test]
+    fn arguments_of_calls_are_published_like_values_that_are_put() {
+        let ToNode::Put { value, .. } = put(64, 100) else { panic!("it is put") };
+        let (call, actor, args) = (CallId(1), ActorId(2), vec![Arg::Value(value)]);
+        let call = ActorCall { call, actor, method: "lines".into(), args, returns: 1, parent: None };
+        let options = CallOptions { group: None, stream: true };
+        for message in [ToNode::Call(call.clone()), ToNode::CallWith { call, options }] {
+            assert_eq!(memory().publish(&message).map(|used| used.len()), Ok(1), "{message:?}");
+            assert!(Memory::default().publish(&message).is_err(), "it was not leased: {message:?}");
+        }
     }
 
     #[test]

@@ -23,9 +23,16 @@ pub trait Actor: Sized + 'static {
     const CHECKPOINT: Option<fn(&Self, &Context) -> CallOutcome>;
     /// After so many calls that may have changed it a checkpoint is made.
     const CHECKPOINT_EVERY: u32;
+    /// How many calls of each of its concurrency groups are worked on at once.
+    const GROUPS: &'static [u32] = &[];
 
     /// The method of that name.
     fn method(name: &str) -> Option<Method<Self>>;
+
+    /// Which of the groups a method is in, if it is in one.
+    fn group(_method: &str) -> Option<usize> {
+        None
+    }
 }
 
 /// A constructor.
@@ -55,6 +62,8 @@ pub(super) const IS_THERE: &str = "tandem::is_there";
 pub struct Class {
     /// Its name.
     pub name: &'static str,
+    /// It has concurrency groups.
+    pub(crate) has_groups: bool,
     start: fn(Inputs, Context, Option<Inputs>) -> Starting,
 }
 
@@ -69,7 +78,7 @@ pub(crate) enum Starting {
 impl Class {
     /// That of `A`.
     pub const fn of<A: Actor>() -> Self {
-        Self { name: A::CLASS, start: start::<A> }
+        Self { name: A::CLASS, has_groups: !A::GROUPS.is_empty(), start: start::<A> }
     }
 
     /// Makes one, of a checkpoint if there is one.
@@ -94,6 +103,10 @@ fn start<A: Actor>(inputs: Inputs, ctx: Context, checkpoint: Option<Inputs>) -> 
 pub(crate) trait Instance {
     /// Whether a method may block its thread; none if there is no such method.
     fn is_plain(&self, method: &str) -> Option<bool>;
+    /// How many calls of each of its concurrency groups are worked on at once.
+    fn groups(&self) -> &'static [u32];
+    /// Which of these a method is in, if it is in one.
+    fn group(&self, method: &str) -> Option<usize>;
     /// Calls a method that may block this thread, while no other call is under way.
     fn call_plain(&self, method: &str, inputs: Inputs, ctx: Context) -> CallOutcome;
     /// Calls a method as soon as the calls that are under way let it.
@@ -133,6 +146,14 @@ impl<A: Actor> Instance for Hosted<A> {
             return Some(false);
         }
         A::method(method).map(|method| matches!(method, Method::Plain(_) | Method::PlainMut(_)))
+    }
+
+    fn groups(&self) -> &'static [u32] {
+        A::GROUPS
+    }
+
+    fn group(&self, method: &str) -> Option<usize> {
+        A::group(method)
     }
 
     fn call_plain(&self, method: &str, inputs: Inputs, ctx: Context) -> CallOutcome {

@@ -43,8 +43,8 @@ impl<H> Spawn<'_, H> {
         self.with(|options| options.max_pending_calls = calls)
     }
 
-    /// Calls it works on at once, one unless said. More than one wait together, on one thread, and end in any order; those of
-    /// methods with `&mut self` are still alone.
+    /// Calls it works on at once, one unless said, beside those of its concurrency groups. More than one wait together, on one thread,
+    /// and end in any order; those of methods with `&mut self` are still alone.
     #[must_use]
     pub fn concurrency(self, calls: u32) -> Self {
         self.with(|options| options.concurrency = calls.max(1))

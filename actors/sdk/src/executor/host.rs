@@ -1,9 +1,16 @@
 //! Runs actors: one whose calls come one by one and may block the thread, or many that wait together on it.
+//!
+//! ```text
+//!   letters of an actor ─┬─► calls in no group ─► so many at once ─┐
+//!                        ├─► calls of a group  ─► so many at once ─┼─► the actor: many that read it, or one that changes it
+//!                        └─► …                                     ┘
+//! ```
 
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures::future::{join, join_all};
 use tandem_actor_protocol::ActorId;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::node::ToNode;
@@ -26,7 +33,7 @@ pub(crate) fn run_one(process: &Arc<Process>, runtime: &Runtime) {
     let mut actor: Option<Rc<dyn Instance>> = None;
     while let Some(work) = process.work().next() {
         match work {
-            Work::Start(birth) if birth.concurrency > 1 => return run(process, runtime, Some(birth)),
+            Work::Start(birth) if works_together(&birth) => return run(process, runtime, Some(birth)),
             Work::Start(birth) => actor = start_here(process, runtime, birth),
             Work::Run(job) => call_here(process, runtime, actor.as_ref(), job),
             Work::End(id) => {
@@ -38,6 +45,11 @@ pub(crate) fn run_one(process: &Arc<Process>, runtime: &Runtime) {
             process.transport().flush();
         }
     }
+}
+
+/// Whether an actor may be at several calls at once.
+fn works_together(birth: &Birth) -> bool {
+    birth.concurrency > 1 || registry::class(&birth.class).is_some_and(|class| class.has_groups)
 }
 
 /// Runs many actors.
@@ -198,12 +210,29 @@ async fn live(process: Arc<Process>, birth: Birth, mut letters: mpsc::UnboundedR
         process.transport().post(ToNode::ActorEnded(id));
         return id;
     };
+    if actor.groups().is_empty() {
+        serve(&process, &actor, &mut letters, concurrency).await;
+    } else {
+        serve_groups(&process, &actor, letters, concurrency).await;
+    }
+    drop(actor);
+    process.transport().post(ToNode::ActorEnded(id));
+    id
+}
+
+/// Works on calls, so many at once, until it is to end or no more can come, and they have ended.
+async fn serve(
+    process: &Arc<Process>,
+    actor: &Rc<dyn Instance>,
+    letters: &mut mpsc::UnboundedReceiver<Letter>,
+    concurrency: u32,
+) {
     let slots = Arc::new(Semaphore::new(concurrency as usize));
     while let Some(Letter::Call(job)) = letters.recv().await {
         if concurrency == 1 {
-            call_there(&process, Rc::clone(&actor), job).await;
+            call_there(process, Rc::clone(actor), job).await;
         } else if let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
-            let (process, actor) = (Arc::clone(&process), Rc::clone(&actor));
+            let (process, actor) = (Arc::clone(process), Rc::clone(actor));
             spawn_local(async move {
                 call_there(&process, actor, job).await;
                 drop(slot);
@@ -212,9 +241,29 @@ async fn live(process: Arc<Process>, birth: Birth, mut letters: mpsc::UnboundedR
     }
     // All slots are free when all calls have ended.
     drop(slots.acquire_many(concurrency).await);
-    drop(actor);
-    process.transport().post(ToNode::ActorEnded(id));
-    id
+}
+
+/// The same for each group beside the others, and beside the calls that are in none, which are `concurrency` at once.
+async fn serve_groups(
+    process: &Arc<Process>,
+    actor: &Rc<dyn Instance>,
+    mut letters: mpsc::UnboundedReceiver<Letter>,
+    concurrency: u32,
+) {
+    let (mut senders, mut serving) = (Vec::new(), Vec::new());
+    for concurrency in std::iter::once(concurrency).chain(actor.groups().iter().copied()) {
+        let (sender, mut letters) = mpsc::unbounded_channel();
+        senders.push(sender);
+        serving.push(async move { serve(process, actor, &mut letters, concurrency).await });
+    }
+    let sorting = async move {
+        while let Some(Letter::Call(job)) = letters.recv().await {
+            let group = actor.group(&job.function).map_or(0, |group| group + 1);
+            // Who serves them does until there are no senders.
+            let _ = senders[group].send(Letter::Call(job));
+        }
+    };
+    join(sorting, join_all(serving)).await;
 }
 
 async fn call_there(process: &Arc<Process>, actor: Rc<dyn Instance>, job: Job) {

@@ -100,10 +100,8 @@ fn take(process: &Arc<Process>, message: ToExecutor, descriptor: Option<OwnedFd>
             let call = process.calls().begin(run.call, run.actor);
             process.work().push(Work::Run(job(process, call, run)?));
         }
-        ToExecutor::RunStream { run, wanted } => {
-            let call = process.calls().begin_stream(run.call, Yields::new(run.attempt, wanted));
-            process.work().push(Work::Run(job(process, call, run)?));
-        }
+        ToExecutor::RunStream { run, wanted } => begin_stream(process, run, wanted)?,
+        ToExecutor::CallStream { run, until } => begin_stream(process, run, vec![(0, until)])?,
         ToExecutor::MayYield { call, until } => {
             let call = process.calls().get(call);
             if let Some(yields) = call.as_ref().and_then(|call| call.yields.as_ref()) {
@@ -146,6 +144,12 @@ fn take(process: &Arc<Process>, message: ToExecutor, descriptor: Option<OwnedFd>
         // The first message, and the last one.
         ToExecutor::Welcome(_) | ToExecutor::Shutdown => {}
     }
+    Ok(())
+}
+
+fn begin_stream(process: &Process, run: Run, wanted: Vec<(u64, u64)>) -> Result<(), ReadError> {
+    let call = process.calls().begin_stream(run.call, run.actor, Yields::new(run.attempt, wanted));
+    process.work().push(Work::Run(job(process, call, run)?));
     Ok(())
 }
 

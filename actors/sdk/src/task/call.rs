@@ -58,9 +58,10 @@ impl<'a, A, R: Returns> TaskCall<'a, A, R> {
             Err(failure) => return R::refs(Handles::failed(R::COUNT, &failure)),
         };
         let process = ctx.process();
-        let returns = R::COUNT + u32::from(ctx.tells_ends());
+        let tells_end = ctx.tells_ends() && !R::STREAMS;
+        let returns = R::COUNT + u32::from(tells_end);
         let call = CallId(process.new_ids(returns).0);
-        let handles = process.returned(call, R::COUNT, ctx.tells_ends());
+        let handles = process.returned(call, R::COUNT, tells_end);
         let function = function.to_owned();
         let spec = TaskSpec { call, function, args, returns, parent: ctx.parent(), options };
         process.send(match bundle {

@@ -1,4 +1,4 @@
-//! The items of a task that yields them, as its caller gets them.
+//! The items of a task or method that yields them, as its caller gets them.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -25,12 +25,15 @@ const WINDOW: u32 = 16;
 /// And so many at most: each costs an object of the consumer's worker.
 const MAX_WINDOW: u32 = 1 << 16;
 
-/// The items that a task yields, each of which can be used as soon as it is there.
+/// The items that a task, or a method of an actor, yields, each of which can be used as soon as it is there.
 ///
 /// They come in the order in which they were yielded, each once, even if the task had to run again. The task waits when it has
 /// yielded as many as its [`window`](TaskCall::window) and none of them was taken. Each item is an object of its own: it can be
 /// passed on, and stays as long as there is a ref to it. When the stream is dropped, the task is cancelled, and the items that
 /// were not taken are let go of.
+///
+/// An actor is not what it was when it is called again: if it is lost after the first item of a stream, the stream ends with a failure of the
+/// kind [`ActorGone`](crate::FailureKind::ActorGone), also where its calls are made again.
 pub struct ObjectStream<T> {
     /// What the task returns, which is there when all its items are.
     returned: Arc<Handle>,
@@ -185,7 +188,7 @@ impl<T> Future for Next<'_, T> {
     }
 }
 
-/// What a task with the option `stream` returns.
+/// What a task or method with the option `stream` returns.
 pub struct Streamed<T>(PhantomData<T>);
 
 impl<T> Returns for Streamed<T> {

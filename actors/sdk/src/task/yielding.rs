@@ -1,4 +1,4 @@
-//! How a task yields items: as many as its caller has made room for, then it waits.
+//! How a task or method yields items: as many as its caller has made room for, then it waits.
 //! Invariant: the first item of an attempt is the first of the sequence, whatever of it is there already.
 
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use crate::objects::Gate;
 use crate::process::Process;
 use crate::value::{Data, build};
 
-/// What a task with the option `stream` yields its items with, its last parameter.
+/// What a task or method with the option `stream` yields its items with, its last parameter.
 ///
 /// ```
 /// use tandem::prelude::*;
@@ -50,9 +50,9 @@ pub struct Yield<T> {
 }
 
 impl<T: Data> Yield<T> {
-    /// Yields an item, after waiting until its caller has room for it. Others use the slot of the task meanwhile.
+    /// Yields an item, after waiting until its caller has room for it. Others use the slot of the task meanwhile; an actor keeps its place.
     ///
-    /// An attempt after a loss yields the same items in the same order as the one before. Those that are there already are not written again.
+    /// An attempt of a task after a loss yields the same items in the same order as the one before. Those that are there already are not written again.
     ///
     /// # Errors
     /// When the item cannot be written, or the task is to end.
@@ -70,7 +70,7 @@ impl<T: Data> Yield<T> {
 impl<T> Yield<T> {
     #[doc(hidden)]
     pub fn of(ctx: &Context) -> Result<Self, Failure> {
-        let wrong = || Failure::new(FailureKind::Mismatch, "", "it was not called as a task that yields items");
+        let wrong = || Failure::new(FailureKind::Mismatch, "", "it was not called as one that yields items");
         let call = ctx.call().filter(|call| call.yields.is_some()).ok_or_else(wrong)?;
         Ok(Self { process: Arc::clone(ctx.process()), call: Arc::clone(call), item: PhantomData })
     }
@@ -81,7 +81,7 @@ impl<T> Yield<T> {
         Self { process: Arc::clone(&self.process), call: Arc::clone(&self.call), item: PhantomData }
     }
 
-    /// Nothing more is yielded: the task returns how many items there were.
+    /// Nothing more is yielded: what is returned is how many items there were.
     #[doc(hidden)]
     pub fn end(self, ctx: &Context) -> CallOutcome {
         Outputs::one(ctx, &yields(&self.call)?.end()?)
@@ -99,7 +99,7 @@ fn yields(call: &Call) -> Result<&Yields, Failure> {
 }
 
 fn over() -> Failure {
-    Failure::new(FailureKind::Cancelled, "", "the task has ended: nothing is yielded any more")
+    Failure::new(FailureKind::Cancelled, "", "the call has ended: nothing is yielded any more")
 }
 
 /// How far an attempt is, and how far it may go.

@@ -230,6 +230,25 @@ impl Counter {
         tandem::bail!("as asked")
     }
 
+    /// Counts up to `end`, and yields each number.
+    #[tandem::method(stream)]
+    async fn count_to(&mut self, end: u64, to: Yield<u64>) -> Result<()> {
+        while self.count < end {
+            self.count += 1;
+            to.send(&self.count).await?;
+        }
+        Ok(())
+    }
+
+    /// Not async, and goes on for ever.
+    #[tandem::method(stream, window = 1)]
+    fn count_on(&mut self, ctx: &Context, to: Yield<u64>) -> Result<()> {
+        loop {
+            self.count += 1;
+            ctx.block_on(to.send(&self.count))?;
+        }
+    }
+
     fn leave(&self, ctx: &Context) {
         ctx.end_actor();
     }
@@ -257,6 +276,50 @@ impl Meeting {
     async fn meet(&self, count: u32) -> Result<u32> {
         self.there.send_modify(|there| *there += 1);
         Ok(*self.there.subscribe().wait_for(|there| *there >= count).await?)
+    }
+}
+
+/// Lets nobody in before it is opened. Those who only look do not wait behind those who want to come in.
+pub(crate) struct Gate {
+    opened: tokio::sync::watch::Sender<bool>,
+    looking: tokio::sync::watch::Sender<u32>,
+    came: std::cell::RefCell<Vec<u32>>,
+}
+
+#[tandem::actor(concurrency_groups(doors = 1, windows = 2))]
+impl Gate {
+    fn new() -> Self {
+        let (opened, looking) = (tokio::sync::watch::Sender::new(false), tokio::sync::watch::Sender::new(0));
+        Self { opened, looking, came: std::cell::RefCell::default() }
+    }
+
+    /// Says who has come in by now.
+    #[tandem::method(group = "doors")]
+    async fn enter(&self, who: u32) -> Result<Vec<u32>> {
+        self.opened.subscribe().wait_for(|opened| *opened).await?;
+        self.came.borrow_mut().push(who);
+        Ok(self.came.borrow().clone())
+    }
+
+    /// Looks until so many do at once.
+    #[tandem::method(group = "windows")]
+    async fn look(&self, together: u32) -> Result<u32> {
+        self.looking.send_modify(|looking| *looking += 1);
+        Ok(*self.looking.subscribe().wait_for(|looking| *looking >= together).await?)
+    }
+
+    /// Yields who has come in.
+    #[tandem::method(stream, group = "doors", window = 1)]
+    async fn show(&self, to: Yield<u32>) -> Result<()> {
+        let came = self.came.borrow().clone();
+        for who in came {
+            to.send(&who).await?;
+        }
+        Ok(())
+    }
+
+    fn open(&self) {
+        self.opened.send_replace(true);
     }
 }
 
@@ -289,6 +352,8 @@ pub(crate) async fn main(ctx: Context, args: Args) -> Result<()> {
         "tables" => tables(&ctx).await,
         "streams" => streams(&ctx).await,
         "actors" => actors(&ctx).await,
+        "actor-streams" => actor_streams(&ctx).await,
+        "groups" => groups(&ctx).await,
         "circle" => circle(&ctx).await,
         "pools" => pools::share(&ctx).await,
         "losses" => pools::lose(&ctx).await,
@@ -503,5 +568,55 @@ async fn streams(ctx: &Context) -> Result<()> {
         }
     };
     tandem::ensure!(failure.kind == FailureKind::Cancelled, "{failure}");
+    Ok(())
+}
+
+async fn actor_streams(ctx: &Context) -> Result<()> {
+    let counter = Counter::spawn(ctx, 0).await?;
+    let mut numbers = counter.count_to(50_u64);
+    let behind = counter.get();
+    for expected in 1..=50 {
+        let Some(number) = numbers.try_next().await? else { tandem::bail!("it ended before {expected}") };
+        tandem::ensure!(number.await? == expected);
+    }
+    tandem::ensure!(numbers.try_next().await?.is_none() && numbers.next().await.is_none());
+    tandem::ensure!(behind.await? == 50, "the next call waits until the stream has ended");
+
+    // One that never ends holds the others up until it is dropped.
+    let mut endless = counter.count_on();
+    let behind = counter.get();
+    let (Some(a), Some(b)) = (endless.try_next().await?, endless.try_next().await?) else { tandem::bail!("it ended") };
+    drop(endless);
+    tandem::ensure!(add::submit(ctx, &a, &b).await? == 103);
+    let count = behind.await?;
+    tandem::ensure!((52..=54).contains(&count), "it counted to {count}");
+
+    let stream = counter.count_on();
+    stream.cancel(ctx);
+    let mut stream = stream;
+    let failure = loop {
+        match stream.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(failure)) => break failure,
+            None => tandem::bail!("a stream that is cancelled does not end well"),
+        }
+    };
+    let kind = failure.cause.as_ref().map_or(failure.kind, |cause| cause.kind);
+    tandem::ensure!(kind == FailureKind::Cancelled, "{failure}");
+    Ok(())
+}
+
+async fn groups(ctx: &Context) -> Result<()> {
+    let gate = Gate::spawn(ctx).await?;
+    let entering = [gate.enter(1_u32), gate.enter(2_u32)];
+    let mut shown = gate.show();
+    tandem::ensure!(ctx.get_all(&[gate.look(2_u32), gate.look(2_u32)]).await? == [2, 2], "they wait beside the others");
+    gate.open();
+    tandem::ensure!(ctx.get_all(&entering).await? == [vec![1], vec![1, 2]], "in the order of their calls");
+    for who in [1, 2] {
+        let Some(came) = shown.try_next().await? else { tandem::bail!("{who} is not shown") };
+        tandem::ensure!(came.await? == who);
+    }
+    tandem::ensure!(shown.try_next().await?.is_none());
     Ok(())
 }

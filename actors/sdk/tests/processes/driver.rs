@@ -43,6 +43,16 @@ async fn actors_are_started_called_found_and_passed_on() {
 }
 
 #[tokio::test]
+async fn items_of_actors_are_taken_while_other_calls_wait() {
+    run(&["actor-streams"]).await.expect("it ends well");
+}
+
+#[tokio::test]
+async fn calls_of_one_group_do_not_wait_behind_those_of_another() {
+    run(&["groups"]).await.expect("it ends well");
+}
+
+#[tokio::test]
 async fn pools_share_calls_and_hold_back_what_is_too_much() {
     run(&["pools"]).await.expect("it ends well");
 }

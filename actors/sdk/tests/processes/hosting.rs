@@ -6,8 +6,8 @@ use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::value::{Format, Value};
 use tandem_actor_protocol::{ActorId, CallId};
 
-use super::app::{CounterHandle, MeetingHandle};
-use super::executor::{Executor, foreign_object, only, run, value};
+use super::app::{CounterHandle, GateHandle, MeetingHandle};
+use super::executor::{Executor, foreign_object, only, read, run, value};
 
 const ACTOR: ActorId = ActorId(100);
 
@@ -153,4 +153,97 @@ async fn concurrent_calls_wait_together() {
     }
     calls.sort();
     assert_eq!(calls, [CallId(1), CallId(2)]);
+}
+
+fn stream(call: u128, method: &str, args: Vec<Value>, until: u64) -> ToExecutor {
+    ToExecutor::CallStream { run: Run { actor: Some(ACTOR), ..run(call, method, args) }, until }
+}
+
+/// The number and value of the next item.
+async fn item(executor: &mut Executor) -> (u64, u64) {
+    match executor.hear().await.expect("the process lives") {
+        ToNode::Yield { call: CallId(1), attempt: 0, index, value } => (index, read::<u64>(&value)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_next_call_waits_until_the_stream_before_it_has_ended() {
+    for role in [Role::Actor, Role::LightActors] {
+        let mut executor = Executor::start(3, role).await;
+        executor.say(ToExecutor::Start(start(ACTOR, CounterHandle::CLASS, vec![value(&5_u64)]))).await;
+        only::<()>(executor.done().await.1);
+        executor.say(stream(1, "count_to", vec![value(&8_u64)], 2)).await;
+        executor.say(call(2, ACTOR, "get", vec![])).await;
+        assert_eq!((item(&mut executor).await, item(&mut executor).await), ((0, 6), (1, 7)));
+        executor.say(ToExecutor::MayYield { call: CallId(1), until: 9 }).await;
+        assert_eq!(item(&mut executor).await, (2, 8), "nothing else was said before");
+        let state = Value::inline(Format::Bytes, 8_u64.to_le_bytes().to_vec());
+        assert_eq!(executor.hear().await, Some(ToNode::Checkpoint { actor: ACTOR, state }));
+        for (expected, count) in [(CallId(1), 3), (CallId(2), 8)] {
+            let (call, outcome) = executor.done().await;
+            assert_eq!((call, only::<u64>(outcome)), (expected, count));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_actor_that_waits_to_yield_is_cancelled_and_takes_the_next_call() {
+    let of = |method| [Role::Actor, Role::LightActors].map(|role| (role, method));
+    for (role, method) in ["count_to", "count_on"].into_iter().flat_map(of) {
+        let mut executor = Executor::start(3, role).await;
+        executor.say(ToExecutor::Start(start(ACTOR, CounterHandle::CLASS, vec![value(&0_u64)]))).await;
+        only::<()>(executor.done().await.1);
+        let args = if method == "count_to" { vec![value(&100_u64)] } else { Vec::new() };
+        executor.say(stream(1, method, args, 1)).await;
+        executor.say(call(2, ACTOR, "get", vec![])).await;
+        assert_eq!(item(&mut executor).await, (0, 1));
+        executor.say(ToExecutor::Cancel(CallId(1))).await;
+        let ended = executor.done().await.1.expect_err("it was cancelled");
+        assert_eq!(ended.cause.map_or(ended.kind, |cause| cause.kind), FailureKind::Cancelled);
+        assert_eq!(only::<u64>(executor.done().await.1), 2, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn groups_are_beside_each_other_and_one_of_one_call_keeps_its_order() {
+    for role in [Role::Actor, Role::LightActors] {
+        let mut executor = Executor::start(3, role).await;
+        executor.say(ToExecutor::Start(start(ACTOR, GateHandle::CLASS, vec![]))).await;
+        only::<()>(executor.done().await.1);
+        for number in [1, 2] {
+            executor.say(call(number, ACTOR, "enter", vec![value(&(number as u32))])).await;
+        }
+        // Two at once, and a third one behind them.
+        for (number, together) in [(3, 2_u32), (4, 2), (5, 3)] {
+            executor.say(call(number, ACTOR, "look", vec![value(&together)])).await;
+        }
+        let mut looked = Vec::new();
+        for _ in 0..3 {
+            let (call, outcome) = executor.done().await;
+            only::<u32>(outcome);
+            looked.push(call.0);
+        }
+        looked.sort_unstable();
+        assert_eq!(looked, [3, 4, 5]);
+        executor.say(call(6, ACTOR, "open", vec![])).await;
+        executor.say(ToExecutor::EndActor(ACTOR)).await;
+        let (opened, outcome) = executor.done().await;
+        only::<()>(outcome);
+        assert_eq!(opened, CallId(6), "the first that is in no group");
+        for came in [vec![1_u32], vec![1, 2]] {
+            assert_eq!(only::<Vec<u32>>(executor.done().await.1), came);
+        }
+        assert_eq!(executor.hear().await, Some(ToNode::ActorEnded(ACTOR)), "when the calls of its groups have ended");
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_yields_is_called_as_one() {
+    let mut executor = Executor::start(3, Role::Actor).await;
+    executor.say(ToExecutor::Start(start(ACTOR, CounterHandle::CLASS, vec![value(&0_u64)]))).await;
+    only::<()>(executor.done().await.1);
+    executor.say(call(1, ACTOR, "count_to", vec![value(&3_u64)])).await;
+    let wrong = executor.done().await.1.expect_err("nobody takes its items");
+    assert_eq!((wrong.kind, wrong.message.contains("yields items")), (FailureKind::Mismatch, true), "{wrong}");
 }

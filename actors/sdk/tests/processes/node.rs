@@ -195,6 +195,12 @@ impl Node {
                 };
                 self.waiting.push_back(Waiting::Start { start, args: spec.args, name: spec.options.name });
             }
+            ToNode::CallWith { call, options } => {
+                if options.stream {
+                    self.streams.insert(call.call, Vec::new());
+                }
+                Box::pin(self.take(process, ToNode::Call(call))).await;
+            }
             ToNode::Call(call) => {
                 (0..call.returns).for_each(|index| self.hold(process, call.call.object(index)));
                 let run = Run {
@@ -356,7 +362,12 @@ impl Node {
                     let running = Running { returns: run.returns, args: objects, task: None, process };
                     self.running.insert(run.call, running);
                     let args = self.pinned(process, args).await;
-                    self.say(process, ToExecutor::Call(Run { args, ..run })).await;
+                    let run = Run { args, ..run };
+                    let message = match self.streams.get(&run.call) {
+                        Some(items) => ToExecutor::CallStream { run, until: items.len() as u64 },
+                        None => ToExecutor::Call(run),
+                    };
+                    self.say(process, message).await;
                 }
             },
             Waiting::Start { start, name, .. } => {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tandem_actor_protocol::call::{ActorCall, ActorOptions, ActorSpec, Arg, TaskOptions, TaskSpec};
+use tandem_actor_protocol::call::{
+    ActorCall, ActorOptions, ActorSpec, Arg, CallOptions, ConcurrencyGroup, TaskOptions, TaskSpec,
+};
 use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::placement::{BundleId, PlacementGroup, Strategy};
 use tandem_actor_protocol::resources::{CPUS, Shape};
@@ -14,6 +16,8 @@ use crate::plan::{Dependency, digest, put_number};
 
 const ACTOR_CALLS: usize = 8;
 const BUNDLES: u32 = 2;
+/// The stream of an actor is between its calls.
+const STREAM_BEHIND: usize = 4;
 
 impl Process {
     pub(super) fn put(&mut self, memory: &mut Memory) {
@@ -107,10 +111,19 @@ impl Process {
             numbers.push(put_number(frame.seed));
         }
         let call = CallId(self.new_ids(1).0);
-        self.say(ToNode::Call(ActorCall { call, actor, method: "m".into(), args, returns: 1, parent }));
+        // Some are in a group, which keeps an order of its own.
+        let group = (index % 4 == 3).then(group);
+        let message = ActorCall { call, actor, method: method_in(group.as_ref()), args, returns: 1, parent };
+        self.say(match group {
+            Some(_) => ToNode::CallWith { call: message, options: CallOptions { group, stream: false } },
+            None => ToNode::Call(message),
+        });
         let frame = self.frame.as_mut().expect("it runs");
         frame.actor_calls.push((call.object(0), digest(&numbers)));
         frame.stage = Stage::Actors(index + 1);
+        if index == STREAM_BEHIND {
+            self.begin_actor_stream(actor);
+        }
     }
 
     pub(super) fn watch(&mut self) {
@@ -134,6 +147,16 @@ impl Process {
             self.block(call);
         }
     }
+}
+
+/// One of an actor that takes its calls one at a time.
+pub(super) fn group() -> ConcurrencyGroup {
+    ConcurrencyGroup { name: "some".to_owned(), concurrency: 1 }
+}
+
+/// The method of that group.
+pub(super) fn method_in(group: Option<&ConcurrencyGroup>) -> String {
+    group.map_or("m", |group| group.name.as_str()).to_owned()
 }
 
 /// A part of a processor.

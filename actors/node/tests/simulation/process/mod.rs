@@ -36,8 +36,8 @@ pub(crate) struct Process {
     asked_room: bool,
     /// How often this process itself has each object.
     held: BTreeMap<ObjectId, u32>,
-    /// The last call of each caller that an actor here has seen.
-    seen: BTreeMap<u128, CallId>,
+    /// The last call of each caller that an actor here has seen, by method: those of a group have one of their own.
+    seen: BTreeMap<(u128, String), CallId>,
     actor: Option<ActorId>,
     /// Which items are wanted of the streams that were sent here.
     wanted: BTreeMap<CallId, Vec<(u64, u64)>>,
@@ -132,9 +132,11 @@ impl Process {
             Some(frame) if frame.stage == Stage::Stream => {
                 let goes_on = frame.stream_goes_on(|call| self.until(call));
                 let yields = frame.yielding.is_some();
+                // An actor keeps its place while it waits.
+                let lends = frame.run.as_ref().is_some_and(|run| run.actor.is_none());
                 match frame.blocked {
                     true => goes_on && !frame.resumed,
-                    false => !(yields && waits_for_room) && (goes_on || frame.run.is_some()),
+                    false => !(yields && waits_for_room) && (goes_on || lends),
                 }
             }
             Some(frame) if frame.blocked => frame.waits.is_empty() && !frame.resumed,
@@ -191,12 +193,10 @@ impl Process {
                 assert!(*end < until, "it may go further");
                 *end = until;
             }
-            ToExecutor::Call(run) => {
-                assert_eq!(run.actor, self.actor);
-                let lane = run.call.0 >> 40;
-                let before = self.seen.insert(lane, run.call);
-                assert!(before.is_none_or(|before| before < run.call), "{:?} after {before:?}", run.call);
-                self.runs.push_back(run);
+            ToExecutor::Call(run) => self.take_call(run),
+            ToExecutor::CallStream { run, until } => {
+                self.wanted.insert(run.call, vec![(0, until)]);
+                self.take_call(run);
             }
             ToExecutor::Start(start) => {
                 self.actor = Some(start.actor);
@@ -252,6 +252,14 @@ impl Process {
             ToExecutor::Ready(objects) => self.items_there(&objects),
             ToExecutor::Found { .. } | ToExecutor::SqlDone { .. } => {}
         }
+    }
+
+    fn take_call(&mut self, run: Run) {
+        assert_eq!(run.actor, self.actor);
+        let lane = (run.call.0 >> 40, run.function.clone());
+        let before = self.seen.insert(lane, run.call);
+        assert!(before.is_none_or(|before| before < run.call), "{:?} after {before:?}", run.call);
+        self.runs.push_back(run);
     }
 
     fn give_back(&mut self, runs: Vec<Run>) {

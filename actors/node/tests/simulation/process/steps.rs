@@ -45,12 +45,14 @@ impl Process {
 
     fn begin(&mut self, memory: &mut Memory) {
         let Some(run) = self.runs.pop_front() else { return };
-        if run.actor.is_some() {
-            return self.answer(memory, run);
+        let yields = self.wanted.contains_key(&run.call);
+        match run.actor {
+            Some(_) if !yields => return self.answer(memory, run),
+            Some(_) => {}
+            None => self.say(ToNode::Began(run.call)),
         }
-        self.say(ToNode::Began(run.call));
         let seed = self.read(memory, &run.args[0]);
-        if self.wanted.contains_key(&run.call) {
+        if yields {
             return self.begin_yielding(run, seed);
         }
         let depth = run_depth(&run.args[0]);

@@ -1,17 +1,21 @@
 //! Streams: who yields items, and who takes them, all or some.
 //! Invariant: the consumer is told of each item once, in order, and the producer is never past what the consumer has made room for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use tandem_actor_protocol::call::{Arg, TaskOptions, TaskSpec};
+use tandem_actor_protocol::call::{ActorCall, Arg, CallOptions, TaskOptions, TaskSpec};
 use tandem_actor_protocol::executor::Run;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::node::ToNode;
-use tandem_actor_protocol::{CallId, ObjectId};
+use tandem_actor_protocol::{ActorId, CallId, ObjectId};
 
+use super::calls::{group, method_in};
 use super::{Frame, Memory, Process, Stage, number_value};
 use crate::plan::{Kinds, StreamPlan, item_number, stream_plan};
 use crate::random::mix;
+
+/// Bits of what tells one process from others.
+const LIFE_BITS: u32 = 40;
 
 /// What a consumer knows of its stream.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub(crate) struct Taking {
     /// How many of these are there.
     there: usize,
     pub(super) taken: Vec<ObjectId>,
+    /// It is that of an actor, all of whose items are from one life of it.
+    of_actor: bool,
     /// What the task has returned.
     end: Option<Result<(), Failure>>,
     /// It was left before its end, or has failed: what is lost of it stays so.
@@ -65,28 +71,49 @@ impl Frame {
 }
 
 impl Process {
+    /// Calls an actor for a stream, if the driver has one of these.
+    pub(super) fn begin_actor_stream(&mut self, actor: ActorId) {
+        let seed = mix(self.frame.as_ref().expect("it runs").seed ^ 0xac70);
+        if !self.kinds.streams || seed.is_multiple_of(3) {
+            return;
+        }
+        let (call, group) = (CallId(self.new_ids(1).0), seed.is_multiple_of(2).then(group));
+        let (method, args) = (method_in(group.as_ref()), vec![Arg::Value(number_value(seed))]);
+        let message = ActorCall { call, actor, method, args, returns: 1, parent: None };
+        self.say(ToNode::CallWith { call: message, options: CallOptions { group, stream: true } });
+        self.take_items_of(call, seed, true);
+    }
+
     /// Submits a stream, if this call has one.
     pub(super) fn begin_stream(&mut self) {
-        let frame = self.frame.as_ref().expect("it runs");
+        let frame = self.frame.as_mut().expect("it runs");
+        if frame.taking.is_some() {
+            frame.stage = Stage::Stream;
+            return;
+        }
         let seed = mix(frame.seed ^ 0x57ea);
         let has_one = self.kinds.streams && (frame.run.is_none() || frame.depth > 0 && seed.is_multiple_of(3));
         if !has_one {
             return self.watch();
         }
-        let (plan, parent) = (stream_plan(seed, self.kinds), frame.run.as_ref().map(|run| run.call));
+        let parent = frame.run.as_ref().map(|run| run.call);
         let call = CallId(self.new_ids(1).0);
         let options = TaskOptions { retries: 10_000, spread: seed.is_multiple_of(2), ..TaskOptions::default() };
         let args = vec![Arg::Value(number_value(seed))];
         let task = TaskSpec { call, function: "s".into(), args, returns: 1, parent, options: Some(Box::new(options)) };
         self.say(ToNode::SubmitStream { task, bundle: None });
+        self.take_items_of(call, seed, false);
+        self.frame.as_mut().expect("it runs").stage = Stage::Stream;
+    }
+
+    fn take_items_of(&mut self, call: CallId, seed: u64, of_actor: bool) {
+        let plan = stream_plan(seed, self.kinds);
         let items: VecDeque<ObjectId> = (0..plan.window).map(|_| self.new_ids(1)).collect();
         self.say(ToNode::WantItems { call, items: items.iter().copied().collect() });
         self.say(ToNode::Watch { objects: vec![call.object(0)], fetch: true });
         let taken = Vec::new();
-        let taking = Taking { call, seed, plan, items, there: 0, taken, end: None, cut: false, open: true };
-        let frame = self.frame.as_mut().expect("it runs");
-        frame.taking = Some(taking);
-        frame.stage = Stage::Stream;
+        let taking = Taking { call, seed, plan, items, there: 0, taken, of_actor, end: None, cut: false, open: true };
+        self.frame.as_mut().expect("it runs").taking = Some(taking);
     }
 
     /// The node says that items are there.
@@ -114,7 +141,14 @@ impl Process {
         }
         match failure {
             Some(failure) => {
-                assert!(taking.plan.fails && failure.kind == FailureKind::Returned, "{failure}");
+                let has_begun = taking.taken.len() + taking.there > 0;
+                let may_be_cut = taking.of_actor && self.kinds.cuts && has_begun;
+                let expected = match failure.kind {
+                    FailureKind::Returned => taking.plan.fails,
+                    FailureKind::ActorGone => may_be_cut,
+                    _ => false,
+                };
+                assert!(expected, "{failure}");
                 taking.cut = true;
                 taking.end = Some(Err(failure.clone()));
             }
@@ -173,13 +207,18 @@ impl Process {
     /// before it has yielded it again.
     pub(super) fn check_items(&self, frame: &Frame) {
         let Some(taking) = &frame.taking else { return };
+        let may_lose = taking.cut || self.kinds.lossy || taking.of_actor && self.kinds.cuts;
+        let mut lives = BTreeSet::new();
         for (index, item) in (0..).zip(&taking.taken) {
             let read = &frame.values[item];
             let is_lost = |why: &Failure| matches!(why.kind, FailureKind::ObjectLost | FailureKind::Cancelled);
-            let lost = (taking.cut || self.kinds.lossy) && read.failure.as_ref().is_some_and(is_lost);
-            let right = read.number == Some(item_number(taking.seed, index));
+            let lost = may_lose && read.failure.as_ref().is_some_and(is_lost);
+            let life = read.number.map(|number| number ^ item_number(taking.seed, index));
+            let right = life.is_some_and(|life| if taking.of_actor { life >> LIFE_BITS == 0 } else { life == 0 });
             assert!(right || lost, "item {index} of {}: {read:?}", taking.call);
+            lives.extend(life);
         }
+        assert!(lives.len() <= 1, "{} has items of {lives:?}", taking.call);
     }
 
     /// Begins a task that yields.
@@ -206,7 +245,8 @@ impl Process {
         }
         let wanted = self.wanted[&call].iter().any(|(first, end)| (*first..*end).contains(&index));
         if wanted {
-            let number = item_number(frame.seed, index);
+            let life = run.actor.map_or(0, |_| self.worker.0 << 32 | u64::from(self.number.0));
+            let number = item_number(frame.seed, index) ^ life;
             let Some(value) = self.build(memory, number, plan.large) else { return };
             self.say(ToNode::Yield { call, attempt, index, value });
             self.tidy();
