@@ -2,6 +2,8 @@
 
 mod bench;
 mod checkpoints;
+mod circles;
+mod cluster;
 mod crashes;
 mod deadlock;
 mod ends;

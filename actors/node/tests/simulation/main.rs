@@ -26,10 +26,13 @@ const PLAIN: Kinds = Kinds {
     extents: 0,
     lossy: false,
     streams: false,
+    circles: false,
+    losses: false,
 };
 /// In an arena that is soon full.
 const CRAMPED: Kinds = Kinds { large_bytes: 300_000, extents: 3, ..PLAIN };
 const STREAMS: Kinds = Kinds { streams: true, ..PLAIN };
+const CIRCLES: Kinds = Kinds { circles: true, ..PLAIN };
 
 fn seeds() -> Vec<u64> {
     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
@@ -182,4 +185,16 @@ fn processes_that_yield_or_take_items_die() {
 fn workers_that_yield_or_have_items_die() {
     let faults = Faults { process_dies: 600, worker_dies: 600, revoked: 500, until: 20_000, ..Faults::default() };
     run_all(5, Kinds { nested: false, ..STREAMS }, faults);
+}
+
+#[test]
+fn calls_that_wait_in_circles_are_told_and_no_others() {
+    run_all(4, CIRCLES, Faults { revoked: 300, until: 20_000, ..Faults::default() });
+    run_all(4, Kinds { streams: true, ..CIRCLES }, Faults::default());
+}
+
+#[test]
+fn what_waits_in_circles_is_lost() {
+    let faults = Faults { process_dies: 400, worker_dies: 900, revoked: 500, until: 20_000, ..Faults::default() };
+    run_all(5, Kinds { nested: false, fails: false, losses: true, ..CIRCLES }, faults);
 }

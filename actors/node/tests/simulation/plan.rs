@@ -21,6 +21,10 @@ pub(crate) struct Kinds {
     pub(crate) lossy: bool,
     /// The driver, and some tasks, take items of a task that yields them.
     pub(crate) streams: bool,
+    /// The driver makes actors that ask each other, some in circles.
+    pub(crate) circles: bool,
+    /// Processes or workers may be lost.
+    pub(crate) losses: bool,
 }
 
 /// What a task does that yields items, and its consumer.

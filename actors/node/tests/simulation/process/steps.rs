@@ -5,6 +5,7 @@ use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::value::{Body, Format, Value};
 use tandem_actor_protocol::{CallId, Location, ObjectId};
 
+use super::asks::ASK;
 use super::{DRIVER_DEPTH, Frame, Memory, Process, Stage, number_value, run_depth};
 use crate::plan::{Dependency, digest, plan};
 use crate::random::Random;
@@ -46,7 +47,7 @@ impl Process {
     fn begin(&mut self, memory: &mut Memory) {
         let Some(run) = self.runs.pop_front() else { return };
         if run.actor.is_some() {
-            return self.answer(memory, run);
+            return if run.function == ASK { self.begin_asking(run) } else { self.answer(memory, run) };
         }
         self.say(ToNode::Began(run.call));
         let seed = self.read(memory, &run.args[0]);
@@ -74,6 +75,7 @@ impl Process {
         let frame = self.frame.as_mut().expect("it runs");
         frame.blocked = true;
         frame.resumed = false;
+        self.say_stuck();
     }
 
     /// A call of the actor that lives here.
