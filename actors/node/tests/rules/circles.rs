@@ -1,14 +1,18 @@
 //! Calls that wait for each other in a circle over several workers: one of them is told, whichever order things come in, and nobody
 //! else ever is.
 
+use std::collections::BTreeSet;
+
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tandem_actor_protocol::call::Arg;
 use tandem_actor_protocol::failure::FailureKind;
 use tandem_actor_protocol::node::ToNode;
-use tandem_actor_protocol::peer::PeerBody;
-use tandem_actor_protocol::{ActorId, CallId, WorkerId};
+use tandem_actor_protocol::peer::{Awaited, PeerBody, PeerMessage};
+use tandem_actor_protocol::{ActorId, CallId, JobId, WorkerId};
+use tandem_node::Event;
 
+use crate::bench::{Bench, THERE, WORKER};
 use crate::cluster::{Cluster, DRIVER};
 
 const ONE: WorkerId = WorkerId(1);
@@ -211,30 +215,69 @@ fn a_search_without_answers_is_made_again() {
 
 #[test]
 fn what_is_found_of_a_wait_is_nothing_to_a_later_one() {
-    let (mut cluster, _, [take, pay, count]) = calling_back(1);
-    cluster.stuck(pay, &[count]);
-    // The first worker has found it, and what it says is on its way.
-    cluster.begin_waiting(take, &[pay]);
-    let says_so = |cluster: &Cluster| {
-        let stalled = cluster.came.iter().filter(|body| matches!(body, PeerBody::Stalled { found: Some(_), .. }));
-        stalled.count()
-    };
-    // Once in each round.
-    while says_so(&cluster) < 2 {
-        let link = *cluster.busy_links().first().expect("the search goes on");
-        cluster.deliver_one(link);
+    // While the second worker is asked again, or when a circle was found and that is on its way there.
+    for (answers, is_found) in [(1, false), (2, true)] {
+        let (mut cluster, _, [take, pay, count]) = calling_back(1);
+        cluster.stuck(pay, &[count]);
+        cluster.begin_waiting(take, &[pay]);
+        let answered = |cluster: &Cluster| {
+            let stalled = cluster.came.iter().filter(|body| matches!(body, PeerBody::Stalled { found: Some(_), .. }));
+            stalled.count()
+        };
+        while answered(&cluster) < answers {
+            let link = *cluster.busy_links().first().expect("the search goes on");
+            cluster.deliver_one(link);
+        }
+        cluster.held_up.insert((ONE, TWO));
+        // By then it waits for something else that may come.
+        let other = cluster.submit(cluster.at(pay), THREE, "other");
+        cluster.stuck(pay, &[count, other]);
+        cluster.held_up.clear();
+        cluster.deliver();
+        let found = cluster.came.iter().any(|body| matches!(body, PeerBody::Deadlocked { .. }));
+        assert_eq!(found, is_found, "after {answers} answers");
+        assert_never_told(cluster);
+    }
+}
+
+#[test]
+fn few_questions_are_open_at_once() {
+    let mut cluster = Cluster::new(2);
+    let sink = cluster.spawn(TWO, "Sink", 1_000);
+    let mut waits = Vec::new();
+    for _ in 0..100 {
+        let asks = cluster.spawn(ONE, "Asks", 1);
+        let call = cluster.call(DRIVER, asks, "ask");
+        waits.push((call, cluster.call(cluster.at(call), sink, "answer")));
     }
     cluster.held_up.insert((ONE, TWO));
-    cluster.deliver();
-    assert_eq!(cluster.deadlocks(), []);
-    // By then it waits for something else.
-    let other = cluster.submit(cluster.at(pay), THREE, "other");
-    cluster.stuck(pay, &[count, other]);
+    for (call, on) in &waits {
+        cluster.stuck(*call, &[*on]);
+    }
     cluster.held_up.clear();
     cluster.deliver();
-    let told = cluster.came.iter().filter(|body| matches!(body, PeerBody::Deadlocked { .. })).count();
-    assert!(told > 0, "it was found");
-    assert_never_told(cluster);
+    assert_eq!(cluster.questions(), 64);
+    cluster.wait(1_000);
+    assert_eq!(cluster.questions(), 64 + 64);
+    (0..4).for_each(|_| cluster.wait(LONG_MS));
+    let asked: BTreeSet<_> = cluster.came.iter().filter_map(asked_for).flatten().collect();
+    assert_eq!(asked.len(), waits.len(), "each is asked for at some time");
+    assert_eq!(cluster.deadlocks(), []);
+}
+
+fn asked_for(body: &PeerBody) -> Option<&Vec<Awaited>> {
+    match body {
+        PeerBody::AskStalled { awaited, .. } => Some(awaited),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_worker_without_the_job_says_that_nothing_of_it_waits_there() {
+    let mut bench = Bench::new();
+    let body = PeerBody::AskStalled { search: 5, awaited: vec![Awaited::Call { call: CallId(1), at: WORKER }] };
+    bench.feed(Event::FromPeer { worker: THERE, message: PeerMessage { job: JobId(99), body } });
+    assert_eq!(bench.said().collect::<Vec<_>>(), [&PeerBody::Stalled { search: 5, found: None }]);
 }
 
 #[test]

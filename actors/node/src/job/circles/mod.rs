@@ -27,7 +27,7 @@ use search::{Circle, Next, Search};
 /// A search is made again after this, for the first time.
 pub(super) const FIRST_PAUSE_MS: u64 = 1_000;
 const LONGEST_PAUSE_MS: u64 = 30_000;
-/// Searches that wait for answers at once. Others are made after their pause.
+/// Searches that wait for answers at once. Others are put off.
 const MOST_SEARCHES: usize = 64;
 
 /// The searches of this worker that wait for answers.
@@ -50,8 +50,10 @@ impl Searches {
 enum Reach {
     /// It needed no other worker.
     Here,
-    /// It waits for others, or would.
+    /// It waits for others.
     Beyond,
+    /// It would, but there are many that do.
+    PutOff,
 }
 
 impl Job {
@@ -63,10 +65,12 @@ impl Job {
         }
         let number = self.searches.begun;
         self.searches.begun += 1;
-        if self.go_on_searching(cx, number, Search::new(self.worker, call, wait)) == Reach::Beyond {
-            let next_ms = (pause_ms * 2).min(LONGEST_PAUSE_MS);
-            cx.timer(pause_ms, self.id, Timer::Stuck { call, wait, pause_ms: next_ms });
-        }
+        let next_ms = match self.go_on_searching(cx, number, Search::new(self.worker, call, wait)) {
+            Reach::Here => return,
+            Reach::Beyond => (pause_ms * 2).min(LONGEST_PAUSE_MS),
+            Reach::PutOff => pause_ms,
+        };
+        cx.timer(pause_ms, self.id, Timer::Stuck { call, wait, pause_ms: next_ms });
     }
 
     /// Goes on with a search until it needs answers or is over.
@@ -79,7 +83,7 @@ impl Job {
                 },
                 Next::Ask(worker, awaited) => {
                     if self.searches.under_way.len() >= MOST_SEARCHES {
-                        return Reach::Beyond;
+                        return Reach::PutOff;
                     }
                     self.send_peer(cx, worker, PeerBody::AskStalled { search: number, awaited });
                 }
