@@ -141,6 +141,9 @@ impl Jobs<'_> {
             PeerBody::DoneOutside { outcome, .. } if !is_here => {
                 outside::drop_unwanted(cx, from, job, outcome.unwrap_or_default());
             }
+            PeerBody::AskStalled { search, .. } if !is_here => {
+                cx.tell_job(from, job, PeerBody::Stalled { search, found: None });
+            }
             body => self.with(cx, job, |job, cx| job.peer_said(cx, from, body)),
         }
     }

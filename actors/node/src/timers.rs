@@ -52,6 +52,8 @@ pub(crate) enum Timer {
     Group(PlacementGroupId),
     /// Something may have waited for room for too long.
     Space,
+    /// A call may still be in a wait, and then the next look at that is after this pause.
+    Stuck { call: CallId, wait: u64, pause_ms: u64 },
 }
 
 /// All timers of a node, the next one first.

@@ -8,7 +8,7 @@ use tandem_proto::{JobId, WorkerId};
 
 use crate::call::{ActorCall, ActorSpec, ConcurrencyGroup, TaskSpec};
 use crate::failure::Failure;
-use crate::id::{ActorId, CallId, PlacementGroupId};
+use crate::id::{ActorId, CallId, PlacementGroupId, object_owner};
 use crate::value::Format;
 
 /// A message between nodes about one job.
@@ -236,6 +236,69 @@ pub enum PeerBody {
         /// The group.
         group: ConcurrencyGroup,
     },
+    /// Whoever looks for calls that wait in a circle → each worker that [`Awaited::worker`] names: what do these wait for? Answered by
+    /// [`Self::Stalled`].
+    AskStalled {
+        /// For which search, of those of the worker that asks.
+        search: u64,
+        /// What is asked for, once each.
+        awaited: Vec<Awaited>,
+    },
+    /// What these wait for, and all that they wait for there. It may be a part of that, and of what was asked for: the rest is asked
+    /// for again.
+    Stalled {
+        /// As asked.
+        search: u64,
+        /// None: some of it does not wait, or not for anything that is known. So there is no circle.
+        found: Option<Vec<Stalled>>,
+    },
+    /// Whoever has found a circle → host of one of its calls: it gets a failure in place of what it waits for, if that is still this
+    /// wait.
+    Deadlocked {
+        /// The call.
+        call: CallId,
+        /// Which of its waits.
+        wait: u64,
+        /// The calls of the circle, in words.
+        circle: String,
+    },
+}
+
+/// Something without which a call does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Awaited {
+    /// The value of an object.
+    Object(ObjectId),
+    /// The end of a call that is at this worker, or waits there to be sent to another.
+    Call {
+        /// The call.
+        call: CallId,
+        /// The worker.
+        at: WorkerId,
+    },
+}
+
+impl Awaited {
+    /// Who knows what it waits for itself.
+    pub fn worker(self) -> WorkerId {
+        match self {
+            Self::Object(object) => object_owner(object),
+            Self::Call { at, .. } => at,
+        }
+    }
+}
+
+/// Something that is awaited, and waits itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stalled {
+    /// What.
+    pub awaited: Awaited,
+    /// Its name for people, if it is a call.
+    pub name: String,
+    /// Which wait this is, if it is a call that has begun: a worker gives each a number of its own.
+    pub wait: Option<u64>,
+    /// Nothing but these, or some of them, can have it go on.
+    pub waits_for: Vec<Awaited>,
 }
 
 /// A call of an actor of another job. Its values name no objects: those of one job mean nothing in another.

@@ -4,6 +4,7 @@
 mod support;
 
 mod attached;
+mod circle;
 mod client;
 mod detached;
 mod drain;

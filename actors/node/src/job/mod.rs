@@ -1,6 +1,7 @@
 //! Everything that this worker knows of one job. Owned by the node; what an event changes is first written down, then settled: freed,
 //! told, and put to work, until nothing is left to do.
 
+mod circles;
 mod deadlock;
 mod end;
 mod executor_messages;
@@ -31,6 +32,7 @@ use crate::peers::Peers;
 use crate::placement::GroupState;
 use crate::tasks::{Queue, ShapeId, Shapes, Streams, Task};
 
+use circles::Searches;
 use deadlock::Stuck;
 pub(crate) use functions::FunctionWanted;
 use places::StagePlace;
@@ -100,6 +102,7 @@ pub(crate) struct Job {
     pub(crate) hosted_calls: FxHashMap<CallId, HostedCall>,
     pub(crate) light: BTreeMap<ExecutorId, LightProcess>,
     pub(crate) stuck: Stuck,
+    pub(crate) searches: Searches,
 
     /// What stands here for actors that are jobs of their own.
     pub(crate) proxies: BTreeMap<ActorId, Proxy>,
@@ -170,6 +173,7 @@ impl Job {
             hosted_calls: FxHashMap::default(),
             light: BTreeMap::new(),
             stuck: Stuck::default(),
+            searches: Searches::default(),
             proxies: BTreeMap::new(),
             outside: OutsideCalls::default(),
             returning: BTreeMap::new(),

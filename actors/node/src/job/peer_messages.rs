@@ -73,6 +73,9 @@ impl Job {
             PeerBody::Know(workers) => {
                 workers.into_iter().for_each(|(worker, address)| self.know_peer(cx, worker, address));
             }
+            PeerBody::AskStalled { search, awaited } => self.tell_stalled(cx, from, search, awaited),
+            PeerBody::Stalled { search, found } => self.heard_stalled(cx, from, search, found),
+            PeerBody::Deadlocked { call, wait, circle } => self.end_wait(cx, call, wait, &circle),
             PeerBody::RemoveGroup(group) if group.owner() == self.worker => self.remove_group(cx, group),
             // Of a worker that had this id before.
             PeerBody::RemoveGroup(_) => {}
@@ -85,6 +88,7 @@ impl Job {
             return;
         }
         self.peers.lost(lost);
+        self.searches.lost(lost);
         self.hosted_of_lost(cx, lost);
         self.hosted_actors_of_lost(cx, lost);
         self.objects_of_lost(cx, lost);

@@ -20,6 +20,7 @@ impl Job {
             Timer::UnknownLease(lease) => self.unknown_lease_overdue(cx, lease),
             Timer::Group(group) => self.group_overdue(cx, group),
             Timer::Space => self.space_overdue(cx),
+            Timer::Stuck { call, wait, pause_ms } => self.search_circle(cx, call, wait, pause_ms),
         }
     }
 }

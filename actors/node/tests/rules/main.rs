@@ -3,6 +3,8 @@
 mod actor_streams;
 mod bench;
 mod checkpoints;
+mod circles;
+mod cluster;
 mod crashes;
 mod deadlock;
 mod ends;

@@ -27,10 +27,13 @@ const PLAIN: Kinds = Kinds {
     lossy: false,
     streams: false,
     cuts: false,
+    circles: false,
+    losses: false,
 };
 /// In an arena that is soon full.
 const CRAMPED: Kinds = Kinds { large_bytes: 300_000, extents: 3, ..PLAIN };
 const STREAMS: Kinds = Kinds { streams: true, ..PLAIN };
+const CIRCLES: Kinds = Kinds { circles: true, ..PLAIN };
 
 fn seeds() -> Vec<u64> {
     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
@@ -183,4 +186,27 @@ fn processes_that_yield_or_take_items_die() {
 fn workers_that_yield_or_have_items_die() {
     let faults = Faults { process_dies: 600, worker_dies: 600, revoked: 500, until: 20_000, ..Faults::default() };
     run_all(5, Kinds { nested: false, cuts: true, ..STREAMS }, faults);
+}
+
+#[test]
+fn calls_that_wait_in_circles_are_told_and_no_others() {
+    let faults = Faults { revoked: 300, until: 20_000, ..Faults::default() };
+    for kinds in [CIRCLES, Kinds { streams: true, ..CIRCLES }] {
+        let mut told = 0;
+        for seed in seeds() {
+            let mut random = Random(seed);
+            let mut world = World::new(seed, 2 + random.below(3), 1 + random.below(3), kinds, faults);
+            world.run();
+            world.check_empty();
+            world.end_job();
+            told += world.circles_told;
+        }
+        assert!(told > 0, "no circle went over two workers");
+    }
+}
+
+#[test]
+fn what_waits_in_circles_is_lost() {
+    let faults = Faults { process_dies: 400, worker_dies: 900, revoked: 500, until: 20_000, ..Faults::default() };
+    run_all(5, Kinds { nested: false, fails: false, losses: true, ..CIRCLES }, faults);
 }

@@ -23,6 +23,10 @@ pub(crate) struct Kinds {
     pub(crate) streams: bool,
     /// An actor may be lost while it yields.
     pub(crate) cuts: bool,
+    /// The driver makes actors that ask each other, some in circles.
+    pub(crate) circles: bool,
+    /// Processes or workers may be lost.
+    pub(crate) losses: bool,
 }
 
 /// What a task does that yields items, and its consumer.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tandem_actor_protocol::executor::ToExecutor;
-use tandem_actor_protocol::peer::PeerMessage;
+use tandem_actor_protocol::peer::{PeerBody, PeerMessage};
 use tandem_actor_protocol::{ExecutorId, Location, ObjectId, WorkerId, object_owner};
 use tandem_arena::ArenaConfig;
 use tandem_node::{Action, DriverWork, Event, ExitCause, Node, NodeConfig, Timestamp};
@@ -44,6 +44,8 @@ pub(crate) struct World {
     leaving: BTreeSet<WorkerId>,
     /// Workers that have gone after that.
     pub(crate) left: u64,
+    /// Circles that one worker has told another.
+    pub(crate) circles_told: u64,
     pub(crate) steps: u64,
     pub(crate) faults: Faults,
     trace: bool,
@@ -117,6 +119,7 @@ impl World {
             driver_attempt: 0,
             leaving: BTreeSet::new(),
             left: 0,
+            circles_told: 0,
             steps: 0,
             faults,
             trace: std::env::var_os("TANDEM_SIM_TRACE").is_some(),
@@ -357,6 +360,7 @@ impl World {
             Action::StopExecutor { executor, .. } => self.kill((worker, executor), ExitCause::Asked),
             Action::SendPeer { worker: to, message } => {
                 assert!(self.known.get(&worker).is_some_and(|known| known.contains(&to)), "{worker} knows {to}");
+                self.circles_told += u64::from(matches!(message.body, PeerBody::Deadlocked { .. }));
                 if self.nodes.contains_key(&to) {
                     self.links.entry((worker, to)).or_default().push_back(message);
                 }

@@ -82,7 +82,11 @@ impl Process {
     pub(super) fn call_actor(&mut self, index: usize) {
         let frame = self.frame.as_ref().expect("it runs");
         let driver = frame.run.is_none();
-        if !driver || !self.kinds.actors || index == ACTOR_CALLS {
+        if !driver || !self.kinds.actors {
+            return self.begin_stream();
+        }
+        if index == ACTOR_CALLS {
+            self.begin_rows();
             return self.begin_stream();
         }
         let parent = None;
@@ -135,6 +139,7 @@ impl Process {
             }
         }
         objects.extend(frame.actor_calls.iter().map(|(object, _)| *object));
+        objects.extend(frame.rows.iter().map(|row| row.answer));
         objects.extend(frame.taking.iter().flat_map(|taking| taking.taken.iter().copied()));
         frame.waits.extend(objects.iter().copied());
         frame.stage = Stage::Watch;

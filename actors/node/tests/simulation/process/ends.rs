@@ -58,6 +58,9 @@ impl Process {
         for (object, _) in frame.actor_calls {
             self.release(object);
         }
+        for row in frame.rows {
+            self.release(row.answer);
+        }
         for item in frame.taking.into_iter().flat_map(|taking| taking.taken) {
             self.release(item);
         }
@@ -83,6 +86,10 @@ impl Process {
                 continue;
             }
             assert_eq!(frame.values[object].number, Some(*number), "{:?}", frame.values[object].failure);
+        }
+        for row in &frame.rows {
+            let read = &frame.values[&row.answer];
+            self.check_row(row, read.number, read.failure.as_ref());
         }
         let mut must = vec![frame.seed];
         let put = Out { number: Some(put_number(frame.seed)), nested: None };

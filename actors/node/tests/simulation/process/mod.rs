@@ -1,5 +1,6 @@
 //! A process that runs programs, as the SDK would: it believes the node, and says everything in the order of the protocol.
 
+mod asks;
 mod calls;
 mod ends;
 mod steps;
@@ -17,6 +18,7 @@ use tandem_actor_protocol::{
 
 use crate::memory::Memory;
 use crate::plan::{FAILED, Kinds, Plan};
+use asks::{Asking, Row};
 pub(crate) use streams::{Taking, Yielding};
 
 /// A process.
@@ -39,6 +41,8 @@ pub(crate) struct Process {
     /// The last call of each caller that an actor here has seen, by method: those of a group have one of their own.
     seen: BTreeMap<(u128, String), CallId>,
     actor: Option<ActorId>,
+    /// The call of the actor here that waits for the answer of another.
+    asking: Option<Asking>,
     /// Which items are wanted of the streams that were sent here.
     wanted: BTreeMap<CallId, Vec<(u64, u64)>>,
     pub(crate) stopping: bool,
@@ -61,6 +65,8 @@ pub(crate) struct Frame {
     children: Vec<ObjectId>,
     actors: Vec<ActorId>,
     actor_calls: Vec<(ObjectId, u64)>,
+    /// Rows of actors that ask each other.
+    rows: Vec<Row>,
     /// What was read, by object.
     values: BTreeMap<ObjectId, Read>,
     waits: BTreeSet<ObjectId>,
@@ -114,6 +120,7 @@ impl Process {
             held: BTreeMap::new(),
             seen: BTreeMap::new(),
             actor: None,
+            asking: None,
             wanted: BTreeMap::new(),
             stopping: false,
             driver_seed,
@@ -142,7 +149,7 @@ impl Process {
             Some(frame) if frame.blocked => frame.waits.is_empty() && !frame.resumed,
             Some(frame) if frame.stage == Stage::Watch || frame.stage == Stage::Args => frame.waits.is_empty(),
             Some(_) => !waits_for_room,
-            None => !self.runs.is_empty() && !self.stopping,
+            None => !self.runs.is_empty() && !self.stopping && self.asking.is_none(),
         }
     }
 
@@ -286,6 +293,8 @@ impl Process {
             self.say(ToNode::Done { call, attempt: run.attempt, outcome: failure });
         } else if self.frame.as_ref().is_some_and(|frame| frame.run.as_ref().is_some_and(|run| run.call == call)) {
             self.end_frame(failure);
+        } else if self.is_asking(call) {
+            self.end_asking(Err(Failure::new(FailureKind::Cancelled, "", "asked for")));
         }
     }
 
@@ -326,6 +335,11 @@ impl Process {
             Err(failure) => Read { number: None, named: None, failure: Some(failure) },
         };
         self.stream_ended(object, read.number, read.failure.as_ref());
+        if self.is_answer(object) {
+            return self.end_asking(read.number.ok_or_else(|| read.failure.expect("there is no value")));
+        }
+        let is_row = self.frame.as_ref().is_some_and(|frame| frame.rows.iter().any(|row| row.answer == object));
+        assert!(is_row || !read.failure.as_ref().is_some_and(is_deadlock), "{object}: {read:?}");
         let Some(frame) = &mut self.frame else { return };
         if !frame.waits.remove(&object) {
             return;
@@ -335,6 +349,15 @@ impl Process {
         if let Some(named) = named {
             self.follow(named);
         }
+        self.say_stuck();
+    }
+
+    /// Nothing but the objects that a call waits for can wake it.
+    fn say_stuck(&mut self) {
+        let Some(frame) = self.frame.as_ref().filter(|frame| frame.blocked && !frame.waits.is_empty()) else { return };
+        let call = frame.run.as_ref().expect("drivers do not block").call;
+        let objects = frame.waits.iter().copied().collect();
+        self.say(ToNode::Stuck { call, objects });
     }
 
     /// Reads an object that was found in a value.
@@ -366,6 +389,7 @@ impl Frame {
             children: Vec::new(),
             actors: Vec::new(),
             actor_calls: Vec::new(),
+            rows: Vec::new(),
             values: BTreeMap::new(),
             waits: BTreeSet::new(),
             retained: Vec::new(),
@@ -382,6 +406,11 @@ impl Frame {
             self.add(numbers, named);
         }
     }
+}
+
+/// Whether it comes of a deadlock.
+fn is_deadlock(failure: &Failure) -> bool {
+    failure.kind == FailureKind::Deadlock || failure.cause.as_deref().is_some_and(is_deadlock)
 }
 
 fn number_value(number: u64) -> Value {

@@ -5,6 +5,7 @@ use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::value::{Body, Format, Value};
 use tandem_actor_protocol::{CallId, Location, ObjectId};
 
+use super::asks::ASK;
 use super::{DRIVER_DEPTH, Frame, Memory, Process, Stage, number_value, run_depth};
 use crate::plan::{Dependency, digest, plan};
 use crate::random::Random;
@@ -47,6 +48,7 @@ impl Process {
         let Some(run) = self.runs.pop_front() else { return };
         let yields = self.wanted.contains_key(&run.call);
         match run.actor {
+            Some(_) if run.function == ASK => return self.begin_asking(run),
             Some(_) if !yields => return self.answer(memory, run),
             Some(_) => {}
             None => self.say(ToNode::Began(run.call)),
@@ -76,6 +78,7 @@ impl Process {
         let frame = self.frame.as_mut().expect("it runs");
         frame.blocked = true;
         frame.resumed = false;
+        self.say_stuck();
     }
 
     /// A call of the actor that lives here.
