@@ -1,6 +1,6 @@
 //! The items that tasks here yield, of this worker's own and of others.
 
-use tandem_actor_protocol::failure::FailureKind;
+use tandem_actor_protocol::failure::Failure;
 use tandem_actor_protocol::peer::PeerBody;
 use tandem_actor_protocol::value::Value;
 use tandem_actor_protocol::{CallId, ExecutorId, ObjectId, WorkerId};
@@ -9,6 +9,7 @@ use tandem_arena::Holder;
 use super::{Hosted, Phase, Source};
 use crate::context::Context;
 use crate::job::Job;
+use crate::objects::Refused;
 use crate::tasks::Wanted;
 
 impl Job {
@@ -39,16 +40,18 @@ impl Job {
         let Some(item) = wanted.get(index) else { return };
         match source {
             Source::Own => {
-                let outcome = self.take_result(cx, value, Holder::Executor(executor));
-                if !is_broken(&outcome) {
-                    self.item_came(cx, item, outcome);
+                match self.take_result(cx, value, Holder::Executor(executor)) {
+                    // Its task runs again, and yields the item then.
+                    Err(Refused::Broken(_)) => {}
+                    outcome => self.item_came(cx, item, outcome.map_err(Failure::from)),
                 }
             }
             Source::Peer { worker, .. } => {
                 let outcome = self.keep_result(cx, worker, item, value, Holder::Executor(executor));
-                if is_broken(&outcome) {
+                if matches!(outcome, Err(Refused::Broken(_))) {
                     return;
                 }
+                let outcome = outcome.map_err(Failure::from);
                 let guest = self.hosted.get_mut(&call).and_then(|hosted| hosted.guest.as_deref_mut());
                 if let Some(wanted) = guest.and_then(|guest| guest.wanted.as_deref_mut()) {
                     wanted.remove(index);
@@ -75,9 +78,4 @@ impl Job {
             self.let_yield(cx, call);
         }
     }
-}
-
-/// Whether the process has lied: then its task runs again, and yields the item then.
-fn is_broken<T>(outcome: &Result<T, tandem_actor_protocol::failure::Failure>) -> bool {
-    outcome.as_ref().is_err_and(|failure| failure.kind == FailureKind::ProcessLost)
 }

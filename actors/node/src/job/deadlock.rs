@@ -21,7 +21,7 @@ use super::Job;
 use crate::actors::{CallState, HostedActor};
 use crate::context::Context;
 use crate::host::Phase;
-use crate::objects::{ObjectState, Waiter};
+use crate::objects::{ObjectState, Waiter, objects_of};
 use crate::tasks::TaskState;
 
 /// Calls that are looked at before a circle is given up for not found.
@@ -152,10 +152,7 @@ impl Job {
 
     /// The makers of those arguments that have no value yet.
     fn makers(&self, args: &[Arg]) -> Option<Vec<CallId>> {
-        let pending = args.iter().filter_map(|arg| match arg {
-            Arg::Object(object) if self.is_pending(*object) => Some(*object),
-            _ => None,
-        });
+        let pending = objects_of(args).filter(|object| self.is_pending(*object));
         let makers: Option<Vec<_>> = pending.map(|object| self.maker(object)).collect();
         makers.filter(|makers| !makers.is_empty())
     }

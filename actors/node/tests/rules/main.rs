@@ -1,6 +1,7 @@
 //! What a node decides, event by event.
 
 mod bench;
+mod broadcast;
 mod checkpoints;
 mod crashes;
 mod deadlock;
@@ -10,6 +11,8 @@ mod groups;
 mod leases;
 mod outside;
 mod places;
+#[path = "../simulation/random.rs"]
+mod random;
 mod rebuilds;
 mod refused;
 mod seen;

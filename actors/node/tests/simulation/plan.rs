@@ -21,6 +21,8 @@ pub(crate) struct Kinds {
     pub(crate) lossy: bool,
     /// The driver, and some tasks, take items of a task that yields them.
     pub(crate) streams: bool,
+    /// So many tasks more read one large value that the driver puts.
+    pub(crate) readers: u64,
 }
 
 /// What a task does that yields items, and its consumer.
