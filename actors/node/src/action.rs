@@ -12,6 +12,29 @@ use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::value::Value;
 use tandem_actor_protocol::{ExecutorId, ExtentId, JobId, Location, ObjectId, PlacementGroupId, SpaceLease, WorkerId};
 
+/// An object that another worker reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lent {
+    /// A name that only these bytes have: an object that was made again, maybe with others, has another one.
+    pub copy: ObjectId,
+    /// Where they are.
+    pub at: LentAt,
+}
+
+/// Where the bytes are of an object that another worker reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LentAt {
+    /// In the arena of the job.
+    Arena(Location),
+    /// In a file.
+    Disk {
+        /// Which.
+        file: SpillFile,
+        /// How many.
+        length: u64,
+    },
+}
+
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
@@ -82,15 +105,7 @@ pub enum Action {
         /// As given.
         ticket: u64,
         /// Where it is; none if it is not here.
-        location: Option<Location>,
-    },
-    /// Answers [`Event::ReadWanted`](crate::Event::ReadWanted) in place of [`Self::ReadGiven`]: it is on disk, and now there is no room
-    /// to bring it back.
-    ReadLater {
-        /// As given.
-        ticket: u64,
-        /// Why.
-        reason: String,
+        lent: Option<Lent>,
     },
     /// Write the bytes of an object to a new file on disk. They stay as they are until the answer,
     /// [`Event::Spilled`](crate::Event::Spilled).

@@ -38,6 +38,11 @@ pub struct NodeConfig {
     pub space_wait_ms: u64,
     /// Bytes of all jobs' objects on disk, where they go when there is no room for others in shared memory; 0: none do. Default 0.
     pub spill_limit_bytes: u64,
+    /// From this size on an object is copied to other workers by turns, and from worker to worker when many want it at the same time; what
+    /// is smaller is read at once from where it was said to be. Default 1 MiB.
+    pub spread_bytes: u64,
+    /// Copies of one such object that are read from one worker at the same time, at most. Default 2.
+    pub copies_at_once: u32,
     /// A task on a lease that is not known here goes back after this. Default 5,000 ms.
     pub unknown_lease_ms: u64,
 }
@@ -62,6 +67,8 @@ impl NodeConfig {
             actor_grace_ms: 30_000,
             space_wait_ms: 10_000,
             spill_limit_bytes: 0,
+            spread_bytes: 1 << 20,
+            copies_at_once: 2,
             unknown_lease_ms: 5_000,
         }
     }

@@ -136,6 +136,13 @@ pub enum Event {
         /// Which.
         object: ObjectId,
     },
+    /// What another worker reads cannot be read from its file. [`Self::SpaceDropped`] follows.
+    ReadFailed {
+        /// As given.
+        ticket: u64,
+        /// Why.
+        reason: String,
+    },
     /// The shell is done with an object or the room it was given.
     SpaceDropped {
         /// As given.

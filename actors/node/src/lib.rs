@@ -22,7 +22,7 @@ mod tests;
 mod timers;
 pub mod views;
 
-pub use action::{Action, DRIVER, ExecutorNeeds, SpillFile};
+pub use action::{Action, DRIVER, ExecutorNeeds, Lent, LentAt, SpillFile};
 pub use config::NodeConfig;
 pub use event::{DriverWork, Event, ExitCause, Found, GroupNews, LeaseGrant, NameRefusal, RestoreError};
 pub use history::{Ended, Tally};

@@ -138,6 +138,10 @@ impl Jobs<'_> {
             PeerBody::WatchActor(actor) if !is_here => outside::tell_place(cx, from, job, actor),
             PeerBody::Kill { actor, at_once } if !is_here => outside::kill(cx, actor, at_once),
             PeerBody::Borrow(objects) if !is_here => outside::lend_nothing(cx, from, job, objects),
+            // Nothing of it is here.
+            PeerBody::WantCopy { object, .. } if !is_here => {
+                cx.tell_job(from, job, PeerBody::CopyFrom { object, from: None });
+            }
             PeerBody::DoneOutside { outcome, .. } if !is_here => {
                 outside::drop_unwanted(cx, from, job, outcome.unwrap_or_default());
             }
@@ -181,7 +185,10 @@ impl Jobs<'_> {
             Event::ReadWanted { ticket, job, object } if self.jobs.contains_key(&job) => {
                 self.with(cx, job, |job, cx| job.shell_reads(cx, ticket, object));
             }
-            Event::ReadWanted { ticket, .. } => cx.act(Action::ReadGiven { ticket, location: None }),
+            Event::ReadWanted { ticket, .. } => cx.act(Action::ReadGiven { ticket, lent: None }),
+            Event::ReadFailed { ticket, reason } => {
+                self.of_ticket(cx, ticket, |job, cx| job.shell_cannot_read(cx, ticket, &reason));
+            }
             Event::FunctionCancelled { ticket } => {
                 self.of_ticket(cx, ticket, |job, cx| job.function_cancelled(cx, ticket));
             }

@@ -90,6 +90,11 @@ impl Peers {
         Self { known, addresses: own.into_iter().collect(), ..Self::default() }
     }
 
+    /// Whether a worker can be reached.
+    pub(crate) fn knows(&self, worker: WorkerId) -> bool {
+        self.known.contains(&worker)
+    }
+
     pub(crate) fn lost(&mut self, worker: WorkerId) {
         self.fence.lost(worker);
         self.borrowing.remove(&worker);

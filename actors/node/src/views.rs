@@ -223,6 +223,11 @@ impl Node {
         self.seen(job).map(|job| job.objects.len()).sum()
     }
 
+    /// Objects that this worker owns, of a job or of all, of which copies are being made now.
+    pub fn spreads(&self, job: Option<JobId>) -> usize {
+        self.seen(job).map(|job| job.spreads.len()).sum()
+    }
+
     /// Bytes of objects on disk, those being written included.
     pub fn spilled_bytes(&self) -> u64 {
         self.spilled()

@@ -262,6 +262,29 @@ pub enum PeerBody {
         /// The calls of the circle, in words.
         circle: String,
     },
+    /// Anyone → owner: this worker is to have a copy of a large object. Answered by [`Self::CopyFrom`] when it is its turn.
+    WantCopy {
+        /// Which.
+        object: ObjectId,
+        /// Where it was said to be.
+        at: WorkerId,
+    },
+    /// Owner → whoever wants a copy. Answers a [`Self::WantCopy`], and each [`Self::CopyEnded`] that says that it could not be read.
+    CopyFrom {
+        /// Which.
+        object: ObjectId,
+        /// It may be read from there now; none if it could be read from nobody who may have it.
+        from: Option<WorkerId>,
+    },
+    /// Answers each [`Self::CopyFrom`] that names a worker: nothing is read from there any more.
+    CopyEnded {
+        /// Which.
+        object: ObjectId,
+        /// The worker that was named.
+        from: WorkerId,
+        /// What came of it.
+        end: CopyEnd,
+    },
 }
 
 /// Something without which a call does not go on.
@@ -299,6 +322,17 @@ pub struct Stalled {
     pub wait: Option<u64>,
     /// Nothing but these, or some of them, can have it go on.
     pub waits_for: Vec<Awaited>,
+}
+
+/// How the copying of an object to a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CopyEnd {
+    /// The worker has a copy, from which others may read.
+    Here,
+    /// It could not be read there, and is wanted still.
+    Unreadable,
+    /// It is not wanted any more.
+    Unwanted,
 }
 
 /// A call of an actor of another job. Its values name no objects: those of one job mean nothing in another.

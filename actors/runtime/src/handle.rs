@@ -27,7 +27,7 @@ use crate::function::FunctionCall;
 use crate::guest::{DriverPort, Visits};
 use crate::inbox::{Inbound, Seat};
 use crate::outside::Outside;
-use crate::peers::PeerPort;
+use crate::peers::{LentStats, PeerPort};
 use crate::place::Place;
 use crate::room::{Part, Room};
 use crate::spill::{Spill, SpillStats};
@@ -91,7 +91,7 @@ impl Runtime {
         let spawner = Spawner::start(watch.leaders().clone())?;
         let attach_grace = config.attach_grace;
         let access = Access { worker: config.worker, own, next_ticket: Arc::default() };
-        let peers = PeerPort::new(config.worker, access.clone(), desk.clone());
+        let peers = PeerPort::new(config.worker, access.clone(), desk.clone(), spill.clone());
         let surroundings = Arc::new(Surroundings { config, outside, folders, watch, spawner, cgroups, desk });
         let desk = Desk::new(Box::new(brain), surroundings, access.clone(), spill.clone());
         let started = SystemTime::now();
@@ -137,6 +137,11 @@ impl RuntimeHandle {
     /// What is on disk because there is no room for it in memory.
     pub fn spill_stats(&self) -> SpillStats {
         self.spill.stats()
+    }
+
+    /// What other workers have read of its objects.
+    pub fn lent_stats(&self) -> LentStats {
+        self.peers.lent_stats()
     }
 
     /// What this runtime is to other workers; for the worker's data port.

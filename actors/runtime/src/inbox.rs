@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::function::{FunctionCall, Returned};
 use crate::guest::Visit;
-use crate::room::{Room, Stored};
+use crate::room::{Lent, Room};
 
 /// Where a driver runs.
 #[derive(Debug)]
@@ -23,15 +23,6 @@ pub(crate) enum Seat {
     Client(Box<Visit>),
     /// At a client that has been here once, and cannot come again.
     Taken,
-}
-
-/// Why an object cannot be read by another worker.
-#[derive(Debug)]
-pub(crate) enum NotRead {
-    /// It is not here.
-    Gone,
-    /// It is on disk, and there is no room for it now.
-    Later(String),
 }
 
 /// One thing that comes to the desk.
@@ -92,8 +83,8 @@ pub(crate) enum Inbound {
         job: JobId,
         /// Which.
         object: ObjectId,
-        /// Where it is, or why it cannot be read.
-        reply: oneshot::Sender<Result<Stored, NotRead>>,
+        /// Where it is; none if it is not here.
+        reply: oneshot::Sender<Option<Lent>>,
     },
     /// Look at the node.
     Look(Box<dyn FnOnce(&mut dyn Any) + Send>),

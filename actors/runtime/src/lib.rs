@@ -37,7 +37,7 @@ pub use executor::LINE_BYTES;
 pub use guest::DriverPort;
 pub use handle::{Argument, Runtime, RuntimeHandle};
 pub use outside::{JobProgram, LogLine, LogStream, News, Outside, SqlQuery};
-pub use peers::PeerPort;
+pub use peers::{LentStats, PeerPort};
 pub use place::Place;
 pub use room::{Part, Room};
 pub use spill::{SpillStats, half_of_free};

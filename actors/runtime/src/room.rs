@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tandem_actor_protocol::value::{Body, Format, Value};
-use tandem_actor_protocol::{Location, SpaceLease};
+use tandem_actor_protocol::{Location, ObjectId, SpaceLease};
 use tandem_arena::ExtentFile;
-use tandem_node::Event;
+use tandem_node::{Event, SpillFile};
 
 use crate::handle::Access;
 use crate::inbox::Inbound;
@@ -30,6 +30,11 @@ impl Ticket {
 
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// What it stands for cannot be read.
+    pub(crate) fn unreadable(&self, reason: String) {
+        self.access.send(Inbound::Event(Event::ReadFailed { ticket: self.number, reason }));
     }
 }
 
@@ -108,10 +113,28 @@ impl Source {
 
 /// An object that another worker reads; it stays until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Stored {
-    pub(crate) file: Arc<ExtentFile>,
-    pub(crate) location: Location,
-    pub(crate) _ticket: Ticket,
+pub(crate) struct Lent {
+    /// A name that only these bytes have.
+    pub(crate) copy: ObjectId,
+    pub(crate) source: LentSource,
+    pub(crate) ticket: Ticket,
+}
+
+/// Where it is.
+#[derive(Debug)]
+pub(crate) enum LentSource {
+    Arena { file: Arc<ExtentFile>, location: Location },
+    Disk { file: SpillFile, length: u64 },
+}
+
+impl Lent {
+    /// How many bytes it has.
+    pub(crate) fn length(&self) -> u64 {
+        match &self.source {
+            LentSource::Arena { location, .. } => location.length,
+            LentSource::Disk { length, .. } => *length,
+        }
+    }
 }
 
 /// Copies a range of an extent.

@@ -1,15 +1,18 @@
-//! Objects on disk: one file for each, its bytes and behind them a checksum. The node says what is written, read and removed, and when.
+//! Objects on disk: one file for each. The node says what is written, read and removed, and when.
 //! Owned by the desk; the work is done on threads that may block, a few at a time.
-//! Invariant: of a write that failed nothing is left.
+//! Invariants: of a write that failed nothing is left; no byte is passed on whose chunk does not have its checksum.
+//!
+//!   the object's bytes, in chunks of [`CHUNK_BYTES`] │ a checksum (u32, big endian) of each chunk
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crc32fast::Hasher;
+use bytes::Bytes;
 use tandem_actor_protocol::Location;
 use tandem_arena::ExtentFile;
 use tandem_node::{RestoreError, SpillFile};
@@ -104,10 +107,21 @@ impl Spill {
         self.aside(move |spill| spill.read_now(&path, &extent, into)).await.unwrap_or_else(damaged)
     }
 
+    /// Opens a file that has an object of `length` bytes, to read it in parts.
+    pub(crate) async fn open_object(self, file: SpillFile, length: u64) -> Result<ObjectFile, String> {
+        let path = self.path(file).ok_or_else(|| "there is no folder for it".to_owned())?;
+        self.aside(move |_| ObjectFile::open(&path, length).inspect_err(|why| unreadable(why))).await.flatten()
+    }
+
+    /// Reads what is at the begin of `range`, to the end of its chunk at most.
+    pub(crate) async fn read_some(self, object: Arc<ObjectFile>, range: Range<u64>) -> Result<Bytes, String> {
+        self.aside(move |_| object.read_some(range).inspect_err(|why| unreadable(why))).await.flatten()
+    }
+
     /// Removes a file. May block.
     pub(crate) fn remove(&self, file: SpillFile) {
         let Some(path) = self.path(file) else { return };
-        let bytes = fs::metadata(&path).map_or(0, |about| about.len().saturating_sub(CHECKSUM_BYTES));
+        let bytes = fs::metadata(&path).map_or(0, |about| object_bytes(about.len()));
         self.counters.objects.fetch_sub(1, Ordering::Relaxed);
         self.counters.bytes.fetch_sub(bytes, Ordering::Relaxed);
         if let Err(error) = fs::remove_file(&path) {
@@ -158,54 +172,126 @@ impl Spill {
         let read = read_file(path, extent, into);
         match &read {
             Ok(()) => _ = self.counters.restored_bytes.fetch_add(into.length, Ordering::Relaxed),
-            Err(error) => warn!(path = %path.display(), ?error, "an object could not be brought back from disk"),
+            Err(RestoreError::Damaged(why)) => unreadable(why),
+            Err(RestoreError::NoMemory(why)) => {
+                warn!(path = %path.display(), why, "an object could not be brought back")
+            }
         }
         read
     }
 }
 
+/// An object in its file, which is read chunk by chunk.
+#[derive(Debug)]
+pub(crate) struct ObjectFile {
+    file: File,
+    path: PathBuf,
+    length: u64,
+    checksums: Vec<u8>,
+}
+
+impl ObjectFile {
+    /// # Errors
+    /// Why it cannot be read, in words that name the file; as of all that reads it.
+    fn open(path: &Path, length: u64) -> Result<Self, String> {
+        let refused = |error: io::Error| damaged(path, &error);
+        let file = File::open(path).map_err(refused)?;
+        let (found, expected) = (file.metadata().map_err(refused)?.len(), file_bytes(length));
+        if found != expected {
+            return Err(damaged(path, &format_args!("{found} bytes are there in place of {expected}")));
+        }
+        let mut checksums = vec![0; (expected - length) as usize];
+        file.read_exact_at(&mut checksums, length).map_err(refused)?;
+        Ok(Self { file, path: path.to_owned(), length, checksums })
+    }
+
+    /// Reads the chunk that begins at `start` into the begin of `memory`, and returns how long it is.
+    fn read_chunk(&self, start: u64, memory: &mut [u8]) -> Result<usize, String> {
+        let length = (self.length - start).min(CHUNK_BYTES) as usize;
+        let bytes = &mut memory[..length];
+        self.file.read_exact_at(bytes, start).map_err(|error| damaged(&self.path, &error))?;
+        let at = (start / CHUNK_BYTES) as usize * CHECKSUM_BYTES as usize;
+        let written = &self.checksums[at..at + CHECKSUM_BYTES as usize];
+        if written != crc32fast::hash(bytes).to_be_bytes() {
+            return Err(damaged(&self.path, &"its bytes are not those that were written"));
+        }
+        Ok(length)
+    }
+
+    /// What is at the begin of `range`, to the end of its chunk at most.
+    fn read_some(&self, range: Range<u64>) -> Result<Bytes, String> {
+        let end = range.end.min(self.length);
+        if range.start >= end {
+            return Ok(Bytes::new());
+        }
+        let start = range.start - range.start % CHUNK_BYTES;
+        let mut memory = vec![0; (self.length - start).min(CHUNK_BYTES) as usize];
+        let read = self.read_chunk(start, &mut memory)? as u64;
+        let (from, to) = (range.start - start, (end - start).min(read));
+        Ok(Bytes::from(memory).slice(from as usize..to as usize))
+    }
+}
+
+fn unreadable(why: &str) {
+    warn!(why, "an object on disk is lost");
+}
+
+fn damaged(path: &Path, why: &dyn std::fmt::Display) -> String {
+    format!("an object cannot be read from {}: {why}", path.display())
+}
+
+/// The size of the file of an object.
+fn file_bytes(length: u64) -> u64 {
+    length + length.div_ceil(CHUNK_BYTES) * CHECKSUM_BYTES
+}
+
+/// The opposite of [`file_bytes`].
+fn object_bytes(file_bytes: u64) -> u64 {
+    let chunks = file_bytes.div_ceil(CHUNK_BYTES + CHECKSUM_BYTES);
+    file_bytes.saturating_sub(chunks * CHECKSUM_BYTES)
+}
+
 fn write_file(path: &Path, extent: &ExtentFile, from: Location) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let mut checksum = Hasher::new();
-    each_chunk(from.length, |at, bytes| {
-        extent.read_at(bytes, from.offset + at)?;
-        checksum.update(bytes);
-        file.write_all(bytes)
-    })?;
-    file.write_all(&checksum.finalize().to_be_bytes())
+    let mut checksums = Vec::new();
+    let mut memory = chunk_memory(from.length);
+    for start in chunks(from.length) {
+        let bytes = &mut memory[..(from.length - start).min(CHUNK_BYTES) as usize];
+        extent.read_at(bytes, from.offset + start)?;
+        checksums.extend(crc32fast::hash(bytes).to_be_bytes());
+        file.write_all(bytes)?;
+    }
+    file.write_all(&checksums)
 }
 
 fn read_file(path: &Path, extent: &ExtentFile, into: Location) -> Result<(), RestoreError> {
-    let damaged = |why: &dyn std::fmt::Display| {
-        RestoreError::Damaged(format!("an object cannot be read from {}: {why}", path.display()))
-    };
-    let mut file = File::open(path).map_err(|error| damaged(&error))?;
-    let length = file.metadata().map_err(|error| damaged(&error))?.len();
-    if length != into.length + CHECKSUM_BYTES {
-        return Err(damaged(&format_args!("{length} bytes are there in place of {}", into.length + CHECKSUM_BYTES)));
-    }
-    let mut checksum = Hasher::new();
-    each_chunk(into.length, |at, bytes| {
-        file.read_exact(bytes).map_err(|error| damaged(&error))?;
-        checksum.update(bytes);
-        extent.write_at(bytes, into.offset + at).map_err(|error| RestoreError::NoMemory(error.to_string()))
-    })?;
-    let mut written = [0; CHECKSUM_BYTES as usize];
-    file.read_exact(&mut written).map_err(|error| damaged(&error))?;
-    if u32::from_be_bytes(written) != checksum.finalize() {
-        return Err(damaged(&"its bytes are not those that were written"));
+    let object = ObjectFile::open(path, into.length).map_err(RestoreError::Damaged)?;
+    let mut memory = chunk_memory(into.length);
+    for start in chunks(into.length) {
+        let length = object.read_chunk(start, &mut memory).map_err(RestoreError::Damaged)?;
+        let written = extent.write_at(&memory[..length], into.offset + start);
+        written.map_err(|error| RestoreError::NoMemory(error.to_string()))?;
     }
     Ok(())
 }
 
-/// Goes through `length` bytes in chunks, with where each begins and memory for it.
-fn each_chunk<E>(length: u64, mut work: impl FnMut(u64, &mut [u8]) -> Result<(), E>) -> Result<(), E> {
-    let mut memory = vec![0; length.min(CHUNK_BYTES) as usize];
-    let mut at = 0;
-    while at < length {
-        let chunk = (length - at).min(CHUNK_BYTES);
-        work(at, &mut memory[..chunk as usize])?;
-        at += chunk;
+/// Where the chunks of an object begin.
+fn chunks(length: u64) -> impl Iterator<Item = u64> {
+    (0..length).step_by(CHUNK_BYTES as usize)
+}
+
+fn chunk_memory(length: u64) -> Vec<u8> {
+    vec![0; length.min(CHUNK_BYTES) as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_a_file_says_that_of_its_object() {
+        for length in [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 5 * CHUNK_BYTES, 5 * CHUNK_BYTES + 7] {
+            assert_eq!(object_bytes(file_bytes(length)), length);
+        }
     }
-    Ok(())
 }

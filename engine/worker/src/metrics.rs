@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use prometheus::core::Collector;
 use prometheus::{Counter, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 use tandem_proto::v1::{FailureKind, RowCount, RowCountKind, TaskFailed, TaskFinished, TaskMetrics};
-use tandem_runtime::SpillStats;
+use tandem_runtime::{LentStats, SpillStats};
 
 use crate::process;
 
@@ -35,6 +35,8 @@ pub(crate) struct Readings {
     pub(crate) spilled_bytes: u64,
     /// Objects of programs on disk.
     pub(crate) objects: SpillStats,
+    /// What other workers have read of objects of programs.
+    pub(crate) lent: LentStats,
 }
 
 /// The metrics of one worker process.
@@ -51,6 +53,7 @@ pub(crate) struct Metrics {
     spilled_bytes: IntCounter,
     object_spilled_bytes: IntCounter,
     object_restored_bytes: IntCounter,
+    object_sent_bytes: IntCounterVec,
     cpu_seconds: Counter,
     gauges: Gauges,
     names: Mutex<HashSet<String>>,
@@ -106,6 +109,11 @@ impl Metrics {
             ),
             object_restored_bytes: make
                 .counter("tandem_worker_object_restored_bytes_total", "Bytes of objects brought back from disk"),
+            object_sent_bytes: make.counters(
+                "tandem_worker_object_sent_bytes_total",
+                "Bytes of objects that other workers read here, from shared memory (arena) and from disk (spill)",
+                &["from"],
+            ),
             cpu_seconds: make.seconds("tandem_worker_cpu_seconds_total", "CPU time of this process"),
             gauges: Gauges::new(&make),
             names: Mutex::default(),
@@ -134,6 +142,8 @@ impl Metrics {
         self.gauges.set(readings);
         catch_up(&self.object_spilled_bytes, readings.objects.written_bytes);
         catch_up(&self.object_restored_bytes, readings.objects.restored_bytes);
+        catch_up(&self.object_sent_bytes.with_label_values(&["arena"]), readings.lent.arena_bytes);
+        catch_up(&self.object_sent_bytes.with_label_values(&["spill"]), readings.lent.disk_bytes);
         self.cpu_seconds.inc_by((process::cpu_time().as_secs_f64() - self.cpu_seconds.get()).max(0.0));
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
@@ -282,8 +292,9 @@ mod tests {
         metrics.served(5);
 
         let objects = SpillStats { objects: 2, bytes: 20, written_bytes: 50, restored_bytes: 30 };
-        metrics.render(&Readings { objects, ..Readings::default() }).unwrap();
-        let text = metrics.render(&Readings { running_tasks: 3, objects, ..Readings::default() }).unwrap();
+        let lent = LentStats { arena_bytes: 70, disk_bytes: 60 };
+        metrics.render(&Readings { objects, lent, ..Readings::default() }).unwrap();
+        let text = metrics.render(&Readings { running_tasks: 3, objects, lent, ..Readings::default() }).unwrap();
         for line in [
             "tandem_worker_tasks_total{outcome=\"finished\"} 1",
             "tandem_worker_tasks_total{outcome=\"input_lost\"} 1",
@@ -297,6 +308,8 @@ mod tests {
             "tandem_worker_running_tasks 3",
             "tandem_worker_object_spilled_bytes_total 50",
             "tandem_worker_object_restored_bytes_total 30",
+            "tandem_worker_object_sent_bytes_total{from=\"arena\"} 70",
+            "tandem_worker_object_sent_bytes_total{from=\"spill\"} 60",
             "tandem_worker_objects_on_disk 2",
             "tandem_worker_object_on_disk_bytes 20",
             "tandem_worker_slots 4",

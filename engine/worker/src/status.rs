@@ -47,6 +47,7 @@ impl StatusBoard {
             stored_bytes: stored.memory_bytes,
             spilled_bytes: stored.spilled_bytes,
             objects: self.runtime.spill_stats(),
+            lent: self.runtime.lent_stats(),
         }
     }
 

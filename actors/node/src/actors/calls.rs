@@ -11,7 +11,7 @@ use super::streams::cut_short;
 use super::{Lane, Place};
 use crate::context::Context;
 use crate::job::Job;
-use crate::objects::{ObjectState, Refused, Stored, Waiter};
+use crate::objects::{Refused, Stored, Waiter, await_args, objects_of};
 use crate::tasks::{cancelled, dependency};
 
 /// What is known of a call.
@@ -113,19 +113,8 @@ impl Job {
     /// Has a call wait for those of its arguments that have no value.
     fn await_args(&mut self, cx: &mut Context<'_>, call: CallId) {
         let Some(entry) = self.calls.get_mut(&call) else { return };
-        let mut missing = 0;
-        let mut failed = None;
-        for arg in &entry.args {
-            let Arg::Object(object) = arg else { continue };
-            match self.objects.get(object).map(|record| &record.state) {
-                Some(ObjectState::Pending) => {
-                    missing += 1;
-                    self.waiters.entry(*object).or_default().push(Waiter::Call(call));
-                }
-                Some(ObjectState::Failed(failure)) => failed = Some(failure.clone()),
-                Some(ObjectState::Ready(_)) | None => {}
-            }
-        }
+        let waiter = Waiter::Call(call);
+        let (missing, failed) = await_args(&self.objects, &mut self.waiters, &entry.args, waiter);
         entry.state = CallState::Waiting { missing };
         if let Some(failure) = failed {
             self.call_dependency_failed(cx, call, &failure);
@@ -162,8 +151,7 @@ impl Job {
             if entry.state != (CallState::Waiting { missing: 0 }) {
                 return;
             }
-            let lost = |arg: &Arg| matches!(arg, Arg::Object(object) if self.objects.get(object).is_some_and(|record| record.state == ObjectState::Pending));
-            if entry.args.iter().any(lost) {
+            if objects_of(&entry.args).any(|object| self.is_pending(object)) {
                 return self.await_args(cx, call);
             }
             self.send_call(cx, call, host);

@@ -200,7 +200,7 @@ impl Job {
     /// Runs the constructor of an actor in its process.
     pub(crate) fn construct(&mut self, cx: &mut Context<'_>, executor: ExecutorId, actor: ActorId) {
         let Some(hosted) = self.hosted_actors.get(&actor) else { return };
-        let objects = objects_of(&hosted.args);
+        let objects: Vec<ObjectId> = objects_of(&hosted.args).collect();
         if hosted.state == HostedState::Launching && self.away(&objects) {
             return self.gather(FetchWaiter::Actor(actor), objects);
         }

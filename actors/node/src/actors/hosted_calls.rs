@@ -118,11 +118,7 @@ impl Job {
         if from == self.worker {
             return;
         }
-        for arg in args {
-            if let Arg::Object(object) = arg {
-                self.drop_guest(*object);
-            }
-        }
+        objects_of(args).for_each(|object| self.drop_guest(object));
     }
 
     pub(crate) fn advance_all_lanes(&mut self, cx: &mut Context<'_>, actor: ActorId) {
@@ -160,7 +156,7 @@ impl Job {
     /// Has arguments brought back that went to disk while the call waited. False: all are here.
     fn call_arguments_away(&mut self, call: CallId) -> bool {
         let Some(entry) = self.hosted_calls.get(&call) else { return false };
-        let objects = objects_of(&entry.args);
+        let objects: Vec<ObjectId> = objects_of(&entry.args).collect();
         if !self.away(&objects) {
             return false;
         }

@@ -7,6 +7,7 @@ use super::{HostedActor, OwnedActor, OwnedState, Place};
 use crate::context::Context;
 use crate::executors::Fate;
 use crate::job::Job;
+use crate::objects::objects_of;
 
 impl Job {
     /// Forgets an actor that lives here, and lets its arguments go.
@@ -14,11 +15,7 @@ impl Job {
         let hosted = self.hosted_actors.remove(&actor)?;
         self.stuck.remove(actor.creation());
         if hosted.owner != self.worker {
-            for arg in &hosted.args {
-                if let tandem_actor_protocol::call::Arg::Object(object) = arg {
-                    self.drop_guest(*object);
-                }
-            }
+            objects_of(&hosted.args).for_each(|object| self.drop_guest(object));
         }
         Some(hosted)
     }

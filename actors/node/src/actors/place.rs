@@ -9,7 +9,6 @@ use super::{HostedActor, HostedState, OwnedState};
 use crate::context::Context;
 use crate::host::{GroupId, LeaseState};
 use crate::job::Job;
-use crate::objects::ObjectState;
 use crate::tasks::ShapeId;
 
 impl Job {
@@ -59,13 +58,7 @@ impl Job {
             let Some(owned) = self.owned_actors.get(&actor).filter(|owned| owned.state == OwnedState::Queued) else {
                 continue;
             };
-            let there = |arg: &Arg| match arg {
-                Arg::Value(_) => true,
-                Arg::Object(object) => {
-                    matches!(self.objects.get(object).map(|record| &record.state), Some(ObjectState::Ready(_)))
-                }
-            };
-            if owned.args.iter().all(there) {
+            if self.have_values(&owned.args) {
                 return Some(actor);
             }
             self.actor_ready_or_wait(cx, actor);

@@ -11,7 +11,7 @@ use crate::action::Action;
 use crate::context::Context;
 use crate::event::NameRefusal;
 use crate::job::{Job, Life};
-use crate::objects::{ObjectState, Refused, Waiter};
+use crate::objects::{Refused, Waiter, await_args};
 use crate::tasks::dependency;
 
 impl Job {
@@ -104,19 +104,8 @@ impl Job {
     /// Queues an actor for a lease, or has it wait for its arguments, or fails it if one of them has failed.
     pub(crate) fn actor_ready_or_wait(&mut self, cx: &mut Context<'_>, actor: ActorId) {
         let Some(owned) = self.owned_actors.get_mut(&actor) else { return };
-        let mut missing = 0;
-        let mut failed = None;
-        for arg in &owned.args {
-            let Arg::Object(object) = arg else { continue };
-            match self.objects.get(object).map(|record| &record.state) {
-                Some(ObjectState::Pending) => {
-                    missing += 1;
-                    self.waiters.entry(*object).or_default().push(Waiter::Actor(actor));
-                }
-                Some(ObjectState::Failed(failure)) => failed = Some(failure.clone()),
-                Some(ObjectState::Ready(_)) | None => {}
-            }
-        }
+        let waiter = Waiter::Actor(actor);
+        let (missing, failed) = await_args(&self.objects, &mut self.waiters, &owned.args, waiter);
         if owned.state.apply(OwnedEvent::Wait { missing }).is_err() {
             return;
         }

@@ -7,6 +7,7 @@ use super::task::PhaseEvent;
 use super::{Hosted, Phase, Source};
 use crate::context::Context;
 use crate::job::Job;
+use crate::objects::objects_of;
 
 impl Job {
     /// A process has not begun these tasks and will not.
@@ -154,11 +155,7 @@ impl Job {
         self.groups[hosted.group.0 as usize].hosted -= 1;
         self.stuck.remove(call);
         if let Some(guest) = &hosted.guest {
-            for arg in &guest.args {
-                if let tandem_actor_protocol::call::Arg::Object(object) = arg {
-                    self.drop_guest(*object);
-                }
-            }
+            objects_of(&guest.args).for_each(|object| self.drop_guest(object));
         }
         let counted = match hosted.phase {
             Phase::Sent(executor) => !self.executors.get(&executor).is_some_and(|process| process.has_lent(call)),

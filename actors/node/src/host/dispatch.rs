@@ -1,7 +1,7 @@
 //! Who gets a place next: those who had one and waited, then actors, then new tasks.
 
 use tandem_actor_protocol::executor::ToExecutor;
-use tandem_actor_protocol::{CallId, ExecutorId};
+use tandem_actor_protocol::{CallId, ExecutorId, ObjectId};
 
 use super::task::PhaseEvent;
 use super::{Group, GroupId, Hosted, Phase, Source};
@@ -179,7 +179,7 @@ impl Job {
             return false;
         }
         self.streams.begin_attempt(call);
-        let (attempt, has_objects) = (task.attempt, task.args.iter().any(is_object));
+        let (attempt, has_objects) = (task.attempt, objects_of(&task.args).next().is_some());
         let hosted = Hosted { source: Source::Own, attempt, group: id, phase: Phase::Inbox, guest: None };
         if has_objects {
             let elsewhere = self.tasks.get(&call).map_or(Vec::new(), |task| self.args_elsewhere(&task.args));
@@ -198,7 +198,7 @@ impl Job {
     /// The memory of an argument is gone after it was here.
     fn arguments_gone(&mut self, cx: &mut Context<'_>, call: CallId) {
         let Some(hosted) = self.hosted.get(&call) else { return };
-        let objects = objects_of(self.args_of(call, hosted.guest.as_deref()));
+        let objects: Vec<ObjectId> = objects_of(self.args_of(call, hosted.guest.as_deref())).collect();
         if self.away(&objects)
             && let Some(hosted) = self.hosted.get_mut(&call)
             && hosted.phase.apply(PhaseEvent::ArgumentsAway).is_ok()
@@ -240,8 +240,4 @@ impl Job {
             cx.send(executor, ToExecutor::Recall(count));
         }
     }
-}
-
-fn is_object(arg: &tandem_actor_protocol::call::Arg) -> bool {
-    matches!(arg, tandem_actor_protocol::call::Arg::Object(_))
 }

@@ -188,19 +188,16 @@ impl Job {
         Ok(taken)
     }
 
+    /// Takes a result. A process that lies is ended.
     pub(crate) fn take_result(
         &mut self,
         cx: &mut Context<'_>,
         value: Value,
         writer: Holder,
-    ) -> Result<Stored, Failure> {
-        self.take_value(writer, value).map_err(|refused| match refused {
-            Refused::Full(why) => Failure::new(FailureKind::StoreFull, "", why),
-            Refused::Broken(why) => {
-                if let Holder::Executor(executor) = writer {
-                    self.broke_protocol(cx, executor, &why);
-                }
-                Failure::new(FailureKind::ProcessLost, "", format!("its process broke the protocol: {why}"))
+    ) -> Result<Stored, Refused> {
+        self.take_value(writer, value).inspect_err(|refused| {
+            if let (Refused::Broken(why), Holder::Executor(executor)) = (refused, writer) {
+                self.broke_protocol(cx, executor, why);
             }
         })
     }
@@ -228,7 +225,7 @@ impl Job {
         object: ObjectId,
         value: Value,
         writer: Holder,
-    ) -> Result<RemoteValue, Failure> {
+    ) -> Result<RemoteValue, Refused> {
         let here = self.objects.get(&object).and_then(Object::stored).filter(|stored| stored.is_here());
         let stored = match here {
             // Made again while there is a copy of the last one.

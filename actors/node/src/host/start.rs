@@ -128,7 +128,7 @@ impl Job {
             return self.dirty.group(group);
         }
         if elsewhere.iter().any(|object| self.is_on_disk(*object)) {
-            let objects = objects_of(self.args_of(call, hosted.guest.as_deref()));
+            let objects = objects_of(self.args_of(call, hosted.guest.as_deref())).collect();
             hosted.phase = Phase::Fetching { missing: 1 };
             self.add_hosted(call, hosted);
             return self.gather(FetchWaiter::Task(call), objects);
@@ -154,14 +154,8 @@ impl Job {
 
     /// The objects among arguments that are not at hand.
     pub(crate) fn args_elsewhere(&self, args: &[Arg]) -> Vec<ObjectId> {
-        let elsewhere = |arg: &Arg| match arg {
-            Arg::Value(_) => None,
-            Arg::Object(object) => {
-                let stored = self.objects.get(object).and_then(Object::stored);
-                stored.is_some_and(|stored| !stored.is_at_hand()).then_some(*object)
-            }
-        };
-        args.iter().filter_map(elsewhere).collect()
+        let stored = |object: &ObjectId| self.objects.get(object).and_then(Object::stored);
+        objects_of(args).filter(|object| stored(object).is_some_and(|stored| !stored.is_at_hand())).collect()
     }
 
     /// One argument more of a task is here. By now its place may be gone.

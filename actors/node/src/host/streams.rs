@@ -1,6 +1,6 @@
 //! The items that tasks and calls of actors here yield, of this worker's own and of others.
 
-use tandem_actor_protocol::failure::{Failure, FailureKind};
+use tandem_actor_protocol::failure::Failure;
 use tandem_actor_protocol::peer::PeerBody;
 use tandem_actor_protocol::value::Value;
 use tandem_actor_protocol::{CallId, ExecutorId, ObjectId, WorkerId};
@@ -9,6 +9,7 @@ use tandem_arena::Holder;
 use super::{Phase, Source};
 use crate::context::Context;
 use crate::job::Job;
+use crate::objects::Refused;
 use crate::tasks::Wanted;
 
 impl Job {
@@ -69,19 +70,21 @@ impl Job {
         // Its room is free again with the rest of the lease, as of all that is not taken.
         let (Some(item), Some(taker)) = (wanted.get(index), self.taker_of(call)) else { return };
         if taker == self.worker {
-            let outcome = self.take_result(cx, value, Holder::Executor(executor));
-            if !is_broken(&outcome) {
-                self.item_came(cx, item, outcome);
+            match self.take_result(cx, value, Holder::Executor(executor)) {
+                // Its task runs again, and yields the item then.
+                Err(Refused::Broken(_)) => {}
+                outcome => self.item_came(cx, item, outcome.map_err(Failure::from)),
             }
             return;
         }
         let outcome = self.keep_result(cx, taker, item, value, Holder::Executor(executor));
-        if is_broken(&outcome) {
+        if matches!(outcome, Err(Refused::Broken(_))) {
             return;
         }
         if let Some(wanted) = self.wanted_of_guest(call) {
             wanted.remove(index);
         }
+        let outcome = outcome.map_err(Failure::from);
         self.send_fenced(cx, taker, PeerBody::Yielded { item, outcome });
     }
 
@@ -104,9 +107,4 @@ impl Job {
             self.let_yield(cx, call);
         }
     }
-}
-
-/// Whether the process has lied: then it ends, and so does this attempt.
-fn is_broken<T>(outcome: &Result<T, Failure>) -> bool {
-    outcome.as_ref().is_err_and(|failure| failure.kind == FailureKind::ProcessLost)
 }

@@ -25,7 +25,7 @@ use super::circles::FIRST_PAUSE_MS;
 use crate::actors::{CallState, HostedActor, OwnedState};
 use crate::context::Context;
 use crate::host::Phase;
-use crate::objects::{ObjectState, Waiter};
+use crate::objects::{ObjectState, Waiter, objects_of};
 use crate::tasks::TaskState;
 
 /// When so many things were found that wait, and that they wait for, the rest is left for another time: they go into one message.
@@ -186,10 +186,7 @@ impl Job {
 
     /// Those arguments that have no value yet.
     fn missing(&self, args: &[Arg]) -> Option<Vec<Awaited>> {
-        let pending = args.iter().filter_map(|arg| match arg {
-            Arg::Object(object) if self.is_pending(*object) => Some(*object),
-            _ => None,
-        });
+        let pending = objects_of(args).filter(|object| self.is_pending(*object));
         let missing: Option<Vec<_>> = pending.map(|object| self.awaited(object)).collect();
         missing.filter(|missing| !missing.is_empty())
     }

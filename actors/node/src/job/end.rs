@@ -20,7 +20,6 @@ impl Job {
             self.stop_executor(cx, executor, Fate::JobEnded, true);
         }
         self.end_outside_calls(cx);
-        self.end_reads(cx);
         for ticket in self.tickets.keys() {
             cx.shared.tickets.remove(ticket);
         }

@@ -26,7 +26,7 @@ use crate::actors::{Call, EarlyStart, HostedActor, HostedCall, LightProcess, Own
 use crate::config::NodeConfig;
 use crate::executors::{Class, Driver, Executor};
 use crate::host::{EndedLeases, Group, GroupId, HostLease, Hosted, PeerRun};
-use crate::objects::{Fetch, Gathering, Object, Space, Spill, Sql, Ticket, Waiter};
+use crate::objects::{Fetch, Gathering, Object, Space, Spill, Spread, Sql, Ticket, Waiter};
 use crate::outside::{OutsideCalls, Proxy, Returning};
 use crate::peers::Peers;
 use crate::placement::GroupState;
@@ -51,6 +51,8 @@ pub(crate) struct Job {
     /// Who waits until an object is settled.
     pub(crate) waiters: FxHashMap<ObjectId, Vec<Waiter>>,
     pub(crate) fetches: FxHashMap<ObjectId, Fetch>,
+    /// Large objects of this worker that others, or this one, copy now.
+    pub(crate) spreads: BTreeMap<ObjectId, Spread>,
     pub(crate) arena: Allocator,
     /// The sizes of the extents of the arena.
     pub(crate) extents: FxHashMap<ExtentId, u64>,
@@ -137,6 +139,7 @@ impl Job {
             objects: FxHashMap::default(),
             waiters: FxHashMap::default(),
             fetches: FxHashMap::default(),
+            spreads: BTreeMap::new(),
             arena: Allocator::new(config.arena),
             extents: FxHashMap::default(),
             space: Space::default(),

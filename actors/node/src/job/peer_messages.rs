@@ -70,6 +70,9 @@ impl Job {
             PeerBody::DoneOutside { call, outcome } => self.done_outside(cx, from, call, outcome),
             PeerBody::DropOutside { job, objects } => self.drop_outside(from, job, &objects),
             PeerBody::Unreadable { object, worker } => self.unreadable_elsewhere(cx, from, object, worker),
+            PeerBody::WantCopy { object, at } => self.copy_wanted(cx, from, object, at),
+            PeerBody::CopyFrom { object, from } => self.turn_came(cx, object, from),
+            PeerBody::CopyEnded { object, from: source, end } => self.copy_ended(cx, from, object, source, end),
             PeerBody::Know(workers) => {
                 workers.into_iter().for_each(|(worker, address)| self.know_peer(cx, worker, address));
             }
@@ -92,6 +95,7 @@ impl Job {
         self.hosted_of_lost(cx, lost);
         self.hosted_actors_of_lost(cx, lost);
         self.objects_of_lost(cx, lost);
+        self.turns_of_lost(cx, lost);
         self.tasks_of_lost(cx, lost);
         self.actors_of_lost(cx, lost);
         self.callers_lost(lost);

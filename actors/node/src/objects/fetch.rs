@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::failure::Failure;
-use tandem_actor_protocol::{ActorId, CallId, ExecutorId, Location, ObjectId, SpaceLease, WorkerId};
+use tandem_actor_protocol::peer::CopyEnd;
+use tandem_actor_protocol::{ActorId, CallId, ExecutorId, Location, ObjectId, SpaceLease, WorkerId, object_owner};
 use tandem_arena::{Holder, Published};
 
 use super::{ObjectEvent, SpaceWaiter};
@@ -21,11 +22,29 @@ pub(crate) struct Fetch {
     length: u64,
     /// Its name in the arena: a new one each time, as a process may still read the last copy.
     name: ObjectId,
-    /// It has its place, and the shell was told.
-    placed: bool,
+    step: Step,
     waiters: Vec<FetchWaiter>,
     /// It is one of another job.
     outside: Option<FromOutside>,
+}
+
+/// How far a fetch is.
+///
+/// ```text
+///   Room ─► Reading ─► over
+///     └──► Turn ─► Copying ─► over
+///            └─unreadable─┘
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It waits for room. From then on it has its place.
+    Room,
+    /// It waits until the owner of the object says from whom it may be copied.
+    Turn,
+    /// The shell reads it from where it was said to be.
+    Reading,
+    /// The shell reads it from this worker, as the owner said.
+    Copying(WorkerId),
 }
 
 /// Where the bytes of an object come from.
@@ -39,7 +58,17 @@ enum Source {
 impl Fetch {
     /// Whether the shell reads a file for it.
     pub(crate) fn reads_disk(&self) -> bool {
-        self.placed && matches!(self.from, Source::Disk(_))
+        self.step == Step::Reading && matches!(self.from, Source::Disk(_))
+    }
+
+    /// Whether it is copied from wherever its owner says.
+    pub(crate) fn is_by_turns(&self) -> bool {
+        matches!(self.step, Step::Turn | Step::Copying(_))
+    }
+
+    /// Whether the owner of the object has yet to say from whom it is copied.
+    pub(crate) fn waits_for_turn(&self) -> bool {
+        self.step == Step::Turn
     }
 }
 
@@ -64,8 +93,6 @@ pub(crate) enum FetchWaiter {
     Outward(CallId),
     /// It is a result of a call of another job.
     Outside(CallId),
-    /// Another worker reads it, by a ticket of the shell.
-    Read(u64),
     /// Someone who has its turn to have all that it needs brought back.
     Gather(u64),
 }
@@ -87,7 +114,7 @@ impl Job {
             self.hold_file(file);
         }
         let name = cx.new_objects(1);
-        let fetch = Fetch { from, length, name, placed: false, waiters: vec![waiter], outside: None };
+        let fetch = Fetch { from, length, name, step: Step::Room, waiters: vec![waiter], outside: None };
         self.fetches.insert(object, fetch);
         self.want_space(cx, length, SpaceWaiter::Fetch(object));
     }
@@ -106,39 +133,100 @@ impl Job {
         }
         let name = cx.new_objects(1);
         let from = Source::Peer(from);
-        let fetch = Fetch { from, length, name, placed: false, waiters: Vec::new(), outside: Some(outside) };
+        let fetch = Fetch { from, length, name, step: Step::Room, waiters: Vec::new(), outside: Some(outside) };
         self.fetches.insert(object, fetch);
         self.want_space(cx, length, SpaceWaiter::Fetch(object));
     }
 
     /// There is room for an object that is to come here, or none.
     pub(crate) fn fetch_into(&mut self, cx: &mut Context<'_>, object: ObjectId, outcome: Result<SpaceLease, Failure>) {
-        let Some(fetch) = self.fetches.get_mut(&object) else { return };
+        let Some(fetch) = self.fetches.get(&object) else { return };
         let lease = match outcome {
             Ok(lease) => lease,
             Err(failure) => return self.fetch_failed(cx, object, failure),
         };
         let location = Location { extent: lease.extent, offset: lease.offset, length: fetch.length };
-        fetch.placed = true;
         let (from, name) = (fetch.from, fetch.name);
         let theirs = fetch.outside.map(|outside| (outside.job, outside.object));
+        let by_turns = theirs.is_none() && self.takes_turns(cx, object, fetch.length);
         // In the books at once, so that the rest of the lease is free for others.
         let published = self.arena.publish(Holder::Worker, Published { object: name, location });
         let _ = self.arena.give_back(Holder::Worker, lease);
-        match published {
-            Ok(_) => cx.act(match from {
-                Source::Peer(from) => Action::Fetch { job: self.id, object, theirs, from, into: location },
-                Source::Disk(file) => Action::Restore { job: self.id, object, file, into: location },
-            }),
-            Err(error) => {
-                let why = tandem_actor_protocol::failure::FailureKind::StoreFull;
-                self.fetch_failed(cx, object, Failure::new(why, "", error.to_string()));
+        if let Err(error) = published {
+            let why = tandem_actor_protocol::failure::FailureKind::StoreFull;
+            return self.fetch_failed(cx, object, Failure::new(why, "", error.to_string()));
+        }
+        match from {
+            Source::Peer(at) if by_turns => {
+                self.fetch_is_at(object, Step::Turn);
+                self.want_copy(cx, object, at);
+            }
+            Source::Peer(from) => {
+                self.fetch_is_at(object, Step::Reading);
+                cx.act(Action::Fetch { job: self.id, object, theirs, from, into: location });
+            }
+            Source::Disk(file) => {
+                self.fetch_is_at(object, Step::Reading);
+                cx.act(Action::Restore { job: self.id, object, file, into: location });
             }
         }
     }
 
-    /// The bytes are here, or could not be had.
+    fn fetch_is_at(&mut self, object: ObjectId, step: Step) {
+        if let Some(fetch) = self.fetches.get_mut(&object) {
+            fetch.step = step;
+        }
+    }
+
+    /// The owner of an object has said from whom it may be copied; none: it knows of nobody who has it.
+    pub(crate) fn turn_came(&mut self, cx: &mut Context<'_>, object: ObjectId, from: Option<WorkerId>) {
+        let waiting = self.fetches.get(&object).filter(|fetch| fetch.waits_for_turn());
+        let Some(into) = waiting.and_then(|fetch| self.arena.location(fetch.name)) else {
+            // The fetch was given up.
+            return from.into_iter().for_each(|from| self.end_copy(cx, object, from, CopyEnd::Unwanted));
+        };
+        let wanted = self.objects.contains_key(&object);
+        match from {
+            Some(from) if wanted => {
+                self.fetch_is_at(object, Step::Copying(from));
+                cx.act(Action::Fetch { job: self.id, object, theirs: None, from, into });
+            }
+            Some(from) => {
+                self.end_copy(cx, object, from, CopyEnd::Unwanted);
+                self.fetch_over(cx, object, Err("nobody holds it any more".to_owned()));
+            }
+            None => self.fetch_over(cx, object, Err("it is with nobody who can be asked".to_owned())),
+        }
+    }
+
+    /// The shell has read the bytes of an object from another worker, or could not.
     pub(crate) fn fetched(&mut self, cx: &mut Context<'_>, object: ObjectId, outcome: Result<(), String>) {
+        let Some(fetch) = self.fetches.get(&object) else { return };
+        if !self.is_running() {
+            self.fetches.remove(&object);
+            return;
+        }
+        match (fetch.step, outcome) {
+            (Step::Reading, outcome) => self.fetch_over(cx, object, outcome),
+            (Step::Copying(from), Ok(())) => {
+                self.fetch_over(cx, object, Ok(()));
+                let end = if self.arena_name(object).is_some() { CopyEnd::Here } else { CopyEnd::Unwanted };
+                self.end_copy(cx, object, from, end);
+            }
+            (Step::Copying(_), Err(why)) if cx.shared.lost.contains(&object_owner(object)) => {
+                self.fetch_over(cx, object, Err(why));
+            }
+            (Step::Copying(from), Err(_)) => {
+                self.fetch_is_at(object, Step::Turn);
+                self.end_copy(cx, object, from, CopyEnd::Unreadable);
+            }
+            // It was for a fetch that was given up.
+            (Step::Room | Step::Turn, _) => {}
+        }
+    }
+
+    /// The bytes are here, or cannot be had from where the object was said to be.
+    fn fetch_over(&mut self, cx: &mut Context<'_>, object: ObjectId, outcome: Result<(), String>) {
         let Some(fetch) = self.fetches.remove(&object) else { return };
         if let Some(outside) = fetch.outside {
             if outcome.is_err() {
@@ -156,7 +244,12 @@ impl Job {
             if let Some(file) = on_disk {
                 self.let_go_file(cx, file);
             }
-        } else if fetch.placed {
+            if let Source::Peer(at) = fetch.from
+                && cx.shared.lost.contains(&at)
+            {
+                self.lost_at(cx, object, at, None);
+            }
+        } else {
             self.unpin(Holder::Worker, fetch.name);
         }
         let from = match fetch.from {
@@ -187,8 +280,8 @@ impl Job {
             return;
         }
         match outcome {
-            Ok(()) => self.fetched(cx, object, Ok(())),
-            Err(RestoreError::Damaged(why)) => self.fetched(cx, object, Err(why)),
+            Ok(()) => self.fetch_over(cx, object, Ok(())),
+            Err(RestoreError::Damaged(why)) => self.fetch_over(cx, object, Err(why)),
             Err(RestoreError::NoMemory(why)) => {
                 let kind = tandem_actor_protocol::failure::FailureKind::StoreFull;
                 self.fetch_failed(cx, object, Failure::new(kind, "", format!("no memory for shared objects: {why}")));
@@ -199,14 +292,14 @@ impl Job {
     /// An object that is wanted here could not be read from where it was said to be.
     fn unreadable(&mut self, cx: &mut Context<'_>, object: ObjectId, from: WorkerId, waiters: Vec<FetchWaiter>) {
         let Some(record) = self.objects.get(&object) else {
-            // Whoever waited for it is gone as well, but for who only passes it on.
-            let passes_on = |waiter: &FetchWaiter| matches!(waiter, FetchWaiter::Read(_) | FetchWaiter::Gather(_));
-            let waiters = waiters.into_iter().filter(passes_on);
-            return waiters.for_each(|waiter| self.fetch_again(cx, object, from, waiter));
+            // Whoever waited for it is gone as well, but for the turn to have things brought back.
+            let turns = waiters.into_iter().filter(|waiter| matches!(waiter, FetchWaiter::Gather(_)));
+            return turns.for_each(|waiter| self.fetch_again(cx, object, from, waiter));
         };
         let elsewhere = record.stored().and_then(super::Stored::remote);
         if from != self.worker && elsewhere.is_none_or(|now| now == from) {
-            self.lost_at(cx, object, from, Some(self.worker));
+            let reader = (!cx.shared.lost.contains(&from)).then_some(self.worker);
+            self.lost_at(cx, object, from, reader);
         }
         for waiter in waiters {
             self.fetch_again(cx, object, from, waiter);
@@ -225,7 +318,6 @@ impl Job {
             FetchWaiter::Keep => {}
             FetchWaiter::Outward(call) => self.call_argument_settled(cx, call, None),
             FetchWaiter::Outside(call) => self.bring_result(cx, call, object),
-            FetchWaiter::Read(ticket) => cx.act(Action::ReadGiven { ticket, location: None }),
             FetchWaiter::Gather(id) => self.gather_failed(cx, id, object, None),
         }
     }
@@ -237,13 +329,21 @@ impl Job {
             return self.fetched_outside(cx, object, outside, Err(failure));
         }
         if let Source::Disk(file) = fetch.from {
-            if fetch.placed {
+            if fetch.step != Step::Room {
                 self.unpin(Holder::Worker, fetch.name);
             }
             self.let_go_file(cx, file);
         }
+        if let Step::Copying(from) = fetch.step {
+            self.end_copy(cx, object, from, CopyEnd::Unwanted);
+        }
         for waiter in fetch.waiters {
             self.fetch_refused(cx, object, waiter, failure.clone());
+        }
+        if let Source::Peer(at) = fetch.from
+            && cx.shared.lost.contains(&at)
+        {
+            self.lost_at(cx, object, at, None);
         }
     }
 
@@ -265,7 +365,6 @@ impl Job {
             FetchWaiter::Keep => {}
             FetchWaiter::Outward(call) => self.call_failed(cx, call, &failure),
             FetchWaiter::Outside(call) => self.end_call_from_outside(cx, call, Err(failure)),
-            FetchWaiter::Read(ticket) => cx.act(Action::ReadLater { ticket, reason: failure.to_string() }),
             FetchWaiter::Gather(id) => self.gather_failed(cx, id, object, Some(failure)),
         }
     }
@@ -283,17 +382,7 @@ impl Job {
             FetchWaiter::Sql(ticket) => self.table_here(cx, ticket),
             FetchWaiter::Outward(call) => self.call_argument_settled(cx, call, None),
             FetchWaiter::Outside(call) => self.outside_settled(cx, call),
-            FetchWaiter::Read(ticket) => self.shell_reads(cx, ticket, object),
             FetchWaiter::Gather(id) => self.gathered(cx, id, Some(object)),
-        }
-    }
-
-    /// The job ends: who reads its objects from elsewhere is told.
-    pub(crate) fn end_reads(&mut self, cx: &mut Context<'_>) {
-        for waiter in self.fetches.values().flat_map(|fetch| &fetch.waiters) {
-            if let FetchWaiter::Read(ticket) = *waiter {
-                cx.act(Action::ReadGiven { ticket, location: None });
-            }
         }
     }
 

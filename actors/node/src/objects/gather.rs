@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 
-use tandem_actor_protocol::call::Arg;
 use tandem_actor_protocol::failure::Failure;
 use tandem_actor_protocol::{ActorId, ObjectId};
 use tandem_arena::Holder;
@@ -29,15 +28,6 @@ struct Gather {
     missing: usize,
     /// Names of what is here.
     pins: Vec<ObjectId>,
-}
-
-/// The objects among arguments.
-pub(crate) fn objects_of(args: &[Arg]) -> Vec<ObjectId> {
-    let object = |arg: &Arg| match arg {
-        Arg::Object(object) => Some(*object),
-        Arg::Value(_) => None,
-    };
-    args.iter().filter_map(object).collect()
 }
 
 impl Job {

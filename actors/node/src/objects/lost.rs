@@ -1,4 +1,5 @@
-//! Objects whose bytes are gone with another worker, or cannot be read there: made again from lineage, or lost.
+//! Objects whose bytes are gone with another worker, or cannot be read there: had from others who have copies, made again from lineage, or
+//! lost.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use tandem_actor_protocol::peer::PeerBody;
 use tandem_actor_protocol::{ObjectId, WorkerId, object_owner};
 
 use super::hold::owner_lost;
-use super::{ObjectEvent, ObjectState};
+use super::{FetchWaiter, ObjectEvent, ObjectState};
 use crate::context::Context;
 use crate::job::Job;
 use crate::tasks::MOST_REBUILDS;
@@ -79,9 +80,24 @@ impl Job {
         });
         concerned.sort_unstable();
         for object in concerned {
-            self.lost_at(cx, object, worker, None);
+            if !self.is_saved(cx, object, worker) {
+                self.lost_at(cx, object, worker, None);
+            }
             self.forget_lost(object, worker);
         }
+    }
+
+    /// Whether an object that was at a lost worker may be had from others who copy it, and need not be given up before that was tried.
+    fn is_saved(&mut self, cx: &mut Context<'_>, object: ObjectId, worker: WorkerId) -> bool {
+        let was_there = |stored: &super::Stored| stored.remote() == Some(worker) && !stored.is_here();
+        if !self.objects.get(&object).and_then(super::Object::stored).is_some_and(was_there) {
+            return false;
+        }
+        if self.spreads.get(&object).is_some_and(|spread| spread.is_elsewhere(worker)) {
+            self.fetch_for(cx, object, FetchWaiter::Keep);
+            return true;
+        }
+        object_owner(object) != worker && self.fetches.get(&object).is_some_and(super::Fetch::is_by_turns)
     }
 
     fn forget_lost(&mut self, object: ObjectId, worker: WorkerId) {

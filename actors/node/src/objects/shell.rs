@@ -9,7 +9,7 @@ use tandem_arena::Holder;
 
 use super::hold::NO_INDEX;
 use super::{FetchWaiter, Object, ObjectState, Refused, SpaceWaiter, Waiter};
-use crate::action::Action;
+use crate::action::{Action, Lent, LentAt, SpillFile};
 use crate::context::Context;
 use crate::job::Job;
 
@@ -20,6 +20,8 @@ pub(crate) enum Ticket {
     Space(Option<SpaceLease>),
     /// What it reads, by its name in the arena.
     Read(ObjectId),
+    /// An object that it reads from this file.
+    ReadFile { object: ObjectId, file: SpillFile },
     /// A function that runs for it, later its results.
     Function {
         call: CallId,
@@ -58,16 +60,33 @@ impl Job {
     }
 
     pub(crate) fn shell_reads(&mut self, cx: &mut Context<'_>, ticket: u64, object: ObjectId) {
-        let name = self.arena_name(object);
-        if self.is_running() && self.is_on_disk(object) {
-            return self.fetch_for(cx, object, FetchWaiter::Read(ticket));
-        }
-        let location = name.and_then(|name| self.arena.pin(Holder::Worker, name).ok());
-        if let (Some(name), Some(_)) = (name, location) {
+        let found = if self.is_running() { self.lend_to_shell(object) } else { None };
+        let lent = found.map(|(stands_for, lent)| {
             cx.shared.tickets.insert(ticket, self.id);
-            self.tickets.insert(ticket, Ticket::Read(name));
+            self.tickets.insert(ticket, stands_for);
+            lent
+        });
+        cx.act(Action::ReadGiven { ticket, lent });
+    }
+
+    /// Keeps an object where it is, for a ticket. From disk it is read as it lies there.
+    fn lend_to_shell(&mut self, object: ObjectId) -> Option<(Ticket, Lent)> {
+        let stored = self.objects.get(&object)?.stored()?;
+        let (length, name, file) = (stored.bytes(), stored.name(), stored.file());
+        if let Some(copy) = name {
+            let location = self.arena.pin(Holder::Worker, copy).ok()?;
+            return Some((Ticket::Read(copy), Lent { copy, at: LentAt::Arena(location) }));
         }
-        cx.act(Action::ReadGiven { ticket, location });
+        let file = file?;
+        let copy = self.hold_file(file)?;
+        Some((Ticket::ReadFile { object, file }, Lent { copy, at: LentAt::Disk { file, length } }))
+    }
+
+    /// What a ticket stands for cannot be read from its file.
+    pub(crate) fn shell_cannot_read(&mut self, cx: &mut Context<'_>, ticket: u64, why: &str) {
+        if let Some(&Ticket::ReadFile { object, file }) = self.tickets.get(&ticket) {
+            self.lost_on_disk(cx, object, file, why);
+        }
     }
 
     /// The shell is done with what a ticket stands for.
@@ -81,6 +100,7 @@ impl Job {
             }
             Some(Ticket::Space(None)) => self.forget_space(SpaceWaiter::Shell(ticket)),
             Some(Ticket::Read(name)) => self.unpin(Holder::Worker, name),
+            Some(Ticket::ReadFile { file, .. }) => self.let_go_file(cx, file),
             Some(Ticket::Function { call, returns, pins }) => {
                 pins.into_iter().for_each(|name| self.unpin(Holder::Worker, name));
                 self.drop_kept((0..returns).map(|index| call.object(index)).collect());

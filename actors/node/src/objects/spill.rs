@@ -6,8 +6,8 @@
 //!         └─used, or failed ────┘
 //! ```
 //!
-//! Invariants: what is being written is pinned; a file stays exactly as long as a record is there or a fetch reads it; all
-//! files of a node, those being written included, are within its limit.
+//! Invariants: what is being written is pinned; a file stays exactly as long as a record is there, a fetch reads it, or another worker
+//! does, straight from there; all files of a node, those being written included, are within its limit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,7 +50,9 @@ struct Writing {
 #[derive(Debug)]
 struct File {
     bytes: u64,
-    /// Objects that are in it, and fetches that read it.
+    /// What the bytes were called in the arena.
+    name: ObjectId,
+    /// Objects that are in it, fetches and other workers that read it.
     users: u32,
 }
 
@@ -120,7 +122,7 @@ impl Job {
             return cx.timer(PAUSE_MS, self.id, Timer::Space);
         }
         self.spill.refused = None;
-        self.spill.files.insert(file, File { bytes, users: 1 });
+        self.spill.files.insert(file, File { bytes, name, users: 1 });
         if self.is_running() && self.may_spill(name) {
             for object in self.spill.objects_of(name).collect::<Vec<_>>() {
                 self.move_to_disk(name, object, file);
@@ -138,10 +140,11 @@ impl Job {
         }
     }
 
-    /// An object or a fetch uses a file. False: there is no such file.
-    pub(crate) fn hold_file(&mut self, file: SpillFile) -> bool {
-        let entry = self.spill.files.get_mut(&file);
-        entry.map(|entry| entry.users += 1).is_some()
+    /// An object, a fetch or another worker uses a file. What its bytes were called in the arena; none: there is no such file.
+    pub(crate) fn hold_file(&mut self, file: SpillFile) -> Option<ObjectId> {
+        let entry = self.spill.files.get_mut(&file)?;
+        entry.users += 1;
+        Some(entry.name)
     }
 
     /// It does so no more.

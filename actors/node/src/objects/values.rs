@@ -21,6 +21,25 @@ pub(crate) enum Refused {
     Full(String),
 }
 
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full(why) => Self::new(FailureKind::StoreFull, "", why),
+            Refused::Broken(why) => {
+                Self::new(FailureKind::ProcessLost, "", format!("its process broke the protocol: {why}"))
+            }
+        }
+    }
+}
+
+/// The objects among arguments.
+pub(crate) fn objects_of(args: &[Arg]) -> impl Iterator<Item = ObjectId> {
+    args.iter().filter_map(|arg| match arg {
+        Arg::Object(object) => Some(*object),
+        Arg::Value(_) => None,
+    })
+}
+
 impl Job {
     /// Takes a value that `writer` says it has made, or has read and passes on. Leaves the objects that it names to the caller.
     pub(crate) fn take_value(&mut self, writer: Holder, value: Value) -> Result<Stored, Refused> {

@@ -1,10 +1,14 @@
 //! Who waits for an object, and what they are told when it is there.
 
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use tandem_actor_protocol::call::Arg;
 use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::{ActorId, CallId, ExecutorId, ObjectId};
 
-use super::{FetchWaiter, ObjectState};
+use super::{FetchWaiter, Object, ObjectState, objects_of};
 use crate::context::Context;
 use crate::job::Job;
 
@@ -25,7 +29,33 @@ pub(crate) enum Waiter {
     Watch { executor: ExecutorId, fetch: bool },
 }
 
+/// Has `waiter` told of those objects among arguments that have no value yet. How many these are, and why one of the others never will.
+pub(crate) fn await_args(
+    objects: &FxHashMap<ObjectId, Object>,
+    waiters: &mut FxHashMap<ObjectId, Vec<Waiter>>,
+    args: &[Arg],
+    waiter: Waiter,
+) -> (u32, Option<Arc<Failure>>) {
+    let (mut missing, mut failed) = (0, None);
+    for object in objects_of(args) {
+        match objects.get(&object).map(|record| &record.state) {
+            Some(ObjectState::Pending) => {
+                missing += 1;
+                waiters.entry(object).or_default().push(waiter);
+            }
+            Some(ObjectState::Failed(failure)) => failed = Some(failure.clone()),
+            Some(ObjectState::Ready(_)) | None => {}
+        }
+    }
+    (missing, failed)
+}
+
 impl Job {
+    /// Whether all objects among arguments have values.
+    pub(crate) fn have_values(&self, args: &[Arg]) -> bool {
+        objects_of(args).all(|object| self.objects.get(&object).and_then(Object::stored).is_some())
+    }
+
     /// A process wants to know when objects are there.
     pub(crate) fn watch(
         &mut self,

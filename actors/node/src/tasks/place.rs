@@ -8,7 +8,7 @@ use tandem_actor_protocol::{CallId, WorkerId};
 use super::{ShapeId, TaskEvent, TaskState};
 use crate::context::Context;
 use crate::job::Job;
-use crate::objects::{Object, ObjectState, Stored};
+use crate::objects::{Object, objects_of};
 
 impl Job {
     /// Puts a queued task where it may be sent from, or sends it at once to where it should rather be.
@@ -53,9 +53,8 @@ impl Job {
     /// The other worker that has most of the large arguments, if that is more than there is here.
     fn nearest_host(&self, args: &[Arg]) -> Option<WorkerId> {
         let mut hosts: Vec<(WorkerId, u64)> = Vec::new();
-        for arg in args {
-            let Arg::Object(object) = arg else { continue };
-            let Some(stored) = self.objects.get(object).and_then(Object::stored) else { continue };
+        for object in objects_of(args) {
+            let Some(stored) = self.objects.get(&object).and_then(Object::stored) else { continue };
             let host = if stored.is_here() { Some(self.worker) } else { stored.remote() };
             let Some(host) = host else { continue };
             match hosts.iter_mut().find(|(known, _)| *known == host) {
@@ -74,13 +73,7 @@ impl Job {
             let call = queue.waiting.pop_front()?;
             let Some(task) = self.tasks.get(&call).filter(|task| task.state == TaskState::Queued) else { continue };
             queue.forget_one();
-            let there = |arg: &Arg| match arg {
-                Arg::Value(_) => true,
-                Arg::Object(object) => {
-                    matches!(self.objects.get(object).map(|record| &record.state), Some(ObjectState::Ready(_)))
-                }
-            };
-            if task.args.iter().all(there) {
+            if self.have_values(&task.args) {
                 return Some(call);
             }
             self.ready_or_wait(cx, call, true);
@@ -147,14 +140,8 @@ impl Job {
         &self,
         args: &[Arg],
     ) -> Vec<(tandem_actor_protocol::ObjectId, tandem_actor_protocol::peer::RemoteValue)> {
-        let value = |arg: &Arg| match arg {
-            Arg::Value(_) => None,
-            Arg::Object(object) => {
-                let stored: &Stored = self.objects.get(object)?.stored()?;
-                Some((*object, stored.to_remote(self.worker)))
-            }
-        };
-        args.iter().filter_map(value).collect()
+        let value = |object| Some((object, self.objects.get(&object)?.stored()?.to_remote(self.worker)));
+        objects_of(args).filter_map(value).collect()
     }
 
     /// A host gave back tasks that it has not begun.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tandem_actor_protocol::call::{Arg, TaskSpec};
+use tandem_actor_protocol::call::TaskSpec;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::placement::BundleId;
 use tandem_actor_protocol::resources::Shape;
@@ -11,7 +11,7 @@ use tandem_actor_protocol::{CallId, ExecutorId, ProcessNumber};
 use super::{Queue, ShapeId, Task, TaskEvent, TaskState};
 use crate::context::Context;
 use crate::job::Job;
-use crate::objects::{Object, ObjectState, Refused, Waiter};
+use crate::objects::{Object, ObjectState, Refused, Waiter, await_args};
 
 /// A process may not ask for more objects of one call.
 pub(crate) const MAX_RETURNS: u32 = 1 << 20;
@@ -113,19 +113,8 @@ impl Job {
     /// Queues a task that is not under way, or has it wait for its arguments, or fails it if one of them has failed.
     pub(crate) fn ready_or_wait(&mut self, cx: &mut Context<'_>, call: CallId, first: bool) {
         let Some(task) = self.tasks.get_mut(&call) else { return };
-        let mut missing = 0;
-        let mut failed = None;
-        for arg in &task.args {
-            let Arg::Object(object) = arg else { continue };
-            match self.objects.get(object).map(|record| &record.state) {
-                Some(ObjectState::Pending) => {
-                    missing += 1;
-                    self.waiters.entry(*object).or_default().push(Waiter::Task(call));
-                }
-                Some(ObjectState::Failed(failure)) => failed = Some(failure.clone()),
-                Some(ObjectState::Ready(_)) | None => {}
-            }
-        }
+        let waiter = Waiter::Task(call);
+        let (missing, failed) = await_args(&self.objects, &mut self.waiters, &task.args, waiter);
         if task.state.apply(TaskEvent::Back { missing }).is_err() {
             return;
         }

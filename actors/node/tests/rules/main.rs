@@ -2,6 +2,7 @@
 
 mod actor_streams;
 mod bench;
+mod broadcast;
 mod checkpoints;
 mod circles;
 mod cluster;
@@ -14,6 +15,8 @@ mod lanes;
 mod leases;
 mod outside;
 mod places;
+#[path = "../simulation/random.rs"]
+mod random;
 mod rebuilds;
 mod refused;
 mod seen;

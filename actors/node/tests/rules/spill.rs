@@ -7,7 +7,7 @@ use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::value::{Body, Format, Value};
 use tandem_actor_protocol::{Location, ObjectId, SpaceLease};
 use tandem_arena::ArenaConfig;
-use tandem_node::{Action, Event, NodeConfig, RestoreError, SpillFile};
+use tandem_node::{Action, Event, Lent, LentAt, NodeConfig, RestoreError, SpillFile};
 
 use crate::bench::{Bench, DRIVER, JOB, WORKER};
 
@@ -141,6 +141,15 @@ impl Bench {
             _ => None,
         };
         self.heard().find_map(run)
+    }
+
+    /// Another worker reads an object: what it is lent, by the ticket with this number.
+    fn lend(&mut self, ticket: u64, object: ObjectId) -> Option<Lent> {
+        self.feed(Event::ReadWanted { ticket, job: JOB, object });
+        match self.acted.last() {
+            Some(Action::ReadGiven { ticket: of, lent }) if *of == ticket => *lent,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// One of two values on disk, the other in memory, and room for one that the driver has been given.
@@ -294,4 +303,49 @@ fn with_the_job_all_files_go() {
     dropped.sort_unstable();
     assert_eq!(dropped, written);
     assert!(forgotten(&bench) && bench.node.spilled_bytes() == 0);
+}
+
+#[test]
+fn another_worker_reads_what_is_on_disk_from_there() {
+    let mut bench = bench();
+    let objects = bench.fill();
+    let in_memory = bench.lend(1, objects[0]).expect("it is there");
+    assert!(matches!(in_memory.at, LentAt::Arena(_)));
+    bench.feed(Event::SpaceDropped { ticket: 1 });
+    bench.lend(2, objects[1]).expect("it is there");
+    bench.need();
+    let file = bench.spills()[0];
+    bench.spilled(file, Ok(()));
+    let lent = bench.lend(3, objects[0]);
+    let at = LentAt::Disk { file, length: VALUE_BYTES };
+    assert_eq!(lent, Some(Lent { copy: in_memory.copy, at }), "these are the same bytes");
+    assert_eq!(bench.restores(), [], "nothing is brought back for that");
+    bench.say(DRIVER, ToNode::Release(vec![objects[0]]));
+    assert_eq!(bench.dropped(), [], "it is being read");
+    bench.feed(Event::SpaceDropped { ticket: 3 });
+    assert_eq!((bench.dropped(), bench.node.spilled_bytes()), (vec![file], 0));
+    assert_eq!(bench.lend(4, objects[0]), None);
+}
+
+#[test]
+fn what_is_damaged_on_disk_when_another_worker_reads_it_is_lost() {
+    let mut bench = bench();
+    let (on_disk, _) = bench.one_on_disk();
+    let file = bench.spills()[0];
+    (1..=2).for_each(|ticket| assert!(bench.lend(ticket, on_disk).is_some()));
+    for ticket in 1..=2 {
+        bench.feed(Event::ReadFailed { ticket, reason: "a bit has flipped".to_owned() });
+        assert_eq!(bench.dropped(), [], "others read it still");
+        assert_eq!(bench.lend(ticket + 2, on_disk), None);
+    }
+    bench.watch(on_disk);
+    let told = bench.heard().find_map(|message| match message {
+        ToExecutor::Value { object, outcome: Err(failure) } if *object == on_disk => Some(failure.clone()),
+        _ => None,
+    });
+    let failure = told.expect("it was put, and cannot be made again");
+    assert_eq!(failure.kind, FailureKind::ObjectLost);
+    assert_eq!(failure.message, "a bit has flipped, and it cannot be made again");
+    (1..=2).for_each(|ticket| bench.feed(Event::SpaceDropped { ticket }));
+    assert_eq!(bench.dropped(), [file]);
 }

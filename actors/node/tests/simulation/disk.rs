@@ -13,10 +13,11 @@ use crate::memory::Memory;
 pub(crate) struct Disk {
     files: BTreeMap<(WorkerId, SpillFile), File>,
     pub(crate) orders: Vec<OrderOf>,
-    /// How often something was written, could not be, was read, could not be.
+    /// How often something was written, could not be, was read back, was read for another worker, could not be read.
     pub(crate) written: u64,
     pub(crate) failed: u64,
     pub(crate) read: u64,
+    pub(crate) lent: u64,
     pub(crate) damaged: u64,
 }
 
@@ -55,6 +56,18 @@ impl Disk {
     pub(crate) fn read(&mut self, worker: WorkerId, object: ObjectId, file: SpillFile, into: Location) {
         assert!(self.files.contains_key(&(worker, file)), "{file:?} is there");
         self.orders.push(OrderOf { worker, file, what: Order::Read { object, into } });
+    }
+
+    /// What another worker reads from a file, if it is there and can be read.
+    pub(crate) fn lend(&mut self, worker: WorkerId, file: SpillFile, length: u64, fails: bool) -> Option<u64> {
+        let found = self.files.get(&(worker, file))?;
+        assert_eq!(found.bytes, length);
+        if fails {
+            self.damaged += 1;
+            return None;
+        }
+        self.lent += 1;
+        Some(found.number)
     }
 
     pub(crate) fn remove(&mut self, worker: WorkerId, file: SpillFile) {
@@ -116,6 +129,7 @@ impl Disk {
         self.written += other.written;
         self.failed += other.failed;
         self.read += other.read;
+        self.lent += other.lent;
         self.damaged += other.damaged;
     }
 }

@@ -29,11 +29,14 @@ const PLAIN: Kinds = Kinds {
     cuts: false,
     circles: false,
     losses: false,
+    readers: 0,
 };
 /// In an arena that is soon full.
 const CRAMPED: Kinds = Kinds { large_bytes: 300_000, extents: 3, ..PLAIN };
 const STREAMS: Kinds = Kinds { streams: true, ..PLAIN };
 const CIRCLES: Kinds = Kinds { circles: true, ..PLAIN };
+/// One large object goes to all workers.
+const BROADCAST: Kinds = Kinds { readers: 10, ..PLAIN };
 
 fn seeds() -> Vec<u64> {
     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
@@ -134,7 +137,7 @@ fn workers_die_while_objects_go_to_disk() {
 fn files_that_cannot_be_read_are_no_end() {
     let faults = Faults { read_fails: 3, write_fails: 10, process_dies: 800, until: 20_000, ..Faults::default() };
     let disk = run_all(3, Kinds { lossy: true, ..CRAMPED }, faults);
-    assert!(disk.damaged > 0, "{disk:?}");
+    assert!(disk.damaged > 0 && disk.lent > 0, "{disk:?}");
 }
 
 #[test]
@@ -209,4 +212,30 @@ fn calls_that_wait_in_circles_are_told_and_no_others() {
 fn what_waits_in_circles_is_lost() {
     let faults = Faults { process_dies: 400, worker_dies: 900, revoked: 500, until: 20_000, ..Faults::default() };
     run_all(5, Kinds { nested: false, fails: false, losses: true, ..CIRCLES }, faults);
+}
+
+#[test]
+fn one_object_goes_to_many_workers() {
+    run_all(8, BROADCAST, Faults { revoked: 300, until: 20_000, ..Faults::default() });
+}
+
+#[test]
+fn workers_die_that_have_or_get_a_copy_of_one_object() {
+    let faults = Faults { worker_dies: 400, process_dies: 500, revoked: 500, until: 20_000, ..Faults::default() };
+    run_all(8, Kinds { nested: false, fails: false, ..BROADCAST }, faults);
+}
+
+#[test]
+fn workers_drain_that_have_or_get_a_copy_of_one_object() {
+    let faults = Faults { leaves: 100, revoked: 500, until: 20_000, ..Faults::default() };
+    run_all(8, BROADCAST, faults);
+}
+
+#[test]
+fn one_object_goes_to_many_workers_while_it_goes_to_disk() {
+    let faults = Faults { worker_dies: 900, write_fails: 20, until: 20_000, ..Faults::default() };
+    // What blocked tasks have read stays in memory, also when all of them are on the last worker.
+    let kinds = Kinds { nested: false, fails: false, readers: 6, extents: 5, ..CRAMPED };
+    let disk = run_all(6, kinds, faults);
+    assert!(disk.lent > 0, "{disk:?}");
 }

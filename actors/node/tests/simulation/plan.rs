@@ -27,6 +27,8 @@ pub(crate) struct Kinds {
     pub(crate) circles: bool,
     /// Processes or workers may be lost.
     pub(crate) losses: bool,
+    /// So many tasks more read one large value that the driver puts.
+    pub(crate) readers: u64,
 }
 
 /// What a task does that yields items, and its consumer.

@@ -7,7 +7,7 @@ use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::peer::{PeerBody, PeerMessage};
 use tandem_actor_protocol::{ExecutorId, Location, ObjectId, WorkerId, object_owner};
 use tandem_arena::ArenaConfig;
-use tandem_node::{Action, DriverWork, Event, ExitCause, Node, NodeConfig, Timestamp};
+use tandem_node::{Action, DriverWork, Event, ExitCause, Lent, LentAt, Node, NodeConfig, SpillFile, Timestamp};
 
 use crate::coordinator::{Coordinator, JOB};
 pub(crate) use crate::disk::Disk;
@@ -34,7 +34,7 @@ pub(crate) struct World {
     /// Of these, those that wait for the node that has the object, by ticket.
     reads: BTreeMap<u64, Fetch>,
     /// What that node has answered.
-    given: Vec<(WorkerId, u64, Option<Location>)>,
+    given: Vec<(WorkerId, u64, Option<Lent>)>,
     pub(crate) disk: Disk,
     tickets: u64,
     pub(crate) coordinator: Coordinator,
@@ -50,6 +50,9 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     trace: bool,
 }
+
+/// Copies of one object that are read from one worker at once.
+const COPIES_AT_ONCE: u32 = 2;
 
 /// What a node may have on disk.
 fn spill_limit_bytes(kinds: Kinds) -> u64 {
@@ -136,6 +139,9 @@ impl World {
         let mut config = NodeConfig::new(worker, format!("worker-{}", worker.0));
         // Starts fail by lot, also some in a row, and tasks are not to fail for that.
         config.max_failed_starts = 10;
+        // All that is large enough to be fetched at all.
+        config.spread_bytes = 0;
+        config.copies_at_once = COPIES_AT_ONCE;
         config.arena = ArenaConfig {
             extent_bytes: 4 << 20,
             quota_bytes: 256 << 20,
@@ -298,16 +304,30 @@ impl World {
 
     /// A node has said where an object is that another reads.
     fn given(&mut self, index: usize) {
-        let (from, ticket, location) = self.given.swap_remove(index);
+        let (from, ticket, lent) = self.given.swap_remove(index);
         let fetch = self.reads.remove(&ticket);
-        let number = location.map(|location| self.memory[&from].read(location).expect("what is read is there"));
-        if location.is_some() {
+        let number = lent.and_then(|lent| match lent.at {
+            LentAt::Arena(location) => Some(self.memory[&from].read(location).expect("what is read is there")),
+            LentAt::Disk { file, length } => self.lend_from_disk(from, ticket, file, length),
+        });
+        if lent.is_some() {
             self.event(from, Event::SpaceDropped { ticket });
         }
         let Some(fetch) = fetch else { return };
         let outcome = number.ok_or_else(|| "it is not there".to_owned());
         let outcome = outcome.map(|number| self.memory.get_mut(&fetch.to).expect("it lives").write(fetch.into, number));
         self.fetched(fetch, outcome);
+    }
+
+    fn lend_from_disk(&mut self, from: WorkerId, ticket: u64, file: SpillFile, length: u64) -> Option<u64> {
+        let Faults { read_fails, .. } = self.faults;
+        let fails = read_fails > 0 && self.random.chance(read_fails);
+        let number = self.disk.lend(from, file, length, fails);
+        if number.is_none() {
+            assert!(fails || self.coordinator.over, "a file stays as long as the job, and whoever reads it");
+            self.event(from, Event::ReadFailed { ticket, reason: "a bit has flipped".to_owned() });
+        }
+        number
     }
 
     fn fetched(&mut self, fetch: Fetch, outcome: Result<(), String>) {
@@ -374,8 +394,7 @@ impl World {
             }
             Action::KnowPeer { worker: other, .. } => self.known.entry(worker).or_default().push(other),
             Action::Fetch { object, from, into, .. } => self.fetches.push(Fetch { to: worker, object, from, into }),
-            Action::ReadGiven { ticket, location } => self.given.push((worker, ticket, location)),
-            Action::ReadLater { ticket, .. } => self.fetches.extend(self.reads.remove(&ticket)),
+            Action::ReadGiven { ticket, lent } => self.given.push((worker, ticket, lent)),
             Action::Spill { file, from, .. } => {
                 let number = self.memory[&worker].read(from).expect("what is written is there");
                 self.disk.write(worker, file, from, number);
@@ -501,6 +520,15 @@ impl World {
             let leases = self.coordinator.task_leases(*worker);
             assert!(works <= leases, "seed {}: {works} tasks run on {leases} leases of {worker}", self.seed);
         }
+        let mut copies: BTreeMap<(WorkerId, ObjectId), u32> = BTreeMap::new();
+        for Fetch { object, from, .. } in self.fetches.iter().chain(self.reads.values()) {
+            // Without its owner nobody gives turns.
+            if self.nodes.contains_key(&object_owner(*object)) {
+                *copies.entry((*from, *object)).or_default() += 1;
+            }
+        }
+        let most = copies.values().max().copied().unwrap_or(0);
+        assert!(most <= COPIES_AT_ONCE, "seed {}: {copies:?}", self.seed);
         for (worker, node) in &self.nodes {
             let (used, booked) = (self.disk.bytes(*worker), node.spilled_bytes());
             assert!(
@@ -518,6 +546,7 @@ impl World {
             let objects: Vec<_> = node.objects(None).collect();
             assert!(objects.is_empty(), "seed {}: {worker} has {objects:?}", self.seed);
             assert_eq!(node.spilled_bytes(), 0, "seed {}: {worker}", self.seed);
+            assert_eq!(node.spreads(None), 0, "seed {}: {worker}", self.seed);
         }
         assert_eq!(self.disk.files(), 0, "seed {}: {:?}", self.seed, self.disk);
         assert!(self.coordinator.groups.is_empty(), "seed {}: {:?}", self.seed, self.coordinator.groups);

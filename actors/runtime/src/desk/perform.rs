@@ -12,16 +12,16 @@ use tandem_actor_protocol::{
     ExecutorId, ExtentId, JobId, Location, MESSAGE_KIND, ObjectId, SpaceLease, WorkerId, encode,
 };
 use tandem_frames::Frame;
-use tandem_node::{Action, Event, ExitCause, RestoreError, SpillFile};
+use tandem_node::{Action, Event, ExitCause, Lent, LentAt, RestoreError, SpillFile};
 use tracing::{info, warn};
 
 use super::{Desk, Driver, Executor};
 use crate::arenas::NoExtent;
 use crate::executor::Speaker;
 use crate::function::Returned;
-use crate::inbox::{Inbound, NotRead};
+use crate::inbox::Inbound;
 use crate::outside::News;
-use crate::room::{Room, Stored, Ticket};
+use crate::room::{self, LentSource, Room, Ticket};
 use crate::sql;
 
 /// How long the end of a driver waits until what was printed before is taken.
@@ -46,8 +46,7 @@ impl Desk {
                 }
             }
             Action::ForgetJob { job } => self.forget(job),
-            Action::ReadGiven { ticket, location } => self.read_given(ticket, location),
-            Action::ReadLater { ticket, reason } => self.read_later(ticket, reason),
+            Action::ReadGiven { ticket, lent } => self.read_given(ticket, lent),
             Action::Spill { job, file, from } => self.spill(job, file, from),
             Action::Restore { job, object, file, into } => self.restore(job, object, file, into),
             Action::DropSpilled { file } => {
@@ -132,22 +131,21 @@ impl Desk {
         let _ = reply.send(outcome);
     }
 
-    fn read_given(&mut self, ticket: u64, location: Option<Location>) {
+    fn read_given(&mut self, ticket: u64, lent: Option<Lent>) {
         let Some((job, reply)) = self.tickets.read(ticket) else { return };
-        let stored = location.ok_or(NotRead::Gone).and_then(|location| {
-            let ticket = Ticket::new(ticket, self.access.clone());
-            let file = self.arenas.extent(job, location.extent).map_err(|_| NotRead::Gone)?;
-            Ok(Stored { file: Arc::clone(file), location, _ticket: ticket })
+        let ticket = lent.is_some().then(|| Ticket::new(ticket, self.access.clone()));
+        let lent = lent.zip(ticket).and_then(|(Lent { copy, at }, ticket)| {
+            let source = match at {
+                LentAt::Arena(location) => {
+                    let file = Arc::clone(self.arenas.extent(job, location.extent).ok()?);
+                    LentSource::Arena { file, location }
+                }
+                LentAt::Disk { file, length } => LentSource::Disk { file, length },
+            };
+            Some(room::Lent { copy, source, ticket })
         });
         // As above.
-        let _ = reply.send(stored);
-    }
-
-    fn read_later(&mut self, ticket: u64, reason: String) {
-        if let Some((_, reply)) = self.tickets.read(ticket) {
-            // As above.
-            let _ = reply.send(Err(NotRead::Later(reason)));
-        }
+        let _ = reply.send(lent);
     }
 
     fn spill(&mut self, job: JobId, file: SpillFile, from: Location) {

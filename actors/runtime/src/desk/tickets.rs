@@ -7,14 +7,13 @@ use tandem_actor_protocol::failure::Failure;
 use tokio::sync::oneshot;
 
 use crate::function::Returned;
-use crate::inbox::NotRead;
-use crate::room::{Room, Stored};
+use crate::room::{Lent, Room};
 
 /// Those who wait, by the ticket under which the node knows their wish.
 #[derive(Debug, Default)]
 pub(crate) struct Tickets {
     rooms: HashMap<u64, (JobId, oneshot::Sender<Result<Room, Failure>>)>,
-    reads: HashMap<u64, (JobId, oneshot::Sender<Result<Stored, NotRead>>)>,
+    reads: HashMap<u64, (JobId, oneshot::Sender<Option<Lent>>)>,
     calls: HashMap<u64, (JobId, oneshot::Sender<Result<Returned, Failure>>)>,
     places: HashMap<u64, oneshot::Sender<()>>,
 }
@@ -26,7 +25,7 @@ impl Tickets {
     }
 
     /// Another worker reads an object.
-    pub(super) fn reads(&mut self, ticket: u64, job: JobId, reply: oneshot::Sender<Result<Stored, NotRead>>) {
+    pub(super) fn reads(&mut self, ticket: u64, job: JobId, reply: oneshot::Sender<Option<Lent>>) {
         self.reads.insert(ticket, (job, reply));
     }
 
@@ -51,7 +50,7 @@ impl Tickets {
     }
 
     /// Who reads.
-    pub(super) fn read(&mut self, ticket: u64) -> Option<(JobId, oneshot::Sender<Result<Stored, NotRead>>)> {
+    pub(super) fn read(&mut self, ticket: u64) -> Option<(JobId, oneshot::Sender<Option<Lent>>)> {
         self.reads.remove(&ticket)
     }
 

@@ -1,9 +1,9 @@
 //! Reads an object of another worker into the arena here: a large one in parts, over several connections at once. A part that breaks
-//! off goes on where it was.
+//! off goes on where it was, unless the object was made again there meanwhile: then all of it is read anew.
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
@@ -36,14 +36,24 @@ pub(super) struct Fetch {
     pub(super) into: Location,
 }
 
-/// Why a part could not be read.
+/// Why an attempt has not read all of its part.
 enum Failure {
     /// The stream was an old one, and had ended while nobody used it.
     Stale,
     /// It may be tried again.
     Broken(String),
+    /// Another part is of another copy.
+    Changed,
     /// It cannot be had there.
     Final(String),
+}
+
+/// Why an object was not read.
+enum NotRead {
+    /// It was made again meanwhile: parts are of different copies.
+    Changed,
+    /// Why, in words.
+    Failed(String),
 }
 
 impl Fetch {
@@ -52,24 +62,41 @@ impl Fetch {
     /// # Errors
     /// Why not, in words.
     pub(super) async fn run(self) -> Result<(), String> {
-        let whole = self.into.length;
-        let mut parts: JoinSet<Result<(), String>> =
-            split(whole).into_iter().map(|range| self.clone().part(range)).collect();
+        for _ in 0..=RETRIES {
+            match self.whole().await {
+                Ok(()) => return Ok(()),
+                Err(NotRead::Changed) => debug!(object = %self.object, "an object was made again while it was read"),
+                Err(NotRead::Failed(reason)) => return Err(reason),
+            }
+        }
+        Err("it was made again whenever it was read".to_owned())
+    }
+
+    /// Reads all parts, of one copy. Afterwards none is being read any more.
+    async fn whole(&self) -> Result<(), NotRead> {
+        let copy = Arc::new(OnceLock::new());
+        let part = |range| self.clone().part(range, Arc::clone(&copy));
+        let mut parts: JoinSet<Result<(), NotRead>> = split(self.into.length).into_iter().map(part).collect();
         while let Some(ended) = parts.join_next().await {
-            ended.map_err(|error| error.to_string())??;
+            let ended = ended.unwrap_or_else(|error| Err(NotRead::Failed(error.to_string())));
+            if ended.is_err() {
+                parts.shutdown().await;
+                return ended;
+            }
         }
         Ok(())
     }
 
-    async fn part(self, mut range: Range<u64>) -> Result<(), String> {
+    async fn part(self, mut range: Range<u64>, copy: Arc<OnceLock<ObjectId>>) -> Result<(), NotRead> {
         let (mut tries, mut delay) = (0, FIRST_DELAY);
         while !range.is_empty() {
-            match self.attempt(&mut range).await {
+            match self.attempt(&mut range, &copy).await {
                 Ok(()) | Err(Failure::Stale) => continue,
                 Err(Failure::Broken(reason)) if tries < RETRIES => {
                     debug!(object = %self.object, reason, "reading an object goes on after a while");
                 }
-                Err(Failure::Broken(reason) | Failure::Final(reason)) => return Err(reason),
+                Err(Failure::Broken(reason) | Failure::Final(reason)) => return Err(NotRead::Failed(reason)),
+                Err(Failure::Changed) => return Err(NotRead::Changed),
             }
             tokio::time::sleep(delay).await;
             tries += 1;
@@ -79,7 +106,7 @@ impl Fetch {
     }
 
     /// Reads what is left of `range`, and moves its start by what has come.
-    async fn attempt(&self, range: &mut Range<u64>) -> Result<(), Failure> {
+    async fn attempt(&self, range: &mut Range<u64>, copy: &OnceLock<ObjectId>) -> Result<(), Failure> {
         let (start, wanted) = (range.start, range.end - range.start);
         let mut loan = self.channels.stream().await.map_err(no_stream)?;
         let request = ReadRequest { job: self.job, object: self.object, offset: start, length: wanted };
@@ -89,8 +116,9 @@ impl Fetch {
         };
         let answer = in_time(asked).await;
         match answer {
-            Ok(Answer::Lent(length)) if length == wanted => {}
-            Ok(Answer::Lent(length)) => {
+            Ok(Answer::Lent { copy: name, .. }) if *copy.get_or_init(|| name) != name => return Err(Failure::Changed),
+            Ok(Answer::Lent { length, .. }) if length == wanted => {}
+            Ok(Answer::Lent { length, .. }) => {
                 return Err(Failure::Final(format!("{length} bytes came in place of {wanted}")));
             }
             Ok(Answer::Gone(reason)) => {

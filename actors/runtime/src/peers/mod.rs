@@ -29,6 +29,7 @@ use channels::Channels;
 use fetch::Fetch;
 use link::PeerLink;
 
+pub use lender::LentStats;
 pub use port::PeerPort;
 
 /// All other nodes that this one has been told of.

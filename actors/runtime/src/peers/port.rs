@@ -14,12 +14,14 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::incoming::Incoming;
+use super::lender::{Counters, LentStats};
 use super::link::MAX_FRAME_BYTES;
 use super::outgoing::Numbered;
 use super::stream::Answer;
 use crate::handle::Access;
-use crate::inbox::{Inbound, NotRead};
-use crate::room::Stored;
+use crate::inbox::Inbound;
+use crate::room::Lent;
+use crate::spill::Spill;
 
 /// Acknowledgements on their way out.
 const ACKS: usize = 16;
@@ -32,13 +34,19 @@ pub struct PeerPort {
     /// Where what executors and peers say goes.
     desk: mpsc::Sender<Inbound>,
     peers: Arc<SyncMutex<HashMap<WorkerId, Arc<Mutex<Incoming>>>>>,
+    pub(super) spill: Spill,
+    pub(super) lent: Arc<Counters>,
 }
 
 type Frames = Pin<Box<dyn Stream<Item = Result<PeerFrame, Status>> + Send>>;
 
 impl PeerPort {
-    pub(crate) fn new(own: WorkerId, access: Access, desk: mpsc::Sender<Inbound>) -> Self {
-        Self { own, access, desk, peers: Arc::default() }
+    pub(crate) fn new(own: WorkerId, access: Access, desk: mpsc::Sender<Inbound>, spill: Spill) -> Self {
+        Self { own, access, desk, peers: Arc::default(), spill, lent: Arc::default() }
+    }
+
+    pub(crate) fn lent_stats(&self) -> LentStats {
+        self.lent.stats()
     }
 
     /// The service for the worker's data port.
@@ -86,15 +94,12 @@ impl PeerPort {
     }
 
     /// An object that stays for as long as what this returns.
-    pub(super) async fn stored(&self, job: JobId, object: ObjectId) -> Result<Stored, Answer> {
+    pub(super) async fn stored(&self, job: JobId, object: ObjectId) -> Result<Lent, Answer> {
         let stopping = || Answer::Later("the worker is stopping".to_owned());
         let ticket = self.access.ticket();
         let (reply, answer) = oneshot::channel();
         self.access.send(Inbound::Read { ticket, job, object, reply });
-        answer.await.map_err(|_| stopping())?.map_err(|why| match why {
-            NotRead::Gone => Answer::Gone(format!("{object} is not here")),
-            NotRead::Later(reason) => Answer::Later(reason),
-        })
+        answer.await.map_err(|_| stopping())?.ok_or_else(|| Answer::Gone(format!("{object} is not here")))
     }
 }
 

@@ -1,10 +1,10 @@
 //! What workers say on a byte stream between them: one reads objects, the other lends them, one after the other.
 //!
 //!   reader → lender   job (u64) · object (u128) · offset (u64) · length (u64)
-//!   lender → reader   outcome (u8) · length (u64) · the bytes, or in words why there are none
+//!   lender → reader   outcome (u8) · length (u64) · copy (u128) and the bytes, or in words why there are none
 //!   reader → lender   one byte when all bytes have come: until then they are read from where they lie
 //!
-//! Numbers are big endian.
+//! A copy is a name that only these bytes have: parts of an object belong together if it is the same. Numbers are big endian.
 
 use std::io;
 use std::time::Duration;
@@ -54,8 +54,8 @@ impl ReadRequest {
 /// How a lender answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// This many bytes follow.
-    Lent(u64),
+    /// This many bytes of this copy follow.
+    Lent { length: u64, copy: ObjectId },
     /// The object is not there, and must be made again.
     Gone(String),
     /// It may be there another time.
@@ -64,14 +64,18 @@ pub(super) enum Answer {
 
 impl Answer {
     pub(super) async fn send(&self, stream: &mut Connection) -> io::Result<()> {
-        let (outcome, length, reason) = match self {
-            Self::Lent(length) => (LENT, *length, ""),
-            Self::Gone(reason) => (GONE, reason.len() as u64, reason.as_str()),
-            Self::Later(reason) => (LATER, reason.len() as u64, reason.as_str()),
+        let copy_bytes;
+        let (outcome, length, rest) = match self {
+            Self::Lent { length, copy } => {
+                copy_bytes = copy.0.to_be_bytes();
+                (LENT, *length, copy_bytes.as_slice())
+            }
+            Self::Gone(reason) => (GONE, reason.len() as u64, reason.as_bytes()),
+            Self::Later(reason) => (LATER, reason.len() as u64, reason.as_bytes()),
         };
         let mut message = vec![outcome];
         message.extend(length.to_be_bytes());
-        message.extend(reason.as_bytes());
+        message.extend(rest);
         stream.write_all(&message).await?;
         stream.flush().await
     }
@@ -80,7 +84,7 @@ impl Answer {
         let outcome = stream.read_u8().await?;
         let length = stream.read_u64().await?;
         match outcome {
-            LENT => Ok(Self::Lent(length)),
+            LENT => Ok(Self::Lent { length, copy: ObjectId(stream.read_u128().await?) }),
             GONE => Ok(Self::Gone(words(stream, length).await?)),
             LATER => Ok(Self::Later(words(stream, length).await?)),
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{outcome} is no outcome"))),

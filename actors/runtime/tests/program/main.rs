@@ -1,4 +1,4 @@
-//! Whole programs on one worker: real processes of a program that is written with our SDK, the real node, and this runtime. Only
+//! Whole programs on one worker, and some on several: real processes of a program that is written with our SDK, the real node, and this runtime. Only
 //! the coordinator is played by the test.
 
 extern crate tandem_sdk as tandem;
@@ -8,6 +8,9 @@ extern crate tandem_sdk as tandem;
 mod app;
 mod coordinator;
 mod scenarios;
+#[allow(dead_code, reason = "each test uses some of it")]
+#[path = "../support/security.rs"]
+mod security;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@ use tandem::{Failure, FailureKind};
 use tandem_actor_protocol::JobId;
 use tandem_node::{Event, Node};
 
+use crate::app;
 use crate::coordinator::Cluster;
 
 const JOB: JobId = JobId(3);
@@ -19,7 +20,9 @@ async fn drive(cluster: &Cluster, args: &[&str]) -> Result<(), Failure> {
 
 /// Ends the job and waits until nothing is left of it.
 async fn forget(cluster: &Cluster) {
-    cluster.runtime.tell(Event::JobGone { job: JOB });
+    for runtime in cluster.others.iter().chain([&cluster.runtime]) {
+        runtime.tell(Event::JobGone { job: JOB });
+    }
     let folder = cluster.folder.path().join("executors").join(JOB.to_string());
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while folder.exists() {
@@ -76,6 +79,48 @@ async fn what_has_no_room_goes_to_disk_and_comes_back() {
     }
     cluster.runtime.stop().await;
     assert!(!cluster.folder.path().join("objects").exists());
+}
+
+/// Bytes that workers have sent to others, from memory and from disk.
+fn lent(cluster: &Cluster) -> (u64, u64) {
+    let all = cluster.others.iter().chain([&cluster.runtime]).map(|runtime| runtime.lent_stats());
+    all.fold((0, 0), |(arena, disk), stats| (arena + stats.arena_bytes, disk + stats.disk_bytes))
+}
+
+async fn stop(cluster: &Cluster) {
+    for runtime in cluster.others.iter().chain([&cluster.runtime]) {
+        runtime.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn one_object_goes_to_several_workers() {
+    let cluster = Cluster::several(5, 1, |_| {}).await;
+    let outcome = drive(&cluster, &["broadcast", "25"]).await;
+    assert_eq!(outcome, Ok(()), "{:#?}", cluster.lines());
+    forget(&cluster).await;
+    let (from_memory, from_disk) = lent(&cluster);
+    // Each of the four others has read it, and again if it had let it go between two tasks.
+    let bytes = app::BROADCAST_BYTES as u64;
+    assert!(from_memory >= 4 * bytes && from_memory <= 25 * (bytes + 1_000) && from_disk == 0, "{from_memory} bytes");
+    stop(&cluster).await;
+}
+
+#[tokio::test]
+async fn what_is_on_disk_is_read_by_other_workers() {
+    let cluster = Cluster::several(3, 1, |node| {
+        node.arena.extent_bytes = 2 << 20;
+        node.arena.quota_bytes = 8 << 20;
+        node.spill_limit_bytes = 1 << 30;
+        node.spread_bytes = 0;
+    })
+    .await;
+    let outcome = drive(&cluster, &["overflow"]).await;
+    assert_eq!(outcome, Ok(()), "{:#?}", cluster.lines());
+    forget(&cluster).await;
+    let (_, from_disk) = lent(&cluster);
+    assert!(from_disk > 0);
+    stop(&cluster).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! A runtime around a node that does what a test says.
 #![allow(dead_code, reason = "each test uses some of it")]
 
+pub(crate) mod security;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};

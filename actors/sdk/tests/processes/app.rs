@@ -360,6 +360,7 @@ pub(crate) async fn main(ctx: Context, args: Args) -> Result<()> {
         "mapped" => mapped::map(&ctx).await,
         "room" => room(&ctx).await,
         "overflow" => overflow(&ctx).await,
+        "broadcast" => broadcast(&ctx, args.parse(1)?).await,
         "crash" => crash(&ctx).await,
         "cancel" => cancel(&ctx).await,
         "panic" => panic!("the driver panics"),
@@ -514,6 +515,23 @@ async fn overflow(ctx: &Context) -> Result<()> {
     tandem::ensure!(ctx.get_all(&read).await?.into_iter().all(|right| right), "tasks have read what was put");
     for (letter, value) in (0_u8..).zip(&values) {
         tandem::ensure!(ctx.get(value).await? == vec![letter; LETTERS], "{letter} is what was put");
+    }
+    Ok(())
+}
+
+/// What many tasks read at once.
+pub(crate) const BROADCAST_BYTES: usize = 24 << 20;
+
+#[tandem::task]
+pub(crate) fn count_sevens(bytes: Bytes) -> usize {
+    bytes.iter().filter(|byte| **byte == 7).count()
+}
+
+async fn broadcast(ctx: &Context, readers: u32) -> Result<()> {
+    let value = ctx.put(&Bytes::from(vec![7_u8; BROADCAST_BYTES]))?;
+    let read: Vec<_> = (0..readers).map(|_| count_sevens::submit(ctx, &value)).collect();
+    for count in ctx.get_all(&read).await? {
+        tandem::ensure!(count == BROADCAST_BYTES, "{count} bytes are as they were put");
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use tandem_actor_protocol::{CallId, ExecutorId};
 
 use crate::host::{Guest, Hosted, Phase};
 use crate::job::Job;
-use crate::objects::ObjectState;
+use crate::objects::objects_of;
 use crate::tasks::{Task, TaskState};
 use crate::timers::Timestamp;
 use crate::views::{TaskStateView, TaskView};
@@ -127,17 +127,12 @@ impl Job {
     }
 
     pub(super) fn why_args(&self, args: &[Arg]) -> String {
-        let pending = |arg: &&Arg| match arg {
-            Arg::Value(_) => false,
-            Arg::Object(object) => self.objects.get(object).is_some_and(|record| record.state == ObjectState::Pending),
-        };
+        let pending = || objects_of(args).filter(|object| self.is_pending(*object));
         let mut text = "waits for arguments:".to_owned();
-        for arg in args.iter().filter(pending).take(3) {
-            if let Arg::Object(object) = arg {
-                let _ = write!(text, " {object}");
-            }
+        for object in pending().take(3) {
+            let _ = write!(text, " {object}");
         }
-        let more = args.iter().filter(pending).count().saturating_sub(3);
+        let more = pending().count().saturating_sub(3);
         if more > 0 {
             let _ = write!(text, " and {more} more");
         }

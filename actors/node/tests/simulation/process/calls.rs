@@ -23,9 +23,9 @@ impl Process {
     pub(super) fn put(&mut self, memory: &mut Memory) {
         self.make_group();
         let frame = self.frame.as_ref().expect("it runs");
-        let (puts, seed) = (frame.plan.puts, frame.seed);
+        let (puts, seed, driver) = (frame.plan.puts, frame.seed, frame.run.is_none());
         if puts {
-            let large = self.kinds.large && seed.is_multiple_of(2);
+            let large = self.kinds.large && (seed.is_multiple_of(2) || (driver && self.kinds.readers > 0));
             let Some(value) = self.build(memory, put_number(seed), large) else { return };
             let object = self.new_ids(1);
             self.say(ToNode::Put { object, value });

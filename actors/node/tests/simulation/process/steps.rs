@@ -7,7 +7,7 @@ use tandem_actor_protocol::{CallId, Location, ObjectId};
 
 use super::asks::ASK;
 use super::{DRIVER_DEPTH, Frame, Memory, Process, Stage, number_value, run_depth};
-use crate::plan::{Dependency, digest, plan};
+use crate::plan::{Child, Dependency, digest, plan};
 use crate::random::Random;
 
 impl Process {
@@ -19,6 +19,11 @@ impl Process {
             more.truncate(3);
             more.iter_mut().for_each(|child| child.dependency = Dependency::None);
             plan.children.extend(more);
+        }
+        plan.puts |= self.kinds.readers > 0;
+        for _ in 0..self.kinds.readers {
+            let seed = random.next();
+            plan.children.push(Child { seed, dependency: Dependency::Put, waits: true, cancels: false });
         }
         plan.nested = None;
         plan.fails = false;
