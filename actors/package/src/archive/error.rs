@@ -39,14 +39,14 @@ pub enum ArchiveError {
         limit: usize,
     },
     /// What is in it is too large.
-    #[error("{at} it becomes more than {limit_bytes} bytes{}", times(*.ratio))]
+    #[error("{at} it becomes more than {limit_bytes} bytes{}", most_for(*.archive_bytes))]
     TooLarge {
         /// Where.
         at: Position,
         /// What there may be in all.
         limit_bytes: u64,
-        /// How many times the archive that is, if this is why.
-        ratio: Option<u64>,
+        /// What the archive itself has, if this is why.
+        archive_bytes: Option<u64>,
     },
     /// What is in it cannot be kept.
     #[error("`{entry}` cannot be written: {source}")]
@@ -64,8 +64,8 @@ pub enum ArchiveError {
     },
 }
 
-fn times(ratio: Option<u64>) -> String {
-    ratio.map_or_else(String::new, |ratio| format!(", {ratio} times its own size"))
+fn most_for(archive_bytes: Option<u64>) -> String {
+    archive_bytes.map_or_else(String::new, |bytes| format!(", the most for an archive of {bytes}"))
 }
 
 /// Why an entry may not be there.

@@ -9,8 +9,8 @@ use super::limits::Limits;
 #[derive(Debug)]
 pub(super) struct Meter {
     limit_bytes: u64,
-    /// None: the limit is one for all archives.
-    ratio: Option<u64>,
+    /// The size of the archive, if the limit comes from that.
+    archive_bytes: Option<u64>,
     taken_bytes: Cell<u64>,
     exceeded: Cell<bool>,
 }
@@ -19,9 +19,13 @@ impl Meter {
     /// For an archive of so many bytes.
     pub(super) fn new(limits: &Limits, archive_bytes: u64) -> Self {
         let in_ratio = archive_bytes.saturating_mul(limits.ratio).max(limits.small_bytes);
-        let (limit_bytes, ratio) =
-            if in_ratio < limits.bytes { (in_ratio, Some(limits.ratio)) } else { (limits.bytes, None) };
-        Self { limit_bytes, ratio, taken_bytes: Cell::new(0), exceeded: Cell::new(false) }
+        let archive_bytes = (in_ratio < limits.bytes).then_some(archive_bytes);
+        Self {
+            limit_bytes: in_ratio.min(limits.bytes),
+            archive_bytes,
+            taken_bytes: Cell::new(0),
+            exceeded: Cell::new(false),
+        }
     }
 
     /// What came through.
@@ -29,9 +33,9 @@ impl Meter {
         self.taken_bytes.get()
     }
 
-    /// The limit, and how many times the archive it is if that is what counts; none as long as it holds.
+    /// The limit, and the size of the archive if it comes from that; none as long as it holds.
     pub(super) fn exceeded(&self) -> Option<(u64, Option<u64>)> {
-        self.exceeded.get().then_some((self.limit_bytes, self.ratio))
+        self.exceeded.get().then_some((self.limit_bytes, self.archive_bytes))
     }
 }
 

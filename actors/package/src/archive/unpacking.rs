@@ -72,7 +72,9 @@ impl<'a> Unpacking<'a> {
     /// What came out of the archive could not be read on: it is damaged, or more than it may be.
     pub(super) fn unreadable(&self, error: &io::Error) -> ArchiveError {
         match self.meter.exceeded() {
-            Some((limit_bytes, ratio)) => ArchiveError::TooLarge { at: self.position.clone(), limit_bytes, ratio },
+            Some((limit_bytes, archive_bytes)) => {
+                ArchiveError::TooLarge { at: self.position.clone(), limit_bytes, archive_bytes }
+            }
             None => self.damaged(error.to_string()),
         }
     }
