@@ -87,6 +87,11 @@ pub enum ToExecutor {
         /// The number.
         until: u64,
     },
+    /// As [`Self::Start`], of an actor whose calls are made again when it is lost. If it makes checkpoints, what its calls return is
+    /// held until one covers it: before the end of its creation the process says
+    /// [`ToNode::NoCheckpoint`](crate::node::ToNode::NoCheckpoint), and behind the end of each call, at once or behind later ones, a
+    /// checkpoint or that.
+    StartHeld(Start),
 }
 
 /// What an executor must know.

@@ -23,6 +23,8 @@ pub(crate) struct Call {
     pub(crate) returns: u32,
     pub(crate) parent: Option<CallId>,
     pub(crate) attempt: u32,
+    /// How often it came back because an argument could not be read.
+    pub(crate) unread: u8,
     pub(crate) state: CallState,
 }
 
@@ -31,8 +33,20 @@ pub(crate) struct Call {
 pub(crate) enum CallState {
     /// Waits for so many arguments, for calls before it, and for its actor.
     Waiting { missing: u32 },
-    /// At the worker where its actor lives.
-    Sent { host: WorkerId },
+    /// At the worker where its actor lives, or has lived with this start of it.
+    Sent { host: WorkerId, start: u32 },
+}
+
+impl CallState {
+    /// Whether it is at this worker.
+    pub(crate) fn is_at(self, worker: WorkerId) -> bool {
+        matches!(self, Self::Sent { host, .. } if host == worker)
+    }
+
+    /// Whether it is where its actor has lived before this start of it.
+    pub(super) fn is_of_start_before(self, now: u32) -> bool {
+        matches!(self, Self::Sent { start, .. } if start < now)
+    }
 }
 
 impl Job {
@@ -56,7 +70,7 @@ impl Job {
         }
         let method = self.intern(&method);
         let state = CallState::Waiting { missing: 0 };
-        self.calls.insert(call, Call { actor, method, args, returns, parent, attempt: 0, state });
+        self.calls.insert(call, Call { actor, method, args, returns, parent, attempt: 0, unread: 0, state });
         self.place_call(cx, call, actor);
     }
 
@@ -128,6 +142,9 @@ impl Job {
         while let Some(route) = self.routes.get(&actor) {
             let Place::At(host) = route.place else { return };
             let Some(call) = route.lanes.get(&lane).and_then(|lane| lane.front()).copied() else { return };
+            if self.is_behind(route, lane) {
+                return;
+            }
             let Some(entry) = self.calls.get(&call) else { return };
             if entry.state != (CallState::Waiting { missing: 0 }) {
                 return;
@@ -142,10 +159,11 @@ impl Job {
 
     fn send_call(&mut self, cx: &mut Context<'_>, id: CallId, host: WorkerId) {
         let Some(entry) = self.calls.get_mut(&id) else { return };
-        if let Some(outside) = self.routes.get(&entry.actor).and_then(|route| route.outside) {
+        let (outside, start) = self.routes.get(&entry.actor).map_or((None, 0), |route| (route.outside, route.start));
+        if let Some(outside) = outside {
             return self.send_call_outside(cx, id, outside);
         }
-        entry.state = CallState::Sent { host };
+        entry.state = CallState::Sent { host, start };
         let (actor, attempt) = (entry.actor, entry.attempt);
         let call = ActorCall {
             call: id,
@@ -160,10 +178,10 @@ impl Job {
             route.sent.insert(id);
         }
         if host == self.worker {
-            return self.host_call(cx, self.worker, call, attempt);
+            return self.host_call(cx, self.worker, call, attempt, start);
         }
         let resolved = self.resolve_args(&call.args);
-        self.send_peer(cx, host, PeerBody::Call { call, attempt, resolved });
+        self.send_peer(cx, host, PeerBody::Call { call, attempt, resolved, start });
     }
 
     /// A host says how a call ended.
@@ -176,10 +194,7 @@ impl Job {
         outcome: Result<Vec<RemoteValue>, Failure>,
     ) {
         let values = outcome.map(|values| values.into_iter().map(|value| self.stored_result(from, value)).collect());
-        let current = self
-            .calls
-            .get(&call)
-            .is_some_and(|entry| entry.attempt == attempt && entry.state == CallState::Sent { host: from });
+        let current = self.calls.get(&call).is_some_and(|entry| entry.attempt == attempt && entry.state.is_at(from));
         if current {
             self.call_ended(cx, call, from, values);
         } else {
@@ -201,10 +216,46 @@ impl Job {
         let again = outcome.as_ref().is_err_and(lost)
             && self.routes.get(&actor).is_some_and(|route| route.retry_calls && !matches!(route.place, Place::Gone(_)));
         if !again {
-            return self.finish_call(cx, call, outcome);
+            let late = self.routes.get(&actor).is_some_and(|route| entry.state.is_of_start_before(route.start));
+            self.finish_call(cx, call, outcome);
+            if late {
+                self.advance_lane(cx, actor, lane_of(call));
+            }
+            return;
         }
         entry.attempt += 1;
         self.call_again(cx, call, host);
+    }
+
+    /// A call of this worker has ended so for good, wherever it was sent by now: a checkpoint of its actor covers it.
+    pub(crate) fn call_covered(&mut self, cx: &mut Context<'_>, call: CallId, outcome: Result<Vec<Stored>, Failure>) {
+        let Some(actor) = self.calls.get(&call).map(|entry| entry.actor) else {
+            return self.drop_results(call, outcome);
+        };
+        self.finish_call(cx, call, outcome);
+        self.advance_lane(cx, actor, lane_of(call));
+    }
+
+    /// The owner of an actor says so.
+    pub(crate) fn call_covered_elsewhere(
+        &mut self,
+        cx: &mut Context<'_>,
+        owner: WorkerId,
+        call: CallId,
+        outcome: Result<Vec<RemoteValue>, Failure>,
+    ) {
+        let values = outcome.map(|values| values.into_iter().map(|value| self.stored_result(owner, value)).collect());
+        self.call_covered(cx, call, values);
+    }
+
+    /// What these calls have done is undone, and nobody has seen it.
+    pub(crate) fn calls_uncovered(&mut self, cx: &mut Context<'_>, host: WorkerId, calls: &[CallId]) {
+        for call in calls {
+            if self.calls.get(call).is_some_and(|entry| entry.state.is_at(host)) {
+                let why = "the checkpoint of the actor that was to cover this cannot be kept";
+                self.call_ended(cx, *call, host, Err(Failure::new(FailureKind::ProcessLost, "", why)));
+            }
+        }
     }
 
     /// Puts a call back that has not been made, or is to be made again.
@@ -228,20 +279,30 @@ impl Job {
         }
     }
 
-    /// A host gives calls back that it has not begun: their actor was not there.
-    pub(crate) fn calls_came_back(&mut self, cx: &mut Context<'_>, from: WorkerId, calls: &[CallId]) {
+    /// A host gives calls back that it has not begun, such as when their actor was not there. One of them may have failed.
+    pub(crate) fn calls_came_back(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: WorkerId,
+        calls: &[CallId],
+        failed: Option<&(CallId, Failure)>,
+    ) {
         for call in calls {
-            match self.calls.get(call) {
-                Some(entry) if entry.state == (CallState::Sent { host: from }) => self.call_again(cx, *call, from),
-                Some(_) => {}
-                None => self.start_came_back(cx, from, ActorId(call.0)),
+            let failure = failed.filter(|(failed, _)| failed == call).map(|(_, failure)| failure.clone());
+            match (self.calls.get(call), failure) {
+                (Some(entry), None) if entry.state.is_at(from) => self.call_again(cx, *call, from),
+                (Some(entry), Some(failure)) if entry.state.is_at(from) => {
+                    self.call_ended(cx, *call, from, Err(failure));
+                }
+                (Some(_), _) => {}
+                (None, failure) => self.start_came_back(cx, from, ActorId(call.0), failure),
             }
         }
     }
 
     /// A worker is lost: calls there are made again or fail.
     pub(crate) fn calls_at_lost(&mut self, cx: &mut Context<'_>, lost: WorkerId) {
-        let there = |entry: &Call| entry.state == CallState::Sent { host: lost };
+        let there = |entry: &Call| entry.state.is_at(lost);
         let mut calls: Vec<CallId> =
             self.calls.iter().filter(|(_, entry)| there(entry)).map(|(call, _)| *call).collect();
         calls.sort_unstable();
@@ -265,10 +326,10 @@ impl Job {
                 self.finish_call(cx, call, Err(failure));
                 self.advance_lane(cx, actor, lane_of(call));
             }
-            CallState::Sent { host } if host == self.worker => {
+            CallState::Sent { host, .. } if host == self.worker => {
                 self.cancel_hosted_call(cx, call);
             }
-            CallState::Sent { host } => self.send_peer(cx, host, PeerBody::Cancel { call, force: false }),
+            CallState::Sent { host, .. } => self.send_peer(cx, host, PeerBody::Cancel { call, force: false }),
         }
     }
 

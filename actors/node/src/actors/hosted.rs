@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tandem_actor_protocol::call::{ActorSpec, Arg};
 use tandem_actor_protocol::{CallId, ExecutorId, WorkerId};
 
+use super::held::Saving;
 use crate::timers::Timestamp;
 
 /// What is known of an actor that lives here.
@@ -25,6 +26,7 @@ pub(crate) struct HostedActor {
     pub(crate) has_checkpoint: bool,
     pub(crate) state: HostedState,
     pub(crate) executor: Option<ExecutorId>,
+    pub(crate) saving: Saving,
     /// Its calls that have not ended.
     pub(crate) calls: BTreeSet<CallId>,
     /// Those that are not at its process yet, in the order of each calling process.
@@ -102,6 +104,7 @@ impl HostedActor {
             has_checkpoint: false,
             state: HostedState::Placing,
             executor: None,
+            saving: Saving::default(),
             calls: BTreeSet::new(),
             lanes: BTreeMap::new(),
             last_ended: Timestamp::default(),

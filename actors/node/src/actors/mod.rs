@@ -3,6 +3,7 @@
 mod calls;
 mod checkpoint;
 mod end;
+mod held;
 mod host;
 mod hosted;
 mod hosted_calls;
@@ -16,7 +17,7 @@ mod spawn;
 mod started;
 
 pub(crate) use calls::{Call, CallState};
-pub(crate) use checkpoint::Checkpoints;
+pub(crate) use checkpoint::{Checkpoints, Coming};
 pub(crate) use end::ENDED;
 pub(crate) use host::EarlyStart;
 pub(crate) use hosted::{HostedActor, HostedState};

@@ -69,6 +69,7 @@ impl Job {
             shape,
             state: OwnedState::Naming,
             attempt: 0,
+            unread: 0,
             checkpoints: Checkpoints::default(),
             watchers: Default::default(),
         };
@@ -104,7 +105,8 @@ impl Job {
     /// Queues an actor for a lease, or has it wait for its arguments, or fails it if one of them has failed.
     pub(crate) fn actor_ready_or_wait(&mut self, cx: &mut Context<'_>, actor: ActorId) {
         let Some(owned) = self.owned_actors.get_mut(&actor) else { return };
-        let mut missing = 0;
+        // It goes on from the last checkpoint, which may not be here yet.
+        let mut missing = u32::from(self.checkpoints_coming.contains_key(&actor));
         let mut failed = None;
         for arg in &owned.args {
             let Arg::Object(object) = arg else { continue };
@@ -128,7 +130,7 @@ impl Job {
         }
     }
 
-    /// An argument of an actor's constructor has a value now, or never will.
+    /// An argument of an actor's constructor has a value now, or never will, or the checkpoint is here that it goes on from.
     pub(crate) fn actor_argument_settled(&mut self, cx: &mut Context<'_>, actor: ActorId, failed: Option<&Failure>) {
         let Some(owned) = self.owned_actors.get_mut(&actor) else { return };
         if !matches!(owned.state, OwnedState::Waiting { .. }) {

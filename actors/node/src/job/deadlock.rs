@@ -145,7 +145,7 @@ impl Job {
         let entry = self.calls.get(&call)?;
         match entry.state {
             CallState::Waiting { missing } if missing > 0 => self.makers(&entry.args),
-            CallState::Sent { host } if host == self.worker => self.call_before(entry.actor).map(|call| vec![call]),
+            CallState::Sent { host, .. } if host == self.worker => self.call_before(entry.actor).map(|call| vec![call]),
             CallState::Waiting { .. } | CallState::Sent { .. } => None,
         }
     }

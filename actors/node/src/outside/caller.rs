@@ -32,7 +32,7 @@ impl Job {
             Err(failure) => return self.call_failed(cx, id, &failure),
         };
         let Some(entry) = self.calls.get_mut(&id) else { return };
-        entry.state = CallState::Sent { host: actor.owner() };
+        entry.state = CallState::Sent { host: actor.owner(), start: 0 };
         let call = OutsideCall {
             caller: self.worker,
             job: self.id,
@@ -95,7 +95,7 @@ impl Job {
         call: CallId,
         outcome: Result<Vec<OutsideValue>, Failure>,
     ) {
-        let current = self.calls.get(&call).filter(|entry| entry.state == (CallState::Sent { host: from }));
+        let current = self.calls.get(&call).filter(|entry| entry.state.is_at(from));
         let Some(returns) = current.map(|entry| entry.returns as usize) else {
             return drop_unwanted(cx, from, self.id, outcome.unwrap_or_default());
         };

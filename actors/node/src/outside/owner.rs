@@ -57,7 +57,7 @@ impl Job {
         self.outside.calls.insert(ours, Caller { worker, job, call, returns, missing: returns });
         let method = self.intern(&method);
         let state = CallState::Waiting { missing: 0 };
-        self.calls.insert(ours, Call { actor, method, args, returns, parent: None, attempt: 0, state });
+        self.calls.insert(ours, Call { actor, method, args, returns, parent: None, attempt: 0, unread: 0, state });
         self.place_call(cx, ours, actor);
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Bench {
     told: VecDeque<(ExecutorId, ToExecutor)>,
     /// What else was to be done.
     pub(crate) acted: Vec<Action>,
+    /// Actors whose results may be held make checkpoints.
+    pub(crate) saves: bool,
     /// How many ids each process has made.
     made: u64,
 }
@@ -37,7 +39,7 @@ impl Bench {
 
     pub(crate) fn with(config: NodeConfig) -> Self {
         let node = Node::new(config);
-        let mut bench = Self { node, now: 0, told: VecDeque::new(), acted: Vec::new(), made: 0 };
+        let mut bench = Self { node, now: 0, told: VecDeque::new(), acted: Vec::new(), saves: false, made: 0 };
         bench.feed(Event::DriverLaunched { job: JOB, attempt: 0, driver: DriverWork::Program(Vec::new()) });
         (1..=4).for_each(|lease| bench.grant(lease, None));
         bench
@@ -88,9 +90,13 @@ impl Bench {
                     let hello = Hello { protocol: PROTOCOL, version: String::new(), pid: 1, functions: Vec::new() };
                     self.say(executor, ToNode::Hello(hello));
                 }
-                Action::Send { executor, message: ToExecutor::Start(start) } => {
+                Action::Send { executor, message: ToExecutor::Start(start) | ToExecutor::StartHeld(start) } => {
+                    if self.saves {
+                        self.say(executor, ToNode::NoCheckpoint { actor: start.actor, outcome: Ok(()) });
+                    }
+                    let attempt = start.attempt;
                     let outcome = Ok(vec![Value::inline(Format::Bytes, &b"()"[..])]);
-                    self.say(executor, ToNode::Done { call: start.actor.creation(), attempt: 0, outcome });
+                    self.say(executor, ToNode::Done { call: start.actor.creation(), attempt, outcome });
                 }
                 Action::Send { executor, message } => self.told.push_back((executor, message)),
                 other => self.acted.push(other),

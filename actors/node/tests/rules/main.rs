@@ -7,6 +7,7 @@ mod deadlock;
 mod ends;
 mod found;
 mod groups;
+mod held;
 mod leases;
 mod outside;
 mod places;

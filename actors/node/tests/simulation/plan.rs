@@ -21,6 +21,10 @@ pub(crate) struct Kinds {
     pub(crate) lossy: bool,
     /// The driver, and some tasks, take items of a task that yields them.
     pub(crate) streams: bool,
+    /// The driver makes actors that count, and calls them.
+    pub(crate) counts: bool,
+    /// Tasks call them too.
+    pub(crate) tasks_count: bool,
 }
 
 /// What a task does that yields items, and its consumer.

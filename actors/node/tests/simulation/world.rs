@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tandem_actor_protocol::executor::ToExecutor;
-use tandem_actor_protocol::peer::PeerMessage;
+use tandem_actor_protocol::executor::{Role, ToExecutor};
+use tandem_actor_protocol::peer::{PeerBody, PeerMessage};
 use tandem_actor_protocol::{ExecutorId, Location, ObjectId, WorkerId, object_owner};
 use tandem_arena::ArenaConfig;
 use tandem_node::{Action, DriverWork, Event, ExitCause, Node, NodeConfig, Timestamp};
 
 use crate::coordinator::{Coordinator, JOB};
+use crate::counts::Counts;
 pub(crate) use crate::disk::Disk;
 use crate::disk::Order;
 use crate::memory::Memory;
@@ -44,6 +45,12 @@ pub(crate) struct World {
     leaving: BTreeSet<WorkerId>,
     /// Workers that have gone after that.
     pub(crate) left: u64,
+    /// What was seen of actors that count.
+    pub(crate) counts: Counts,
+    /// How often actors have gone on from a checkpoint.
+    pub(crate) restored: u64,
+    /// Calls whose callers, on other workers, were told that a checkpoint covers them.
+    pub(crate) covered: u64,
     pub(crate) steps: u64,
     pub(crate) faults: Faults,
     trace: bool,
@@ -77,6 +84,8 @@ pub(crate) struct Faults {
     pub(crate) write_fails: u64,
     /// One in so many files.
     pub(crate) read_fails: u64,
+    /// The driver and its worker live.
+    pub(crate) spares_driver: bool,
     /// Nothing goes wrong after so many steps.
     pub(crate) until: u64,
 }
@@ -117,6 +126,9 @@ impl World {
             driver_attempt: 0,
             leaving: BTreeSet::new(),
             left: 0,
+            counts: Counts::default(),
+            restored: 0,
+            covered: 0,
             steps: 0,
             faults,
             trace: std::env::var_os("TANDEM_SIM_TRACE").is_some(),
@@ -250,6 +262,7 @@ impl World {
                 let message = self.to_process.get_mut(&key).and_then(VecDeque::pop_front).expect("drawn");
                 if let Some(process) = self.processes.get_mut(&key) {
                     process.hear(&self.memory[&key.0], message);
+                    process.counted.drain(..).for_each(|count| self.counts.told(count));
                 }
             }
             Choice::FromProcess(key) => {
@@ -259,7 +272,9 @@ impl World {
             Choice::Flush(key) => self.flush(key),
             Choice::Step(key) => {
                 let memory = self.memory.get_mut(&key.0).expect("its worker lives");
-                self.processes.get_mut(&key).expect("drawn").step(memory);
+                let process = self.processes.get_mut(&key).expect("drawn");
+                process.step(memory);
+                process.counted.drain(..).for_each(|count| self.counts.told(count));
             }
             Choice::Link((from, to)) => {
                 let message = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front).expect("drawn");
@@ -350,6 +365,8 @@ impl World {
         match action {
             Action::StartExecutor { executor, .. } => self.start(worker, executor),
             Action::Send { executor, message } => {
+                let goes_on = matches!(&message, ToExecutor::StartHeld(start) if start.checkpoint.is_some());
+                self.restored += u64::from(goes_on);
                 if self.processes.contains_key(&(worker, executor)) {
                     self.to_process.entry((worker, executor)).or_default().push_back(message);
                 }
@@ -357,6 +374,7 @@ impl World {
             Action::StopExecutor { executor, .. } => self.kill((worker, executor), ExitCause::Asked),
             Action::SendPeer { worker: to, message } => {
                 assert!(self.known.get(&worker).is_some_and(|known| known.contains(&to)), "{worker} knows {to}");
+                self.covered += u64::from(matches!(message.body, PeerBody::Covered { .. }));
                 if self.nodes.contains_key(&to) {
                     self.links.entry((worker, to)).or_default().push_back(message);
                 }
@@ -428,7 +446,7 @@ impl World {
         if self.steps > self.faults.until {
             self.faults = Faults::default();
         }
-        let Faults { process_dies, worker_dies, leaves, revoked, .. } = self.faults;
+        let Faults { process_dies, worker_dies, leaves, revoked, spares_driver, .. } = self.faults;
         if leaves > 0 && self.random.chance(leaves) {
             self.drain();
         }
@@ -436,14 +454,17 @@ impl World {
             self.coordinator.revoke_one(&mut self.random);
         }
         if process_dies > 0 && self.random.chance(process_dies) {
-            let keys: Vec<(WorkerId, ExecutorId)> = self.processes.keys().copied().collect();
+            let spared = |process: &Process| spares_driver && matches!(process.role, None | Some(Role::Driver { .. }));
+            let processes = self.processes.iter().filter(|(_, process)| !spared(process));
+            let keys: Vec<(WorkerId, ExecutorId)> = processes.map(|(key, _)| *key).collect();
             if !keys.is_empty() {
                 let key = keys[self.random.below(keys.len() as u64) as usize];
                 self.kill(key, ExitCause::Signalled(9));
             }
         }
         if worker_dies > 0 && self.nodes.len() > 1 && self.random.chance(worker_dies) {
-            let workers: Vec<WorkerId> = self.nodes.keys().copied().collect();
+            let mut workers: Vec<WorkerId> = self.nodes.keys().copied().collect();
+            workers.retain(|worker| !spares_driver || *worker != self.driver_at);
             let worker = workers[self.random.below(workers.len() as u64) as usize];
             self.lose(worker);
         }

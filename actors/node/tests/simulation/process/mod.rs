@@ -1,6 +1,7 @@
 //! A process that runs programs, as the SDK would: it believes the node, and says everything in the order of the protocol.
 
 mod calls;
+mod counting;
 mod ends;
 mod steps;
 mod streams;
@@ -15,8 +16,10 @@ use tandem_actor_protocol::{
     ActorId, CallId, ExtentId, ObjectId, PROTOCOL, PlacementGroupId, ProcessNumber, SpaceLease, WorkerId,
 };
 
+use crate::counts::Count;
 use crate::memory::Memory;
 use crate::plan::{FAILED, Kinds, Plan};
+use counting::Counter;
 pub(crate) use streams::{Taking, Yielding};
 
 /// A process.
@@ -39,6 +42,10 @@ pub(crate) struct Process {
     /// The last call of each caller that an actor here has seen.
     seen: BTreeMap<u128, CallId>,
     actor: Option<ActorId>,
+    /// The actor, if it counts its calls.
+    counter: Option<Counter>,
+    /// What is to be told of such actors.
+    pub(crate) counted: Vec<Count>,
     /// Which items are wanted of the streams that were sent here.
     wanted: BTreeMap<CallId, Vec<(u64, u64)>>,
     pub(crate) stopping: bool,
@@ -61,6 +68,9 @@ pub(crate) struct Frame {
     children: Vec<ObjectId>,
     actors: Vec<ActorId>,
     actor_calls: Vec<(ObjectId, u64)>,
+    /// Actors that count, and calls of them.
+    counters: Vec<ActorId>,
+    counting: Vec<ObjectId>,
     /// What was read, by object.
     values: BTreeMap<ObjectId, Read>,
     waits: BTreeSet<ObjectId>,
@@ -114,6 +124,8 @@ impl Process {
             held: BTreeMap::new(),
             seen: BTreeMap::new(),
             actor: None,
+            counter: None,
+            counted: Vec::new(),
             wanted: BTreeMap::new(),
             stopping: false,
             driver_seed,
@@ -140,7 +152,7 @@ impl Process {
             Some(frame) if frame.blocked => frame.waits.is_empty() && !frame.resumed,
             Some(frame) if frame.stage == Stage::Watch || frame.stage == Stage::Args => frame.waits.is_empty(),
             Some(_) => !waits_for_room,
-            None => !self.runs.is_empty() && !self.stopping,
+            None => !self.runs.is_empty() && !self.stopping && !waits_for_room,
         }
     }
 
@@ -198,7 +210,10 @@ impl Process {
                 assert!(before.is_none_or(|before| before < run.call), "{:?} after {before:?}", run.call);
                 self.runs.push_back(run);
             }
-            ToExecutor::Start(start) => {
+            ToExecutor::Start(start) | ToExecutor::StartHeld(start) => {
+                if self.kinds.counts {
+                    self.start_counter(memory, &start);
+                }
                 self.actor = Some(start.actor);
                 let value = number_value(start.actor.0 as u64);
                 let call = start.actor.creation();
@@ -322,8 +337,9 @@ impl Process {
         if !frame.waits.remove(&object) {
             return;
         }
-        let named = read.named;
+        let (named, number) = (read.named, read.number);
         frame.values.insert(object, read);
+        self.counted(object, number);
         if let Some(named) = named {
             self.follow(named);
         }
@@ -358,6 +374,8 @@ impl Frame {
             children: Vec::new(),
             actors: Vec::new(),
             actor_calls: Vec::new(),
+            counters: Vec::new(),
+            counting: Vec::new(),
             values: BTreeMap::new(),
             waits: BTreeSet::new(),
             retained: Vec::new(),

@@ -5,6 +5,7 @@ use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::value::{Body, Format, Value};
 use tandem_actor_protocol::{CallId, Location, ObjectId};
 
+use super::calls::counters;
 use super::{DRIVER_DEPTH, Frame, Memory, Process, Stage, number_value, run_depth};
 use crate::plan::{Dependency, digest, plan};
 use crate::random::Random;
@@ -45,6 +46,9 @@ impl Process {
 
     fn begin(&mut self, memory: &mut Memory) {
         let Some(run) = self.runs.pop_front() else { return };
+        if self.counter.is_some() {
+            return self.count(memory, run);
+        }
         if run.actor.is_some() {
             return self.answer(memory, run);
         }
@@ -57,7 +61,8 @@ impl Process {
         let named: Vec<ObjectId> = run.args.iter().flat_map(|value| value.refs.clone()).collect();
         let plan = plan(seed, depth, self.kinds);
         let call = run.call;
-        self.frame = Some(Frame::new(Some(run), seed, depth, plan));
+        let counters = counters(&run.args[0]);
+        self.frame = Some(Frame { counters, ..Frame::new(Some(run), seed, depth, plan) });
         let waits = !named.is_empty();
         named.into_iter().for_each(|object| self.follow(object));
         if waits {
