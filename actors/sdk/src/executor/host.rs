@@ -1,5 +1,6 @@
 //! Runs actors: one whose calls come one by one and may block the thread, or many that wait together on it.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use tokio::task::{JoinSet, LocalSet, spawn_local};
 use super::ends::{finish, flush_output};
 use super::tasks::{counted, run_async, run_plain};
 use super::work::{Birth, Job, Work};
-use crate::actor::{Class, Instance, Starting};
+use crate::actor::{Class, Instance, More, Starting};
+use crate::calls::Call;
 use crate::context::Context;
 use crate::getting::Flushing;
 use crate::inputs::{CallOutcome, Inputs, Outputs};
@@ -29,6 +31,7 @@ pub(crate) fn run_one(process: &Arc<Process>, runtime: &Runtime) {
             Work::Start(birth) if birth.concurrency > 1 => return run(process, runtime, Some(birth)),
             Work::Start(birth) => actor = start_here(process, runtime, birth),
             Work::Run(job) => call_here(process, runtime, actor.as_ref(), job),
+            Work::Taken(call) => tell_here(process, runtime, actor.as_ref(), call),
             Work::End(id) => {
                 drop(actor);
                 return process.transport().post(ToNode::ActorEnded(id));
@@ -47,7 +50,8 @@ pub(crate) fn run_many(process: &Arc<Process>, runtime: &Runtime) {
 
 fn start_here(process: &Arc<Process>, runtime: &Runtime, birth: Birth) -> Option<Rc<dyn Instance>> {
     let (call, attempt, name) = (Arc::clone(&birth.call), birth.attempt, birth.class.clone());
-    let started = match starting(process, birth) {
+    let queue = Arc::clone(process);
+    let started = match starting(process, birth, Rc::new(move || !queue.work().is_empty())) {
         Err(failure) => Err(failure),
         Ok(Starting::Plain(code)) => run_plain(&call, code),
         Ok(Starting::Async(code)) => runtime.block_on(run_async(process, &call, None, code)),
@@ -71,17 +75,36 @@ fn call_here(process: &Arc<Process>, runtime: &Runtime, actor: Option<&Rc<dyn In
     };
     flush_output();
     finish(process, call.id, attempt, &method, outcome.and_then(|outputs| counted(process, outputs, returns)));
+    tell_here(process, runtime, actor, call);
 }
 
-fn starting(process: &Arc<Process>, birth: Birth) -> Result<Starting, Failure> {
-    let Birth { call, class: name, args, checkpoint, .. } = birth;
+/// Says behind the end of a call what must be said there.
+fn tell_here(process: &Arc<Process>, runtime: &Runtime, actor: Option<&Rc<dyn Instance>>, call: Arc<Call>) {
+    let ctx = Context::new(Arc::clone(process), Some(call));
+    if let Some(actor) = actor
+        && !actor.tell(&ctx)
+    {
+        runtime.block_on(Rc::clone(actor).look_and_tell(ctx));
+    }
+}
+
+/// The same among others.
+async fn tell_there(process: &Arc<Process>, actor: Rc<dyn Instance>, call: Arc<Call>) {
+    let ctx = Context::new(Arc::clone(process), Some(call));
+    if !actor.tell(&ctx) {
+        actor.look_and_tell(ctx).await;
+    }
+}
+
+fn starting(process: &Arc<Process>, birth: Birth, more: More) -> Result<Starting, Failure> {
+    let Birth { call, class: name, args, checkpoint, held, .. } = birth;
     let class: &Class = registry::class(&name).ok_or_else(|| {
         let message = format!("there is no actor `{name}` in this program; `--list` prints those that there are");
         Failure::new(FailureKind::NotFound, &name, message)
     })?;
     let inputs = |values| Inputs::new(Arc::clone(process), values);
     let checkpoint = checkpoint.map(|checkpoint| inputs(vec![checkpoint]));
-    Ok(class.start(inputs(args), Context::new(Arc::clone(process), Some(call)), checkpoint))
+    Ok(class.start(inputs(args), Context::new(Arc::clone(process), Some(call)), checkpoint, held.then_some(more)))
 }
 
 /// Tells the node whether an actor has started.
@@ -96,6 +119,9 @@ fn born(
         Ok(actor) => (Outputs::one(ctx, &()), Some(actor)),
         Err(failure) => (Err(failure), None),
     };
+    if let (Some(id), true) = (ctx.actor(), actor.as_ref().is_some_and(|actor| actor.is_held())) {
+        process.transport().post(ToNode::NoCheckpoint { actor: id, outcome: Ok(()) });
+    }
     if let Some(call) = ctx.parent() {
         finish(process, call, attempt, name, outcome);
     }
@@ -109,12 +135,16 @@ fn not_here() -> Failure {
 /// What an actor of many gets to do.
 enum Letter {
     Call(Job),
+    /// This call was taken out of the queue, and its end said.
+    Taken(Arc<Call>),
     End,
 }
 
 /// Where they come in, as long as the actor lives.
 struct Mailbox {
     sender: mpsc::UnboundedSender<Letter>,
+    /// What has come in and was not taken out.
+    waiting: Rc<Cell<usize>>,
     /// It is to end, and takes no more calls.
     ends: bool,
 }
@@ -124,8 +154,14 @@ impl Mailbox {
     fn end(&mut self) {
         if !std::mem::replace(&mut self.ends, true) {
             // Without an actor that takes it nothing is left to end.
-            let _ = self.sender.send(Letter::End);
+            let _ = self.send(Letter::End);
         }
+    }
+
+    /// False: nobody takes it.
+    fn send(&self, letter: Letter) -> bool {
+        self.waiting.set(self.waiting.get() + 1);
+        self.sender.send(letter).is_ok()
     }
 }
 
@@ -147,8 +183,15 @@ fn run(process: &Arc<Process>, runtime: &Runtime, first: Option<Birth>) {
             match work {
                 Work::Start(birth) => {
                     let (sender, letters) = mpsc::unbounded_channel();
-                    actors.insert(birth.actor, Mailbox { sender, ends: false });
+                    let waiting = Rc::new(Cell::new(0));
+                    let letters = Letters { letters, waiting: Rc::clone(&waiting) };
+                    actors.insert(birth.actor, Mailbox { sender, waiting, ends: false });
                     living.spawn_local(live(Arc::clone(process), birth, letters));
+                }
+                Work::Taken(call) => {
+                    let mailbox = call.actor.and_then(|actor| actors.get(&actor));
+                    // Without an actor nothing has changed.
+                    mailbox.into_iter().for_each(|mailbox| _ = mailbox.send(Letter::Taken(Arc::clone(&call))));
                 }
                 Work::Run(job) => pass_on(process, &actors, job),
                 Work::End(actor) => {
@@ -176,30 +219,56 @@ fn run(process: &Arc<Process>, runtime: &Runtime, first: Option<Birth>) {
 fn pass_on(process: &Arc<Process>, actors: &HashMap<ActorId, Mailbox>, job: Job) {
     let (call, attempt, method) = (job.call.id, job.attempt, job.function.clone());
     let mailbox = job.actor.and_then(|actor| actors.get(&actor)).filter(|mailbox| !mailbox.ends);
-    if mailbox.is_none_or(|mailbox| mailbox.sender.send(Letter::Call(job)).is_err()) {
+    if mailbox.is_none_or(|mailbox| !mailbox.send(Letter::Call(job))) {
         finish(process, call, attempt, &method, Err(not_here()));
     }
 }
 
+/// What comes in for an actor of many.
+struct Letters {
+    letters: mpsc::UnboundedReceiver<Letter>,
+    waiting: Rc<Cell<usize>>,
+}
+
+impl Letters {
+    /// The next one; none when the actor is to end.
+    async fn next(&mut self) -> Option<Letter> {
+        let letter = self.letters.recv().await.filter(|letter| !matches!(letter, Letter::End));
+        self.waiting.set(self.waiting.get().saturating_sub(1));
+        letter
+    }
+}
+
 /// One actor of many, from its start to its end.
-async fn live(process: Arc<Process>, birth: Birth, mut letters: mpsc::UnboundedReceiver<Letter>) -> ActorId {
+async fn live(process: Arc<Process>, birth: Birth, mut letters: Letters) -> ActorId {
     let (id, call, attempt, name) = (birth.actor, Arc::clone(&birth.call), birth.attempt, birth.class.clone());
     let concurrency = birth.concurrency.max(1);
-    let started = match starting(&process, birth) {
+    let waiting = Rc::clone(&letters.waiting);
+    let started = match starting(&process, birth, Rc::new(move || waiting.get() > 0)) {
         Err(failure) => Err(failure),
         Ok(Starting::Plain(code)) => run_plain(&call, code),
         Ok(Starting::Async(code)) => run_async(&process, &call, None, code).await,
     };
     let ctx = Context::new(Arc::clone(&process), Some(call));
     let Some(actor) = born(&process, &ctx, attempt, &name, started) else {
-        while let Some(Letter::Call(job)) = letters.recv().await {
-            finish(&process, job.call.id, job.attempt, &job.function, Err(not_here()));
+        while let Some(letter) = letters.next().await {
+            if let Letter::Call(job) = letter {
+                finish(&process, job.call.id, job.attempt, &job.function, Err(not_here()));
+            }
         }
         process.transport().post(ToNode::ActorEnded(id));
         return id;
     };
     let slots = Arc::new(Semaphore::new(concurrency as usize));
-    while let Some(Letter::Call(job)) = letters.recv().await {
+    while let Some(letter) = letters.next().await {
+        let job = match letter {
+            Letter::Call(job) => job,
+            Letter::Taken(call) => {
+                tell_there(&process, Rc::clone(&actor), call).await;
+                continue;
+            }
+            Letter::End => break,
+        };
         if concurrency == 1 {
             call_there(&process, Rc::clone(&actor), job).await;
         } else if let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
@@ -221,7 +290,8 @@ async fn call_there(process: &Arc<Process>, actor: Rc<dyn Instance>, job: Job) {
     let Job { call, attempt, function: method, args, returns, .. } = job;
     let inputs = Inputs::new(Arc::clone(process), args);
     let ctx = Context::new(Arc::clone(process), Some(Arc::clone(&call)));
-    let outcome = run_async(process, &call, None, actor.call(method.clone(), inputs, ctx)).await;
+    let outcome = run_async(process, &call, None, Rc::clone(&actor).call(method.clone(), inputs, ctx)).await;
     flush_output();
     finish(process, call.id, attempt, &method, outcome.and_then(|outputs| counted(process, outputs, returns)));
+    tell_there(process, actor, call).await;
 }

@@ -243,6 +243,48 @@ impl Counter {
     }
 }
 
+/// Saves its count once in a while.
+pub(crate) struct Saver {
+    count: u64,
+}
+
+#[tandem::actor(checkpoint_every = 3)]
+impl Saver {
+    fn new() -> Self {
+        Self { count: 0 }
+    }
+
+    fn add(&mut self, n: u64) -> u64 {
+        self.count += n;
+        self.count
+    }
+
+    async fn add_of(&mut self, n: Vec<ObjectRef<u64>>) -> Result<u64> {
+        for n in n {
+            self.count += n.await?;
+        }
+        Ok(self.count)
+    }
+
+    fn get(&self) -> u64 {
+        self.count
+    }
+
+    fn add_and_panic(&mut self, n: u64) {
+        self.count += n;
+        panic!("as asked");
+    }
+
+    fn checkpoint(&self) -> Result<u64> {
+        tandem::ensure!(self.count != 13, "13 is not saved");
+        Ok(self.count)
+    }
+
+    fn restore(count: u64) -> Self {
+        Self { count }
+    }
+}
+
 /// Calls that wait for each other.
 pub(crate) struct Meeting {
     there: tokio::sync::watch::Sender<u32>,

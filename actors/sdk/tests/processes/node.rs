@@ -264,6 +264,7 @@ impl Node {
             }
             ToNode::Began(_)
             | ToNode::Checkpoint { .. }
+            | ToNode::NoCheckpoint { .. }
             | ToNode::ActorEnded(_)
             | ToNode::GaveUp(_)
             | ToNode::Stuck { .. } => {}
