@@ -79,6 +79,10 @@ impl Job {
         let Some(hosted) = self.hosted_actors.get_mut(&actor).filter(|hosted| hosted.executor == Some(executor)) else {
             return;
         };
+        if cx.shared.lost.contains(&hosted.owner) {
+            // The actor ends, and with it all is answered.
+            return;
+        }
         if hosted.state == HostedState::Constructing && hosted.is_retried() {
             hosted.saving.holds = true;
         }

@@ -4,7 +4,7 @@ use tandem_actor_protocol::call::{ActorCall, ActorOptions, ActorSpec};
 use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::node::{Hello, ToNode};
-use tandem_actor_protocol::peer::PeerBody;
+use tandem_actor_protocol::peer::{PeerBody, PeerMessage};
 use tandem_actor_protocol::value::{Format, Value};
 use tandem_actor_protocol::{ActorId, CallId, ExecutorId, ProcessNumber, WorkerId};
 use tandem_node::{Action, Event, ExitCause, LeaseGrant, Node, NodeConfig, Timestamp};
@@ -90,14 +90,13 @@ fn nothing_is_held_when_the_actor_does_not_start_again() {
     let mut bench = Bench::new();
     let actor = saver(&mut bench, 10);
     let [first, last] = [(); 2].map(|()| call(&mut bench, actor));
-    let executor = bench.at(first);
     bench.done(first);
     bench.say(DRIVER, ToNode::Kill { actor, at_once: true });
     assert_eq!([first, last].map(|call| got(&bench, call)), [Some(Ok(())), Some(Err(FailureKind::ActorGone))]);
 
     let actor = saver(&mut bench, 10);
     let before = call(&mut bench, actor);
-    let executor = if bench.at(before) == executor { executor } else { bench.at(before) };
+    let executor = bench.at(before);
     end(&mut bench, executor);
     let again = call(&mut bench, actor);
     let outcome = Ok(vec![state()]);
@@ -191,8 +190,11 @@ impl Host {
     }
 
     fn hear(&mut self, body: PeerBody) {
-        let message = tandem_actor_protocol::peer::PeerMessage { job: JOB, body };
-        self.feed(Event::FromPeer { worker: THERE, message });
+        self.hear_from(THERE, body);
+    }
+
+    fn hear_from(&mut self, worker: WorkerId, body: PeerBody) {
+        self.feed(Event::FromPeer { worker, message: PeerMessage { job: JOB, body } });
     }
 
     fn say(&mut self, message: ToNode) {
@@ -200,10 +202,14 @@ impl Host {
     }
 
     fn call(&mut self, number: u64) -> CallId {
-        let call = CallId(ProcessNumber(3).object(THERE, number).0);
+        self.call_from(THERE, number)
+    }
+
+    fn call_from(&mut self, caller: WorkerId, number: u64) -> CallId {
+        let call = CallId(ProcessNumber(3).object(caller, number).0);
         let (method, args) = ("put".to_owned(), Vec::new());
         let call_of = ActorCall { call, actor: ACTOR, method, args, returns: 1, parent: None };
-        self.hear(PeerBody::Call { call: call_of, attempt: 0, resolved: Vec::new(), start: 0 });
+        self.hear_from(caller, PeerBody::Call { call: call_of, attempt: 0, resolved: Vec::new(), start: 0 });
         call
     }
 
@@ -297,18 +303,17 @@ fn an_actor_ends_whose_checkpoint_the_owner_cannot_keep() {
 fn callers_are_told_when_the_owner_is_lost() {
     let mut host = Host::started();
     let theirs = host.call(1);
-    let caller = WorkerId(9);
-    let others = CallId(ProcessNumber(3).object(caller, 1).0);
-    let (method, args) = ("put".to_owned(), Vec::new());
-    let call = ActorCall { call: others, actor: ACTOR, method, args, returns: 1, parent: None };
-    let body = PeerBody::Call { call, attempt: 0, resolved: Vec::new(), start: 0 };
-    let message = tandem_actor_protocol::peer::PeerMessage { job: JOB, body };
-    host.feed(Event::FromPeer { worker: caller, message });
-    [theirs, others].into_iter().for_each(|call| host.done(call));
+    let others = [1, 2].map(|number| host.call_from(WorkerId(9), number));
+    [theirs, others[0]].into_iter().for_each(|call| host.done(call));
     host.save();
     host.said.clear();
     host.feed(Event::PeerLost { worker: THERE });
-    assert_eq!(host.said(), [Said::Done(others, Some(FailureKind::ActorGone))]);
+    assert_eq!(host.said(), [Said::Done(others[0], Some(FailureKind::ActorGone))]);
+    // It ends, whatever it says by then.
+    host.done(others[1]);
+    host.say(ToNode::NoCheckpoint { actor: ACTOR, outcome: Ok(()) });
+    host.feed(Event::ExecutorGone { executor: host.executor, cause: ExitCause::Asked });
+    assert_eq!(host.said(), [Said::Done(others[1], None)]);
 }
 
 #[test]

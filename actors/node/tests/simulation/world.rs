@@ -187,11 +187,11 @@ impl World {
         false
     }
 
-    /// Goes on until nothing happens any more.
+    /// Goes on until nothing happens any more, for longer than anything is waited for, however many timers there are.
     pub(crate) fn settle(&mut self) {
-        let mut quiet = 0;
-        while quiet < 40 {
-            quiet = if self.step() { 0 } else { quiet + 1 };
+        let (mut quiet, mut since) = (0, self.now);
+        while quiet < 40 || self.now < since + 1_000 {
+            (quiet, since) = if self.step() { (0, self.now) } else { (quiet + 1, since) };
         }
     }
 
