@@ -73,7 +73,8 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// The calls of one caller happen in their order. If there are `fn checkpoint(&self) -> T` and `fn restore(state: T) -> Self`, an
 /// actor that is started again after a loss goes on from the last checkpoint, which is made after each call of a method with
-/// `&mut self`, before its result is seen, or after every `checkpoint_every` such calls.
+/// `&mut self`, before its result is seen, or after every `checkpoint_every` such calls. With `retry_calls` too, each call happens
+/// exactly once, and its result is seen when a checkpoint that covers it is kept.
 ///
 /// Options of all actors of the type go into the attribute: `max_restarts`, `retry_calls`, `concurrency`, `concurrency_groups`,
 /// `max_pending_calls`, `cpus`, `gpus`, `light`, `checkpoint_every`. Those of a method go before it, see [`macro@method`]. Methods that are

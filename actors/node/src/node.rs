@@ -129,12 +129,10 @@ impl Jobs<'_> {
         }
         let is_here = self.jobs.get(&job).is_some_and(Job::is_running);
         match body {
-            PeerBody::CallOutside(ref call) | PeerBody::CallOutsideIn { ref call, .. } => {
-                match cx.public_job(call.actor) {
-                    Some(of) => self.with(cx, of, |job, cx| job.peer_said(cx, from, body)),
-                    None => outside::refuse(cx, call),
-                }
-            }
+            PeerBody::CallOutside(ref call) => match cx.public_job(call.actor) {
+                Some(of) => self.with(cx, of, |job, cx| job.peer_said(cx, from, body)),
+                None => outside::refuse(cx, call),
+            },
             PeerBody::WatchActor(actor) if !is_here => outside::tell_place(cx, from, job, actor),
             PeerBody::Kill { actor, at_once } if !is_here => outside::kill(cx, actor, at_once),
             PeerBody::Borrow(objects) if !is_here => outside::lend_nothing(cx, from, job, objects),

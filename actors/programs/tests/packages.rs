@@ -4,9 +4,10 @@ use std::process::Command;
 
 use tandem_package::{Platform, inspect};
 
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 15] = [
     (env!("CARGO_BIN_EXE_carry"), "next"),
     (env!("CARGO_BIN_EXE_circle"), "Asker"),
+    (env!("CARGO_BIN_EXE_counted"), "Counter"),
     (env!("CARGO_BIN_EXE_functions"), "label"),
     (env!("CARGO_BIN_EXE_handover"), "Reader"),
     (env!("CARGO_BIN_EXE_hello"), "count_words"),

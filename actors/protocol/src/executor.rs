@@ -94,6 +94,11 @@ pub enum ToExecutor {
         /// All items before this number are wanted; from that on, they are to wait.
         until: u64,
     },
+    /// As [`Self::Start`], of an actor whose calls are made again when it is lost. If it makes checkpoints, what its calls return is
+    /// held until one covers it: before the end of its creation the process says
+    /// [`ToNode::NoCheckpoint`](crate::node::ToNode::NoCheckpoint), and behind the end of each call, at once or behind later ones, a
+    /// checkpoint or that.
+    StartHeld(Start),
 }
 
 /// What an executor must know.

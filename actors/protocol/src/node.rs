@@ -73,7 +73,8 @@ pub enum ToNode {
         /// Not waiting for anything.
         at_once: bool,
     },
-    /// The state of an actor after all calls up to now, so that a restart goes on from there.
+    /// The state of an actor, so that a restart goes on from there: after all calls that have ended up to now, and after the one that is
+    /// next to end unless results are held, see [`ToExecutor::StartHeld`](crate::executor::ToExecutor::StartHeld).
     Checkpoint {
         /// Which.
         actor: ActorId,
@@ -164,6 +165,14 @@ pub enum ToNode {
         call: ActorCall,
         /// What it has that others have not.
         options: CallOptions,
+    },
+    /// No checkpoint comes behind the calls of an actor that have ended up to now, see
+    /// [`ToExecutor::StartHeld`](crate::executor::ToExecutor::StartHeld).
+    NoCheckpoint {
+        /// Which.
+        actor: ActorId,
+        /// None is needed: they have not changed it since the last one, or since its start. Else why none could be made; they fail so.
+        outcome: Result<(), Failure>,
     },
 }
 

@@ -103,6 +103,12 @@ pub enum PeerBody {
         attempt: u32,
         /// Values of its object arguments.
         resolved: Vec<(ObjectId, RemoteValue)>,
+        /// Which start of the actor it is for. It goes back from any other: calls before it may not have ended there.
+        start: u32,
+        /// The group of its method, if that is in one.
+        group: Option<ConcurrencyGroup>,
+        /// The first items, if it yields any; from those on, items are to wait.
+        items: Option<Vec<ObjectId>>,
     },
     /// Caller → owner of an actor: where is it? Answered now and at each change by [`Self::ActorAt`].
     WatchActor(ActorId),
@@ -116,6 +122,8 @@ pub enum PeerBody {
         retry_calls: bool,
         /// It is this actor of another job: calls of it go to its owner, as [`Self::CallOutside`].
         outside: Option<ActorId>,
+        /// Which start of it that is.
+        start: u32,
     },
     /// Host → owner: the process of the actor ended.
     ActorLost {
@@ -133,14 +141,18 @@ pub enum PeerBody {
         /// Not waiting for its calls.
         at_once: bool,
     },
-    /// Host → owner: the state of the actor.
+    /// Host → owner: a checkpoint of the actor, to be kept whole or not at all. Answered by [`Self::Kept`]; the next one waits for that,
+    /// but for the last one before the end of its process.
     Checkpoint {
         /// Which.
         actor: ActorId,
-        /// Names the state where it is held.
-        object: ObjectId,
-        /// Its state.
-        state: RemoteValue,
+        /// Which start of it.
+        attempt: u32,
+        /// Its state, with the object that names it where it is held; none if that is still the one of the checkpoint before, or of its
+        /// start.
+        state: Option<(ObjectId, RemoteValue)>,
+        /// How calls that this covers have ended. Their callers are told when it is kept.
+        replies: Vec<Reply>,
     },
     /// Holder → owner: processes here hold these objects, and want to know their values when they are there.
     Borrow(Vec<ObjectId>),
@@ -216,26 +228,6 @@ pub enum PeerBody {
         /// Its value, or why it cannot be kept.
         outcome: Result<RemoteValue, Failure>,
     },
-    /// As [`Self::Call`], of a method that is in a group or yields items.
-    CallWith {
-        /// The call; its object arguments are in `resolved`.
-        call: ActorCall,
-        /// Which attempt of the call.
-        attempt: u32,
-        /// Values of its object arguments.
-        resolved: Vec<(ObjectId, RemoteValue)>,
-        /// The group of its method, if that is in one.
-        group: Option<ConcurrencyGroup>,
-        /// The first items, if it yields any; from those on, items are to wait.
-        items: Option<Vec<ObjectId>>,
-    },
-    /// As [`Self::CallOutside`], of a method that is in a group.
-    CallOutsideIn {
-        /// The call.
-        call: Box<OutsideCall>,
-        /// The group.
-        group: ConcurrencyGroup,
-    },
     /// Whoever looks for calls that wait in a circle → each worker that [`Awaited::worker`] names: what do these wait for? Answered by
     /// [`Self::Stalled`].
     AskStalled {
@@ -284,6 +276,50 @@ pub enum PeerBody {
         from: WorkerId,
         /// What came of it.
         end: CopyEnd,
+    },
+    /// Host → owner: these were not begun, and nothing more can begin on this lease: its place is gone, or it never came.
+    NoPlace {
+        /// Which lease of the owner.
+        lease: u64,
+        /// What came for it.
+        calls: Vec<CallId>,
+    },
+    /// Host → whoever sent them: these were not begun. The first one has an argument that could not be read from where it was said to be;
+    /// the others are calls of an actor that must not overtake it.
+    CannotRead {
+        /// The argument.
+        object: ObjectId,
+        /// Where it was said to be.
+        worker: WorkerId,
+        /// What was sent.
+        calls: Vec<CallId>,
+    },
+    /// Owner → host: answers each [`Self::Checkpoint`], in their order.
+    Kept {
+        /// The actor.
+        actor: ActorId,
+        /// Which start of it.
+        attempt: u32,
+        /// Why it is not kept, nor any later one of this start: the actor is to start again.
+        outcome: Result<(), Failure>,
+    },
+    /// Owner → caller: a call of an actor has ended so, whatever attempt the caller is at: a checkpoint covers it, and it is not made
+    /// again. Comes before the caller hears of another place of the actor.
+    Covered {
+        /// Which.
+        call: CallId,
+        /// How many items it has yielded, which come from where it was carried out.
+        yielded: u64,
+        /// A value per object, or why there are none.
+        outcome: Result<Vec<RemoteValue>, Failure>,
+    },
+    /// Owner → caller: the checkpoint that was to cover these calls is not kept, and the actor goes on from one before. Comes before the
+    /// caller hears of another place of the actor.
+    Uncovered {
+        /// Where they were carried out.
+        host: WorkerId,
+        /// The calls.
+        calls: Vec<CallId>,
     },
 }
 
@@ -335,6 +371,26 @@ pub enum CopyEnd {
     Unwanted,
 }
 
+/// How a call of an actor has ended that nobody may see before a checkpoint covers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// Which.
+    pub call: CallId,
+    /// How many items it has yielded to another worker. Those are not held.
+    pub yielded: u64,
+    /// A value per object, or why there are none.
+    pub outcome: Result<Vec<ReplyValue>, Failure>,
+}
+
+/// One value of a reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplyValue {
+    /// Names it where it is held, if it is large or names others.
+    pub object: Option<ObjectId>,
+    /// The value.
+    pub value: RemoteValue,
+}
+
 /// A call of an actor of another job. Its values name no objects: those of one job mean nothing in another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutsideCall {
@@ -352,6 +408,8 @@ pub struct OutsideCall {
     pub args: Vec<OutsideValue>,
     /// How many values it returns.
     pub returns: u32,
+    /// The group of its method, if that is in one.
+    pub group: Option<ConcurrencyGroup>,
 }
 
 /// A value on its way to another job.

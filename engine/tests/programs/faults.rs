@@ -11,9 +11,9 @@ use rand::{RngExt, SeedableRng};
 use crate::start;
 use crate::support::{Sandbox, kill_if_there, number_from, signal, wait_for};
 
-/// Runs `mixed`, and `fault` again and again while it does.
-fn disturb(sandbox: &Sandbox, rounds: u64, pause: Duration, mut fault: impl FnMut(&Sandbox)) {
-    let mut job = start(sandbox, "mixed", &[&rounds.to_string(), "20"]);
+/// Runs a program that knows what is right, and `fault` again and again while it does.
+fn disturb(sandbox: &Sandbox, program: &str, rounds: u64, pause: Duration, mut fault: impl FnMut(&Sandbox)) {
+    let mut job = start(sandbox, program, &[&rounds.to_string(), "20"]);
     while job.try_wait().expect("it is ours").is_none() {
         thread::sleep(pause);
         fault(sandbox);
@@ -82,7 +82,7 @@ fn programs_and_jobs_side_by_side_end_right_when_processes_are_killed() {
         });
         let ends = Over(&over);
         let (mut seconds, workers) = (0, number_from("TANDEM_KILLS", 2));
-        disturb(&sandbox, number_from("TANDEM_ROUNDS", 20), Duration::from_millis(1_000), |sandbox| {
+        disturb(&sandbox, "mixed", number_from("TANDEM_ROUNDS", 20), Duration::from_millis(1_000), |sandbox| {
             seconds += 1;
             kill_executor(sandbox, &mut rng);
             // One worker for ten executors, or as many as asked for.
@@ -101,8 +101,22 @@ fn programs_and_jobs_side_by_side_end_right_when_processes_are_killed() {
 fn programs_end_right_when_their_processes_are_killed() {
     let sandbox = Sandbox::with_cluster(3);
     let mut rng = SmallRng::seed_from_u64(number_from("TANDEM_SEED", 1));
-    disturb(&sandbox, number_from("TANDEM_ROUNDS", 20), Duration::from_millis(300), |sandbox| {
+    disturb(&sandbox, "mixed", number_from("TANDEM_ROUNDS", 20), Duration::from_millis(300), |sandbox| {
         kill_executor(sandbox, &mut rng);
+    });
+}
+
+#[test]
+fn calls_of_an_actor_with_checkpoints_happen_once_when_processes_and_workers_are_killed() {
+    let sandbox = Sandbox::with_cluster(3);
+    let mut rng = SmallRng::seed_from_u64(number_from("TANDEM_SEED", 1));
+    let (mut faults, workers) = (0, number_from("TANDEM_KILLS", 2));
+    disturb(&sandbox, "counted", number_from("TANDEM_ROUNDS", 20), Duration::from_millis(400), |sandbox| {
+        faults += 1;
+        match faults % 8 {
+            4 if faults / 8 < workers => kill_worker(sandbox, &mut rng),
+            _ => kill_executor(sandbox, &mut rng),
+        }
     });
 }
 
@@ -111,7 +125,7 @@ fn programs_end_right_when_workers_are_killed() {
     let sandbox = Sandbox::with_cluster(3);
     let mut rng = SmallRng::seed_from_u64(number_from("TANDEM_SEED", 1));
     let mut kills = 0;
-    disturb(&sandbox, number_from("TANDEM_ROUNDS", 20), Duration::from_millis(2_000), |sandbox| {
+    disturb(&sandbox, "mixed", number_from("TANDEM_ROUNDS", 20), Duration::from_millis(2_000), |sandbox| {
         if kills == number_from("TANDEM_KILLS", 2) {
             return;
         }
@@ -124,7 +138,7 @@ fn programs_end_right_when_workers_are_killed() {
 fn a_coordinator_that_is_killed_disturbs_no_task() {
     let sandbox = Sandbox::with_cluster(3);
     let mut kills = 0;
-    disturb(&sandbox, number_from("TANDEM_ROUNDS", 20), Duration::from_millis(1_000), |sandbox| {
+    disturb(&sandbox, "mixed", number_from("TANDEM_ROUNDS", 20), Duration::from_millis(1_000), |sandbox| {
         if kills == number_from("TANDEM_KILLS", 2) {
             return;
         }

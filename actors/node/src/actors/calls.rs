@@ -8,7 +8,7 @@ use tandem_actor_protocol::peer::{PeerBody, RemoteValue};
 use tandem_actor_protocol::{ActorId, CallId, ExecutorId, WorkerId};
 
 use super::streams::cut_short;
-use super::{Lane, Place};
+use super::{Lane, Place, Route, SentCall};
 use crate::context::Context;
 use crate::job::Job;
 use crate::objects::{Refused, Stored, Waiter, await_args, objects_of};
@@ -27,6 +27,8 @@ pub(crate) struct Call {
     pub(crate) attempt: u32,
     /// Someone wants it ended: it is not made again.
     pub(crate) cancelled: bool,
+    /// How often it came back because an argument could not be read.
+    pub(crate) unread: u8,
     pub(crate) state: CallState,
 }
 
@@ -35,8 +37,20 @@ pub(crate) struct Call {
 pub(crate) enum CallState {
     /// Waits for so many arguments, for calls before it, and for its actor.
     Waiting { missing: u32 },
-    /// At the worker where its actor lives.
-    Sent { host: WorkerId },
+    /// At the worker where its actor lives, or has lived with this start of it.
+    Sent { host: WorkerId, start: u32 },
+}
+
+impl CallState {
+    /// Whether it is at this worker.
+    pub(crate) fn is_at(self, worker: WorkerId) -> bool {
+        matches!(self, Self::Sent { host, .. } if host == worker)
+    }
+
+    /// Whether it is where its actor has lived before this start of it.
+    pub(super) fn is_of_start_before(self, now: u32) -> bool {
+        matches!(self, Self::Sent { start, .. } if start < now)
+    }
 }
 
 impl Call {
@@ -50,7 +64,7 @@ impl Call {
         group: Option<ConcurrencyGroup>,
     ) -> Self {
         let (group, state) = (group.map(Arc::new), CallState::Waiting { missing: 0 });
-        Self { actor, method, args, returns, parent, group, attempt: 0, cancelled: false, state }
+        Self { actor, method, args, returns, parent, group, attempt: 0, cancelled: false, unread: 0, state }
     }
 
     /// Where it is made in order.
@@ -147,6 +161,9 @@ impl Job {
         while let Some(route) = self.routes.get(&actor) {
             let Place::At(host) = route.place else { return };
             let Some(call) = route.lanes.get(lane).and_then(|lane| lane.front()).copied() else { return };
+            if self.is_behind(route, lane) {
+                return;
+            }
             let Some(entry) = self.calls.get(&call) else { return };
             if entry.state != (CallState::Waiting { missing: 0 }) {
                 return;
@@ -160,10 +177,11 @@ impl Job {
 
     fn send_call(&mut self, cx: &mut Context<'_>, id: CallId, host: WorkerId) {
         let Some(entry) = self.calls.get_mut(&id) else { return };
-        if let Some(outside) = self.routes.get(&entry.actor).and_then(|route| route.outside) {
+        let (outside, start) = self.routes.get(&entry.actor).map_or((None, 0), |route| (route.outside, route.start));
+        if let Some(outside) = outside {
             return self.send_call_outside(cx, id, outside);
         }
-        entry.state = CallState::Sent { host };
+        entry.state = CallState::Sent { host, start };
         let (actor, attempt, lane, group) = (entry.actor, entry.attempt, entry.lane(id), entry.group.clone());
         let call = ActorCall {
             call: id,
@@ -174,19 +192,14 @@ impl Job {
             parent: entry.parent,
         };
         if let Some(route) = self.routes.get_mut(&actor) {
-            route.take(&lane, id);
-            route.sent.insert(id);
+            route.sent(lane, id);
         }
         if host == self.worker {
-            return self.host_call(cx, self.worker, call, attempt, group, None);
+            return self.host_call(cx, SentCall { from: self.worker, call, attempt, start, group, wanted: None });
         }
         let resolved = self.resolve_args(&call.args);
-        let group = group.map(|group| ConcurrencyGroup::clone(&group));
-        let body = match self.first_items(id) {
-            None if group.is_none() => PeerBody::Call { call, attempt, resolved },
-            items => PeerBody::CallWith { call, attempt, resolved, group, items },
-        };
-        self.send_peer(cx, host, body);
+        let (group, items) = (group.as_deref().cloned(), self.first_items(id));
+        self.send_peer(cx, host, PeerBody::Call { call, attempt, resolved, start, group, items });
     }
 
     /// A host says how a call ended.
@@ -199,10 +212,7 @@ impl Job {
         outcome: Result<Vec<RemoteValue>, Failure>,
     ) {
         let values = outcome.map(|values| values.into_iter().map(|value| self.stored_result(from, value)).collect());
-        let current = self
-            .calls
-            .get(&call)
-            .is_some_and(|entry| entry.attempt == attempt && entry.state == CallState::Sent { host: from });
+        let current = self.calls.get(&call).is_some_and(|entry| entry.attempt == attempt && entry.state.is_at(from));
         if current {
             self.call_ended(cx, call, from, values);
         } else {
@@ -218,25 +228,77 @@ impl Job {
         host: WorkerId,
         outcome: Result<Vec<Stored>, Failure>,
     ) {
-        let Some(entry) = self.calls.get(&call) else { return };
-        let actor = entry.actor;
-        let lost = |failure: &Failure| matches!(failure.kind, FailureKind::ProcessLost | FailureKind::WorkerLost);
-        if entry.cancelled && outcome.as_ref().is_err_and(lost) {
-            let outcome = outcome.map_err(|why| Failure { kind: FailureKind::Cancelled, ..why });
-            return self.finish_call(cx, call, outcome);
-        }
-        let again = outcome.as_ref().is_err_and(lost)
-            && self.routes.get(&actor).is_some_and(|route| route.retry_calls && !matches!(route.place, Place::Gone(_)));
-        if !again {
-            return self.finish_call(cx, call, outcome);
-        }
-        let yielded = self.streams.yielded(call);
-        if yielded > 0 {
-            return self.finish_call(cx, call, outcome.map_err(|why| cut_short(yielded, why)));
-        }
         let Some(entry) = self.calls.get_mut(&call) else { return };
-        entry.attempt += 1;
-        self.call_again(cx, call, host);
+        let lost = |failure: &Failure| matches!(failure.kind, FailureKind::ProcessLost | FailureKind::WorkerLost);
+        let retried = |route: &Route| route.retry_calls && !matches!(route.place, Place::Gone(_));
+        let yielded = self.streams.yielded(call);
+        let outcome = match outcome {
+            Err(why) if lost(&why) && entry.cancelled => Err(Failure { kind: FailureKind::Cancelled, ..why }),
+            Err(why) if lost(&why) && self.routes.get(&entry.actor).is_some_and(retried) => {
+                if yielded == 0 {
+                    entry.attempt += 1;
+                    return self.call_again(cx, call, host);
+                }
+                Err(cut_short(yielded, why))
+            }
+            outcome => outcome,
+        };
+        let (actor, lane, state) = (entry.actor, entry.lane(call), entry.state);
+        self.finish_call(cx, call, outcome);
+        if self.routes.get(&actor).is_some_and(|route| state.is_of_start_before(route.start)) {
+            self.advance_lane(cx, actor, &lane);
+        }
+    }
+
+    /// A call of this worker has ended so for good, wherever it was sent by now: a checkpoint of its actor covers it. The items that
+    /// it has yielded may still be on their way from there.
+    pub(crate) fn call_covered(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: CallId,
+        yielded: u64,
+        outcome: Result<Vec<Stored>, Failure>,
+    ) {
+        let Some(entry) = self.calls.get(&call) else {
+            return self.drop_results(call, outcome);
+        };
+        let (actor, lane) = (entry.actor, entry.lane(call));
+        let may_come = matches!(entry.state, CallState::Sent { host, .. } if !cx.shared.lost.contains(&host));
+        if may_come && self.streams.wanted(call).is_some_and(|wanted| wanted.first() < yielded) {
+            return self.streams.ends_after(call, yielded, outcome);
+        }
+        self.items_never_came(cx, call, yielded);
+        self.finish_call(cx, call, outcome);
+        self.advance_lane(cx, actor, &lane);
+    }
+
+    /// The owner of an actor says so.
+    pub(crate) fn call_covered_elsewhere(
+        &mut self,
+        cx: &mut Context<'_>,
+        owner: WorkerId,
+        call: CallId,
+        yielded: u64,
+        outcome: Result<Vec<RemoteValue>, Failure>,
+    ) {
+        let values = outcome.map(|values| values.into_iter().map(|value| self.stored_result(owner, value)).collect());
+        self.call_covered(cx, call, yielded, values);
+    }
+
+    /// What these calls have done is undone, and nobody has seen it.
+    pub(crate) fn calls_uncovered(&mut self, cx: &mut Context<'_>, host: WorkerId, calls: &[CallId]) {
+        for call in calls {
+            if !self.calls.get(call).is_some_and(|entry| entry.state.is_at(host)) {
+                continue;
+            }
+            let why = "the checkpoint of the actor that was to cover this cannot be kept";
+            let mut why = Failure::new(FailureKind::ProcessLost, "", why);
+            if self.streams.contains(*call) {
+                // Items of it may be on their way here, and would pass for those of another attempt.
+                why = cut_short(self.streams.yielded(*call), why);
+            }
+            self.call_ended(cx, *call, host, Err(why));
+        }
     }
 
     /// Puts a call back that has not been made, or is to be made again.
@@ -245,7 +307,7 @@ impl Job {
         let (actor, lane) = (entry.actor, entry.lane(call));
         entry.state = CallState::Waiting { missing: 0 };
         let Some(route) = self.routes.get_mut(&actor) else { return };
-        route.sent.remove(&call);
+        route.not_sent(&lane, call);
         if let Place::Gone(failure) = route.place.clone() {
             return self.call_failed(cx, call, &failure);
         }
@@ -260,28 +322,41 @@ impl Job {
         }
     }
 
-    /// A host gives calls back that it has not begun: their actor was not there.
-    pub(crate) fn calls_came_back(&mut self, cx: &mut Context<'_>, from: WorkerId, calls: &[CallId]) {
+    /// A host gives calls back that it has not begun, such as when their actor was not there. One of them may have failed.
+    pub(crate) fn calls_came_back(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: WorkerId,
+        calls: &[CallId],
+        failed: Option<&(CallId, Failure)>,
+    ) {
         for call in calls {
-            match self.calls.get(call) {
-                Some(entry) if entry.state == (CallState::Sent { host: from }) && entry.cancelled => {
-                    let failure = cancelled(&entry.method);
-                    self.finish_call(cx, *call, Err(failure));
-                }
-                Some(entry) if entry.state == (CallState::Sent { host: from }) => self.call_again(cx, *call, from),
-                Some(_) => {}
-                None => self.start_came_back(cx, from, ActorId(call.0)),
+            let failure = failed.filter(|(failed, _)| failed == call).map(|(_, failure)| failure.clone());
+            let Some(entry) = self.calls.get(call) else {
+                self.start_came_back(cx, from, ActorId(call.0), failure);
+                continue;
+            };
+            if !entry.state.is_at(from) {
+                continue;
+            }
+            match failure.or_else(|| entry.cancelled.then(|| cancelled(&entry.method))) {
+                Some(failure) => self.call_ended(cx, *call, from, Err(failure)),
+                None => self.call_again(cx, *call, from),
             }
         }
     }
 
     /// A worker is lost: calls there are made again or fail.
     pub(crate) fn calls_at_lost(&mut self, cx: &mut Context<'_>, lost: WorkerId) {
-        let there = |entry: &Call| entry.state == CallState::Sent { host: lost };
+        let there = |entry: &Call| entry.state.is_at(lost);
         let mut calls: Vec<CallId> =
             self.calls.iter().filter(|(_, entry)| there(entry)).map(|(call, _)| *call).collect();
         calls.sort_unstable();
         for call in calls {
+            if let Some((yielded, outcome)) = self.streams.take_end(call) {
+                self.call_covered(cx, call, yielded, outcome);
+                continue;
+            }
             let again = self
                 .calls
                 .get(&call)
@@ -302,10 +377,10 @@ impl Job {
                 self.finish_call(cx, call, Err(failure));
                 self.advance_lane(cx, actor, &lane);
             }
-            CallState::Sent { host } if host == self.worker => {
+            CallState::Sent { host, .. } if host == self.worker => {
                 self.cancel_hosted_call(cx, call);
             }
-            CallState::Sent { host } => self.send_peer(cx, host, PeerBody::Cancel { call, force: false }),
+            CallState::Sent { host, .. } => self.send_peer(cx, host, PeerBody::Cancel { call, force: false }),
         }
     }
 
@@ -320,8 +395,9 @@ impl Job {
             self.children.remove(&(parent, call));
         }
         if let Some(route) = self.routes.get_mut(&entry.actor) {
-            route.sent.remove(&call);
-            route.take(&entry.lane(call), call);
+            let lane = entry.lane(call);
+            route.not_sent(&lane, call);
+            route.take(&lane, call);
         }
         self.forget_route(entry.actor);
         let failure = match outcome {

@@ -97,8 +97,9 @@ impl Job {
 
     /// An actor does not live here any more: its owner is told, then its callers.
     pub(crate) fn hosted_is_gone(&mut self, cx: &mut Context<'_>, actor: ActorId, why: Failure, asked: bool) {
-        let Some(hosted) = self.drop_hosted_actor(actor) else { return };
+        let Some(mut hosted) = self.drop_hosted_actor(actor) else { return };
         self.unpin_lease(hosted.lease);
+        let undone = self.end_saving(cx, actor, &mut hosted, asked);
         let why = Failure { task: hosted.spec.class.clone(), ..why };
         if hosted.owner == self.worker {
             self.actor_lost(cx, self.worker, actor, hosted.attempt, why.clone());
@@ -107,7 +108,7 @@ impl Job {
             self.send_fenced(cx, hosted.owner, lost);
         }
         let again = hosted.spec.options.retry_calls && !asked;
-        self.calls_of_gone(cx, hosted, &why, again);
+        self.calls_of_gone(cx, hosted, undone, &why, again);
     }
 
     /// The owner of an actor hears that its process ended.

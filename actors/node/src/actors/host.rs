@@ -12,7 +12,7 @@ use super::hosted::HostedEvent;
 use super::{HostedActor, HostedState};
 use crate::action::ExecutorNeeds;
 use crate::context::Context;
-use crate::executors::{Fate, Purpose};
+use crate::executors::{Executor, Fate, Purpose};
 use crate::job::Job;
 use crate::objects::{FetchWaiter, objects_of};
 use crate::timers::Timer;
@@ -153,11 +153,13 @@ impl Job {
         }
         self.drop_hosted_actor(actor);
         self.unpin_lease(lease);
-        if owner == self.worker {
-            self.actor_ready_or_wait(cx, actor);
-        } else {
-            self.send_peer(cx, owner, PeerBody::Unreadable { object, worker: from });
-            self.send_peer(cx, owner, PeerBody::GaveBack(vec![actor.creation()]));
+        let creation = actor.creation();
+        if owner != self.worker {
+            return self.send_peer(cx, owner, PeerBody::CannotRead { object, worker: from, calls: vec![creation] });
+        }
+        match self.cannot_read(creation, self.worker, from) {
+            Some((_, failure)) => self.actor_is_gone(cx, actor, failure),
+            None => self.actor_ready_or_wait(cx, actor),
         }
     }
 
@@ -210,14 +212,16 @@ impl Job {
         }
         let (attempt, class) = (hosted.attempt, hosted.spec.class.clone());
         let (concurrency, has_checkpoint) = (hosted.spec.options.concurrency.max(1), hosted.has_checkpoint);
-        let args = hosted.args.to_vec();
+        let (retried, args) = (hosted.is_retried(), hosted.args.to_vec());
         let Some(mut args) = self.values_for(cx, executor, args) else {
             let kind = tandem_actor_protocol::failure::FailureKind::ObjectLost;
             let failure = Failure::new(kind, class, "an argument is gone from shared memory");
             return self.hosted_actor_failed(cx, actor, failure);
         };
         let checkpoint = if has_checkpoint { args.pop() } else { None };
-        cx.send(executor, ToExecutor::Start(Start { actor, attempt, class, args, checkpoint, concurrency }));
+        let start = Start { actor, attempt, class, args, checkpoint, concurrency };
+        let held = retried && self.executors.get(&executor).is_some_and(Executor::knows_held_results);
+        cx.send(executor, if held { ToExecutor::StartHeld(start) } else { ToExecutor::Start(start) });
     }
 
     /// The constructor of an actor here has returned, or failed.

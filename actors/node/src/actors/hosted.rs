@@ -11,6 +11,7 @@ use tandem_actor_protocol::call::{ActorSpec, Arg, ConcurrencyGroup};
 use tandem_actor_protocol::{CallId, ExecutorId, WorkerId};
 
 use super::Lane;
+use super::held::Saving;
 use crate::timers::Timestamp;
 
 /// What is known of an actor that lives here.
@@ -27,6 +28,7 @@ pub(crate) struct HostedActor {
     pub(crate) has_checkpoint: bool,
     pub(crate) state: HostedState,
     pub(crate) executor: Option<ExecutorId>,
+    pub(crate) saving: Saving,
     /// Its calls that have not ended.
     pub(crate) calls: BTreeSet<CallId>,
     /// Those that are not at its process yet.
@@ -111,6 +113,7 @@ impl HostedActor {
             has_checkpoint: false,
             state: HostedState::Placing,
             executor: None,
+            saving: Saving::default(),
             calls: BTreeSet::new(),
             lanes: BTreeMap::new(),
             last_ended: Timestamp::default(),

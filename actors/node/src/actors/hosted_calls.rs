@@ -17,6 +17,20 @@ use crate::objects::{FetchWaiter, objects_of};
 use crate::tasks::{Wanted, cancelled};
 use crate::timers::Timestamp;
 
+/// A call that was sent to where its actor should live.
+#[derive(Debug)]
+pub(crate) struct SentCall {
+    /// The worker of the caller.
+    pub(crate) from: WorkerId,
+    pub(crate) call: ActorCall,
+    pub(crate) attempt: u32,
+    /// Which start of the actor it is for.
+    pub(crate) start: u32,
+    pub(crate) group: Option<Arc<ConcurrencyGroup>>,
+    /// As in [`HostedCall`].
+    pub(crate) wanted: Option<Box<Wanted>>,
+}
+
 /// A call of an actor that lives here.
 #[derive(Debug)]
 pub(crate) struct HostedCall {
@@ -45,47 +59,36 @@ impl HostedCall {
 
 impl Job {
     /// A process on another worker calls an actor that should live here.
-    #[allow(clippy::too_many_arguments, reason = "one per field of the message")]
     pub(crate) fn call_from_peer(
         &mut self,
         cx: &mut Context<'_>,
-        from: WorkerId,
-        mut call: ActorCall,
-        attempt: u32,
+        mut sent: SentCall,
         resolved: Vec<(ObjectId, RemoteValue)>,
-        group: Option<ConcurrencyGroup>,
-        items: Option<Vec<ObjectId>>,
     ) {
-        let args = std::mem::take(&mut call.args);
-        let args = self.guest_args(args, resolved);
-        call.args = args.into_vec();
-        let wanted = items.map(|items| Box::new(items.into_iter().collect()));
-        self.host_call(cx, from, call, attempt, group.map(Arc::new), wanted);
+        let args = std::mem::take(&mut sent.call.args);
+        sent.call.args = self.guest_args(args, resolved).into_vec();
+        self.host_call(cx, sent);
     }
 
-    /// Takes a call of an actor. If it does not live here, the call goes back: it was not begun.
-    pub(crate) fn host_call(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: WorkerId,
-        call: ActorCall,
-        attempt: u32,
-        group: Option<Arc<ConcurrencyGroup>>,
-        wanted: Option<Box<Wanted>>,
-    ) {
+    /// Takes a call of an actor. If it does not live here, with this start of it, the call goes back: it was not begun.
+    pub(crate) fn host_call(&mut self, cx: &mut Context<'_>, sent: SentCall) {
+        let SentCall { from, call, attempt, start, group, wanted } = sent;
         let ActorCall { call: id, actor, method, args, returns, .. } = call;
         if self.hosted_calls.contains_key(&id) {
             return;
         }
         let args: Box<[Arg]> = args.into();
         let method = self.intern(&method);
-        let takes = |hosted: &HostedActor| matches!(hosted.state, HostedState::Constructing | HostedState::Ready);
+        let takes = |hosted: &HostedActor| {
+            hosted.attempt == start && matches!(hosted.state, HostedState::Constructing | HostedState::Ready)
+        };
         let Some(hosted) = self.hosted_actors.get_mut(&actor).filter(|hosted| takes(hosted)) else {
             self.drop_call_args(from, &args);
             return self.give_call_back(cx, from, id);
         };
-        if hosted.calls.len() >= hosted.spec.options.max_pending_calls as usize {
-            let why = format!("{} calls wait for the actor already", hosted.calls.len());
+        let waiting = hosted.calls.len() + hosted.saving.unanswered();
+        if waiting >= hosted.spec.options.max_pending_calls as usize {
+            let why = format!("{waiting} calls wait for the actor already");
             self.drop_call_args(from, &args);
             let failure = Failure::new(FailureKind::TooManyPending, &*method, why);
             return self.answer_call(cx, from, id, attempt, Err(failure), Holder::Worker);
@@ -108,7 +111,7 @@ impl Job {
 
     fn give_call_back(&mut self, cx: &mut Context<'_>, from: WorkerId, call: CallId) {
         if from == self.worker {
-            self.calls_came_back(cx, from, &[call]);
+            self.calls_came_back(cx, from, &[call], None);
         } else {
             self.send_peer(cx, from, PeerBody::GaveBack(vec![call]));
         }
@@ -210,17 +213,20 @@ impl Job {
     ) {
         let Some(entry) = self.take_hosted_call(call) else { return };
         let Some(caller) = entry.from else { return };
-        if caller != self.worker {
-            self.send_peer(cx, caller, PeerBody::Unreadable { object, worker: from });
-        }
         // Later calls of the same lane would overtake it: they go back too.
         let lane = entry.lane(call);
         let behind = self.hosted_actors.get_mut(&entry.actor).and_then(|hosted| hosted.lanes.remove(&lane));
-        self.give_call_back(cx, caller, call);
+        let mut calls = vec![call];
         for later in behind.unwrap_or_default() {
             if later != call && self.take_hosted_call(later).is_some() {
-                self.give_call_back(cx, caller, later);
+                calls.push(later);
             }
+        }
+        if caller == self.worker {
+            let failed = self.cannot_read(call, caller, from);
+            self.calls_came_back(cx, caller, &calls, failed.as_ref());
+        } else {
+            self.send_peer(cx, caller, PeerBody::CannotRead { object, worker: from, calls });
         }
     }
 
@@ -249,11 +255,14 @@ impl Job {
         let outcome = self.checked(cx, entry.returns, outcome).map_err(|failure| named(failure, &entry.method));
         self.remember_call(cx, call, &entry, outcome.as_ref().err());
         let Some(from) = entry.from else { return };
+        if self.holds_replies(entry.actor) {
+            return self.hold_reply(cx, executor, call, &entry, outcome);
+        }
         self.answer_call(cx, from, call, attempt, outcome, Holder::Executor(executor));
     }
 
     /// Tells the caller's worker how a call ended.
-    fn answer_call(
+    pub(super) fn answer_call(
         &mut self,
         cx: &mut Context<'_>,
         from: WorkerId,
@@ -312,8 +321,22 @@ impl Job {
         true
     }
 
-    /// The actor of these calls does not live here any more: those that may have begun have failed, the others go back.
-    pub(crate) fn calls_of_gone(&mut self, cx: &mut Context<'_>, hosted: HostedActor, why: &Failure, again: bool) {
+    /// The actor of these calls does not live here any more: those that may have begun have failed, with those `undone` that had ended
+    /// and nobody has seen; the others go back.
+    pub(crate) fn calls_of_gone(
+        &mut self,
+        cx: &mut Context<'_>,
+        hosted: HostedActor,
+        undone: Vec<(CallId, u32)>,
+        why: &Failure,
+        again: bool,
+    ) {
+        let kind = if again { FailureKind::ProcessLost } else { FailureKind::ActorGone };
+        for (call, attempt) in undone {
+            let message = format!("the actor was lost before what this has done was kept: {}", why.message);
+            let failure = Failure { kind, message, ..why.clone() };
+            self.answer_call(cx, call.owner(), call, attempt, Err(failure), Holder::Worker);
+        }
         for call in hosted.calls {
             let Some(entry) = self.take_hosted_call(call) else { continue };
             if entry.sent.is_none() {
@@ -322,7 +345,6 @@ impl Job {
                 }
                 continue;
             }
-            let kind = if again { FailureKind::ProcessLost } else { FailureKind::ActorGone };
             let message = format!("the actor was lost while it worked on this: {}", why.message);
             let failure = Failure { kind, message, task: entry.method.to_string(), ..why.clone() };
             self.remember_call(cx, call, &entry, Some(&failure));

@@ -27,6 +27,7 @@ impl Job {
         for actor in actors {
             self.end_hosted(cx, actor, true);
         }
+        self.checkpoints_to_lost(cx, lost);
         self.early_starts.retain(|_, starts| {
             starts.retain(|start| start.from() != lost);
             !starts.is_empty()
@@ -55,7 +56,7 @@ impl Job {
             if actor.owner() == lost {
                 let why = "the worker that owned the actor was lost";
                 let failure = Failure::new(FailureKind::WorkerLost, "", why);
-                self.actor_at(cx, actor, Err(failure), None, false);
+                self.actor_at(cx, actor, Err(failure), None, false, 0);
             } else if self.routes.get(&actor).is_some_and(|route| route.place == Place::At(lost)) {
                 self.ask_place(cx, actor);
             }
@@ -73,9 +74,15 @@ impl Job {
         }
     }
 
-    /// A host sends an actor back: its lease was gone there, or is of no use. Whatever the coordinator still has of it is given back,
+    /// A host sends an actor back: its lease was gone there, or is of no use, or the actor has failed. Whatever the coordinator still has of it is given back,
     /// and the actor waits for another one.
-    pub(crate) fn start_came_back(&mut self, cx: &mut Context<'_>, from: WorkerId, actor: ActorId) {
+    pub(crate) fn start_came_back(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: WorkerId,
+        actor: ActorId,
+        failed: Option<Failure>,
+    ) {
         let Some(owned) = self.owned_actors.get(&actor) else { return };
         let Some((host, lease)) = owned.state.at() else { return };
         if host != from {
@@ -87,7 +94,7 @@ impl Job {
             "only what has not started comes back"
         );
         self.release_elsewhere(cx, lease);
-        match ended {
+        match ended.or(failed) {
             Some(failure) => self.actor_is_gone(cx, actor, failure),
             None => self.actor_ready_or_wait(cx, actor),
         }
@@ -124,6 +131,7 @@ impl Job {
 
 fn place_of(owned: &OwnedActor) -> Place {
     match &owned.state {
+        OwnedState::Ready { .. } if owned.checkpoints.gives_up(owned.attempt) => Place::Unknown,
         OwnedState::Ready { host, .. } => Place::At(*host),
         OwnedState::Gone(failure) => Place::Gone(failure.clone()),
         OwnedState::Ending { .. } => Place::Gone(super::end::killed(&owned.spec.class).into()),

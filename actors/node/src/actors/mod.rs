@@ -3,6 +3,7 @@
 mod calls;
 mod checkpoint;
 mod end;
+mod held;
 mod host;
 mod hosted;
 mod hosted_calls;
@@ -18,11 +19,11 @@ mod started;
 mod streams;
 
 pub(crate) use calls::{Call, CallState};
-pub(crate) use checkpoint::Checkpoints;
+pub(crate) use checkpoint::{Checkpoints, Coming};
 pub(crate) use end::ENDED;
 pub(crate) use host::EarlyStart;
 pub(crate) use hosted::{HostedActor, HostedState};
-pub(crate) use hosted_calls::HostedCall;
+pub(crate) use hosted_calls::{HostedCall, SentCall};
 pub(crate) use lane::Lane;
 pub(crate) use light::LightProcess;
 pub(crate) use owned::{OwnedActor, OwnedState};

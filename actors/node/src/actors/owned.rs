@@ -27,6 +27,8 @@ pub(crate) struct OwnedActor {
     pub(crate) state: OwnedState,
     /// Which start of it this is, or the next will be.
     pub(crate) attempt: u32,
+    /// How often it came back because an argument could not be read.
+    pub(crate) unread: u8,
     pub(crate) checkpoints: Checkpoints,
     /// Other workers that want to know where it is.
     pub(crate) watchers: BTreeSet<WorkerId>,

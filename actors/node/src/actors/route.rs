@@ -20,6 +20,8 @@ pub(crate) struct Route {
     pub(crate) place: Place,
     /// It is this actor of another job, and its place is that of its owner.
     pub(crate) outside: Option<ActorId>,
+    /// Which start of it that is.
+    pub(crate) start: u32,
     /// Calls that were under way when it was lost are made again.
     pub(crate) retry_calls: bool,
     /// Calls that have not been sent.
@@ -27,7 +29,7 @@ pub(crate) struct Route {
     /// How many these are.
     pub(crate) waiting: usize,
     /// Calls that were sent and have not ended.
-    pub(crate) sent: BTreeSet<CallId>,
+    sent: BTreeMap<Lane, BTreeSet<CallId>>,
 }
 
 /// Where an actor is.
@@ -45,10 +47,11 @@ impl Route {
         Self {
             place: Place::Unknown,
             outside: None,
+            start: 0,
             retry_calls: false,
             lanes: BTreeMap::new(),
             waiting: 0,
-            sent: BTreeSet::new(),
+            sent: BTreeMap::new(),
         }
     }
 
@@ -63,6 +66,21 @@ impl Route {
         let at = lane.iter().rposition(|before| *before < call).map_or(0, |at| at + 1);
         lane.insert(at, call);
         self.waiting += 1;
+    }
+
+    /// A call goes to where the actor is.
+    pub(crate) fn sent(&mut self, lane: Lane, call: CallId) {
+        self.take(&lane, call);
+        self.sent.entry(lane).or_default().insert(call);
+    }
+
+    /// A call is not there any more.
+    pub(crate) fn not_sent(&mut self, lane: &Lane, call: CallId) {
+        let Some(calls) = self.sent.get_mut(lane) else { return };
+        calls.remove(&call);
+        if calls.is_empty() {
+            self.sent.remove(lane);
+        }
     }
 
     pub(crate) fn take(&mut self, lane: &Lane, call: CallId) {
@@ -93,18 +111,17 @@ impl Job {
     /// Asks the owner of an actor where it is now, which may be this worker.
     pub(crate) fn ask_place(&mut self, cx: &mut Context<'_>, actor: ActorId) {
         let owner = actor.owner();
-        let ((place, outside), retry_calls) = if owner == self.worker {
-            let retry_calls = self.owned_actors.get(&actor).is_some_and(|owned| owned.spec.options.retry_calls);
-            (self.place_of(cx, actor), retry_calls)
+        let ((place, outside), (retry_calls, start)) = if owner == self.worker {
+            (self.place_of(cx, actor), self.calls_go_on(actor))
         } else if cx.shared.lost.contains(&owner) {
             let why = "the worker that owned the actor was lost";
-            ((Place::Gone(Failure::new(FailureKind::WorkerLost, "", why).into()), None), false)
+            ((Place::Gone(Failure::new(FailureKind::WorkerLost, "", why).into()), None), (false, 0))
         } else {
             self.send_peer(cx, owner, PeerBody::WatchActor(actor));
-            let known = self.routes.get(&actor).is_some_and(|route| route.retry_calls);
+            let known = self.routes.get(&actor).map_or((false, 0), |route| (route.retry_calls, route.start));
             ((Place::Unknown, None), known)
         };
-        self.set_place(cx, actor, place, outside, retry_calls);
+        self.set_place(cx, actor, place, outside, retry_calls, start);
     }
 
     /// The owner of an actor says where it is.
@@ -115,6 +132,7 @@ impl Job {
         place: Result<Option<WorkerId>, Failure>,
         outside: Option<ActorId>,
         retry_calls: bool,
+        start: u32,
     ) {
         let place = match place {
             Ok(Some(host)) if cx.shared.lost.contains(&host) => Place::Unknown,
@@ -122,7 +140,7 @@ impl Job {
             Ok(None) => Place::Unknown,
             Err(failure) => Place::Gone(failure.into()),
         };
-        self.set_place(cx, actor, place, outside, retry_calls);
+        self.set_place(cx, actor, place, outside, retry_calls, start);
         self.forget_route(actor);
     }
 
@@ -142,6 +160,7 @@ impl Job {
         place: Place,
         outside: Option<ActorId>,
         retry_calls: bool,
+        start: u32,
     ) {
         let Some(route) = self.routes.get_mut(&actor) else { return };
         if matches!(route.place, Place::Gone(_)) {
@@ -150,6 +169,7 @@ impl Job {
         route.place = place.clone();
         route.outside = outside;
         route.retry_calls = retry_calls;
+        route.start = start;
         match place {
             Place::Unknown => {}
             Place::At(_) => self.advance_route(cx, actor),
@@ -187,8 +207,20 @@ impl Job {
             Place::At(host) => Ok(Some(host)),
             Place::Gone(failure) => Err(Failure::clone(&failure)),
         };
-        let retry_calls = self.owned_actors.get(&actor).is_some_and(|owned| owned.spec.options.retry_calls);
-        self.send_peer(cx, to, PeerBody::ActorAt { actor, place, retry_calls, outside });
+        let (retry_calls, start) = self.calls_go_on(actor);
+        // Behind what it is told of calls that a checkpoint covers, or does not.
+        self.send_fenced(cx, to, PeerBody::ActorAt { actor, place, retry_calls, outside, start });
+    }
+
+    /// Whether calls that were under way are made again when an actor of this worker is lost, and which start of it there is.
+    fn calls_go_on(&self, actor: ActorId) -> (bool, u32) {
+        self.owned_actors.get(&actor).map_or((false, 0), |owned| (owned.spec.options.retry_calls, owned.attempt))
+    }
+
+    /// Whether calls of a lane are under way where the actor was before: later ones of that lane must not overtake them.
+    pub(crate) fn is_behind(&self, route: &Route, lane: &Lane) -> bool {
+        let oldest = route.sent.get(lane).and_then(BTreeSet::first).and_then(|call| self.calls.get(call));
+        oldest.is_some_and(|entry| entry.state.is_of_start_before(route.start))
     }
 
     /// An actor of this worker is elsewhere now, or nowhere: those who call it are told.

@@ -69,6 +69,7 @@ impl Job {
             shape,
             state: OwnedState::Naming,
             attempt: 0,
+            unread: 0,
             checkpoints: Checkpoints::default(),
             watchers: Default::default(),
         };
@@ -105,7 +106,9 @@ impl Job {
     pub(crate) fn actor_ready_or_wait(&mut self, cx: &mut Context<'_>, actor: ActorId) {
         let Some(owned) = self.owned_actors.get_mut(&actor) else { return };
         let waiter = Waiter::Actor(actor);
-        let (missing, failed) = await_args(&self.objects, &mut self.waiters, &owned.args, waiter);
+        let (args, failed) = await_args(&self.objects, &mut self.waiters, &owned.args, waiter);
+        // It goes on from the last checkpoint, which may not be here yet.
+        let missing = args + u32::from(self.checkpoints_coming.contains_key(&actor));
         if owned.state.apply(OwnedEvent::Wait { missing }).is_err() {
             return;
         }
@@ -117,7 +120,7 @@ impl Job {
         }
     }
 
-    /// An argument of an actor's constructor has a value now, or never will.
+    /// An argument of an actor's constructor has a value now, or never will, or the checkpoint is here that it goes on from.
     pub(crate) fn actor_argument_settled(&mut self, cx: &mut Context<'_>, actor: ActorId, failed: Option<&Failure>) {
         let Some(owned) = self.owned_actors.get_mut(&actor) else { return };
         if !matches!(owned.state, OwnedState::Waiting { .. }) {

@@ -6,15 +6,18 @@
 //!   some items are     ─the actor is lost─► failed
 //!   an item is lost with its worker       ─► that item has no value
 //! ```
+//!
+//! Items go to the caller at once, also from an actor whose results are held: what was taken cannot be taken back. Only the end is held. It
+//! comes by way of the owner of the actor, with the number of items, and waits for those that are on their way from the actor itself.
 
 use tandem_actor_protocol::call::{ActorCall, CallOptions};
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::peer::RemoteValue;
 use tandem_actor_protocol::{CallId, ExecutorId, ObjectId, WorkerId};
 
-use super::CallState;
 use crate::context::Context;
 use crate::job::Job;
+use crate::tasks::Wanted;
 
 impl Job {
     /// A process calls a method that is in a group or yields items.
@@ -56,10 +59,19 @@ impl Job {
     ) {
         let outcome = outcome.map(|value| self.stored_result(from, value));
         let call = self.streams.stream_of(item).and_then(|call| self.calls.get(&call));
-        if call.is_some_and(|entry| entry.state != (CallState::Sent { host: from })) {
+        if call.is_some_and(|entry| !entry.state.is_at(from)) {
             return self.drop_results(CallId(item.0), outcome.map(|stored| vec![stored]));
         }
         self.item_came(cx, item, outcome);
+    }
+
+    /// A call has ended for good after so many items: those that are not here by now were lost with its worker.
+    pub(super) fn items_never_came(&mut self, cx: &mut Context<'_>, call: CallId, yielded: u64) {
+        let items = self.streams.wanted(call).map(Wanted::items).unwrap_or_default();
+        for (_, item) in items.into_iter().filter(|(index, _)| *index < yielded) {
+            let why = "the worker that held the item was lost before it was here";
+            self.item_came(cx, item, Err(Failure::new(FailureKind::ObjectLost, "", why)));
+        }
     }
 }
 

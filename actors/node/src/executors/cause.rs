@@ -20,7 +20,9 @@ pub(crate) fn failure_of(fate: Option<&Fate>, cause: &ExitCause) -> Failure {
             (FailureKind::TimedOut, "it took longer than it may, and its process was ended".into())
         }
         (Some(Fate::Cancelled), _) => (FailureKind::Cancelled, "it was cancelled, and its process was ended".into()),
-        (Some(Fate::HeldUp(why)), _) => (FailureKind::ProcessLost, format!("its process was ended: {why}")),
+        (Some(Fate::HeldUp(why) | Fate::GivenUp(why)), _) => {
+            (FailureKind::ProcessLost, format!("its process was ended: {why}"))
+        }
         (Some(Fate::Broken(why)), _) | (_, ExitCause::Protocol(why)) => {
             (FailureKind::ProcessLost, format!("its process broke the protocol: {why}"))
         }

@@ -113,6 +113,8 @@ pub(crate) enum Fate {
     ActorEnded,
     /// One of its light actors holds it up.
     HeldUp(String),
+    /// Its actor cannot go on from where it is.
+    GivenUp(String),
     /// Its job has ended, or its driver is to.
     JobEnded,
 }
@@ -176,6 +178,11 @@ impl Executor {
 
     /// Whether it can be told to write no more in an extent that it goes on reading; an older one forgets it.
     pub(crate) fn reads_what_it_gave_up(&self) -> bool {
+        self.protocol >= 3
+    }
+
+    /// Whether it can be told that what calls of an actor return is held.
+    pub(crate) fn knows_held_results(&self) -> bool {
         self.protocol >= 3
     }
 

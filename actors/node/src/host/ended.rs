@@ -239,7 +239,7 @@ impl Job {
         Ok(remote)
     }
 
-    fn keep_for_owner(&mut self, cx: &mut Context<'_>, object: ObjectId, stored: Stored) {
+    pub(crate) fn keep_for_owner(&mut self, cx: &mut Context<'_>, object: ObjectId, stored: Stored) {
         let record = self.objects.entry(object).or_insert_with(|| Object::new(ObjectState::Pending, NO_INDEX));
         record.kept = true;
         if !matches!(record.state, ObjectState::Pending) && !record.holds_refs {

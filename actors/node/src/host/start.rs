@@ -35,14 +35,14 @@ impl Job {
         }
         let Some(group) = self.host_leases.get(&lease).map(|lease| lease.group) else {
             if self.ended_leases.contains(lease) {
-                return self.send_peer(cx, worker, PeerBody::GaveBack(vec![call]));
+                return self.send_peer(cx, worker, PeerBody::NoPlace { lease, calls: vec![call] });
             }
             cx.timer(cx.config.unknown_lease_ms, self.id, Timer::UnknownLease(lease));
             self.early.entry(lease).or_default().push(run);
             return;
         };
         if !self.has_place(group, worker) {
-            return self.send_peer(cx, worker, PeerBody::GaveBack(vec![call]));
+            return self.send_peer(cx, worker, PeerBody::NoPlace { lease, calls: vec![call] });
         }
         let PeerRun { task, attempt, resolved, wanted, .. } = run;
         let TaskSpec { function, args, returns, options, .. } = task;
@@ -81,7 +81,7 @@ impl Job {
     /// The lease does not come.
     pub(crate) fn unknown_lease_overdue(&mut self, cx: &mut Context<'_>, lease: u64) {
         for PeerRun { worker, task, .. } in self.early.remove(&lease).unwrap_or_default() {
-            self.send_peer(cx, worker, PeerBody::GaveBack(vec![task.call]));
+            self.send_peer(cx, worker, PeerBody::NoPlace { lease, calls: vec![task.call] });
         }
         self.early_starts_overdue(cx, lease);
     }
@@ -185,12 +185,14 @@ impl Job {
         match hosted.source {
             Source::Own => {
                 self.remove_hosted(call);
-                self.ready_or_wait(cx, call, true);
+                match self.cannot_read(call, self.worker, from) {
+                    Some((_, failure)) => self.finish_task(cx, call, Err(failure)),
+                    None => self.ready_or_wait(cx, call, true),
+                }
             }
             Source::Peer { worker, .. } => {
-                // Whoever said where it is must know first, so that it is not sent here again as it was.
-                self.send_peer(cx, worker, PeerBody::Unreadable { object, worker: from });
-                self.send_back(cx, worker, vec![call]);
+                self.remove_hosted(call);
+                self.send_peer(cx, worker, PeerBody::CannotRead { object, worker: from, calls: vec![call] });
             }
             Source::Shell { .. } | Source::Nobody => {
                 let why = "an argument could not be read";

@@ -215,7 +215,7 @@ impl Job {
         if let Some(entry) = self.calls.get(&call) {
             return match entry.state {
                 CallState::Waiting { .. } => Some(self.worker),
-                CallState::Sent { host } => Some(host),
+                CallState::Sent { host, .. } => Some(host),
             };
         }
         match self.owned_actors.get(&ActorId(call.0))?.state {

@@ -45,6 +45,7 @@ impl Job {
             ToNode::Cancel { call, force } => self.cancel(cx, call, force),
             ToNode::Kill { actor, at_once } => self.kill(cx, actor, at_once),
             ToNode::Checkpoint { actor, state } => self.checkpoint(cx, executor, actor, state),
+            ToNode::NoCheckpoint { actor, outcome } => self.no_checkpoint(cx, executor, actor, outcome),
             ToNode::Find { request, namespace, name } => {
                 cx.act(Action::FindName { executor, request, job: self.id, namespace, name });
             }

@@ -62,6 +62,7 @@ impl Job {
             || self.tasks.values().any(|task| task.state != TaskState::Finished)
             || self.owned_actors.values().any(|owned| lives(&owned.state));
         let keeps = || self.objects.values().any(|record| record.kept || !record.borrowers.is_empty());
-        hosts || owns || self.peers.fence.holds_back() || keeps()
+        let saves = !self.checkpoints_coming.is_empty() || !self.checkpoints_sent.is_empty();
+        hosts || owns || saves || self.peers.fence.holds_back() || keeps()
     }
 }

@@ -22,7 +22,7 @@ use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::{ActorId, CallId, ExecutorId, ExtentId, JobId, ObjectId, PlacementGroupId, WorkerId};
 use tandem_arena::Allocator;
 
-use crate::actors::{Call, EarlyStart, HostedActor, HostedCall, LightProcess, OwnedActor, Route};
+use crate::actors::{Call, Coming, EarlyStart, HostedActor, HostedCall, LightProcess, OwnedActor, Route};
 use crate::config::NodeConfig;
 use crate::executors::{Class, Driver, Executor};
 use crate::host::{EndedLeases, Group, GroupId, HostLease, Hosted, PeerRun};
@@ -102,6 +102,10 @@ pub(crate) struct Job {
     pub(crate) routes: BTreeMap<ActorId, Route>,
     pub(crate) calls: FxHashMap<CallId, Call>,
     pub(crate) hosted_calls: FxHashMap<CallId, HostedCall>,
+    /// Checkpoints of actors of this worker that are not whole here yet, in their order.
+    pub(crate) checkpoints_coming: BTreeMap<ActorId, VecDeque<Coming>>,
+    /// Checkpoints of actors here that their owners have not kept yet, each with the calls that it covers and their attempts.
+    pub(crate) checkpoints_sent: BTreeMap<(ActorId, u32), VecDeque<Vec<(CallId, u32)>>>,
     pub(crate) light: BTreeMap<ExecutorId, LightProcess>,
     pub(crate) stuck: Stuck,
     pub(crate) searches: Searches,
@@ -174,6 +178,8 @@ impl Job {
             routes: BTreeMap::new(),
             calls: FxHashMap::default(),
             hosted_calls: FxHashMap::default(),
+            checkpoints_coming: BTreeMap::new(),
+            checkpoints_sent: BTreeMap::new(),
             light: BTreeMap::new(),
             stuck: Stuck::default(),
             searches: Searches::default(),

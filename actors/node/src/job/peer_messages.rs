@@ -1,9 +1,12 @@
 //! What the nodes of other workers say.
 
+use std::sync::Arc;
+
 use tandem_actor_protocol::WorkerId;
 use tandem_actor_protocol::peer::PeerBody;
 
 use super::{Job, Life};
+use crate::actors::SentCall;
 use crate::context::Context;
 use crate::host::PeerRun;
 use crate::tasks::Wanted;
@@ -26,8 +29,19 @@ impl Job {
             PeerBody::Recall { count } => self.recalled(cx, from, count),
             PeerBody::GaveBack(calls) => {
                 self.peers.recalling.remove(&from);
-                self.tasks_came_back(cx, from, &calls);
-                self.calls_came_back(cx, from, &calls);
+                self.tasks_came_back(cx, from, &calls, None);
+                self.calls_came_back(cx, from, &calls, None);
+            }
+            PeerBody::NoPlace { lease, calls } => {
+                self.no_place(cx, lease);
+                self.tasks_came_back(cx, from, &calls, None);
+            }
+            PeerBody::CannotRead { object, worker, calls } => {
+                // It is not to be sent there again as it was.
+                self.unreadable_elsewhere(cx, from, object, worker);
+                let failed = calls.first().and_then(|call| self.cannot_read(*call, from, worker));
+                self.tasks_came_back(cx, from, &calls, failed.as_ref());
+                self.calls_came_back(cx, from, &calls, failed.as_ref());
             }
             PeerBody::Done { call, attempt, outcome } => {
                 if self.calls.contains_key(&call) {
@@ -43,30 +57,34 @@ impl Job {
             PeerBody::Start { lease, actor, attempt, resolved, checkpoint } => {
                 self.start_for_peer(cx, from, lease, *actor, attempt, resolved, checkpoint);
             }
-            PeerBody::Call { call, attempt, resolved } => {
-                self.call_from_peer(cx, from, call, attempt, resolved, None, None);
-            }
-            PeerBody::CallWith { call, attempt, resolved, group, items } => {
-                self.call_from_peer(cx, from, call, attempt, resolved, group, items);
+            PeerBody::Call { call, attempt, resolved, start, group, items } => {
+                let (group, wanted) = (group.map(Arc::new), items.map(|items| Box::new(items.into_iter().collect())));
+                self.call_from_peer(cx, SentCall { from, call, attempt, start, group, wanted }, resolved);
             }
             PeerBody::WatchActor(actor) => self.watch_actor(cx, from, actor),
-            PeerBody::ActorAt { actor, place, retry_calls, outside } => {
-                self.actor_at(cx, actor, place, outside, retry_calls);
+            PeerBody::ActorAt { actor, place, retry_calls, outside, start } => {
+                self.actor_at(cx, actor, place, outside, retry_calls, start);
             }
             PeerBody::ActorLost { actor, attempt, why } => self.actor_lost(cx, from, actor, attempt, why),
             PeerBody::Kill { actor, at_once } if actor.owner() == from && from != self.worker => {
                 self.end_hosted(cx, actor, at_once);
             }
             PeerBody::Kill { actor, at_once } => self.kill(cx, actor, at_once),
-            PeerBody::Checkpoint { actor, object, state } => self.checkpoint_from_peer(cx, from, actor, object, state),
+            PeerBody::Checkpoint { actor, attempt, state, replies } => {
+                self.checkpoint_from_peer(cx, from, actor, attempt, state, replies);
+            }
+            PeerBody::Kept { actor, attempt, outcome } => self.checkpoint_kept(cx, actor, attempt, outcome),
+            PeerBody::Covered { call, yielded, outcome } => {
+                self.call_covered_elsewhere(cx, from, call, yielded, outcome);
+            }
+            PeerBody::Uncovered { host, calls } => self.calls_uncovered(cx, host, &calls),
             PeerBody::Borrow(objects) => self.lend(cx, from, objects),
             PeerBody::Resolved { object, outcome } => self.resolved(object, outcome),
             PeerBody::Lent(_) => self.peers.fence.lent(from),
             PeerBody::Return(objects) => self.returned(from, objects),
             PeerBody::Drop(objects) => self.drop_kept(objects),
             PeerBody::Take(objects) => self.take_over(cx, from, objects),
-            PeerBody::CallOutside(call) => self.call_from_outside(cx, *call, None),
-            PeerBody::CallOutsideIn { call, group } => self.call_from_outside(cx, *call, Some(group)),
+            PeerBody::CallOutside(call) => self.call_from_outside(cx, *call),
             PeerBody::DoneOutside { call, outcome } => self.done_outside(cx, from, call, outcome),
             PeerBody::DropOutside { job, objects } => self.drop_outside(from, job, &objects),
             PeerBody::Unreadable { object, worker } => self.unreadable_elsewhere(cx, from, object, worker),
@@ -97,6 +115,7 @@ impl Job {
         self.objects_of_lost(cx, lost);
         self.turns_of_lost(cx, lost);
         self.tasks_of_lost(cx, lost);
+        self.checkpoints_of_lost(cx, lost);
         self.actors_of_lost(cx, lost);
         self.callers_lost(lost);
         self.proxies_of_lost(cx, lost);

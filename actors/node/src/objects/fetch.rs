@@ -85,7 +85,7 @@ pub(crate) enum FetchWaiter {
     Actor(ActorId),
     /// A statement.
     Sql(u64),
-    /// It is the state of an actor of this worker.
+    /// It belongs to a checkpoint of an actor of this worker.
     Checkpoint(ActorId),
     /// This worker wants to have it, whoever has it now.
     Keep,
@@ -314,7 +314,11 @@ impl Job {
             FetchWaiter::Call(call) => self.hosted_call_unreadable(cx, call, object, from),
             FetchWaiter::Actor(actor) => self.hosted_actor_unreadable(cx, actor, object, from),
             FetchWaiter::Sql(ticket) => self.table_again(cx, ticket, object),
-            FetchWaiter::Checkpoint(actor) => self.checkpoint_came(cx, actor, object, false),
+            FetchWaiter::Checkpoint(actor) => {
+                let why = format!("it could not be read from {from}");
+                let failure = Failure::new(tandem_actor_protocol::failure::FailureKind::ObjectLost, "", why);
+                self.checkpoint_came(cx, actor, object, Err(failure));
+            }
             FetchWaiter::Keep => {}
             FetchWaiter::Outward(call) => self.call_argument_settled(cx, call, None),
             FetchWaiter::Outside(call) => self.bring_result(cx, call, object),
@@ -361,7 +365,7 @@ impl Job {
             FetchWaiter::Call(call) => self.hosted_call_failed(cx, call, failure),
             FetchWaiter::Actor(actor) => self.hosted_actor_failed(cx, actor, failure),
             FetchWaiter::Sql(ticket) => self.sql_failed(cx, ticket, failure),
-            FetchWaiter::Checkpoint(actor) => self.checkpoint_came(cx, actor, object, false),
+            FetchWaiter::Checkpoint(actor) => self.checkpoint_came(cx, actor, object, Err(failure)),
             FetchWaiter::Keep => {}
             FetchWaiter::Outward(call) => self.call_failed(cx, call, &failure),
             FetchWaiter::Outside(call) => self.end_call_from_outside(cx, call, Err(failure)),
@@ -375,7 +379,7 @@ impl Job {
                 self.give_value(cx, executor, object);
             }
             FetchWaiter::Watch(_) | FetchWaiter::Keep => {}
-            FetchWaiter::Checkpoint(actor) => self.checkpoint_came(cx, actor, object, true),
+            FetchWaiter::Checkpoint(actor) => self.checkpoint_came(cx, actor, object, Ok(())),
             FetchWaiter::Task(call) => self.task_argument_here(cx, call),
             FetchWaiter::Call(call) => self.hosted_call_argument_here(cx, call),
             FetchWaiter::Actor(actor) => self.hosted_actor_argument_here(cx, actor),

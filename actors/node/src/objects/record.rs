@@ -292,7 +292,7 @@ impl Stored {
     }
 
     /// Returns whether its bytes are here all the same.
-    fn forget_remote(&mut self) -> bool {
+    pub(crate) fn forget_remote(&mut self) -> bool {
         let StoredBody::Large { remote, .. } = &mut self.body else { return true };
         *remote = None;
         self.is_here()

@@ -147,6 +147,19 @@ impl Job {
         Some(entry.name)
     }
 
+    /// The value of an object that is here, for one record more.
+    pub(crate) fn stored_again(&mut self, object: ObjectId) -> Option<Stored> {
+        let mut stored = self.objects.get(&object)?.stored()?.clone();
+        stored.keeper = None;
+        stored.forget_remote();
+        if let Some(name) = stored.name() {
+            // Every record that has it pins it once.
+            let _ = self.arena.pin(Holder::Worker, name);
+        }
+        stored.file().into_iter().for_each(|file| _ = self.hold_file(file));
+        Some(stored)
+    }
+
     /// It does so no more.
     pub(crate) fn let_go_file(&mut self, cx: &mut Context<'_>, file: SpillFile) {
         let Some(entry) = self.spill.files.get_mut(&file) else { return };

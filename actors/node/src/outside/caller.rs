@@ -1,6 +1,6 @@
 //! Calls that processes of this worker make of actors of other jobs, once it is known where these are owned.
 
-use tandem_actor_protocol::call::{Arg, ConcurrencyGroup};
+use tandem_actor_protocol::call::Arg;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::peer::{OutsideCall, OutsideValue, PeerBody};
 use tandem_actor_protocol::value::Body;
@@ -37,7 +37,7 @@ impl Job {
             Err(failure) => return self.call_failed(cx, id, &failure),
         };
         let Some(entry) = self.calls.get_mut(&id) else { return };
-        entry.state = CallState::Sent { host: actor.owner() };
+        entry.state = CallState::Sent { host: actor.owner(), start: 0 };
         let call = OutsideCall {
             caller: self.worker,
             job: self.id,
@@ -46,17 +46,13 @@ impl Job {
             method: entry.method.to_string(),
             args,
             returns: entry.returns,
+            group: entry.group.as_deref().cloned(),
         };
-        let (known_as, lane, group) = (entry.actor, entry.lane(id), entry.group.clone());
+        let (known_as, lane) = (entry.actor, entry.lane(id));
         if let Some(route) = self.routes.get_mut(&known_as) {
-            route.take(&lane, id);
-            route.sent.insert(id);
+            route.sent(lane, id);
         }
-        let call = Box::new(call);
-        let body = match group {
-            Some(group) => PeerBody::CallOutsideIn { call, group: ConcurrencyGroup::clone(&group) },
-            None => PeerBody::CallOutside(call),
-        };
+        let body = PeerBody::CallOutside(Box::new(call));
         if actor.owner() == self.worker {
             cx.tell_job(self.worker, self.id, body);
         } else {
@@ -104,7 +100,7 @@ impl Job {
         call: CallId,
         outcome: Result<Vec<OutsideValue>, Failure>,
     ) {
-        let current = self.calls.get(&call).filter(|entry| entry.state == (CallState::Sent { host: from }));
+        let current = self.calls.get(&call).filter(|entry| entry.state.is_at(from));
         let Some(returns) = current.map(|entry| entry.returns as usize) else {
             return drop_unwanted(cx, from, self.id, outcome.unwrap_or_default());
         };

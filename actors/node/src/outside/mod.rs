@@ -53,7 +53,7 @@ pub(crate) fn tell_place(cx: &mut Context<'_>, to: WorkerId, job: JobId, actor: 
     let here = cx.public_job(actor).map(|_| cx.config.worker);
     let place = here.map(Some).ok_or_else(gone);
     let outside = here.map(|_| actor);
-    cx.tell_job(to, job, PeerBody::ActorAt { actor, place, retry_calls: false, outside });
+    cx.tell_job(to, job, PeerBody::ActorAt { actor, place, retry_calls: false, outside, start: 0 });
 }
 
 /// Ends an actor of this worker that other jobs may call, if it is one of those.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tandem_actor_protocol::call::{Arg, ConcurrencyGroup};
+use tandem_actor_protocol::call::Arg;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::peer::{OutsideCall, OutsideValue, PeerBody};
 use tandem_actor_protocol::value::Value;
@@ -44,13 +44,8 @@ impl Caller {
 
 impl Job {
     /// A process of another job calls an actor of this one.
-    pub(crate) fn call_from_outside(
-        &mut self,
-        cx: &mut Context<'_>,
-        call: OutsideCall,
-        group: Option<ConcurrencyGroup>,
-    ) {
-        let OutsideCall { caller: worker, job, call, actor, method, args, returns } = call;
+    pub(crate) fn call_from_outside(&mut self, cx: &mut Context<'_>, call: OutsideCall) {
+        let OutsideCall { caller: worker, job, call, actor, method, args, returns, group } = call;
         let ours = cx.new_call(returns);
         for index in 0..returns {
             let object = ours.object(index);

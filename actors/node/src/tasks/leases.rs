@@ -32,6 +32,15 @@ impl Job {
         self.dirty.queue(shape);
     }
 
+    /// The host of a lease has no place for it. Whatever the coordinator still has of it is given back, and until it says so nothing more
+    /// is sent there, only to come back.
+    pub(crate) fn no_place(&mut self, cx: &mut Context<'_>, lease: u64) {
+        if self.owned_leases.contains_key(&lease) {
+            self.lease_elsewhere_revoked(lease);
+            cx.act(Action::ReleaseLease { lease });
+        }
+    }
+
     /// Starts to watch leases that have nothing to do.
     pub(crate) fn watch_idle_leases(&mut self, cx: &mut Context<'_>, shape: ShapeId) {
         let (id, idle_ms) = (self.id, cx.config.lease_idle_ms);

@@ -2,10 +2,11 @@
 //! while others have none.
 
 use tandem_actor_protocol::call::Arg;
+use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::peer::PeerBody;
-use tandem_actor_protocol::{CallId, WorkerId};
+use tandem_actor_protocol::{ActorId, CallId, WorkerId};
 
-use super::{ShapeId, TaskEvent, TaskState};
+use super::{MOST_REBUILDS, ShapeId, TaskEvent, TaskState};
 use crate::context::Context;
 use crate::job::Job;
 use crate::objects::{Object, objects_of};
@@ -144,8 +145,14 @@ impl Job {
         objects_of(args).filter_map(value).collect()
     }
 
-    /// A host gave back tasks that it has not begun.
-    pub(crate) fn tasks_came_back(&mut self, cx: &mut Context<'_>, from: WorkerId, calls: &[CallId]) {
+    /// A host gave back tasks that it has not begun. One of them may have failed.
+    pub(crate) fn tasks_came_back(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: WorkerId,
+        calls: &[CallId],
+        failed: Option<&(CallId, Failure)>,
+    ) {
         for call in calls.iter().rev() {
             let Some(task) = self.tasks.get(call) else { continue };
             let TaskState::Placed { host, lease, cancelled } = task.state else { continue };
@@ -156,9 +163,27 @@ impl Job {
             self.dirty_shape(*call);
             if cancelled {
                 self.finish_cancelled(cx, *call);
+            } else if let Some((_, failure)) = failed.filter(|(failed, _)| failed == call) {
+                self.finish_task(cx, *call, Err(failure.clone()));
             } else {
                 self.ready_or_wait(cx, *call, true);
             }
         }
+    }
+
+    /// Something has not begun, since `reader` could not read an argument of it from where that was said to be. It fails if that goes on
+    /// and on: then it is not because a worker was lost.
+    pub(crate) fn cannot_read(&mut self, call: CallId, reader: WorkerId, from: WorkerId) -> Option<(CallId, Failure)> {
+        let (tried, name) = if let Some(task) = self.tasks.get_mut(&call) {
+            (&mut task.rebuilds, task.function.to_string())
+        } else if let Some(entry) = self.calls.get_mut(&call) {
+            (&mut entry.unread, entry.method.to_string())
+        } else {
+            let owned = self.owned_actors.get_mut(&ActorId(call.0))?;
+            (&mut owned.unread, owned.spec.class.clone())
+        };
+        *tried = tried.saturating_add(1);
+        let why = format!("{reader} cannot read an argument from {from}, and has tried {MOST_REBUILDS} times");
+        (*tried > MOST_REBUILDS).then(|| (call, Failure::new(FailureKind::ObjectLost, name, why)))
     }
 }

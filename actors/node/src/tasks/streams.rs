@@ -48,12 +48,14 @@ struct Stream {
     yielded: u64,
     /// It starts again when its attempt has ended: that is past an item that is lost.
     restarts: bool,
+    /// It has ended so after so many items, which are not all here.
+    end: Option<(u64, Result<Vec<Stored>, Failure>)>,
 }
 
 impl Streams {
     /// A process is about to take the items of a new call.
     pub(crate) fn begin(&mut self, call: CallId, consumer: ExecutorId) {
-        let stream = Stream { consumer, wanted: Wanted::default(), yielded: 0, restarts: false };
+        let stream = Stream { consumer, wanted: Wanted::default(), yielded: 0, restarts: false, end: None };
         self.by_call.insert(call, stream);
     }
 
@@ -69,6 +71,18 @@ impl Streams {
     /// How many of its items were there at some time.
     pub(crate) fn yielded(&self, call: CallId) -> u64 {
         self.by_call.get(&call).map_or(0, |stream| stream.yielded)
+    }
+
+    /// A call has ended after so many items, some of which are on their way here: it waits for them.
+    pub(crate) fn ends_after(&mut self, call: CallId, yielded: u64, outcome: Result<Vec<Stored>, Failure>) {
+        if let Some(stream) = self.by_call.get_mut(&call) {
+            stream.end = Some((yielded, outcome));
+        }
+    }
+
+    /// How a call has ended that waits for its items.
+    pub(crate) fn take_end(&mut self, call: CallId) -> Option<(u64, Result<Vec<Stored>, Failure>)> {
+        self.by_call.get_mut(&call)?.end.take()
     }
 
     /// The items that are wanted, for an attempt that is about to start.
@@ -165,7 +179,7 @@ impl Job {
             TaskState::Waiting { .. } | TaskState::Queued | TaskState::Finished => None,
         });
         let of_call = || match self.calls.get(&call)?.state {
-            CallState::Sent { host } => Some(host),
+            CallState::Sent { host, .. } => Some(host),
             CallState::Waiting { .. } => None,
         };
         match of_task.or_else(of_call) {
@@ -213,6 +227,9 @@ impl Job {
             stream.wanted.remove(index);
         }
         self.lineage_let_go(cx, call);
+        if let Some((yielded, outcome)) = self.streams.take_end(call) {
+            self.call_covered(cx, call, yielded, outcome);
+        }
     }
 
     /// An item that was there is lost. Returns the task that can yield it again, which starts again if it is past it.

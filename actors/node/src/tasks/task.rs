@@ -32,7 +32,7 @@ pub(crate) struct Task {
     pub(crate) failures: u32,
     /// Its objects that someone holds.
     pub(crate) live: u32,
-    /// How often it ran again because an object could not be read from a worker that lives.
+    /// How often it ran again because an object could not be read from a worker that lives, or came back because an argument could not.
     pub(crate) rebuilds: u8,
     /// It was at a process that died, and that was not counted: whether it had begun is not known. Once is enough: from now on it
     /// is alone in its process.

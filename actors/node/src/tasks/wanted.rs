@@ -38,6 +38,11 @@ impl Wanted {
         self.items.remove(&index).is_some()
     }
 
+    /// The first that is wanted, or has to wait. If they come in their order, so many were there.
+    pub(crate) fn first(&self) -> u64 {
+        self.items.keys().next().copied().unwrap_or(self.until)
+    }
+
     /// From this number on, items have to wait.
     pub(crate) fn until(&self) -> u64 {
         self.until
@@ -89,8 +94,9 @@ mod tests {
         let numbers: Vec<u64> = (4..6).map(|id| wanted.push(ObjectId(id))).collect();
         assert_eq!((numbers, wanted.ranges()), (vec![4, 5], vec![(0, 6)]));
         assert!([0, 1, 3].into_iter().all(|index| wanted.remove(index)) && !wanted.remove(3));
-        assert_eq!(wanted.ranges(), [(2, 3), (4, 6)]);
+        assert_eq!((wanted.ranges(), wanted.first()), (vec![(2, 3), (4, 6)], 2));
         assert!([2, 4, 5].into_iter().all(|index| wanted.remove(index)));
+        assert_eq!(wanted.first(), 6);
         wanted.insert(1, ObjectId(1));
         assert_eq!((wanted.ranges(), wanted.get(1), wanted.until()), (vec![(1, 2), (6, 6)], Some(ObjectId(1)), 6));
     }

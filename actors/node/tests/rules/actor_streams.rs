@@ -227,14 +227,14 @@ fn call_there(bench: &mut Bench, window: usize) -> (ActorId, CallId, Vec<ObjectI
 
 /// The owner of an actor says where it is.
 fn at(bench: &mut Bench, actor: ActorId, host: WorkerId) {
-    bench.hear(THERE, PeerBody::ActorAt { actor, place: Ok(Some(host)), retry_calls: true, outside: None });
+    bench.hear(THERE, PeerBody::ActorAt { actor, place: Ok(Some(host)), retry_calls: true, outside: None, start: 0 });
 }
 
 /// Where a call was sent: to whom, which attempt, and with which items.
 fn sent_there(bench: &Bench, call: CallId) -> Vec<(WorkerId, u32, Vec<ObjectId>)> {
     let sent = |action: &Action| match action {
         Action::SendPeer { worker, message } => match &message.body {
-            PeerBody::CallWith { call: of, attempt, items: Some(items), group: None, .. } if of.call == call => {
+            PeerBody::Call { call: of, attempt, items: Some(items), group: None, .. } if of.call == call => {
                 Some((*worker, *attempt, items.clone()))
             }
             _ => None,
@@ -307,13 +307,69 @@ fn a_stream_ends_with_the_worker_of_an_actor_that_has_begun_to_yield_it() {
     assert_eq!((sent_there(&bench, call).len(), told(&bench, call)), (1, vec![Some(items[0]), None]));
 }
 
+/// A stream of an actor that the other worker owns, and that lives on a third one. The first item is there, and the owner says that a
+/// checkpoint covers the call, which has yielded two.
+fn covered_stream(bench: &mut Bench) -> (CallId, Vec<ObjectId>) {
+    let actor = ActorId(ProcessNumber(9).object(THERE, 1).0);
+    let (call, items) = call(bench, actor, 3);
+    at(bench, actor, ELSEWHERE);
+    bench.hear(ELSEWHERE, PeerBody::Yielded { item: items[0], outcome: Ok(inline()) });
+    bench.hear(THERE, PeerBody::Covered { call, yielded: 2, outcome: Ok(vec![inline()]) });
+    assert_eq!(told(bench, call), some(&items[..1]), "one is on its way");
+    (call, items)
+}
+
+#[test]
+fn the_end_of_a_stream_that_is_held_waits_for_its_items() {
+    let mut bench = Bench::new();
+    let (call, items) = covered_stream(&mut bench);
+    bench.hear(ELSEWHERE, PeerBody::Yielded { item: items[1], outcome: Ok(inline()) });
+    assert_eq!(told(&bench, call), [Some(items[0]), Some(items[1]), None]);
+    assert_eq!(bench.failure(call), None);
+}
+
+#[test]
+fn the_end_of_a_stream_that_is_held_does_not_wait_for_items_that_nobody_wants() {
+    let mut bench = Bench::new();
+    let (call, items) = covered_stream(&mut bench);
+    bench.say(DRIVER, ToNode::Release(vec![items[1]]));
+    assert_eq!(told(&bench, call), [Some(items[0]), None]);
+    bench.hear(ELSEWHERE, PeerBody::Yielded { item: items[1], outcome: Ok(held(ELSEWHERE)) });
+    assert!(bench.said().any(|body| *body == PeerBody::Drop(vec![items[1]])), "it is of no use");
+}
+
+#[test]
+fn the_end_of_a_stream_that_is_held_comes_when_its_items_are_lost() {
+    let mut bench = Bench::new();
+    let (call, items) = covered_stream(&mut bench);
+    bench.feed(Event::PeerLost { worker: ELSEWHERE });
+    assert_eq!(bench.failure(call), None, "it has ended well");
+    assert_eq!((told(&bench, call), sent_there(&bench, call).len()), ([some(&items[..2]), vec![None]].concat(), 1));
+    bench.say(DRIVER, ToNode::Watch { objects: vec![items[1]], fetch: true });
+    let lost = bench.failure(CallId(items[1].0)).expect("it never came");
+    assert_eq!(lost.kind, FailureKind::ObjectLost);
+}
+
+#[test]
+fn a_stream_whose_checkpoint_is_not_kept_is_not_made_again() {
+    let mut bench = Bench::new();
+    let actor = ActorId(ProcessNumber(9).object(THERE, 1).0);
+    let (call, _) = call(&mut bench, actor, 2);
+    at(&mut bench, actor, ELSEWHERE);
+    bench.hear(THERE, PeerBody::Uncovered { host: ELSEWHERE, calls: vec![call] });
+    let failure = bench.failure(call).expect("its items may be on their way");
+    assert_eq!(failure.kind, FailureKind::ActorGone);
+    assert!(failure.message.contains("its items end after 0"), "{failure}");
+    assert_eq!(sent_there(&bench, call).len(), 1);
+}
+
 /// A process of the other worker calls a stream of an actor that is here.
 fn call_from_there(bench: &mut Bench, actor: ActorId, window: u128) -> (CallId, Vec<ObjectId>) {
     let call = CallId(ProcessNumber(5).object(THERE, 1).0);
     let items: Vec<_> = (1..=window).map(|number| ObjectId(call.0 + number)).collect();
     let message = ActorCall { call, actor, method: "m".to_owned(), args: Vec::new(), returns: 1, parent: None };
     let (attempt, resolved, group) = (0, Vec::new(), None);
-    bench.hear(THERE, PeerBody::CallWith { call: message, attempt, resolved, group, items: Some(items.clone()) });
+    bench.hear(THERE, PeerBody::Call { call: message, attempt, resolved, start: 0, group, items: Some(items.clone()) });
     (call, items)
 }
 
@@ -366,7 +422,10 @@ fn an_actor_of_another_job_yields_nothing() {
     let mut bench = Bench::new();
     let actor = ActorId(ProcessNumber(9).object(THERE, 1).0);
     let (call, _) = call(&mut bench, actor, 2);
-    bench.hear(THERE, PeerBody::ActorAt { actor, place: Ok(Some(THERE)), retry_calls: false, outside: Some(actor) });
+    bench.hear(
+        THERE,
+        PeerBody::ActorAt { actor, place: Ok(Some(THERE)), retry_calls: false, outside: Some(actor), start: 0 },
+    );
     let failure = bench.failure(call).expect("it cannot be called");
     assert_eq!((failure.kind, failure.message.contains("another job")), (FailureKind::Mismatch, true), "{failure}");
 }

@@ -26,6 +26,8 @@ pub(crate) struct Bench {
     told: VecDeque<(ExecutorId, ToExecutor)>,
     /// What else was to be done.
     pub(crate) acted: Vec<Action>,
+    /// Actors whose results may be held make checkpoints.
+    pub(crate) saves: bool,
     /// How many ids each process has made.
     made: u64,
     /// The constructors of these have not returned yet.
@@ -39,8 +41,8 @@ impl Bench {
 
     pub(crate) fn with(config: NodeConfig) -> Self {
         let node = Node::new(config);
-        let mut bench =
-            Self { node, now: 0, told: VecDeque::new(), acted: Vec::new(), made: 0, constructing: Vec::new() };
+        let (told, acted, constructing) = (VecDeque::new(), Vec::new(), Vec::new());
+        let mut bench = Self { node, now: 0, told, acted, saves: false, made: 0, constructing };
         bench.feed(Event::DriverLaunched { job: JOB, attempt: 0, driver: DriverWork::Program(Vec::new()) });
         (1..=4).for_each(|lease| bench.grant(lease, None));
         bench
@@ -91,12 +93,15 @@ impl Bench {
                     let hello = Hello { protocol: PROTOCOL, version: String::new(), pid: 1, functions: Vec::new() };
                     self.say(executor, ToNode::Hello(hello));
                 }
-                Action::Send { executor, message: ToExecutor::Start(start) }
+                Action::Send { executor, message: ToExecutor::Start(start) | ToExecutor::StartHeld(start) }
                     if !self.constructing.contains(&start.actor) =>
                 {
+                    if self.saves {
+                        self.say(executor, ToNode::NoCheckpoint { actor: start.actor, outcome: Ok(()) });
+                    }
+                    let attempt = start.attempt;
                     let outcome = Ok(vec![Value::inline(Format::Bytes, &b"()"[..])]);
-                    let (call, attempt) = (start.actor.creation(), start.attempt);
-                    self.say(executor, ToNode::Done { call, attempt, outcome });
+                    self.say(executor, ToNode::Done { call: start.actor.creation(), attempt, outcome });
                 }
                 Action::Send { executor, message } => self.told.push_back((executor, message)),
                 other => self.acted.push(other),

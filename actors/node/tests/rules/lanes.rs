@@ -2,6 +2,8 @@
 
 use tandem_actor_protocol::call::{ActorCall, Arg, CallOptions, ConcurrencyGroup};
 use tandem_actor_protocol::executor::ToExecutor;
+use tandem_actor_protocol::failure::FailureKind;
+use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::peer::{PeerBody, RemoteValue};
 use tandem_actor_protocol::value::{Format, Value};
 use tandem_actor_protocol::{ActorId, CallId, ProcessNumber};
@@ -47,7 +49,8 @@ fn call_from_there(bench: &mut Bench, actor: ActorId, number: u64, has_argument:
         false => (vec![Arg::Value(Value::inline(Format::Bytes, &b"1"[..]))], Vec::new()),
     };
     let message = ActorCall { call, actor, method: "m".to_owned(), args, returns: 1, parent: None };
-    bench.hear(THERE, PeerBody::CallWith { call: message, attempt: 0, resolved, group: group(name), items: None });
+    bench
+        .hear(THERE, PeerBody::Call { call: message, attempt: 0, resolved, start: 0, group: group(name), items: None });
     call
 }
 
@@ -69,12 +72,49 @@ fn the_worker_of_an_actor_is_told_the_group() {
     for (actor, of_other_job) in [(here, None), (outside, Some(outside))] {
         bench.call_with(DRIVER, actor, Vec::new(), grouped("io"));
         let (place, retry_calls) = (Ok(Some(THERE)), false);
-        bench.hear(THERE, PeerBody::ActorAt { actor, place, retry_calls, outside: of_other_job });
+        bench.hear(THERE, PeerBody::ActorAt { actor, place, retry_calls, outside: of_other_job, start: 0 });
     }
     let groups = bench.said().filter_map(|body| match body {
-        PeerBody::CallWith { call, group, items: None, .. } => Some((call.actor, group.clone())),
-        PeerBody::CallOutsideIn { call, group } => Some((call.actor, Some(group.clone()))),
+        PeerBody::Call { call, group, items: None, .. } => Some((call.actor, group.clone())),
+        PeerBody::CallOutside(call) => Some((call.actor, call.group.clone())),
         _ => None,
     });
     assert_eq!(groups.collect::<Vec<_>>(), [(here, group("io")), (outside, group("io"))]);
+}
+
+#[test]
+fn calls_wait_for_those_of_their_group_that_are_where_the_actor_was_before() {
+    let mut bench = Bench::new();
+    let actor = ActorId(ProcessNumber(9).object(THERE, 1).0);
+    let at = |start| {
+        let (place, retry_calls) = (Ok(Some(THERE)), true);
+        PeerBody::ActorAt { actor, place, retry_calls, outside: None, start }
+    };
+    let call = |bench: &mut Bench, name: Option<&str>| match name {
+        Some(name) => bench.call_with(DRIVER, actor, Vec::new(), grouped(name)),
+        None => bench.call(DRIVER, actor, "m"),
+    };
+    let before = [Some("io"), None].map(|name| call(&mut bench, name));
+    bench.hear(THERE, at(0));
+    bench.hear(THERE, at(1));
+    let after = [Some("io"), None, Some("compute")].map(|name| call(&mut bench, name));
+    assert_eq!(sent_to(&bench), [(before[1], 0), (before[0], 0), (after[2], 1)]);
+    let done = Ok(vec![RemoteValue::Inline { format: Format::Bytes, bytes: vec![1].into(), refs: Vec::new() }]);
+    bench.hear(THERE, PeerBody::Done { call: before[1], attempt: 0, outcome: done });
+    assert_eq!(sent_to(&bench)[3..], [(after[1], 1)]);
+    // One that is cancelled and comes back is not made again, and nothing waits for it any more.
+    bench.say(DRIVER, ToNode::Watch { objects: vec![before[0].object(0)], fetch: true });
+    bench.say(DRIVER, ToNode::Cancel { call: before[0], force: false });
+    bench.hear(THERE, PeerBody::GaveBack(vec![before[0]]));
+    assert_eq!(bench.failure(before[0]).map(|failure| failure.kind), Some(FailureKind::Cancelled));
+    assert_eq!(sent_to(&bench)[4..], [(after[0], 1)]);
+}
+
+/// The calls that the other worker was sent, each with the start of the actor that it is for.
+fn sent_to(bench: &Bench) -> Vec<(CallId, u32)> {
+    let sent = |body: &PeerBody| match body {
+        PeerBody::Call { call, start, .. } => Some((call.call, *start)),
+        _ => None,
+    };
+    bench.said().filter_map(sent).collect()
 }

@@ -1,14 +1,15 @@
 //! Leases on other workers that are gone before what was there is.
 
-use tandem_actor_protocol::ActorId;
-use tandem_actor_protocol::call::{ActorOptions, ActorSpec};
+use tandem_actor_protocol::call::{ActorOptions, ActorSpec, TaskOptions, TaskSpec};
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::peer::{PeerBody, RemoteValue};
+use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::value::Format;
-use tandem_node::{Action, Event};
+use tandem_actor_protocol::{ActorId, CallId, ProcessNumber};
+use tandem_node::{Action, Event, LeaseGrant};
 
-use crate::bench::{Bench, DRIVER, THERE};
+use crate::bench::{Bench, DRIVER, JOB, THERE, WORKER};
 
 const FIRST: u64 = 50;
 const SECOND: u64 = 51;
@@ -64,4 +65,60 @@ fn an_actor_whose_lease_its_host_does_not_have_waits_for_another_one() {
     bench.feed(Event::LeaseRevoked { lease: FIRST });
     grant_there(&mut bench, SECOND);
     assert_eq!(starts(&bench), [(FIRST, 0), (SECOND, 0)]);
+}
+
+/// Of what only another worker has.
+fn licensed() -> TaskOptions {
+    let mut shape = Shape::one_cpu();
+    shape.milli.insert("license".to_owned(), 1_000);
+    TaskOptions { shape, ..TaskOptions::default() }
+}
+
+/// The tasks that were sent to other workers, by lease.
+fn sent(bench: &Bench) -> Vec<(u64, CallId)> {
+    let run = |body: &PeerBody| match body {
+        PeerBody::Run { lease, task, .. } => Some((*lease, task.call)),
+        _ => None,
+    };
+    bench.said().filter_map(run).collect()
+}
+
+#[test]
+fn a_task_whose_lease_has_no_place_any_more_waits_for_another_one() {
+    let mut bench = Bench::new();
+    bench.grant_on(THERE, FIRST, licensed().shape, None);
+    let tasks = [(); 2].map(|()| bench.submit("solve", Vec::new(), Some(licensed())));
+    let first: Vec<_> = sent(&bench);
+    assert!(first.contains(&(FIRST, tasks[0])), "{first:?}");
+    bench.hear(THERE, PeerBody::NoPlace { lease: FIRST, calls: first.iter().map(|(_, call)| *call).collect() });
+    assert_eq!(sent(&bench), first, "it would come back again and again");
+    assert!(bench.acted.contains(&Action::ReleaseLease { lease: FIRST }));
+    bench.feed(Event::LeaseRevoked { lease: FIRST });
+    bench.grant_on(THERE, SECOND, licensed().shape, None);
+    assert_eq!(sent(&bench)[first.len()], (SECOND, tasks[0]), "it has kept its turn");
+}
+
+#[test]
+fn what_comes_for_a_lease_without_a_place_goes_back_and_says_so() {
+    let mut bench = Bench::new();
+    bench.feed(Event::LeaseGranted(LeaseGrant {
+        lease: FIRST,
+        job: JOB,
+        owner: THERE,
+        owner_address: String::new(),
+        host: WORKER,
+        host_address: String::new(),
+        shape: Shape::one_cpu(),
+        bundle: None,
+    }));
+    bench.feed(Event::LeaseRevoked { lease: FIRST });
+    let call = CallId(ProcessNumber(3).object(THERE, 1).0);
+    for lease in [FIRST, SECOND] {
+        let (function, args) = ("solve".to_owned(), Vec::new());
+        let task = TaskSpec { call, function, args, returns: 1, parent: None, options: None };
+        bench.hear(THERE, PeerBody::Run { lease, task, attempt: 0, resolved: Vec::new() });
+        // The second one never comes.
+        bench.wait(60_000);
+        assert_eq!(bench.said().last(), Some(&PeerBody::NoPlace { lease, calls: vec![call] }));
+    }
 }

@@ -11,6 +11,7 @@ mod deadlock;
 mod ends;
 mod found;
 mod groups;
+mod held;
 mod lanes;
 mod leases;
 mod outside;

@@ -59,7 +59,7 @@ impl World {
                 self.say((worker, executor), ToNode::Hello(hello));
             }
             Action::Send { executor, message } => {
-                if let ToExecutor::Start(start) = &message {
+                if let ToExecutor::Start(start) | ToExecutor::StartHeld(start) = &message {
                     let outcome = Ok(vec![text("")]);
                     let (call, attempt) = (start.actor.creation(), start.attempt);
                     self.say((worker, executor), ToNode::Done { call, attempt, outcome });

@@ -4,6 +4,7 @@
 //! `TANDEM_SIM_SEEDS` sets how many seeds each test takes, `TANDEM_SIM_SEED` runs one, `TANDEM_SIM_TRACE` prints every event.
 
 mod coordinator;
+mod counts;
 mod disk;
 mod memory;
 mod plan;
@@ -30,9 +31,13 @@ const PLAIN: Kinds = Kinds {
     circles: false,
     losses: false,
     readers: 0,
+    counts: false,
+    tasks_count: false,
 };
 /// In an arena that is soon full.
 const CRAMPED: Kinds = Kinds { large_bytes: 300_000, extents: 3, ..PLAIN };
+/// Actors count, and their callers see that each call is counted once.
+const COUNTS: Kinds = Kinds { counts: true, nested: false, fails: false, cancels: false, ..PLAIN };
 const STREAMS: Kinds = Kinds { streams: true, ..PLAIN };
 const CIRCLES: Kinds = Kinds { circles: true, ..PLAIN };
 /// One large object goes to all workers.
@@ -238,4 +243,59 @@ fn one_object_goes_to_many_workers_while_it_goes_to_disk() {
     let kinds = Kinds { nested: false, fails: false, readers: 6, extents: 5, ..CRAMPED };
     let disk = run_all(6, kinds, faults);
     assert!(disk.lent > 0, "{disk:?}");
+}
+
+fn count_all(workers: u64, kinds: Kinds, faults: Faults) {
+    let (mut counted, mut restarts, mut covered) = (0, 0, 0);
+    for seed in seeds() {
+        let seeded = std::panic::AssertUnwindSafe(|| {
+            let mut random = Random(seed);
+            let mut world = World::new(seed, 1 + random.below(workers), 1 + random.below(3), kinds, faults);
+            world.run();
+            world.check_empty();
+            (world.counts.check(), world.restored, world.covered)
+        });
+        let Ok((more, again, told)) = std::panic::catch_unwind(seeded) else { panic!("seed {seed} failed") };
+        counted += more;
+        restarts += again;
+        covered += told;
+    }
+    assert!(counted > 0 && restarts > 0, "{counted} calls were counted, {restarts} actors have gone on");
+    assert_eq!(covered > 0, kinds.tasks_count, "callers on other workers are told of checkpoints by the owner");
+}
+
+#[test]
+fn calls_are_counted_once_while_processes_die() {
+    let faults = Faults { process_dies: 80, revoked: 400, spares_driver: true, until: 20_000, ..Faults::default() };
+    count_all(1, COUNTS, faults);
+    count_all(4, COUNTS, faults);
+}
+
+#[test]
+fn calls_are_counted_once_while_workers_die() {
+    let faults = Faults {
+        process_dies: 150,
+        worker_dies: 300,
+        revoked: 500,
+        spares_driver: true,
+        until: 20_000,
+        ..Faults::default()
+    };
+    count_all(6, COUNTS, faults);
+}
+
+#[test]
+fn calls_of_callers_that_die_too_are_counted_once() {
+    let faults = Faults { process_dies: 150, worker_dies: 400, revoked: 500, until: 20_000, ..Faults::default() };
+    count_all(6, Kinds { tasks_count: true, ..COUNTS }, faults);
+    count_all(6, Kinds { tasks_count: true, ..COUNTS }, Faults { spares_driver: true, ..faults });
+}
+
+#[test]
+fn calls_are_counted_once_beside_streams() {
+    let kinds = Kinds { streams: true, cuts: true, ..COUNTS };
+    let processes = Faults { process_dies: 150, revoked: 500, spares_driver: true, until: 20_000, ..Faults::default() };
+    count_all(4, kinds, processes);
+    let workers = Faults { worker_dies: 300, ..processes };
+    count_all(6, Kinds { tasks_count: true, ..kinds }, workers);
 }

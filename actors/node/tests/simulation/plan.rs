@@ -29,6 +29,10 @@ pub(crate) struct Kinds {
     pub(crate) losses: bool,
     /// So many tasks more read one large value that the driver puts.
     pub(crate) readers: u64,
+    /// The driver makes actors that count, and calls them.
+    pub(crate) counts: bool,
+    /// Tasks call them too.
+    pub(crate) tasks_count: bool,
 }
 
 /// What a task does that yields items, and its consumer.

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tandem_actor_protocol::executor::ToExecutor;
+use tandem_actor_protocol::executor::{Role, ToExecutor};
 use tandem_actor_protocol::peer::{PeerBody, PeerMessage};
 use tandem_actor_protocol::{ExecutorId, Location, ObjectId, WorkerId, object_owner};
 use tandem_arena::ArenaConfig;
 use tandem_node::{Action, DriverWork, Event, ExitCause, Lent, LentAt, Node, NodeConfig, SpillFile, Timestamp};
 
 use crate::coordinator::{Coordinator, JOB};
+use crate::counts::Counts;
 pub(crate) use crate::disk::Disk;
 use crate::disk::Order;
 use crate::memory::Memory;
@@ -46,6 +47,12 @@ pub(crate) struct World {
     pub(crate) left: u64,
     /// Circles that one worker has told another.
     pub(crate) circles_told: u64,
+    /// What was seen of actors that count.
+    pub(crate) counts: Counts,
+    /// How often actors have gone on from a checkpoint.
+    pub(crate) restored: u64,
+    /// Calls whose callers, on other workers, were told that a checkpoint covers them.
+    pub(crate) covered: u64,
     pub(crate) steps: u64,
     pub(crate) faults: Faults,
     trace: bool,
@@ -82,6 +89,8 @@ pub(crate) struct Faults {
     pub(crate) write_fails: u64,
     /// One in so many files.
     pub(crate) read_fails: u64,
+    /// The driver and its worker live.
+    pub(crate) spares_driver: bool,
     /// Nothing goes wrong after so many steps.
     pub(crate) until: u64,
 }
@@ -123,6 +132,9 @@ impl World {
             leaving: BTreeSet::new(),
             left: 0,
             circles_told: 0,
+            counts: Counts::default(),
+            restored: 0,
+            covered: 0,
             steps: 0,
             faults,
             trace: std::env::var_os("TANDEM_SIM_TRACE").is_some(),
@@ -184,11 +196,11 @@ impl World {
         false
     }
 
-    /// Goes on until nothing happens any more.
+    /// Goes on until nothing happens any more, for longer than anything is waited for, however many timers there are.
     pub(crate) fn settle(&mut self) {
-        let mut quiet = 0;
-        while quiet < 40 {
-            quiet = if self.step() { 0 } else { quiet + 1 };
+        let (mut quiet, mut since) = (0, self.now);
+        while quiet < 40 || self.now < since + 1_000 {
+            (quiet, since) = if self.step() { (0, self.now) } else { (quiet + 1, since) };
         }
     }
 
@@ -259,6 +271,7 @@ impl World {
                 let message = self.to_process.get_mut(&key).and_then(VecDeque::pop_front).expect("drawn");
                 if let Some(process) = self.processes.get_mut(&key) {
                     process.hear(&self.memory[&key.0], message);
+                    process.counted.drain(..).for_each(|count| self.counts.told(count));
                 }
             }
             Choice::FromProcess(key) => {
@@ -268,7 +281,9 @@ impl World {
             Choice::Flush(key) => self.flush(key),
             Choice::Step(key) => {
                 let memory = self.memory.get_mut(&key.0).expect("its worker lives");
-                self.processes.get_mut(&key).expect("drawn").step(memory);
+                let process = self.processes.get_mut(&key).expect("drawn");
+                process.step(memory);
+                process.counted.drain(..).for_each(|count| self.counts.told(count));
             }
             Choice::Link((from, to)) => {
                 let message = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front).expect("drawn");
@@ -373,6 +388,8 @@ impl World {
         match action {
             Action::StartExecutor { executor, .. } => self.start(worker, executor),
             Action::Send { executor, message } => {
+                let goes_on = matches!(&message, ToExecutor::StartHeld(start) if start.checkpoint.is_some());
+                self.restored += u64::from(goes_on);
                 if self.processes.contains_key(&(worker, executor)) {
                     self.to_process.entry((worker, executor)).or_default().push_back(message);
                 }
@@ -381,6 +398,7 @@ impl World {
             Action::SendPeer { worker: to, message } => {
                 assert!(self.known.get(&worker).is_some_and(|known| known.contains(&to)), "{worker} knows {to}");
                 self.circles_told += u64::from(matches!(message.body, PeerBody::Deadlocked { .. }));
+                self.covered += u64::from(matches!(message.body, PeerBody::Covered { .. }));
                 if self.nodes.contains_key(&to) {
                     self.links.entry((worker, to)).or_default().push_back(message);
                 }
@@ -451,7 +469,7 @@ impl World {
         if self.steps > self.faults.until {
             self.faults = Faults::default();
         }
-        let Faults { process_dies, worker_dies, leaves, revoked, .. } = self.faults;
+        let Faults { process_dies, worker_dies, leaves, revoked, spares_driver, .. } = self.faults;
         if leaves > 0 && self.random.chance(leaves) {
             self.drain();
         }
@@ -459,14 +477,17 @@ impl World {
             self.coordinator.revoke_one(&mut self.random);
         }
         if process_dies > 0 && self.random.chance(process_dies) {
-            let keys: Vec<(WorkerId, ExecutorId)> = self.processes.keys().copied().collect();
+            let spared = |process: &Process| spares_driver && matches!(process.role, None | Some(Role::Driver { .. }));
+            let processes = self.processes.iter().filter(|(_, process)| !spared(process));
+            let keys: Vec<(WorkerId, ExecutorId)> = processes.map(|(key, _)| *key).collect();
             if !keys.is_empty() {
                 let key = keys[self.random.below(keys.len() as u64) as usize];
                 self.kill(key, ExitCause::Signalled(9));
             }
         }
         if worker_dies > 0 && self.nodes.len() > 1 && self.random.chance(worker_dies) {
-            let workers: Vec<WorkerId> = self.nodes.keys().copied().collect();
+            let mut workers: Vec<WorkerId> = self.nodes.keys().copied().collect();
+            workers.retain(|worker| !spares_driver || *worker != self.driver_at);
             let worker = workers[self.random.below(workers.len() as u64) as usize];
             self.lose(worker);
         }

@@ -53,7 +53,9 @@ impl Speaker {
         let process = match message {
             ToExecutor::Welcome(welcome) if matches!(welcome.role, Role::Driver { .. }) => DRIVER.into(),
             // An actor of a process of its own; the last one that came to a process of light ones.
-            ToExecutor::Start(start) => Tag { task: start.actor.to_string().into(), name: start.class.as_str().into() },
+            ToExecutor::Start(start) | ToExecutor::StartHeld(start) => {
+                Tag { task: start.actor.to_string().into(), name: start.class.as_str().into() }
+            }
             ToExecutor::Run(run) | ToExecutor::RunStream { run, .. } => {
                 state.tasks.push((run.call, run.function.as_str().into()));
                 if state.call.is_none() && state.tasks.len() == 1 {

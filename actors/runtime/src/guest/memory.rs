@@ -152,6 +152,7 @@ fn values(message: &ToNode) -> Result<Vec<&Value>, Misdeed> {
         | ToNode::Done { .. }
         | ToNode::Yield { .. }
         | ToNode::Checkpoint { .. }
+        | ToNode::NoCheckpoint { .. }
         | ToNode::ActorEnded(_)
         | ToNode::Stuck { .. } => return Err(Misdeed::NotADriver),
     })

@@ -9,7 +9,7 @@ mod spawn;
 
 pub use call::MethodCall;
 pub use class::{Actor, Class, Create, Method};
-pub(crate) use class::{Instance, Starting};
+pub(crate) use class::{Instance, More, Starting};
 pub use handle::{ActorHandle, ActorRef, find};
 pub use pool::{ActorPool, CompletedCalls, NewPool, PoolCalls};
 pub(crate) use pool::{By, Calls, EndsPool};

@@ -31,7 +31,8 @@ impl<H> Spawn<'_, H> {
         self.with(|options| options.max_restarts = restarts)
     }
 
-    /// Calls that were under way when it was lost are made again, so they may happen twice. Otherwise they fail.
+    /// Calls that were under way when it was lost are made again, so they may happen twice; if it makes checkpoints, each happens once.
+    /// Otherwise they fail.
     #[must_use]
     pub fn retry_calls(self) -> Self {
         self.with(|options| options.retry_calls = true)

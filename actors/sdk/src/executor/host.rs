@@ -6,6 +6,7 @@
 //!                        └─► …                                     ┘
 //! ```
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use tokio::task::{JoinSet, LocalSet, spawn_local};
 use super::ends::{finish, flush_output};
 use super::tasks::{counted, run_async, run_plain};
 use super::work::{Birth, Job, Work};
-use crate::actor::{Class, Instance, Starting};
+use crate::actor::{Class, Instance, More, Starting};
+use crate::calls::Call;
 use crate::context::Context;
 use crate::getting::Flushing;
 use crate::inputs::{CallOutcome, Inputs, Outputs};
@@ -36,6 +38,7 @@ pub(crate) fn run_one(process: &Arc<Process>, runtime: &Runtime) {
             Work::Start(birth) if works_together(&birth) => return run(process, runtime, Some(birth)),
             Work::Start(birth) => actor = start_here(process, runtime, birth),
             Work::Run(job) => call_here(process, runtime, actor.as_ref(), job),
+            Work::Taken(call) => tell_here(process, runtime, actor.as_ref(), call),
             Work::End(id) => {
                 drop(actor);
                 return process.transport().post(ToNode::ActorEnded(id));
@@ -71,29 +74,50 @@ fn call_here(process: &Arc<Process>, runtime: &Runtime, actor: Option<&Rc<dyn In
     let Job { call, attempt, function: method, args, returns, .. } = job;
     let inputs = Inputs::new(Arc::clone(process), args);
     let ctx = Context::new(Arc::clone(process), Some(Arc::clone(&call)));
+    let queue = Arc::clone(process);
+    let more: More = Rc::new(move || !queue.work().is_empty());
     let outcome = match actor {
         None => Err(not_here()),
         Some(actor) if actor.is_plain(&method) == Some(true) => {
-            run_plain(&call, || actor.call_plain(&method, inputs, ctx))
+            run_plain(&call, || actor.call_plain(&method, inputs, ctx, &more))
         }
         Some(actor) => {
-            let code = Rc::clone(actor).call(method.clone(), inputs, ctx);
+            let code = Rc::clone(actor).call(method.clone(), inputs, ctx, more);
             runtime.block_on(run_async(process, &call, None, code))
         }
     };
     flush_output();
     finish(process, call.id, attempt, &method, outcome.and_then(|outputs| counted(process, outputs, returns)));
+    tell_here(process, runtime, actor, call);
+}
+
+/// Says behind the end of a call what must be said there.
+fn tell_here(process: &Arc<Process>, runtime: &Runtime, actor: Option<&Rc<dyn Instance>>, call: Arc<Call>) {
+    let ctx = Context::new(Arc::clone(process), Some(call));
+    if let Some(actor) = actor
+        && !actor.tell(&ctx)
+    {
+        runtime.block_on(Rc::clone(actor).look_and_tell(ctx));
+    }
+}
+
+/// The same among others.
+async fn tell_there(process: &Arc<Process>, actor: Rc<dyn Instance>, call: Arc<Call>) {
+    let ctx = Context::new(Arc::clone(process), Some(call));
+    if !actor.tell(&ctx) {
+        actor.look_and_tell(ctx).await;
+    }
 }
 
 fn starting(process: &Arc<Process>, birth: Birth) -> Result<Starting, Failure> {
-    let Birth { call, class: name, args, checkpoint, .. } = birth;
+    let Birth { call, class: name, args, checkpoint, held, .. } = birth;
     let class: &Class = registry::class(&name).ok_or_else(|| {
         let message = format!("there is no actor `{name}` in this program; `--list` prints those that there are");
         Failure::new(FailureKind::NotFound, &name, message)
     })?;
     let inputs = |values| Inputs::new(Arc::clone(process), values);
     let checkpoint = checkpoint.map(|checkpoint| inputs(vec![checkpoint]));
-    Ok(class.start(inputs(args), Context::new(Arc::clone(process), Some(call)), checkpoint))
+    Ok(class.start(inputs(args), Context::new(Arc::clone(process), Some(call)), checkpoint, held))
 }
 
 /// Tells the node whether an actor has started.
@@ -108,6 +132,9 @@ fn born(
         Ok(actor) => (Outputs::one(ctx, &()), Some(actor)),
         Err(failure) => (Err(failure), None),
     };
+    if let (Some(id), true) = (ctx.actor(), actor.as_ref().is_some_and(|actor| actor.is_held())) {
+        process.transport().post(ToNode::NoCheckpoint { actor: id, outcome: Ok(()) });
+    }
     if let Some(call) = ctx.parent() {
         finish(process, call, attempt, name, outcome);
     }
@@ -121,12 +148,16 @@ fn not_here() -> Failure {
 /// What an actor of many gets to do.
 enum Letter {
     Call(Job),
+    /// This call was taken out of the queue, and its end said.
+    Taken(Arc<Call>),
     End,
 }
 
 /// Where they come in, as long as the actor lives.
 struct Mailbox {
     sender: mpsc::UnboundedSender<Letter>,
+    /// What has come in and was not taken out.
+    waiting: Rc<Cell<usize>>,
     /// It is to end, and takes no more calls.
     ends: bool,
 }
@@ -136,8 +167,14 @@ impl Mailbox {
     fn end(&mut self) {
         if !std::mem::replace(&mut self.ends, true) {
             // Without an actor that takes it nothing is left to end.
-            let _ = self.sender.send(Letter::End);
+            let _ = self.send(Letter::End);
         }
+    }
+
+    /// False: nobody takes it.
+    fn send(&self, letter: Letter) -> bool {
+        self.waiting.set(self.waiting.get() + 1);
+        self.sender.send(letter).is_ok()
     }
 }
 
@@ -158,9 +195,14 @@ fn run(process: &Arc<Process>, runtime: &Runtime, first: Option<Birth>) {
             };
             match work {
                 Work::Start(birth) => {
-                    let (sender, letters) = mpsc::unbounded_channel();
-                    actors.insert(birth.actor, Mailbox { sender, ends: false });
+                    let (mailbox, letters) = mailbox();
+                    actors.insert(birth.actor, mailbox);
                     living.spawn_local(live(Arc::clone(process), birth, letters));
+                }
+                Work::Taken(call) => {
+                    let mailbox = call.actor.and_then(|actor| actors.get(&actor));
+                    // Without an actor nothing has changed.
+                    mailbox.into_iter().for_each(|mailbox| _ = mailbox.send(Letter::Taken(Arc::clone(&call))));
                 }
                 Work::Run(job) => pass_on(process, &actors, job),
                 Work::End(actor) => {
@@ -188,13 +230,40 @@ fn run(process: &Arc<Process>, runtime: &Runtime, first: Option<Birth>) {
 fn pass_on(process: &Arc<Process>, actors: &HashMap<ActorId, Mailbox>, job: Job) {
     let (call, attempt, method) = (job.call.id, job.attempt, job.function.clone());
     let mailbox = job.actor.and_then(|actor| actors.get(&actor)).filter(|mailbox| !mailbox.ends);
-    if mailbox.is_none_or(|mailbox| mailbox.sender.send(Letter::Call(job)).is_err()) {
+    if mailbox.is_none_or(|mailbox| !mailbox.send(Letter::Call(job))) {
         finish(process, call, attempt, &method, Err(not_here()));
     }
 }
 
+/// What comes in for an actor of many, or for one of its groups.
+struct Letters {
+    letters: mpsc::UnboundedReceiver<Letter>,
+    waiting: Rc<Cell<usize>>,
+}
+
+fn mailbox() -> (Mailbox, Letters) {
+    let (sender, letters) = mpsc::unbounded_channel();
+    let waiting = Rc::new(Cell::new(0));
+    (Mailbox { sender, waiting: Rc::clone(&waiting), ends: false }, Letters { letters, waiting })
+}
+
+impl Letters {
+    /// The next one; none when the actor is to end.
+    async fn next(&mut self) -> Option<Letter> {
+        let letter = self.letters.recv().await.filter(|letter| !matches!(letter, Letter::End));
+        self.waiting.set(self.waiting.get().saturating_sub(1));
+        letter
+    }
+
+    /// Whether there is one more.
+    fn more(&self) -> More {
+        let waiting = Rc::clone(&self.waiting);
+        Rc::new(move || waiting.get() > 0)
+    }
+}
+
 /// One actor of many, from its start to its end.
-async fn live(process: Arc<Process>, birth: Birth, mut letters: mpsc::UnboundedReceiver<Letter>) -> ActorId {
+async fn live(process: Arc<Process>, birth: Birth, mut letters: Letters) -> ActorId {
     let (id, call, attempt, name) = (birth.actor, Arc::clone(&birth.call), birth.attempt, birth.class.clone());
     let concurrency = birth.concurrency.max(1);
     let started = match starting(&process, birth) {
@@ -204,8 +273,10 @@ async fn live(process: Arc<Process>, birth: Birth, mut letters: mpsc::UnboundedR
     };
     let ctx = Context::new(Arc::clone(&process), Some(call));
     let Some(actor) = born(&process, &ctx, attempt, &name, started) else {
-        while let Some(Letter::Call(job)) = letters.recv().await {
-            finish(&process, job.call.id, job.attempt, &job.function, Err(not_here()));
+        while let Some(letter) = letters.next().await {
+            if let Letter::Call(job) = letter {
+                finish(&process, job.call.id, job.attempt, &job.function, Err(not_here()));
+            }
         }
         process.transport().post(ToNode::ActorEnded(id));
         return id;
@@ -221,20 +292,24 @@ async fn live(process: Arc<Process>, birth: Birth, mut letters: mpsc::UnboundedR
 }
 
 /// Works on calls, so many at once, until it is to end or no more can come, and they have ended.
-async fn serve(
-    process: &Arc<Process>,
-    actor: &Rc<dyn Instance>,
-    letters: &mut mpsc::UnboundedReceiver<Letter>,
-    concurrency: u32,
-) {
+async fn serve(process: &Arc<Process>, actor: &Rc<dyn Instance>, letters: &mut Letters, concurrency: u32) {
+    let more = letters.more();
     let slots = Arc::new(Semaphore::new(concurrency as usize));
-    while let Some(Letter::Call(job)) = letters.recv().await {
+    while let Some(letter) = letters.next().await {
+        let job = match letter {
+            Letter::Call(job) => job,
+            Letter::Taken(call) => {
+                tell_there(process, Rc::clone(actor), call).await;
+                continue;
+            }
+            Letter::End => break,
+        };
         if concurrency == 1 {
-            call_there(process, Rc::clone(actor), job).await;
+            call_there(process, Rc::clone(actor), job, Rc::clone(&more)).await;
         } else if let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
-            let (process, actor) = (Arc::clone(process), Rc::clone(actor));
+            let (process, actor, more) = (Arc::clone(process), Rc::clone(actor), Rc::clone(&more));
             spawn_local(async move {
-                call_there(&process, actor, job).await;
+                call_there(&process, actor, job, more).await;
                 drop(slot);
             });
         }
@@ -244,33 +319,37 @@ async fn serve(
 }
 
 /// The same for each group beside the others, and beside the calls that are in none, which are `concurrency` at once.
-async fn serve_groups(
-    process: &Arc<Process>,
-    actor: &Rc<dyn Instance>,
-    mut letters: mpsc::UnboundedReceiver<Letter>,
-    concurrency: u32,
-) {
-    let (mut senders, mut serving) = (Vec::new(), Vec::new());
+async fn serve_groups(process: &Arc<Process>, actor: &Rc<dyn Instance>, mut letters: Letters, concurrency: u32) {
+    let (mut mailboxes, mut serving) = (Vec::new(), Vec::new());
     for concurrency in std::iter::once(concurrency).chain(actor.groups().iter().copied()) {
-        let (sender, mut letters) = mpsc::unbounded_channel();
-        senders.push(sender);
+        let (mailbox, mut letters) = mailbox();
+        mailboxes.push(mailbox);
         serving.push(async move { serve(process, actor, &mut letters, concurrency).await });
     }
     let sorting = async move {
-        while let Some(Letter::Call(job)) = letters.recv().await {
-            let group = actor.group(&job.function).map_or(0, |group| group + 1);
-            // Who serves them does until there are no senders.
-            let _ = senders[group].send(Letter::Call(job));
+        while let Some(letter) = letters.next().await {
+            match letter {
+                Letter::Call(job) => {
+                    let group = actor.group(&job.function).map_or(0, |group| group + 1);
+                    // Who serves them does until there are no mailboxes.
+                    let _ = mailboxes[group].send(Letter::Call(job));
+                }
+                // It waits for no call of its group.
+                Letter::Taken(call) => tell_there(process, Rc::clone(actor), call).await,
+                Letter::End => break,
+            }
         }
     };
     join(sorting, join_all(serving)).await;
 }
 
-async fn call_there(process: &Arc<Process>, actor: Rc<dyn Instance>, job: Job) {
+async fn call_there(process: &Arc<Process>, actor: Rc<dyn Instance>, job: Job, more: More) {
     let Job { call, attempt, function: method, args, returns, .. } = job;
     let inputs = Inputs::new(Arc::clone(process), args);
     let ctx = Context::new(Arc::clone(process), Some(Arc::clone(&call)));
-    let outcome = run_async(process, &call, None, actor.call(method.clone(), inputs, ctx)).await;
+    let code = Rc::clone(&actor).call(method.clone(), inputs, ctx, more);
+    let outcome = run_async(process, &call, None, code).await;
     flush_output();
     finish(process, call.id, attempt, &method, outcome.and_then(|outputs| counted(process, outputs, returns)));
+    tell_there(process, actor, call).await;
 }

@@ -108,7 +108,8 @@ fn take(process: &Arc<Process>, message: ToExecutor, descriptor: Option<OwnedFd>
                 yields.may_yield(until);
             }
         }
-        ToExecutor::Start(start) => process.work().push(Work::Start(birth(process, start)?)),
+        ToExecutor::Start(start) => process.work().push(Work::Start(birth(process, start, false)?)),
+        ToExecutor::StartHeld(start) => process.work().push(Work::Start(birth(process, start, true)?)),
         ToExecutor::EndActor(actor) => process.work().push(Work::End(actor)),
         ToExecutor::Value { object, outcome } => set_value(process, object, outcome)?,
         ToExecutor::Ready(objects) => {
@@ -159,7 +160,7 @@ fn job(process: &Process, call: Arc<Call>, run: Run) -> Result<Job, ReadError> {
     Ok(Job { call, attempt, function, actor, args, returns, timeout_ms, environment })
 }
 
-fn birth(process: &Process, start: Start) -> Result<Birth, ReadError> {
+fn birth(process: &Process, start: Start, held: bool) -> Result<Birth, ReadError> {
     let Start { actor, attempt, class, args, checkpoint, concurrency } = start;
     let checkpoint = checkpoint.map(|value| process.read(value)).transpose()?;
     let args = read_all(process, args)?;
@@ -171,6 +172,7 @@ fn birth(process: &Process, start: Start) -> Result<Birth, ReadError> {
         args,
         checkpoint,
         concurrency,
+        held,
     })
 }
 
@@ -195,6 +197,9 @@ fn cancel(process: &Arc<Process>, call: CallId) {
         Some(job) => {
             let cancelled = Failure::new(FailureKind::Cancelled, &job.function, "cancelled before it began");
             finish(process, call, job.attempt, &job.function, Err(cancelled));
+            if job.actor.is_some() {
+                process.work().push(Work::Taken(job.call));
+            }
         }
         None => {
             if let Some(call) = process.calls().get(call) {

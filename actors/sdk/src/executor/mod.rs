@@ -29,6 +29,7 @@ use attempt::Attempt;
 pub use driver::{Driver, require};
 #[cfg(feature = "client")]
 pub(crate) use link::hear;
+pub(crate) use panics::message as panic_message;
 #[cfg(feature = "client")]
 pub(crate) use start::join;
 pub(crate) use work::WorkQueue;

@@ -36,7 +36,7 @@ pub(crate) fn run(process: &Arc<Process>, runtime: &Runtime) {
                 let failure = Failure::new(FailureKind::Mismatch, "", "this process runs no actors");
                 finish(process, birth.call.id, birth.attempt, &birth.class, Err(failure));
             }
-            Work::End(_) => {}
+            Work::Taken(_) | Work::End(_) => {}
         }
         if process.work().is_empty() {
             process.transport().flush();

@@ -36,12 +36,16 @@ pub(crate) struct Birth {
     pub(crate) args: Vec<Fetched>,
     pub(crate) checkpoint: Option<Fetched>,
     pub(crate) concurrency: u32,
+    /// What its calls return is held until a checkpoint covers it.
+    pub(crate) held: bool,
 }
 
 /// Something to do.
 pub(crate) enum Work {
     Run(Job),
     Start(Birth),
+    /// This call of an actor was taken out of the queue, and its end said.
+    Taken(Arc<Call>),
     End(ActorId),
 }
 

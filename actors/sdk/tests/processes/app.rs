@@ -262,6 +262,93 @@ impl Counter {
     }
 }
 
+/// Saves its count once in a while.
+pub(crate) struct Saver {
+    count: u64,
+}
+
+#[tandem::actor(checkpoint_every = 3)]
+impl Saver {
+    fn new() -> Self {
+        Self { count: 0 }
+    }
+
+    fn add(&mut self, n: u64) -> u64 {
+        self.count += n;
+        self.count
+    }
+
+    async fn add_of(&mut self, n: Vec<ObjectRef<u64>>) -> Result<u64> {
+        for n in n {
+            self.count += n.await?;
+        }
+        Ok(self.count)
+    }
+
+    fn get(&self) -> u64 {
+        self.count
+    }
+
+    fn add_and_panic(&mut self, n: u64) {
+        self.count += n;
+        panic!("as asked");
+    }
+
+    /// Yields all numbers up to the count.
+    #[tandem::method(stream)]
+    async fn numbers(&self, to: Yield<u64>) -> Result<()> {
+        for n in 1..=self.count {
+            to.send(&n).await?;
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Result<u64> {
+        tandem::ensure!(self.count != 13, "13 is not saved");
+        Ok(self.count)
+    }
+
+    fn restore(count: u64) -> Self {
+        Self { count }
+    }
+}
+
+/// Makes checkpoints, and has a group of calls that only read.
+pub(crate) struct Shelf {
+    books: u64,
+}
+
+#[tandem::actor(checkpoint_every = 3, concurrency_groups(readers = 1))]
+impl Shelf {
+    fn new() -> Self {
+        Self { books: 0 }
+    }
+
+    async fn add(&mut self, books: Vec<ObjectRef<u64>>) -> Result<u64> {
+        for books in books {
+            self.books += books.await?;
+        }
+        Ok(self.books)
+    }
+
+    /// Reads as long as there is no value, and says how many books there are.
+    #[tandem::method(group = "readers")]
+    async fn read(&self, until: Vec<ObjectRef<u64>>) -> Result<u64> {
+        for until in until {
+            until.await?;
+        }
+        Ok(self.books)
+    }
+
+    fn checkpoint(&self) -> u64 {
+        self.books
+    }
+
+    fn restore(books: u64) -> Self {
+        Self { books }
+    }
+}
+
 /// Calls that wait for each other.
 pub(crate) struct Meeting {
     there: tokio::sync::watch::Sender<u32>,

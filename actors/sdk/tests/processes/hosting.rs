@@ -4,9 +4,9 @@ use tandem::{ActorHandle, FailureKind};
 use tandem_actor_protocol::executor::{Role, Run, Start, ToExecutor};
 use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::value::{Format, Value};
-use tandem_actor_protocol::{ActorId, CallId};
+use tandem_actor_protocol::{ActorId, CallId, ObjectId};
 
-use super::app::{CounterHandle, GateHandle, MeetingHandle};
+use super::app::{CounterHandle, GateHandle, MeetingHandle, SaverHandle, ShelfHandle};
 use super::executor::{Executor, foreign_object, only, read, run, value};
 
 const ACTOR: ActorId = ActorId(100);
@@ -134,6 +134,171 @@ async fn a_call_that_nothing_but_objects_can_wake_says_so() {
         while executor.hear().await.expect("the process lives") != stuck {}
         executor.say(ToExecutor::Value { object, outcome: Ok(value(&2_u64)) }).await;
         assert_eq!(only::<u64>(executor.done().await.1), 7);
+    }
+}
+
+/// Starts an actor whose results are held.
+async fn held(role: Role) -> Executor {
+    held_of(role, SaverHandle::CLASS).await
+}
+
+async fn held_of(role: Role, class: &str) -> Executor {
+    let mut executor = Executor::start(3, role).await;
+    executor.say(ToExecutor::StartHeld(start(ACTOR, class, vec![]))).await;
+    assert_eq!(executor.hear().await, Some(NONE_NEEDED), "it makes checkpoints");
+    only::<()>(executor.done().await.1);
+    executor
+}
+
+const NONE_NEEDED: ToNode = ToNode::NoCheckpoint { actor: ACTOR, outcome: Ok(()) };
+
+/// What is said of the ends of calls, and of checkpoints.
+#[derive(Debug, PartialEq)]
+enum Said {
+    Done(u128, Result<u64, FailureKind>),
+    Saved(u64),
+    NotSaved(Result<(), String>),
+}
+
+/// Hears until the process waits for an object, and saves nothing before.
+async fn watched(executor: &mut Executor, object: ObjectId) {
+    let waits = ToNode::Watch { objects: vec![object], fetch: true };
+    loop {
+        match executor.hear().await.expect("the process lives") {
+            message if message == waits => return,
+            message => assert!(!matches!(message, ToNode::Checkpoint { .. }), "{message:?}"),
+        }
+    }
+}
+
+async fn said(executor: &mut Executor, count: usize) -> Vec<Said> {
+    let mut said = Vec::new();
+    while said.len() < count {
+        said.push(match executor.hear().await.expect("the process lives") {
+            ToNode::Done { call, outcome, .. } => {
+                Said::Done(call.0, outcome.map(|values| read(&values[0])).map_err(|failure| failure.kind))
+            }
+            ToNode::Checkpoint { actor: ACTOR, state } => Said::Saved(read(&state)),
+            ToNode::NoCheckpoint { actor: ACTOR, outcome } => {
+                Said::NotSaved(outcome.map_err(|failure| failure.message))
+            }
+            _ => continue,
+        });
+    }
+    said
+}
+
+#[tokio::test]
+async fn a_checkpoint_comes_behind_the_results_that_it_covers() {
+    for role in [Role::Actor, Role::LightActors] {
+        let mut executor = held(role).await;
+        executor.say(call(1, ACTOR, "add", vec![value(&2_u64)])).await;
+        assert_eq!(said(&mut executor, 2).await, [Said::Done(1, Ok(2)), Said::Saved(2)]);
+        executor.say(call(2, ACTOR, "get", vec![])).await;
+        assert_eq!(said(&mut executor, 2).await, [Said::Done(2, Ok(2)), Said::NotSaved(Ok(()))]);
+        executor.say(call(3, ACTOR, "nothing", vec![])).await;
+        let not_found = Said::Done(3, Err(FailureKind::NotFound));
+        assert_eq!(said(&mut executor, 2).await, [not_found, Said::Saved(2)]);
+        executor.say(call(4, ACTOR, "tandem::is_there", vec![])).await;
+        let done = executor.done().await;
+        assert_eq!((done.0, executor.hear().await), (CallId(4), Some(NONE_NEEDED)));
+    }
+}
+
+#[tokio::test]
+async fn as_many_calls_share_a_checkpoint_as_may_when_others_wait() {
+    let mut executor = held(Role::Actor).await;
+    let object = foreign_object(1);
+    executor.say(call(1, ACTOR, "add_of", vec![value(&vec![object.0])])).await;
+    for number in 2..=4 {
+        executor.say(call(number, ACTOR, "add", vec![value(&1_u64)])).await;
+    }
+    executor.say(call(5, ACTOR, "get", vec![])).await;
+    watched(&mut executor, object).await;
+    executor.say(ToExecutor::Value { object, outcome: Ok(value(&10_u64)) }).await;
+    let done = |call, count| Said::Done(call, Ok(count));
+    let expected =
+        [done(1, 10), done(2, 11), done(3, 12), Said::Saved(12), done(4, 13), done(5, 13), Said::NotSaved(Err(text()))];
+    assert_eq!(said(&mut executor, 7).await, expected);
+}
+
+fn text() -> String {
+    "13 is not saved".to_owned()
+}
+
+#[tokio::test]
+async fn what_is_held_is_covered_before_a_stream_that_waits_for_its_caller() {
+    for role in [Role::Actor, Role::LightActors] {
+        let mut executor = held(role).await;
+        let object = foreign_object(1);
+        executor.say(call(1, ACTOR, "add_of", vec![value(&vec![object.0])])).await;
+        executor.say(stream(2, "numbers", vec![], 0)).await;
+        watched(&mut executor, object).await;
+        executor.say(ToExecutor::Value { object, outcome: Ok(value(&2_u64)) }).await;
+        assert_eq!(said(&mut executor, 2).await, [Said::Done(1, Ok(2)), Said::Saved(2)], "it waits for room");
+        executor.say(ToExecutor::MayYield { call: CallId(2), until: 3 }).await;
+        assert_eq!(said(&mut executor, 2).await, [Said::Done(2, Ok(2)), Said::NotSaved(Ok(()))]);
+    }
+}
+
+#[tokio::test]
+async fn calls_of_one_group_do_not_wait_for_a_checkpoint_behind_those_of_another() {
+    for role in [Role::Actor, Role::LightActors] {
+        let mut executor = held_of(role, ShelfHandle::CLASS).await;
+        let [books, first, second] = [1, 2, 3].map(foreign_object);
+        executor.say(call(1, ACTOR, "add", vec![value(&vec![books.0])])).await;
+        for (number, until) in [(2, first), (3, second)] {
+            executor.say(call(number, ACTOR, "read", vec![value(&vec![until.0])])).await;
+        }
+        watched(&mut executor, books).await;
+        executor.say(ToExecutor::Value { object: books, outcome: Ok(value(&7_u64)) }).await;
+        assert_eq!(said(&mut executor, 2).await, [Said::Done(1, Ok(7)), Said::Saved(7)], "others read for long");
+        for (number, until) in [(2, first), (3, second)] {
+            watched(&mut executor, until).await;
+            executor.say(ToExecutor::Value { object: until, outcome: Ok(value(&0_u64)) }).await;
+            assert_eq!(said(&mut executor, 2).await, [Said::Done(number, Ok(7)), Said::NotSaved(Ok(()))]);
+        }
+        // Those of one group may share one.
+        let [one, two, three] = [4, 5, 6].map(foreign_object);
+        for (number, books) in [(4, vec![one.0, two.0]), (5, vec![three.0])] {
+            executor.say(call(number, ACTOR, "add", vec![value(&books)])).await;
+        }
+        for books in [one, two, three] {
+            watched(&mut executor, books).await;
+            executor.say(ToExecutor::Value { object: books, outcome: Ok(value(&1_u64)) }).await;
+        }
+        assert_eq!(said(&mut executor, 2).await, [Said::Done(5, Ok(10)), Said::Saved(10)]);
+    }
+}
+
+#[tokio::test]
+async fn what_a_call_has_done_that_panics_is_saved() {
+    for role in [Role::Actor, Role::LightActors] {
+        let mut executor = held(role).await;
+        executor.say(call(1, ACTOR, "add_and_panic", vec![value(&2_u64)])).await;
+        assert_eq!(said(&mut executor, 2).await, [Said::Done(1, Err(FailureKind::Panicked)), Said::Saved(2)]);
+        executor.say(call(2, ACTOR, "add", vec![value(&11_u64)])).await;
+        assert_eq!(said(&mut executor, 2).await, [Said::Done(2, Ok(13)), Said::NotSaved(Err(text()))]);
+        executor.say(call(3, ACTOR, "add", vec![value(&1_u64)])).await;
+        assert_eq!(said(&mut executor, 2).await, [Said::Done(3, Ok(14)), Said::Saved(14)]);
+    }
+}
+
+#[tokio::test]
+async fn calls_that_are_cancelled_leave_nothing_uncovered() {
+    for role in [Role::Actor, Role::LightActors] {
+        let mut executor = held(role).await;
+        let object = foreign_object(1);
+        executor.say(call(1, ACTOR, "add_of", vec![value(&vec![object.0])])).await;
+        watched(&mut executor, object).await;
+        executor.say(call(2, ACTOR, "add", vec![value(&1_u64)])).await;
+        executor.say(ToExecutor::Cancel(CallId(2))).await;
+        executor.say(ToExecutor::Value { object, outcome: Ok(value(&10_u64)) }).await;
+        let mut all = Vec::new();
+        while !matches!(all.last(), Some(Said::Saved(10))) || all.len() < 3 {
+            all.extend(said(&mut executor, 1).await);
+        }
+        assert!(all.contains(&Said::Done(1, Ok(10))) && all.contains(&Said::Done(2, Err(FailureKind::Cancelled))));
     }
 }
 

@@ -270,6 +270,7 @@ impl Node {
             }
             ToNode::Began(_)
             | ToNode::Checkpoint { .. }
+            | ToNode::NoCheckpoint { .. }
             | ToNode::ActorEnded(_)
             | ToNode::GaveUp(_)
             | ToNode::Stuck { .. } => {}

@@ -55,11 +55,14 @@ impl Job {
         let hosted = self.hosted_calls.get(&call);
         let (state, host) = match (entry.state, hosted) {
             (CallState::Waiting { .. }, _) => (TaskStateView::Pending, None),
-            (CallState::Sent { host }, Some(hosted)) => (self.hosted_call_state(hosted, given), Some(host)),
-            (CallState::Sent { host }, None) => (TaskStateView::Sent, Some(host)),
+            (CallState::Sent { host, .. }, Some(hosted)) => (self.hosted_call_state(hosted, given), Some(host)),
+            (CallState::Sent { host, .. }, None) => (TaskStateView::Sent, Some(host)),
         };
         let reason = match (entry.state, hosted) {
             (CallState::Sent { .. }, Some(hosted)) => self.why_not_sent(hosted),
+            (CallState::Sent { .. }, None) if self.hosted_actors.contains_key(&entry.actor) => {
+                "waits for the checkpoint of its actor that covers it".to_owned()
+            }
             (CallState::Sent { .. }, None) => String::new(),
             (CallState::Waiting { missing: 0 }, _) => match self.routes.get(&entry.actor).map(|route| &route.place) {
                 Some(Place::At(_)) => "waits for earlier calls of the same process".to_owned(),

@@ -8,9 +8,10 @@ use tandem_actor_protocol::call::{
 use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::placement::{BundleId, PlacementGroup, Strategy};
 use tandem_actor_protocol::resources::{CPUS, Shape};
-use tandem_actor_protocol::value::{Format, Value};
+use tandem_actor_protocol::value::{Body, Format, Value};
 use tandem_actor_protocol::{ActorId, CallId, PlacementGroupId};
 
+use super::counting::COUNTERS;
 use super::{Frame, GROUP_MILLI, Memory, Process, Stage, number_value};
 use crate::plan::{Dependency, digest, put_number};
 
@@ -22,6 +23,7 @@ const STREAM_BEHIND: usize = 4;
 impl Process {
     pub(super) fn put(&mut self, memory: &mut Memory) {
         self.make_group();
+        self.make_counters();
         let frame = self.frame.as_ref().expect("it runs");
         let (puts, seed, driver) = (frame.plan.puts, frame.seed, frame.run.is_none());
         if puts {
@@ -54,7 +56,7 @@ impl Process {
             self.frame.as_mut().expect("it runs").stage = Stage::Actors(0);
             return;
         };
-        let mut args = vec![Arg::Value(task_value(child.seed, frame.depth.saturating_sub(1)))];
+        let mut args = vec![Arg::Value(task_value(child.seed, frame.depth.saturating_sub(1), &frame.counters))];
         match child.dependency {
             Dependency::None => {}
             Dependency::Before => args.push(Arg::Object(frame.children[index - 1])),
@@ -79,10 +81,24 @@ impl Process {
         frame.stage = Stage::Submit(index + 1);
     }
 
+    /// The driver makes the actors that count before all tasks that may call them.
+    fn make_counters(&mut self) {
+        let frame = self.frame.as_ref().expect("it runs");
+        if !self.kinds.counts || frame.run.is_some() || !frame.counters.is_empty() {
+            return;
+        }
+        let counters = (0..COUNTERS).map(|index| self.make_actor(index)).collect();
+        self.frame.as_mut().expect("it runs").counters = counters;
+    }
+
     pub(super) fn call_actor(&mut self, index: usize) {
+        if self.call_counter(index) {
+            self.frame.as_mut().expect("it runs").stage = Stage::Actors(index + 1);
+            return;
+        }
         let frame = self.frame.as_ref().expect("it runs");
         let driver = frame.run.is_none();
-        if !driver || !self.kinds.actors {
+        if !driver || self.kinds.counts || !self.kinds.actors {
             return self.begin_stream();
         }
         if index == ACTOR_CALLS {
@@ -91,20 +107,7 @@ impl Process {
         }
         let parent = None;
         if index < 2 {
-            let id = ActorId(self.new_ids(1).0);
-            let options = ActorOptions {
-                max_restarts: 1_000_000,
-                retry_calls: true,
-                light: false,
-                name: if index == 0 { "one".into() } else { String::new() },
-                ..ActorOptions::default()
-            };
-            let actor = ActorSpec { actor: id, class: "A".into(), args: Vec::new(), parent, options };
-            self.say(match frame_group(&self.frame, index as u64 * 3) {
-                Some(bundle) => ToNode::SpawnIn { actor, bundle },
-                None => ToNode::Spawn(actor),
-            });
-            self.frame.as_mut().expect("it runs").actors.push(id);
+            self.make_actor(index);
         }
         let frame = self.frame.as_ref().expect("it runs");
         let actor = frame.actors[index % frame.actors.len()];
@@ -130,6 +133,24 @@ impl Process {
         }
     }
 
+    fn make_actor(&mut self, index: usize) -> ActorId {
+        let id = ActorId(self.new_ids(1).0);
+        let options = ActorOptions {
+            max_restarts: 1_000_000,
+            retry_calls: true,
+            light: false,
+            name: if index == 0 { "one".into() } else { String::new() },
+            ..ActorOptions::default()
+        };
+        let actor = ActorSpec { actor: id, class: "A".into(), args: Vec::new(), parent: None, options };
+        self.say(match frame_group(&self.frame, index as u64 * 3) {
+            Some(bundle) => ToNode::SpawnIn { actor, bundle },
+            None => ToNode::Spawn(actor),
+        });
+        self.frame.as_mut().expect("it runs").actors.push(id);
+        id
+    }
+
     pub(super) fn watch(&mut self) {
         let frame = self.frame.as_mut().expect("it runs");
         let mut objects = Vec::new();
@@ -140,6 +161,7 @@ impl Process {
         }
         objects.extend(frame.actor_calls.iter().map(|(object, _)| *object));
         objects.extend(frame.rows.iter().map(|row| row.answer));
+        objects.extend(&frame.counting);
         objects.extend(frame.taking.iter().flat_map(|taking| taking.taken.iter().copied()));
         frame.waits.extend(objects.iter().copied());
         frame.stage = Stage::Watch;
@@ -175,8 +197,16 @@ fn frame_group(frame: &Option<Frame>, seed: u64) -> Option<BundleId> {
     Some(BundleId { group, index: (seed / 3 % u64::from(BUNDLES)) as u32 })
 }
 
-fn task_value(seed: u64, depth: u32) -> Value {
+fn task_value(seed: u64, depth: u32, counters: &[ActorId]) -> Value {
     let mut bytes = seed.to_le_bytes().to_vec();
     bytes.extend(depth.to_le_bytes());
+    counters.iter().for_each(|actor| bytes.extend(actor.0.to_le_bytes()));
     Value::inline(Format::Bytes, bytes)
+}
+
+/// The actors that count, as a task is told of them.
+pub(super) fn counters(value: &Value) -> Vec<ActorId> {
+    let Body::Inline { bytes, .. } = &value.body else { return Vec::new() };
+    let ids = bytes[12..].chunks_exact(16);
+    ids.map(|id| ActorId(u128::from_le_bytes(id.try_into().expect("sixteen bytes")))).collect()
 }

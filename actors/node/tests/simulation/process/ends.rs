@@ -47,6 +47,7 @@ impl Process {
         if let Some(run) = &frame.run {
             self.say(ToNode::Done { call: run.call, attempt: run.attempt, outcome });
             self.unpin_run(run);
+            self.count_stream();
         }
         self.let_go(frame);
     }
@@ -55,7 +56,7 @@ impl Process {
         for object in frame.children.into_iter().chain(frame.put).chain(frame.retained) {
             self.release(object);
         }
-        for (object, _) in frame.actor_calls {
+        for object in frame.actor_calls.into_iter().map(|(object, _)| object).chain(frame.counting) {
             self.release(object);
         }
         for row in frame.rows {
@@ -81,6 +82,9 @@ impl Process {
 
     fn finish_driver(&mut self, numbers: &[u64]) {
         let frame = self.frame.take().expect("it runs");
+        for object in &frame.counting {
+            assert!(frame.values[object].number.is_some(), "{:?}", frame.values[object].failure);
+        }
         for (object, number) in &frame.actor_calls {
             if self.kinds.lossy || frame.values[object].failure.as_ref().is_some_and(|why| self.may_be_full(why)) {
                 continue;

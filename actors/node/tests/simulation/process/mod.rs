@@ -2,6 +2,7 @@
 
 mod asks;
 mod calls;
+mod counting;
 mod ends;
 mod steps;
 mod streams;
@@ -16,9 +17,11 @@ use tandem_actor_protocol::{
     ActorId, CallId, ExtentId, ObjectId, PROTOCOL, PlacementGroupId, ProcessNumber, SpaceLease, WorkerId,
 };
 
+use crate::counts::Count;
 use crate::memory::Memory;
 use crate::plan::{FAILED, Kinds, Plan};
 use asks::{Asking, Row};
+use counting::Counter;
 pub(crate) use streams::{Taking, Yielding};
 
 /// A process.
@@ -43,6 +46,10 @@ pub(crate) struct Process {
     actor: Option<ActorId>,
     /// The call of the actor here that waits for the answer of another.
     asking: Option<Asking>,
+    /// The actor, if it counts its calls.
+    counter: Option<Counter>,
+    /// What is to be told of such actors.
+    pub(crate) counted: Vec<Count>,
     /// Which items are wanted of the streams that were sent here.
     wanted: BTreeMap<CallId, Vec<(u64, u64)>>,
     pub(crate) stopping: bool,
@@ -67,6 +74,9 @@ pub(crate) struct Frame {
     actor_calls: Vec<(ObjectId, u64)>,
     /// Rows of actors that ask each other.
     rows: Vec<Row>,
+    /// Actors that count, and calls of them.
+    counters: Vec<ActorId>,
+    counting: Vec<ObjectId>,
     /// What was read, by object.
     values: BTreeMap<ObjectId, Read>,
     waits: BTreeSet<ObjectId>,
@@ -121,6 +131,8 @@ impl Process {
             seen: BTreeMap::new(),
             actor: None,
             asking: None,
+            counter: None,
+            counted: Vec::new(),
             wanted: BTreeMap::new(),
             stopping: false,
             driver_seed,
@@ -149,7 +161,7 @@ impl Process {
             Some(frame) if frame.blocked => frame.waits.is_empty() && !frame.resumed,
             Some(frame) if frame.stage == Stage::Watch || frame.stage == Stage::Args => frame.waits.is_empty(),
             Some(_) => !waits_for_room,
-            None => !self.runs.is_empty() && !self.stopping && self.asking.is_none(),
+            None => !self.runs.is_empty() && !self.stopping && !waits_for_room && self.asking.is_none(),
         }
     }
 
@@ -205,7 +217,10 @@ impl Process {
                 self.wanted.insert(run.call, vec![(0, until)]);
                 self.take_call(run);
             }
-            ToExecutor::Start(start) => {
+            ToExecutor::Start(start) | ToExecutor::StartHeld(start) => {
+                if self.kinds.counts {
+                    self.start_counter(memory, &start);
+                }
                 self.actor = Some(start.actor);
                 let value = number_value(start.actor.0 as u64);
                 let call = start.actor.creation();
@@ -291,6 +306,7 @@ impl Process {
             let run = self.runs.remove(at).expect("it is there");
             self.unpin_run(&run);
             self.say(ToNode::Done { call, attempt: run.attempt, outcome: failure });
+            self.cover();
         } else if self.frame.as_ref().is_some_and(|frame| frame.run.as_ref().is_some_and(|run| run.call == call)) {
             self.end_frame(failure);
         } else if self.is_asking(call) {
@@ -344,8 +360,9 @@ impl Process {
         if !frame.waits.remove(&object) {
             return;
         }
-        let named = read.named;
+        let (named, number) = (read.named, read.number);
         frame.values.insert(object, read);
+        self.counted(object, number);
         if let Some(named) = named {
             self.follow(named);
         }
@@ -390,6 +407,8 @@ impl Frame {
             actors: Vec::new(),
             actor_calls: Vec::new(),
             rows: Vec::new(),
+            counters: Vec::new(),
+            counting: Vec::new(),
             values: BTreeMap::new(),
             waits: BTreeSet::new(),
             retained: Vec::new(),

@@ -6,6 +6,7 @@ use tandem_actor_protocol::value::{Body, Format, Value};
 use tandem_actor_protocol::{CallId, Location, ObjectId};
 
 use super::asks::ASK;
+use super::calls::counters;
 use super::{DRIVER_DEPTH, Frame, Memory, Process, Stage, number_value, run_depth};
 use crate::plan::{Child, Dependency, digest, plan};
 use crate::random::Random;
@@ -53,6 +54,7 @@ impl Process {
         let Some(run) = self.runs.pop_front() else { return };
         let yields = self.wanted.contains_key(&run.call);
         match run.actor {
+            Some(_) if self.counter.is_some() && !yields => return self.count(memory, run),
             Some(_) if run.function == ASK => return self.begin_asking(run),
             Some(_) if !yields => return self.answer(memory, run),
             Some(_) => {}
@@ -60,13 +62,15 @@ impl Process {
         }
         let seed = self.read(memory, &run.args[0]);
         if yields {
+            self.cover();
             return self.begin_yielding(run, seed);
         }
         let depth = run_depth(&run.args[0]);
         let named: Vec<ObjectId> = run.args.iter().flat_map(|value| value.refs.clone()).collect();
         let plan = plan(seed, depth, self.kinds);
         let call = run.call;
-        self.frame = Some(Frame::new(Some(run), seed, depth, plan));
+        let counters = counters(&run.args[0]);
+        self.frame = Some(Frame { counters, ..Frame::new(Some(run), seed, depth, plan) });
         let waits = !named.is_empty();
         named.into_iter().for_each(|object| self.follow(object));
         if waits {

@@ -11,6 +11,7 @@ use tandem_actor_protocol::{ActorId, CallId, ObjectId};
 
 use super::calls::{group, method_in};
 use super::{Frame, Memory, Process, Stage, number_value};
+use crate::counts::{Count, Does};
 use crate::plan::{Kinds, StreamPlan, item_number, stream_plan};
 use crate::random::mix;
 
@@ -71,15 +72,19 @@ impl Frame {
 }
 
 impl Process {
-    /// Calls an actor for a stream, if the driver has one of these.
+    /// Calls an actor for a stream, if the driver or task has one of these.
     pub(super) fn begin_actor_stream(&mut self, actor: ActorId) {
-        let seed = mix(self.frame.as_ref().expect("it runs").seed ^ 0xac70);
+        let frame = self.frame.as_ref().expect("it runs");
+        let (seed, parent) = (mix(frame.seed ^ 0xac70), frame.run.as_ref().map(|run| run.call));
         if !self.kinds.streams || seed.is_multiple_of(3) {
             return;
         }
         let (call, group) = (CallId(self.new_ids(1).0), seed.is_multiple_of(2).then(group));
         let (method, args) = (method_in(group.as_ref()), vec![Arg::Value(number_value(seed))]);
-        let message = ActorCall { call, actor, method, args, returns: 1, parent: None };
+        if self.kinds.counts {
+            self.counted.push(Count::Made { actor, call, in_group: group.is_some(), does: Does::Yield });
+        }
+        let message = ActorCall { call, actor, method, args, returns: 1, parent };
         self.say(ToNode::CallWith { call: message, options: CallOptions { group, stream: true } });
         self.take_items_of(call, seed, true);
     }
@@ -142,7 +147,8 @@ impl Process {
         match failure {
             Some(failure) => {
                 let has_begun = taking.taken.len() + taking.there > 0;
-                let may_be_cut = taking.of_actor && self.kinds.cuts && has_begun;
+                // What is held of one may be undone before its items are here.
+                let may_be_cut = taking.of_actor && self.kinds.cuts && (has_begun || self.kinds.counts);
                 let expected = match failure.kind {
                     FailureKind::Returned => taking.plan.fails,
                     FailureKind::ActorGone => may_be_cut,
@@ -155,6 +161,9 @@ impl Process {
             None => {
                 assert_eq!(number, Some(taking.plan.count));
                 taking.end = Some(Ok(()));
+                if taking.of_actor && self.kinds.counts {
+                    self.counted.push(Count::Ended { call: taking.call });
+                }
             }
         }
     }
