@@ -246,22 +246,24 @@ fn one_object_goes_to_many_workers_while_it_goes_to_disk() {
 }
 
 fn count_all(workers: u64, kinds: Kinds, faults: Faults) {
-    let (mut counted, mut restarts, mut covered) = (0, 0, 0);
+    let (mut counted, mut restarts, mut covered, mut streams) = (0, 0, 0, 0);
     for seed in seeds() {
         let seeded = std::panic::AssertUnwindSafe(|| {
             let mut random = Random(seed);
             let mut world = World::new(seed, 1 + random.below(workers), 1 + random.below(3), kinds, faults);
             world.run();
             world.check_empty();
-            (world.counts.check(), world.restored, world.covered)
+            (world.counts.check(), world.restored, world.covered, world.covered_streams)
         });
-        let Ok((more, again, told)) = std::panic::catch_unwind(seeded) else { panic!("seed {seed} failed") };
+        let Ok((more, again, told, yielded)) = std::panic::catch_unwind(seeded) else { panic!("seed {seed} failed") };
         counted += more;
         restarts += again;
         covered += told;
+        streams += yielded;
     }
     assert!(counted > 0 && restarts > 0, "{counted} calls were counted, {restarts} actors have gone on");
     assert_eq!(covered > 0, kinds.tasks_count, "callers on other workers are told of checkpoints by the owner");
+    assert_eq!(streams > 0, kinds.tasks_count && kinds.streams, "and of those of their streams");
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub(crate) struct World {
     pub(crate) restored: u64,
     /// Calls whose callers, on other workers, were told that a checkpoint covers them.
     pub(crate) covered: u64,
+    /// Those of them that have yielded items, which come from yet another worker.
+    pub(crate) covered_streams: u64,
     pub(crate) steps: u64,
     pub(crate) faults: Faults,
     trace: bool,
@@ -135,6 +137,7 @@ impl World {
             counts: Counts::default(),
             restored: 0,
             covered: 0,
+            covered_streams: 0,
             steps: 0,
             faults,
             trace: std::env::var_os("TANDEM_SIM_TRACE").is_some(),
@@ -398,7 +401,10 @@ impl World {
             Action::SendPeer { worker: to, message } => {
                 assert!(self.known.get(&worker).is_some_and(|known| known.contains(&to)), "{worker} knows {to}");
                 self.circles_told += u64::from(matches!(message.body, PeerBody::Deadlocked { .. }));
-                self.covered += u64::from(matches!(message.body, PeerBody::Covered { .. }));
+                if let PeerBody::Covered { yielded, .. } = message.body {
+                    self.covered += 1;
+                    self.covered_streams += u64::from(yielded > 0);
+                }
                 if self.nodes.contains_key(&to) {
                     self.links.entry((worker, to)).or_default().push_back(message);
                 }

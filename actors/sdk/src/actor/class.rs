@@ -102,7 +102,7 @@ fn start<A: Actor>(inputs: Inputs, ctx: Context, checkpoint: Option<Inputs>, hel
     match A::CREATE {
         Create::Plain(create) => Starting::Plain(Box::new(move || create(inputs, ctx).map(instance))),
         Create::Async(create) => {
-            Starting::Async(create(inputs, ctx).map(|created| created.map(instance)).boxed_local())
+            Starting::Async(create(inputs, ctx).map(move |created| created.map(instance)).boxed_local())
         }
     }
 }

@@ -196,7 +196,7 @@ fn job(number: u128) -> Work {
 fn number(work: &Work) -> u128 {
     match work {
         Work::Run(job) => job.call.id.0,
-        Work::Start(_) | Work::End(_) => unreachable!("only tasks are pushed"),
+        Work::Start(_) | Work::Taken(_) | Work::End(_) => unreachable!("only tasks are pushed"),
     }
 }
 
