@@ -12,7 +12,6 @@ mod error;
 mod extent;
 mod free_spans;
 mod objects;
-mod pins;
 mod release;
 #[cfg(test)]
 mod tests;
@@ -24,8 +23,7 @@ use crate::id::{ExtentId, Holder, LeaseId, ObjectId};
 use crate::location::{ALIGNMENT, Lease, Location, Published, padded};
 use extent::{Extent, Span};
 use free_spans::{FreeSpan, FreeSpans};
-use objects::Objects;
-use pins::Pins;
+use objects::{Objects, Unpinned};
 
 pub use config::ArenaConfig;
 pub use error::{LeaseError, PinError, PublishError};
@@ -38,7 +36,6 @@ pub struct Allocator {
     /// The free spans of all extents.
     free: FreeSpans,
     objects: Objects,
-    pins: Pins,
     next_extent: u32,
     next_lease: u64,
     stats: ArenaStats,
@@ -81,7 +78,6 @@ impl Allocator {
             extents: BTreeMap::new(),
             free: FreeSpans::default(),
             objects: Objects::default(),
-            pins: Pins::default(),
             next_extent: 0,
             next_lease: 0,
             stats: ArenaStats::default(),
@@ -161,8 +157,7 @@ impl Allocator {
         self.extent_mut(id).take_for_object(object, offset, bytes).map_err(|_| PublishError::NotLeased { location })?;
         self.stats.leased_bytes -= bytes;
         self.stats.object_bytes += bytes;
-        self.objects.insert(object, location);
-        self.pins.add(Holder::Worker, object);
+        self.objects.insert(object, location, Holder::Worker);
         Ok(Accepted::New)
     }
 
@@ -176,14 +171,12 @@ impl Allocator {
     /// # Errors
     /// When there is no such object.
     pub fn pin(&mut self, holder: Holder, object: ObjectId) -> Result<Location, PinError> {
-        let location = self.objects.use_now(object).ok_or(PinError::NotFound { object })?;
-        self.pins.add(holder, object);
-        Ok(location)
+        self.objects.pin(holder, object).ok_or(PinError::NotFound { object })
     }
 
     /// How many pins an object has, of all holders.
     pub fn pins(&self, object: ObjectId) -> u64 {
-        self.pins.total(object)
+        self.objects.pins(object)
     }
 
     /// Gives up what `writer` may write and has no lease in, so that others may.
@@ -200,27 +193,26 @@ impl Allocator {
     /// # Errors
     /// When `holder` has no pin left.
     pub fn unpin(&mut self, holder: Holder, object: ObjectId) -> Result<bool, PinError> {
-        if !self.pins.remove(holder, object) {
-            return Err(PinError::NotPinned { object, holder });
+        match self.objects.unpin(holder, object) {
+            None => Err(PinError::NotPinned { object, holder }),
+            Some(Unpinned::Kept) => Ok(false),
+            Some(Unpinned::Gone(location)) => {
+                self.free_object(location);
+                Ok(true)
+            }
         }
-        let gone = !self.pins.is_pinned(object);
-        if gone {
-            self.drop_object(object);
-        }
-        Ok(gone)
     }
 
     /// Takes back all that `holder`, whose process and all it has started are gone, had pinned or leased. Its extents may have
     /// another writer from now on; what it published stays as long as others keep it. Returns the objects that are gone.
     pub fn holder_gone(&mut self, holder: Holder) -> Vec<ObjectId> {
-        let mut gone = self.pins.remove_all(holder);
-        gone.retain(|object| !self.pins.is_pinned(*object));
-        gone.iter().for_each(|object| self.drop_object(*object));
+        let gone = self.objects.unpin_all(holder);
+        gone.iter().for_each(|(_, location)| self.free_object(*location));
         let extents = self.extents.iter().filter(|(_, extent)| extent.writer() == Some(holder));
         for id in extents.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.give_up(holder, id).expect("it writes this extent");
         }
-        gone
+        gone.into_iter().map(|(object, _)| object).collect()
     }
 
     /// Forgets an extent that no memory could be had for. Whatever was leased or published there is gone.
@@ -232,8 +224,7 @@ impl Allocator {
                 Span::Leased(_) => self.stats.leased_bytes -= bytes,
                 Span::Object(object) => {
                     self.stats.object_bytes -= bytes;
-                    self.objects.remove(object);
-                    self.pins.forget(object);
+                    self.objects.forget(object);
                 }
             }
         }
@@ -315,8 +306,9 @@ impl Allocator {
         }
     }
 
-    fn drop_object(&mut self, object: ObjectId) {
-        let Location { extent, offset, length } = self.objects.remove(object).expect("a pinned object is known");
+    /// Makes the room free of an object that is gone.
+    fn free_object(&mut self, location: Location) {
+        let Location { extent, offset, length } = location;
         self.stats.object_bytes -= padded(length).expect("it was checked when it was published");
         self.make_free(extent, offset);
     }
