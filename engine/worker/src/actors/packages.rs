@@ -412,6 +412,7 @@ mod tests {
     fn archive(path: &Path, file: &str, content: &str) {
         let mut archive = tar::Builder::new(File::create(path).unwrap());
         let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
         header.set_size(content.len() as u64);
         archive.append_data(&mut header, file, content.as_bytes()).unwrap();
         archive.finish().unwrap();
