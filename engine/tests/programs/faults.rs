@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use serde_json::Value;
 
 use crate::start;
 use crate::support::{Sandbox, kill_if_there, number_from, signal, wait_for};
@@ -29,6 +30,18 @@ fn kill_executor(sandbox: &Sandbox, rng: &mut SmallRng) {
     let processes = sandbox.executors();
     if !processes.is_empty() {
         kill_if_there(processes[rng.random_range(0..processes.len())]);
+    }
+}
+
+/// Kills the process of an actor, if there is one: a driver may not be lost as often.
+fn kill_actor(sandbox: &Sandbox, rng: &mut SmallRng) {
+    let listed = sandbox.command(&["actor", "list", "-o", "json"]).output().expect("the binary runs");
+    // A worker that has just been killed does not answer.
+    let actors: Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
+    let pids = actors.as_array().into_iter().flatten().filter_map(|actor| actor["pid"].as_u64());
+    let pids: Vec<u32> = pids.filter(|pid| *pid > 0).map(|pid| u32::try_from(pid).expect("a pid")).collect();
+    if !pids.is_empty() {
+        kill_if_there(pids[rng.random_range(0..pids.len())]);
     }
 }
 
@@ -115,7 +128,7 @@ fn calls_of_an_actor_with_checkpoints_happen_once_when_processes_and_workers_are
         faults += 1;
         match faults % 8 {
             4 if faults / 8 < workers => kill_worker(sandbox, &mut rng),
-            _ => kill_executor(sandbox, &mut rng),
+            _ => kill_actor(sandbox, &mut rng),
         }
     });
 }

@@ -205,12 +205,12 @@ mod tests {
         let sessions = [session(), session()];
         let [first, second] = sessions.each_ref().map(|session| session.get(folder.path(), Auto).unwrap());
         assert!(Arc::ptr_eq(&first, &second) && pool.reserved() == bytes);
-        let first = Arc::as_ptr(&first);
-        drop((sessions, second));
+        let loaded = Arc::as_ptr(&first);
+        drop((sessions, first, second));
         let now = Instant::now();
         free_idle(now);
         let next = session();
-        assert_eq!(Arc::as_ptr(&next.get(folder.path(), Auto).unwrap()), first, "it is not loaded again");
+        assert_eq!(Arc::as_ptr(&next.get(folder.path(), Auto).unwrap()), loaded, "it is not loaded again");
         free_idle(now + 2 * IDLE);
         assert_eq!(pool.reserved(), bytes, "it is used");
         drop(next);
