@@ -9,8 +9,9 @@
 //! ```
 //!
 //! A statement names its tables in any order, and DataFusion joins them as they are named. Inner joins put out the same rows in
-//! any order. A join moves when its other side has few rows, and the estimates say that it drops half of the table's rows or more, and
-//! leaves half as many as the join that it goes below: all that is above has as much less to do, and less is exchanged.
+//! any order. A join moves when its other side is made of small tables, and the estimates say that it drops half of the rows or more, and
+//! leaves half as many as the join that it goes below: all that is above has as much less to do, and less is exchanged. Larger tables
+//! stay where they are named: to bring these down would cost more than estimates are worth.
 
 use std::sync::Arc;
 
@@ -65,7 +66,7 @@ impl PhysicalOptimizerRule for JoinEarly {
     }
 }
 
-/// What takes the place of `node`, if it is a join with a side of at most `few` rows that is to be made further down.
+/// What takes the place of `node`, if it is a join with a side of small tables that is to be made further down.
 fn moved(node: &Plan, few: u64) -> Result<Option<Plan>> {
     let Some(join) = inner_join(node).filter(|join| join.filter().is_none()) else { return Ok(None) };
     let keys = join.on().iter().map(|(left, right)| column(left).zip(column(right))).collect::<Option<Vec<_>>>();
@@ -73,7 +74,7 @@ fn moved(node: &Plan, few: u64) -> Result<Option<Plan>> {
     let (left_keys, right_keys): (Vec<usize>, Vec<usize>) = keys.into_iter().unzip();
     let (left, right) = ((join.left(), left_keys), (join.right(), right_keys));
     for ((plan, keys), (larger, columns)) in [(&right, &left), (&left, &right)] {
-        if estimated_rows(plan).is_none_or(|rows| rows > few) {
+        if !reads_few(plan, few) {
             continue;
         }
         let dropper = Dropper { plan: Arc::clone(plan), keys: keys.clone(), mode: *join.partition_mode() };
@@ -154,6 +155,14 @@ impl Dropper {
     /// Where the columns of this are behind those of `plan`.
     fn added_to(&self, plan: &Plan) -> std::ops::Range<usize> {
         width(plan)..width(plan) + width(&self.plan)
+    }
+}
+
+/// Whether none of the tables below `plan` has more than `few` rows.
+fn reads_few(plan: &Plan, few: u64) -> bool {
+    match plan.children().as_slice() {
+        [] => estimated_rows(plan).is_some_and(|rows| rows <= few),
+        inputs => inputs.iter().all(|input| reads_few(input, few)),
     }
 }
 
