@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{PAIRS, Sandbox, busy_query, signal, wait_for};
 
-const PIECES: u32 = 16;
+const PIECES: u32 = 24;
 
 /// Groups that are soon made, and pairs that take a while to count.
 fn job() -> String {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Finished, PAIRS, Sandbox, busy_query, wait_for};
 
-const TASKS: u32 = 40;
+const TASKS: u32 = 60;
 
 fn nodes(sandbox: &Sandbox) -> Vec<(String, String)> {
     let nodes = sandbox.run(&["node", "list", "-o", "json"]).succeeded().json();

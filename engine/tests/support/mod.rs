@@ -206,14 +206,14 @@ format = "csv"
 "#;
 
 /// Pairs that each piece of [`busy_query`] counts.
-pub const PAIRS: u64 = 3000 * 10_000;
+pub const PAIRS: u64 = 3000 * 30_000;
 
 /// A query with a task for each of so many pieces, every one of which keeps a processor busy for a while and gives a
 /// row with [`PAIRS`] as `pairs`.
 pub fn busy_query(pieces: u32) -> String {
     let piece = |number| {
         format!(
-            "SELECT count(*) AS pairs FROM generate_series(1, 3000) AS a, generate_series(1, 10000) AS b
+            "SELECT count(*) AS pairs FROM generate_series(1, 3000) AS a, generate_series(1, 30000) AS b
              WHERE a.value * b.value > -{number}"
         )
     };
