@@ -5,11 +5,12 @@ use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::peer::{PeerBody, RemoteValue};
-use tandem_actor_protocol::value::{Format, Value};
+use tandem_actor_protocol::value::Format;
 use tandem_actor_protocol::{ActorId, CallId, ExecutorId, ObjectId, ProcessNumber, WorkerId};
-use tandem_node::{Action, Event, ExitCause};
+use tandem_node::{Action, Event};
 
 use crate::bench::{Bench, DRIVER, JOB, THERE};
+use crate::yielding::{finish, produce, some, told, want};
 
 /// A third worker.
 const ELSEWHERE: WorkerId = WorkerId(3);
@@ -38,12 +39,6 @@ fn call(bench: &mut Bench, actor: ActorId, window: usize) -> (CallId, Vec<Object
     call_from(bench, DRIVER, actor, window)
 }
 
-fn want(bench: &mut Bench, consumer: ExecutorId, call: CallId, count: usize) -> Vec<ObjectId> {
-    let items: Vec<_> = (0..count).map(|_| bench.next_id(consumer).object(0)).collect();
-    bench.say(consumer, ToNode::WantItems { call, items: items.clone() });
-    items
-}
-
 /// What processes were sent of a call: where, which attempt, and how far it may go by now.
 fn attempts(bench: &Bench, call: CallId) -> Vec<(ExecutorId, u32, u64)> {
     let mut attempts: Vec<(ExecutorId, u32, u64)> = Vec::new();
@@ -57,36 +52,6 @@ fn attempts(bench: &Bench, call: CallId) -> Vec<(ExecutorId, u32, u64)> {
         }
     }
     attempts
-}
-
-fn produce(bench: &mut Bench, call: CallId, index: u64) {
-    let (executor, attempt, _) = attempts(bench, call).pop().expect("it was sent");
-    let value = Value::inline(Format::Bytes, index.to_le_bytes().to_vec());
-    bench.say(executor, ToNode::Yield { call, attempt, index, value });
-}
-
-fn finish(bench: &mut Bench, call: CallId, outcome: Result<u64, Failure>) {
-    let (executor, attempt, _) = attempts(bench, call).pop().expect("it was sent");
-    let outcome = outcome.map(|count| vec![Value::inline(Format::Bytes, count.to_le_bytes().to_vec())]);
-    bench.say(executor, ToNode::Done { call, attempt, outcome });
-}
-
-fn dies(bench: &mut Bench, executor: ExecutorId) {
-    bench.feed(Event::ExecutorGone { executor, cause: ExitCause::Signalled(9) });
-}
-
-/// What the consumer was told of items and of what `call` returns, in order: `None` is that.
-fn told(bench: &Bench, call: CallId) -> Vec<Option<ObjectId>> {
-    let what = |message: &ToExecutor| match message {
-        ToExecutor::Ready(objects) => objects.iter().copied().map(Some).collect(),
-        ToExecutor::Value { object, .. } if *object == call.object(0) => vec![None],
-        _ => Vec::new(),
-    };
-    bench.heard().flat_map(what).collect()
-}
-
-fn some(items: &[ObjectId]) -> Vec<Option<ObjectId>> {
-    items.iter().copied().map(Some).collect()
 }
 
 #[test]
@@ -126,7 +91,7 @@ fn a_stream_of_which_nothing_has_come_is_made_again_if_calls_are() {
     let actor = spawn(&mut bench, true);
     let (call, items) = call(&mut bench, actor, 2);
     let (first, ..) = attempts(&bench, call).remove(0);
-    dies(&mut bench, first);
+    bench.dies(first);
     let (second, attempt, until) = attempts(&bench, call).remove(1);
     assert_eq!((second != first, attempt, until), (true, 1, 2));
     produce(&mut bench, call, 0);
@@ -144,7 +109,7 @@ fn a_stream_ends_with_the_actor_that_has_begun_to_yield_it() {
         produce(&mut bench, call, 0);
         produce(&mut bench, call, 1);
         let (first, ..) = attempts(&bench, call).remove(0);
-        dies(&mut bench, first);
+        bench.dies(first);
         assert_eq!(told(&bench, call), [Some(items[0]), Some(items[1]), None]);
         let failure = bench.failure(call).expect("it cannot go on");
         assert_eq!((failure.kind, failure.task.as_str()), (FailureKind::ActorGone, "m"), "{failure}");
@@ -168,7 +133,7 @@ fn a_stream_ends_with_the_process_that_takes_its_items() {
     let consumer = bench.at(task);
     let (call, _) = call_from(&mut bench, consumer, actor, 2);
     assert_eq!(attempts(&bench, call).len(), 1);
-    dies(&mut bench, consumer);
+    bench.dies(consumer);
     assert!(bench.heard().any(|message| *message == ToExecutor::Cancel(call)));
     finish(&mut bench, call, Err(Failure::new(FailureKind::Cancelled, "", "cancelled")));
     assert!(bench.node.tasks(None).all(|task| task.call != call));
@@ -199,7 +164,7 @@ fn a_stream_that_was_left_is_not_made_again() {
     let (process, ..) = attempts(&bench, call).remove(0);
     bench.say(DRIVER, ToNode::Cancel { call, force: false });
     bench.say(DRIVER, ToNode::Release(items));
-    dies(&mut bench, process);
+    bench.dies(process);
     assert_eq!(attempts(&bench, call).len(), 1, "nobody would make room for its items");
     assert_eq!(bench.failure(call).map(|failure| failure.kind), Some(FailureKind::Cancelled));
     let next = bench.call(DRIVER, actor, "count");

@@ -11,7 +11,7 @@ use tandem_actor_protocol::placement::BundleId;
 use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::value::{Format, Value};
 use tandem_actor_protocol::{ActorId, CallId, ExecutorId, JobId, ObjectId, PROTOCOL, ProcessNumber, WorkerId};
-use tandem_node::{Action, DriverWork, Event, LeaseGrant, Node, NodeConfig, Timestamp};
+use tandem_node::{Action, DriverWork, Event, ExitCause, LeaseGrant, Node, NodeConfig, Timestamp};
 
 pub(crate) const WORKER: WorkerId = WorkerId(1);
 /// Another one.
@@ -60,16 +60,23 @@ impl Bench {
 
     /// A place of a worker.
     pub(crate) fn grant_on(&mut self, host: WorkerId, lease: u64, shape: Shape, bundle: Option<BundleId>) {
-        self.feed(Event::LeaseGranted(LeaseGrant {
-            lease,
-            job: JOB,
-            owner: WORKER,
-            owner_address: String::new(),
-            host,
-            host_address: String::new(),
-            shape,
-            bundle,
-        }));
+        self.grant_between(WORKER, host, lease, shape, bundle);
+    }
+
+    /// A processor of this worker, for tasks of another.
+    pub(crate) fn grant_to_peer(&mut self, lease: u64) {
+        self.grant_between(THERE, WORKER, lease, Shape::one_cpu(), None);
+    }
+
+    fn grant_between(&mut self, owner: WorkerId, host: WorkerId, lease: u64, shape: Shape, bundle: Option<BundleId>) {
+        let (owner_address, host_address) = (String::new(), String::new());
+        let grant = LeaseGrant { lease, job: JOB, owner, owner_address, host, host_address, shape, bundle };
+        self.feed(Event::LeaseGranted(grant));
+    }
+
+    /// A process is killed.
+    pub(crate) fn dies(&mut self, executor: ExecutorId) {
+        self.feed(Event::ExecutorGone { executor, cause: ExitCause::Signalled(9) });
     }
 
     /// The node of another worker says something.

@@ -7,9 +7,9 @@ use tandem_actor_protocol::peer::{PeerBody, RemoteValue};
 use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::value::Format;
 use tandem_actor_protocol::{ActorId, CallId, ProcessNumber};
-use tandem_node::{Action, Event, LeaseGrant};
+use tandem_node::{Action, Event};
 
-use crate::bench::{Bench, DRIVER, JOB, THERE, WORKER};
+use crate::bench::{Bench, DRIVER, THERE};
 
 const FIRST: u64 = 50;
 const SECOND: u64 = 51;
@@ -101,16 +101,7 @@ fn a_task_whose_lease_has_no_place_any_more_waits_for_another_one() {
 #[test]
 fn what_comes_for_a_lease_without_a_place_goes_back_and_says_so() {
     let mut bench = Bench::new();
-    bench.feed(Event::LeaseGranted(LeaseGrant {
-        lease: FIRST,
-        job: JOB,
-        owner: THERE,
-        owner_address: String::new(),
-        host: WORKER,
-        host_address: String::new(),
-        shape: Shape::one_cpu(),
-        bundle: None,
-    }));
+    bench.grant_to_peer(FIRST);
     bench.feed(Event::LeaseRevoked { lease: FIRST });
     let call = CallId(ProcessNumber(3).object(THERE, 1).0);
     for lease in [FIRST, SECOND] {

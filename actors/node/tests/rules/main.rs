@@ -26,3 +26,4 @@ mod spill;
 mod streams;
 mod versions;
 mod waits;
+mod yielding;

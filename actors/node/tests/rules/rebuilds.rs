@@ -7,7 +7,7 @@ use tandem_actor_protocol::peer::{PeerBody, RemoteValue};
 use tandem_actor_protocol::resources::Shape;
 use tandem_actor_protocol::value::Format;
 use tandem_actor_protocol::{ActorId, CallId, ObjectId, ProcessNumber};
-use tandem_node::{Action, Event, LeaseGrant};
+use tandem_node::{Action, Event};
 
 use crate::bench::{Bench, DRIVER, JOB, THERE, WORKER};
 
@@ -133,16 +133,7 @@ fn a_task_whose_argument_can_never_be_read_here_fails_in_the_end() {
 #[test]
 fn a_host_says_what_it_could_not_read_when_it_gives_a_task_back() {
     let mut bench = Bench::new();
-    bench.feed(Event::LeaseGranted(LeaseGrant {
-        lease: 60,
-        job: JOB,
-        owner: THERE,
-        owner_address: String::new(),
-        host: WORKER,
-        host_address: String::new(),
-        shape: Shape::one_cpu(),
-        bundle: None,
-    }));
+    bench.grant_to_peer(60);
     let call = CallId(ProcessNumber(3).object(THERE, 1).0);
     let (function, args) = ("solve".to_owned(), vec![Arg::Object(theirs())]);
     let task = TaskSpec { call, function, args, returns: 1, parent: None, options: None };

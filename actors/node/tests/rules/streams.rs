@@ -6,11 +6,12 @@ use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::node::ToNode;
 use tandem_actor_protocol::peer::{PeerBody, RemoteValue};
 use tandem_actor_protocol::resources::Shape;
-use tandem_actor_protocol::value::{Format, Value};
+use tandem_actor_protocol::value::Format;
 use tandem_actor_protocol::{CallId, ExecutorId, ObjectId};
-use tandem_node::{Action, Event, ExitCause};
+use tandem_node::{Action, Event};
 
 use crate::bench::{Bench, DRIVER, JOB, THERE};
+use crate::yielding::{finish, produce, some, told, want};
 
 /// Submits a stream of which the driver wants so many items.
 fn submit(bench: &mut Bench, window: usize, options: TaskOptions) -> (CallId, Vec<ObjectId>) {
@@ -33,12 +34,6 @@ fn submit_from(
     (call, items)
 }
 
-fn want(bench: &mut Bench, consumer: ExecutorId, call: CallId, count: usize) -> Vec<ObjectId> {
-    let items: Vec<_> = (0..count).map(|_| bench.next_id(consumer).object(0)).collect();
-    bench.say(consumer, ToNode::WantItems { call, items: items.clone() });
-    items
-}
-
 /// The attempts that processes were sent: where, which, and what was wanted of each.
 fn attempts(bench: &Bench, call: CallId) -> Vec<(ExecutorId, u32, Vec<(u64, u64)>)> {
     let attempt = |(executor, message): (ExecutorId, &ToExecutor)| match message {
@@ -46,36 +41,6 @@ fn attempts(bench: &Bench, call: CallId) -> Vec<(ExecutorId, u32, Vec<(u64, u64)
         _ => None,
     };
     bench.heard_by().filter_map(attempt).collect()
-}
-
-fn produce(bench: &mut Bench, call: CallId, index: u64) {
-    let (executor, attempt, _) = attempts(bench, call).pop().expect("it was sent");
-    let value = Value::inline(Format::Bytes, index.to_le_bytes().to_vec());
-    bench.say(executor, ToNode::Yield { call, attempt, index, value });
-}
-
-fn finish(bench: &mut Bench, call: CallId, outcome: Result<u64, Failure>) {
-    let (executor, attempt, _) = attempts(bench, call).pop().expect("it was sent");
-    let outcome = outcome.map(|count| vec![Value::inline(Format::Bytes, count.to_le_bytes().to_vec())]);
-    bench.say(executor, ToNode::Done { call, attempt, outcome });
-}
-
-fn dies(bench: &mut Bench, executor: ExecutorId) {
-    bench.feed(Event::ExecutorGone { executor, cause: ExitCause::Signalled(9) });
-}
-
-/// What consumers were told of items and of what `call` returns, in order: `None` is that.
-fn told(bench: &Bench, call: CallId) -> Vec<Option<ObjectId>> {
-    let what = |message: &ToExecutor| match message {
-        ToExecutor::Ready(objects) => objects.iter().copied().map(Some).collect(),
-        ToExecutor::Value { object, .. } if *object == call.object(0) => vec![None],
-        _ => Vec::new(),
-    };
-    bench.heard().flat_map(what).collect()
-}
-
-fn some(items: &[ObjectId]) -> Vec<Option<ObjectId>> {
-    items.iter().copied().map(Some).collect()
 }
 
 #[test]
@@ -134,7 +99,7 @@ fn another_attempt_yields_what_the_first_has_not() {
     produce(&mut bench, call, 0);
     produce(&mut bench, call, 1);
     let (first, ..) = attempts(&bench, call).remove(0);
-    dies(&mut bench, first);
+    bench.dies(first);
     let (second, _, wanted) = attempts(&bench, call).remove(1);
     assert_eq!((second != first, wanted), (true, vec![(2, 4)]));
     produce(&mut bench, call, 1);
@@ -149,7 +114,7 @@ fn a_stream_ends_with_the_process_that_takes_its_items() {
     let consumer = bench.at(parent);
     let (call, _) = submit_from(&mut bench, consumer, Some(parent), 2, TaskOptions::default());
     assert_eq!(attempts(&bench, call).len(), 1);
-    dies(&mut bench, consumer);
+    bench.dies(consumer);
     assert!(bench.heard().any(|message| *message == ToExecutor::Cancel(call)));
     finish(&mut bench, call, Err(Failure::new(FailureKind::Cancelled, "", "cancelled")));
     assert_eq!(attempts(&bench, call).len(), 1, "it does not run again");

@@ -12,6 +12,9 @@ mod process;
 mod random;
 mod world;
 
+use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use plan::Kinds;
 use random::Random;
 use world::{Disk, Faults, World};
@@ -51,20 +54,29 @@ fn seeds() -> Vec<u64> {
     }
 }
 
-fn run_all(workers: u64, kinds: Kinds, faults: Faults) -> Disk {
-    let mut disk = Disk::default();
+/// Runs a world of each seed to the end of its program, with a number of workers in `workers`, and holds `check` against it.
+fn each_seed(workers: RangeInclusive<u64>, kinds: Kinds, faults: Faults, mut check: impl FnMut(&mut World)) {
     for seed in seeds() {
-        let seeded = std::panic::AssertUnwindSafe(|| {
+        let seeded = AssertUnwindSafe(|| {
             let mut random = Random(seed);
-            let mut world = World::new(seed, 1 + random.below(workers), 1 + random.below(3), kinds, faults);
+            let count = workers.start() + random.below(workers.end() - workers.start() + 1);
+            let mut world = World::new(seed, count, 1 + random.below(3), kinds, faults);
             world.run();
             world.check_empty();
-            world.end_job();
-            world.disk
+            check(&mut world);
         });
-        let Ok(used) = std::panic::catch_unwind(seeded) else { panic!("seed {seed} failed") };
-        disk.add(&used);
+        if catch_unwind(seeded).is_err() {
+            panic!("seed {seed} failed");
+        }
     }
+}
+
+fn run_all(workers: u64, kinds: Kinds, faults: Faults) -> Disk {
+    let mut disk = Disk::default();
+    each_seed(1..=workers, kinds, faults, |world| {
+        world.end_job();
+        disk.add(&world.disk);
+    });
     disk
 }
 
@@ -94,15 +106,11 @@ fn workers_die() {
 fn nothing_is_lost_with_workers_that_drain() {
     let faults = Faults { leaves: 100, revoked: 500, until: 20_000, ..Faults::default() };
     let mut left = 0;
-    for seed in seeds() {
-        let mut random = Random(seed);
-        let mut world = World::new(seed, 2 + random.below(3), 1 + random.below(3), PLAIN, faults);
-        world.run();
-        assert_eq!(world.driver_attempt, 0, "seed {seed}");
-        world.check_empty();
+    each_seed(2..=4, PLAIN, faults, |world| {
+        assert_eq!(world.driver_attempt, 0);
         world.end_job();
         left += world.left;
-    }
+    });
     assert!(left > 0, "none has left");
 }
 
@@ -201,14 +209,10 @@ fn calls_that_wait_in_circles_are_told_and_no_others() {
     let faults = Faults { revoked: 300, until: 20_000, ..Faults::default() };
     for kinds in [CIRCLES, Kinds { streams: true, ..CIRCLES }] {
         let mut told = 0;
-        for seed in seeds() {
-            let mut random = Random(seed);
-            let mut world = World::new(seed, 2 + random.below(3), 1 + random.below(3), kinds, faults);
-            world.run();
-            world.check_empty();
+        each_seed(2..=4, kinds, faults, |world| {
             world.end_job();
             told += world.circles_told;
-        }
+        });
         assert!(told > 0, "no circle went over two workers");
     }
 }
@@ -247,20 +251,12 @@ fn one_object_goes_to_many_workers_while_it_goes_to_disk() {
 
 fn count_all(workers: u64, kinds: Kinds, faults: Faults) {
     let (mut counted, mut restarts, mut covered, mut streams) = (0, 0, 0, 0);
-    for seed in seeds() {
-        let seeded = std::panic::AssertUnwindSafe(|| {
-            let mut random = Random(seed);
-            let mut world = World::new(seed, 1 + random.below(workers), 1 + random.below(3), kinds, faults);
-            world.run();
-            world.check_empty();
-            (world.counts.check(), world.restored, world.covered, world.covered_streams)
-        });
-        let Ok((more, again, told, yielded)) = std::panic::catch_unwind(seeded) else { panic!("seed {seed} failed") };
-        counted += more;
-        restarts += again;
-        covered += told;
-        streams += yielded;
-    }
+    each_seed(1..=workers, kinds, faults, |world| {
+        counted += world.counts.check();
+        restarts += world.restored;
+        covered += world.covered;
+        streams += world.covered_streams;
+    });
     assert!(counted > 0 && restarts > 0, "{counted} calls were counted, {restarts} actors have gone on");
     assert_eq!(covered > 0, kinds.tasks_count, "callers on other workers are told of checkpoints by the owner");
     assert_eq!(streams > 0, kinds.tasks_count && kinds.streams, "and of those of their streams");
