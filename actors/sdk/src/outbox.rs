@@ -22,6 +22,9 @@ const WRITE_BYTES: usize = 64 << 10;
 const KEPT_BYTES: usize = 1 << 20;
 /// How long the writer's thread lets messages gather: less than anyone notices, and hundreds of them.
 const GATHER: Duration = Duration::from_micros(50);
+/// The same while those that queue messages write them too: then it is there only for what one of them leaves, and to wake it up for each
+/// message would take longer than to write that.
+const LOOK_AGAIN: Duration = Duration::from_micros(500);
 
 /// So many objects are named in one message; they take 19 bytes each at most, which no link refuses.
 const MESSAGE_OBJECTS: usize = 100_000;
@@ -30,7 +33,7 @@ const MESSAGE_OBJECTS: usize = 100_000;
 pub(crate) struct Outbox {
     stream: UnixStream,
     queue: Mutex<Queue>,
-    /// Told when something comes into an empty queue.
+    /// Told when something comes into a queue that the writer's thread does not watch.
     filled: Condvar,
     /// Held by who writes: an empty buffer to swap with the queue's.
     writing: Mutex<Vec<u8>>,
@@ -48,7 +51,22 @@ struct Queue {
     watch: Vec<ObjectId>,
     unpin: Vec<ObjectId>,
     release: Vec<ObjectId>,
+    writer: Writer,
     closed: bool,
+}
+
+/// Whether the thread that writes will look at the queue by itself.
+///
+///   Asleep ─something comes─► Told ─it looks─► Quiet ─something comes─► Told …    Quiet ─it looks─► Asleep
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    /// It must be told.
+    #[default]
+    Asleep,
+    /// It will look, and nothing has come since it last did.
+    Quiet,
+    /// It will look, and something has come.
+    Told,
 }
 
 impl Outbox {
@@ -62,31 +80,40 @@ impl Outbox {
     }
 
     fn write_what_is_left(&self) {
+        let mut pause = GATHER;
         loop {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            while queue.is_empty() && !queue.closed {
+            while queue.writer == Writer::Asleep && !queue.closed {
+                pause = GATHER;
                 queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
             if queue.closed {
                 return;
             }
             drop(queue);
-            thread::sleep(GATHER);
-            self.flush();
+            thread::sleep(pause);
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = !queue.is_empty();
+            queue.writer = if queue.writer == Writer::Told { Writer::Quiet } else { Writer::Asleep };
+            drop(queue);
+            pause = if left { GATHER } else { LOOK_AGAIN };
+            if left {
+                self.flush();
+            }
         }
     }
 
-    /// Changes the queue, and wakes the writer if it was empty. Says how many bytes are in it.
+    /// Changes the queue, and wakes the writer if it would not look. Says how many bytes are in it.
     fn change(&self, change: impl FnOnce(&mut Queue)) -> usize {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.closed {
             return 0;
         }
-        let was_empty = queue.is_empty();
         change(&mut queue);
         let bytes = queue.bytes.len();
+        let before = std::mem::replace(&mut queue.writer, Writer::Told);
         drop(queue);
-        if was_empty {
+        if before == Writer::Asleep {
             self.filled.notify_one();
         }
         bytes

@@ -24,7 +24,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::{StreamExt, stream};
 
-use super::key_set::KeySet;
+use super::key_set::key_set;
 use super::keys::{Keys, display, hash_keys};
 use crate::plan::{Plan, partitions, visit_each};
 
@@ -106,7 +106,7 @@ impl Seen {
     }
 
     fn digest(&self) -> Result<RecordBatch> {
-        let sets = self.hashes.values().map(|hashes| KeySet::of(hashes).to_bytes());
+        let sets = self.hashes.values().map(|hashes| key_set(hashes));
         let (numbers, sets) = (self.hashes.keys().copied(), BinaryArray::from_iter_values(sets));
         batch(UInt32Array::from_iter_values(numbers), sets)
     }

@@ -10,7 +10,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray};
-use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::UInt32Type;
 use arrow::record_batch::RecordBatch;
@@ -26,7 +25,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::key_set::KeySet;
+use super::key_set::KeySets;
 use super::keys::{Keys, display, hash_keys};
 use crate::plan::{Plan, visit_each};
 
@@ -74,9 +73,8 @@ impl PrefilterExec {
 /// What may pass.
 enum Passing {
     All,
-    /// Rows whose key is in one of the sets of their partition: the place is its number.
     Keys {
-        sets: Vec<Vec<KeySet>>,
+        sets: KeySets,
         /// Of all sets.
         memory: MemoryReservation,
     },
@@ -84,7 +82,7 @@ enum Passing {
 
 impl Passing {
     async fn read(mut digest: SendableRecordBatchStream, modulus: u32, memory: MemoryReservation) -> Result<Self> {
-        let mut sets: Vec<Vec<KeySet>> = vec![Vec::new(); modulus as usize];
+        let mut sets = KeySets::new(modulus as usize);
         while let Some(batch) = digest.next().await {
             let batch = batch?;
             let (partitions, bytes) = (batch.column(0), batch.column(1));
@@ -94,12 +92,12 @@ impl Passing {
                 return Ok(Self::All);
             }
             for (partition, bytes) in partitions.values().iter().zip(bytes.iter().flatten()) {
-                let set = KeySet::from_bytes(bytes).zip(sets.get_mut(*partition as usize));
-                let (set, place) = set.ok_or_else(|| internal_datafusion_err!("not a set of keys"))?;
-                if memory.try_grow(set.bytes()).is_err() {
+                if memory.try_resize(sets.bytes() + bytes.len()).is_err() {
                     return Ok(Self::All);
                 }
-                place.push(set);
+                if !sets.add(*partition as usize, bytes) {
+                    return internal_err!("not a set of keys");
+                }
             }
         }
         Ok(Self::Keys { sets, memory })
@@ -119,10 +117,7 @@ impl Prefilter {
     fn apply(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
         let Passing::Keys { sets, memory } = &self.passing else { return Ok(batch) };
         hash_keys(&self.keys, &batch, &mut self.hashes)?;
-        let pass = BooleanBuffer::collect_bool(self.hashes.len(), |row| {
-            let hash = self.hashes[row];
-            sets[(hash % sets.len() as u64) as usize].iter().any(|set| set.may_contain(hash))
-        });
+        let pass = sets.may_contain(&self.hashes);
         let passing = pass.count_set_bits();
         self.seen += batch.num_rows();
         self.passed += passing;
