@@ -35,6 +35,9 @@ pub struct CoordinatorConfig {
     pub expected_slots: u32,
     /// Variables of every program, unless its worker or its job says otherwise. Default none.
     pub environment: BTreeMap<String, String>,
+    /// Whether jobs that still run are stopped when it is told to leave, since no coordinator over its folder comes after it.
+    /// Default false.
+    pub stop_jobs: bool,
     /// Leases, graces and limits.
     pub cluster: ClusterConfig,
     /// How much of the disk packages may take.
@@ -66,6 +69,7 @@ impl Default for CoordinatorConfig {
             cluster_name: "tandem".to_owned(),
             expected_slots: 0,
             environment: BTreeMap::new(),
+            stop_jobs: false,
             cluster: ClusterConfig::default(),
             packages: PackagesConfig::default(),
             logs: LogsConfig::default(),

@@ -45,6 +45,8 @@ use crate::server::{
 const MAX_REPORT_BYTES: usize = 64 << 20;
 /// How long open calls may take to end when the coordinator stops.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
+/// How long it may take before that to publish, remove and report what is left of jobs that ended.
+const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A coordinator whose ports are bound and whose state is restored.
 pub struct Coordinator {
@@ -62,6 +64,7 @@ pub struct Coordinator {
     term: Term,
     cluster_name: String,
     environment: BTreeMap<String, String>,
+    stop_jobs: bool,
     owner: Owner,
     handle: ClusterHandle,
     restored: Vec<Action>,
@@ -155,6 +158,7 @@ impl Coordinator {
             term,
             cluster_name,
             environment,
+            stop_jobs: config.stop_jobs,
             owner,
             handle,
             restored: actions,
@@ -171,12 +175,14 @@ impl Coordinator {
         self.term
     }
 
-    /// Serves until `shutdown`. Jobs that run go on at the workers; a coordinator over the same folder takes them over.
+    /// Serves until `shutdown`. Jobs that run go on at the workers, unless they are to be stopped: a coordinator over the same
+    /// folder takes them over. What jobs that ended have staged is removed first.
     ///
     /// # Errors
     /// A listener or the cluster's owner broke. Everything is stopped then, too.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), CoordinatorError> {
         let (journal, addresses, term) = (self.journal.clone(), self.addresses, self.term);
+        let (handle, stop_jobs) = (self.handle.clone(), self.stop_jobs);
         let stopping = CancellationToken::new();
         // Whatever ends this call, its tasks end too.
         let _stop = stopping.clone().drop_guard();
@@ -184,7 +190,12 @@ impl Coordinator {
         let mut parts = self.start(&stopping, &tracker);
         info!(address = %addresses.grpc, http = %addresses.http, %term, "the coordinator serves");
         let early = tokio::select! {
-            () = shutdown => None,
+            () = shutdown => {
+                if tokio::time::timeout(SETTLE_WITHIN, handle.settle(stop_jobs)).await.is_err() {
+                    tracing::warn!("something that jobs have staged is left over");
+                }
+                None
+            }
             ended = parts.join_next() => ended,
         };
         stopping.cancel();

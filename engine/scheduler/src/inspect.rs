@@ -8,7 +8,7 @@ use tandem_proto::{Attempt, JobId, PartitionId, StageId, TaskId, WorkerId};
 use crate::cluster::Cluster;
 use crate::division::Division;
 use crate::groups::{Bundle, Group, GroupState};
-use crate::job::{Job, Origin, Phase};
+use crate::job::{Cleaning, Job, Origin, Phase};
 use crate::needs::Needs;
 use crate::reason::{GroupReason, JobOutcome, PendingReason};
 use crate::report::{AttemptId, OperatorMetrics};
@@ -30,6 +30,11 @@ impl Cluster {
     pub fn jobs(&self) -> Vec<JobView> {
         let jobs = self.order.iter().filter_map(|id| self.jobs.get(id));
         jobs.map(|job| self.view_job(job, |_| Vec::new())).collect()
+    }
+
+    /// Whether something that an unsuccessful job staged is still to be removed.
+    pub fn is_cleaning_up(&self) -> bool {
+        self.jobs.values().any(|job| job.cleaning != Cleaning::Unneeded)
     }
 
     /// The tasks of a job and their earlier attempts, in order; none when the job is unknown.

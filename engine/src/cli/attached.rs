@@ -24,15 +24,18 @@ pub(super) enum OnInterrupt {
     Leave,
 }
 
-/// Ctrl-C and a polite kill.
+/// Ctrl-C, a polite kill, and the end of the terminal.
 pub(super) struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
+    /// None when the command is to outlive its terminal.
+    hangup: Option<Signal>,
 }
 
 impl Interrupts {
     pub(super) fn new() -> Result<Self, Failure> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let hangup = (!ignores_hangup()).then(|| signal(SignalKind::hangup())).transpose()?;
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
     }
 
     /// Waits for the next one.
@@ -40,6 +43,7 @@ impl Interrupts {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            Some(_) = async { self.hangup.as_mut()?.recv().await } => {}
         }
     }
 
@@ -50,6 +54,13 @@ impl Interrupts {
             () = self.next() => Err(Failure::new(Exit::Interrupted, "interrupted")),
         }
     }
+}
+
+/// Whether this process was started to outlive its terminal, as by `nohup`.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// A job to submit, and whether it ends with this command.

@@ -12,8 +12,8 @@ use super::resources::ResourceArgs;
 use super::session::Session;
 use super::{Exit, Failure, block_on, logging};
 use crate::local::{
-    Asked, ClusterFault, ClusterShape, ControlAnswer, ControlRequest, Launched, LocalCluster, StateFolder, ask, launch,
-    serve_control, tell_launcher,
+    Asked, ClusterFault, ClusterShape, ControlAnswer, ControlRequest, JobSpan, Launched, LocalCluster, StateFolder,
+    ask, launch, serve_control, tell_launcher,
 };
 use crate::output::units::{format_counted, parse_bytes};
 use crate::output::{ClusterView, print_one};
@@ -169,7 +169,7 @@ async fn supervise_in(folder: &StateFolder, shape: ClusterShape) -> Result<(), F
     let _lock = become_supervisor(folder).await?;
     folder.sweep()?;
     let workers = shape.workers;
-    let cluster = LocalCluster::start(folder, shape)?;
+    let cluster = LocalCluster::start(folder, shape, JobSpan::Folder)?;
     let outcome = serve(folder, &cluster, workers).await;
     cluster.stop().await;
     folder.sweep()?;

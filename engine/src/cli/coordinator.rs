@@ -46,6 +46,9 @@ pub(super) struct CoordinatorArgs {
     /// No worker of an earlier coordinator over this folder is alive
     #[arg(long, hide = true)]
     workers_gone: bool,
+    /// No other coordinator over this folder comes after this one
+    #[arg(long, hide = true)]
+    stop_jobs: bool,
     #[arg(long, hide = true)]
     supervisor_pid: Option<u32>,
 }
@@ -80,6 +83,7 @@ fn config(args: CoordinatorArgs, settings: &Settings) -> CoordinatorConfig {
         cluster_name: args.cluster_name,
         expected_slots: args.expect_slots,
         environment: args.env.into_iter().collect(),
+        stop_jobs: args.stop_jobs,
         cluster: ClusterConfig { expect_workers: !args.workers_gone, ..ClusterConfig::default() },
         ..CoordinatorConfig::default()
     }

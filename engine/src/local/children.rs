@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
+use super::cluster::JobSpan;
 use super::folder::StateFolder;
 use super::listeners::Listeners;
 use super::shape::ClusterShape;
@@ -102,12 +103,13 @@ pub(super) struct Commands {
     folder: StateFolder,
     address: String,
     shape: ClusterShape,
+    span: JobSpan,
 }
 
 impl Commands {
     /// For the processes of the cluster in `folder`, whose coordinator is at `address`.
-    pub(super) fn new(folder: StateFolder, address: String, shape: ClusterShape) -> io::Result<Self> {
-        Ok(Self { program: std::env::current_exe()?, folder, address, shape })
+    pub(super) fn new(folder: StateFolder, address: String, shape: ClusterShape, span: JobSpan) -> io::Result<Self> {
+        Ok(Self { program: std::env::current_exe()?, folder, address, shape, span })
     }
 
     /// The command that starts the coordinator. `first` tells that no worker is there yet: those of an earlier cluster died
@@ -120,6 +122,9 @@ impl Commands {
         command.args(["--expect-slots", &self.shape.slots().to_string()]);
         if first {
             command.arg("--workers-gone");
+        }
+        if self.span == JobSpan::Cluster {
+            command.arg("--stop-jobs");
         }
         command.arg(SUPERVISOR_FLAG).arg(std::process::id().to_string());
         let (grpc, http) = listeners.for_child()?;

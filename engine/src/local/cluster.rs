@@ -41,6 +41,15 @@ pub(crate) enum ClusterFault {
     Stopping,
 }
 
+/// How long jobs live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JobSpan {
+    /// Those that run go on when a cluster is started over the same folder again.
+    Folder,
+    /// They end with the cluster.
+    Cluster,
+}
+
 /// A local cluster supervised by this process. Dropping it kills the cluster's processes.
 pub(crate) struct LocalCluster {
     address: String,
@@ -50,13 +59,14 @@ pub(crate) struct LocalCluster {
 }
 
 impl LocalCluster {
-    /// Starts the processes of a cluster in `folder` and returns at once; they come up on their own.
-    pub(crate) fn start(folder: &StateFolder, shape: ClusterShape) -> Result<Self, ClusterFault> {
+    /// Starts the processes of a cluster in `folder` and returns at once; they come up on their own. What jobs do
+    /// when it is stopped is up to `span`.
+    pub(crate) fn start(folder: &StateFolder, shape: ClusterShape, span: JobSpan) -> Result<Self, ClusterFault> {
         let security = ClientSecurity { token: Some(folder.token()?), ca_pem: None };
         let listeners = Listeners::open().map_err(ClusterFault::Ports)?;
         let address = listeners.grpc_address().map_err(ClusterFault::Ports)?.to_string();
         let workers = shape.workers;
-        let commands = Commands::new(folder.clone(), address.clone(), shape)
+        let commands = Commands::new(folder.clone(), address.clone(), shape, span)
             .map_err(|source| ClusterFault::Spawn { process: "the cluster".to_owned(), source })?;
         let (requests, events) = mpsc::unbounded_channel();
         let supervisor = Supervisor::start(commands, listeners, workers, requests.clone())?;

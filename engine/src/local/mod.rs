@@ -16,7 +16,7 @@ mod shape;
 mod supervisor;
 
 pub(crate) use children::follow_supervisor;
-pub(crate) use cluster::{ClusterFault, LocalCluster};
+pub(crate) use cluster::{ClusterFault, JobSpan, LocalCluster};
 pub(crate) use control::{Asked, ControlAnswer, ControlRequest, ask, serve_control};
 pub(crate) use detached::{Launched, launch, tell_launcher};
 pub(crate) use folder::{FolderError, StateFolder};

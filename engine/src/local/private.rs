@@ -2,7 +2,7 @@
 
 use tandem_client::FolderLock;
 
-use super::cluster::{ClusterFault, LocalCluster};
+use super::cluster::{ClusterFault, JobSpan, LocalCluster};
 use super::folder::StateFolder;
 use super::shape::ClusterShape;
 
@@ -24,7 +24,7 @@ impl PrivateCluster {
         user.create()?;
         let (folder, lock) = user.new_private()?;
         let folder = PrivateFolder { folder, _lock: lock };
-        let cluster = LocalCluster::start(&folder.folder, shape)?;
+        let cluster = LocalCluster::start(&folder.folder, shape, JobSpan::Cluster)?;
         Ok(Self { cluster: Some(cluster), _folder: folder })
     }
 
@@ -33,7 +33,7 @@ impl PrivateCluster {
         self.cluster.as_ref().ok_or(ClusterFault::Stopping)
     }
 
-    /// Ends the processes and removes the folder.
+    /// Stops what still runs, ends the processes and removes the folder.
     pub(crate) async fn stop(mut self) {
         if let Some(cluster) = self.cluster.take() {
             cluster.stop().await;

@@ -23,8 +23,8 @@ use super::restart::Restarts;
 const START_ATTEMPTS: u32 = 3;
 /// Later than this after its start a process that gives up did not fail to start.
 const START_TIME: Duration = Duration::from_secs(5);
-/// How long a coordinator may take to leave before it is killed.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a coordinator may take to leave before it is killed: it removes what jobs have staged.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the supervisor is told and asked.
 pub(super) enum Event {
@@ -55,6 +55,15 @@ enum ChildState {
     Waiting { until: Instant },
     Running(Running),
     Leaving(Running),
+}
+
+impl ChildState {
+    /// Ends the process, if there is one.
+    fn end(&self, how: Ending) {
+        if let Self::Running(running) | Self::Leaving(running) = self {
+            running.end(how);
+        }
+    }
 }
 
 /// The processes of one cluster.
@@ -265,16 +274,19 @@ impl Supervisor {
         }
     }
 
-    /// Workers have nothing to save, so they are killed; the coordinator may close its journal.
+    /// The coordinator may remove what jobs have staged, which takes workers that tell of the end of their tasks, and close its
+    /// journal. The workers have nothing to save, so they are killed then.
     async fn stop(mut self, mut events: mpsc::UnboundedReceiver<Event>) {
         self.children.retain(|_, child| !matches!(child.state, ChildState::Waiting { .. }));
-        self.end_all(|role| match role {
-            Role::Coordinator => Ending::Terminate,
-            Role::Worker(_) => Ending::Kill,
-        });
+        if let Some(coordinator) = self.children.get(&Role::Coordinator) {
+            coordinator.state.end(Ending::Terminate);
+        }
         let deadline = tokio::time::sleep(LEAVE_TIMEOUT);
         tokio::pin!(deadline);
         while !self.children.is_empty() {
+            if !self.children.contains_key(&Role::Coordinator) {
+                self.kill_all();
+            }
             tokio::select! {
                 event = events.recv() => match event {
                     Some(Event::Exited { role, .. }) => drop(self.children.remove(&role)),
@@ -282,18 +294,16 @@ impl Supervisor {
                     None => return,
                 },
                 () = &mut deadline => {
-                    self.end_all(|_| Ending::Kill);
+                    self.kill_all();
                     deadline.as_mut().reset(Instant::now() + LEAVE_TIMEOUT);
                 }
             }
         }
     }
 
-    fn end_all(&self, how: impl Fn(Role) -> Ending) {
-        for (role, child) in &self.children {
-            if let ChildState::Running(running) | ChildState::Leaving(running) = &child.state {
-                running.end(how(*role));
-            }
+    fn kill_all(&self) {
+        for child in self.children.values() {
+            child.state.end(Ending::Kill);
         }
     }
 }

@@ -231,3 +231,62 @@ fn a_killed_run_takes_its_processes_along_and_the_next_cleans_up() {
     sandbox.run(&["sql", "--local", "-e", "SELECT 1"]).succeeded();
     assert_eq!(std::fs::read_dir(sandbox.state().join("private")).unwrap().count(), 0);
 }
+
+/// Writes for a long time, a row group after the other.
+const LONG_WRITE: &str = r#"
+name = "long"
+[[step]]
+name = "numbers"
+sql = "SELECT a.value AS a, b.value AS b FROM generate_series(1, 1000000) AS a, generate_series(1, 1000000) AS b"
+[[sink]]
+from = "numbers"
+path = "out/numbers"
+format = "csv"
+"#;
+
+/// Starts a job on a private cluster and returns once it has begun to write below `out`.
+fn start_writing(sandbox: &Sandbox, args: &[&str]) -> Child {
+    sandbox.write("out/kept.txt", "kept");
+    sandbox.write("long.toml", LONG_WRITE);
+    let args = [&["run", "long.toml", "--workers", "1"], args].concat();
+    let child = sandbox.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("the first staged file", || files_below(&sandbox.work().join("out")).len() > 1);
+    child
+}
+
+/// Whether nothing of the job is left where it wrote.
+#[track_caller]
+fn assert_nothing_staged(sandbox: &Sandbox) {
+    let names = std::fs::read_dir(sandbox.work().join("out")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["kept.txt"]);
+    assert!(sandbox.processes().is_empty());
+}
+
+#[test]
+fn a_run_that_is_interrupted_leaves_nothing_of_what_it_wrote() {
+    for name in ["INT", "TERM", "HUP"] {
+        let sandbox = Sandbox::new();
+        let child = start_writing(&sandbox, &[]);
+        signal(name, child.id());
+        Finished::from(child.wait_with_output().unwrap()).ended_with(130).tells(&["interrupted"]);
+        assert_nothing_staged(&sandbox);
+    }
+}
+
+#[test]
+fn a_run_that_takes_too_long_leaves_nothing_of_what_it_wrote() {
+    let sandbox = Sandbox::new();
+    let child = start_writing(&sandbox, &["--timeout", "6s"]);
+    Finished::from(child.wait_with_output().unwrap()).ended_with(6).tells(&["not done after"]);
+    assert_nothing_staged(&sandbox);
+}
+
+#[test]
+fn a_run_whose_check_fails_leaves_nothing_of_what_it_wrote() {
+    let sandbox = Sandbox::new();
+    sandbox.write("out/kept.txt", "kept");
+    let job = LONG_WRITE.replace("1000000", "1000").replace("[[sink]]", "checks = [\"max_rows = 9\"]\n[[sink]]");
+    sandbox.write("checked.toml", &job);
+    sandbox.run(&["run", "checked.toml"]).ended_with(1).tells(&["max_rows = 9"]);
+    assert_nothing_staged(&sandbox);
+}

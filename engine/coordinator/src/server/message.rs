@@ -32,6 +32,9 @@ pub(super) enum Message {
     Published { job: JobId, outcome: Result<(), String> },
     /// The report of an ended job is in its folder, if that was possible.
     Reported { job: JobId },
+    /// The coordinator is about to stop: with `stop_jobs` its jobs are to end first. `settled` is told when nothing of jobs that
+    /// ended is still to be published, removed or reported.
+    Settle { stop_jobs: bool, settled: oneshot::Sender<()> },
     /// Someone wants to see something.
     Look(Box<dyn FnOnce(&Seen<'_>) + Send>),
 }
@@ -101,6 +104,13 @@ impl ClusterHandle {
 
     pub(super) async fn event(&self, event: Event) -> Result<(), Stopping> {
         self.send(Message::Event(event)).await
+    }
+
+    /// Returns when the owner may go without leaving behind what jobs have staged; see [`Message::Settle`].
+    pub(crate) async fn settle(&self, stop_jobs: bool) -> Result<(), Stopping> {
+        let (settled, told) = oneshot::channel();
+        self.send(Message::Settle { stop_jobs, settled }).await?;
+        told.await.map_err(|_| Stopping)
     }
 
     /// The result of `look` at the state as it is after all messages before this one.

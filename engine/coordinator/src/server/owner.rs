@@ -9,7 +9,7 @@ use tandem_jobs::planned::PlannedJob;
 use tandem_proto::v1::{self, coordinator_message::Message as ToWorker};
 use tandem_proto::{Epoch, JobId, Term, WorkerId};
 use tandem_scheduler::{Action, AttemptId, Cluster, Event, Fact, JobOutcome, StagedFile};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +40,8 @@ pub(crate) struct Owner {
     /// Ended jobs whose report is being written to their folder; their end is shown when it is there.
     reporting: HashSet<JobId>,
     chores: JoinSet<()>,
+    /// Who waits until there is nothing left to do for jobs that ended.
+    settling: Option<oneshot::Sender<()>>,
     totals: Totals,
     surroundings: Surroundings,
     inbox: mpsc::Receiver<Message>,
@@ -48,7 +50,7 @@ pub(crate) struct Owner {
 struct Arriving {
     worker: WorkerId,
     outbox: Outbox,
-    answer: tokio::sync::oneshot::Sender<Result<Epoch, String>>,
+    answer: oneshot::Sender<Result<Epoch, String>>,
 }
 
 /// What the owner works with and never changes.
@@ -88,6 +90,7 @@ impl Owner {
             publishing: HashSet::new(),
             reporting: HashSet::new(),
             chores: JoinSet::new(),
+            settling: None,
             totals: Totals::default(),
             surroundings,
             inbox,
@@ -99,6 +102,7 @@ impl Owner {
     pub(crate) async fn run(mut self, restored: Vec<Action>, stopping: CancellationToken) {
         self.perform_all(restored);
         loop {
+            self.tell_settled();
             let wake = tokio::time::sleep_until(self.next_wake().into());
             tokio::select! {
                 () = stopping.cancelled() => break,
@@ -154,12 +158,30 @@ impl Owner {
                 self.reporting.remove(&job);
                 self.show(job);
             }
+            Message::Settle { stop_jobs, settled } => self.settle(stop_jobs, settled),
             Message::Look(look) => look(&Seen {
                 cluster: &self.cluster,
                 jobs: &self.jobs,
                 totals: &self.totals,
                 waiting: self.inbox.len(),
             }),
+        }
+    }
+
+    fn settle(&mut self, stop_jobs: bool, settled: oneshot::Sender<()>) {
+        let jobs = if stop_jobs { self.cluster.jobs() } else { Vec::new() };
+        for view in jobs {
+            self.handle(Event::StopRequested { job: view.job, reason: "its cluster ends".to_owned() });
+        }
+        self.settling = Some(settled);
+    }
+
+    fn tell_settled(&mut self) {
+        let idle =
+            |_: &mut _| self.publishing.is_empty() && self.reporting.is_empty() && !self.cluster.is_cleaning_up();
+        if let Some(settled) = self.settling.take_if(idle) {
+            // Who waited may have lost patience.
+            let _ = settled.send(());
         }
     }
 
