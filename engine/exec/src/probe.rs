@@ -14,7 +14,7 @@ mod check;
 mod exec;
 mod node;
 
-pub use self::check::{CheckKind, OnBreach, RowCheck, parse_check, warning_name};
+pub use self::check::{CheckKind, OnBreach, RowCheck, check_label, parse_check, warning_name};
 pub use self::exec::{Check, ProbeExec};
 pub use self::node::{ProbeNode, ProbePlanner, probe, query_planner};
 

@@ -67,6 +67,15 @@ pub fn parse_check(text: &str, schema: &DFSchema, context: &SessionContext) -> R
     }
 }
 
+/// How the failure of the check `text` names it and its step.
+pub fn check_label(step: &str, text: &str) -> String {
+    match parse_count(text) {
+        Some(Ok(CheckKind::MinRows(rows))) => format!("check `min_rows = {rows}` of step `{step}`"),
+        Some(Ok(CheckKind::MaxRows(rows))) => format!("check `max_rows = {rows}` of step `{step}`"),
+        _ => format!("check `{text}` of step `{step}`"),
+    }
+}
+
 /// `min_rows = n` or `max_rows = n`.
 fn parse_count(text: &str) -> Option<Result<CheckKind, PlanError>> {
     let (name, value) = text.split_once('=')?;

@@ -24,7 +24,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::StreamExt;
 use tandem_proto::v1::RowCountKind;
 
-use super::check::{OnBreach, warning_name};
+use super::check::{OnBreach, check_label, warning_name};
 use crate::error::TaskError;
 use crate::plan::visit_each;
 use crate::scope::TaskScope;
@@ -196,7 +196,7 @@ fn hold(step: &str, check: &Check, batch: &RecordBatch) -> Result<usize> {
         return Ok(broken);
     }
     let row = (0..outcome.len()).find(|&row| outcome.is_valid(row) && !outcome.value(row)).unwrap_or(0);
-    let text = format!("check `{}` of step `{step}` does not hold for the row {}", check.text, sample(batch, row));
+    let text = format!("{} does not hold for the row {}", check_label(step, &check.text), sample(batch, row));
     Err(DataFusionError::from(TaskError::Fatal(text)))
 }
 

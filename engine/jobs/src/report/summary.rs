@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 use tandem_exec::function::work_prefix;
-use tandem_exec::probe::warning_name;
+use tandem_exec::probe::{check_label, warning_name};
 use tandem_proto::JobId;
 use tandem_proto::v1::{JobState, JobStatus, RowCount, RowCountKind, StageStatus};
 
@@ -36,7 +36,7 @@ pub struct Summary {
     pub rows: Rows,
     /// What was read from storage.
     pub read: Transfer,
-    /// What was written to storage.
+    /// What was written to storage; nothing unless the job succeeded.
     pub written: Transfer,
     /// The params it ran with.
     pub params: BTreeMap<String, String>,
@@ -254,6 +254,11 @@ impl Counts {
         Self(counts)
     }
 
+    /// What sinks have written is not there for readers.
+    fn forget_written(&mut self) {
+        self.0.retain(|(kind, _), _| *kind != RowCountKind::Written as i32);
+    }
+
     fn of(&self, kind: RowCountKind, name: &str) -> Transfer {
         self.0.get(&(kind as i32, name.to_owned())).copied().unwrap_or_default()
     }
@@ -304,7 +309,10 @@ impl Counts {
 }
 
 pub(super) fn summarize(status: &JobStatus, spec: &ReportSpec) -> Summary {
-    let counts = Counts::new(&status.counts);
+    let mut counts = Counts::new(&status.counts);
+    if status.state() != JobState::Succeeded {
+        counts.forget_written();
+    }
     let sources: Vec<SourceSummary> = spec.sources.iter().map(|source| summarize_source(source, &counts)).collect();
     let steps: Vec<StepSummary> = spec.steps.iter().map(|step| summarize_step(step, spec, &counts)).collect();
     let sinks: Vec<SinkSummary> = spec.sinks.iter().map(|sink| summarize_sink(sink, &counts)).collect();
@@ -416,15 +424,17 @@ fn total(transfers: impl Iterator<Item = (u64, u64)>) -> Transfer {
 
 fn checks(status: &JobStatus, spec: &ReportSpec) -> Vec<CheckSummary> {
     let cause = status.failure.as_ref().map_or("", |failure| failure.cause.as_str());
-    let verdict = |check: &str| match status.state() {
+    let verdict = |step: &str, check: &str| match status.state() {
         JobState::Succeeded => Some(true),
-        // The failure of a check names it.
-        _ if cause.contains(&format!("`{check}`")) => Some(false),
+        _ if cause.contains(&check_label(step, check)) => Some(false),
         _ => None,
     };
     let of_step = |step: &ReportStep| -> Vec<CheckSummary> {
-        let summary =
-            |check: &String| CheckSummary { step: step.name.clone(), check: check.clone(), passed: verdict(check) };
+        let summary = |check: &String| CheckSummary {
+            step: step.name.clone(),
+            check: check.clone(),
+            passed: verdict(&step.name, check),
+        };
         step.checks.iter().map(summary).collect()
     };
     spec.steps.iter().flat_map(of_step).collect()

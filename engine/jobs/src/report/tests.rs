@@ -109,15 +109,42 @@ fn rows_that_went_missing_are_shown() {
     assert!(!summary.flows[0].adds_up && !summary.rows.adds_up());
 }
 
+/// How the job ends when `check` of `step` is broken.
+fn broken(check: &str, step: &str) -> JobStatus {
+    let cause = format!("check `{check}` of step `{step}` failed: it has 0 rows");
+    let failure = Some(JobFailure { cause, ..Default::default() });
+    JobStatus { state: JobState::Failed as i32, failure, ..status() }
+}
+
 #[test]
 fn a_failure_names_its_check() {
-    let mut status = status();
-    status.state = JobState::Failed as i32;
-    status.failure = Some(JobFailure { cause: "check `revenue >= 0` of step `enriched`".into(), ..Default::default() });
-    let summary = Summary::new(&status, &spec());
+    let summary = Summary::new(&broken("revenue >= 0", "enriched"), &spec());
     assert_eq!(summary.state, "FAILED");
     assert_eq!(summary.checks[0].passed, Some(false));
     assert!(summary.to_markdown().contains("**Failed**: check `revenue >= 0`"));
+}
+
+#[test]
+fn only_the_check_of_the_step_that_failed_is_broken() {
+    let mut spec = spec();
+    for step in &mut spec.steps {
+        step.checks = vec!["min_rows=1_1".to_owned(), "max_rows = 11".to_owned()];
+    }
+    let summary = Summary::new(&broken("min_rows = 11", "deduplicated"), &spec);
+    let broken = summary.checks.iter().filter(|check| check.passed == Some(false));
+    let broken: Vec<_> = broken.map(|check| (check.step.as_str(), check.check.as_str())).collect();
+    assert_eq!(broken, [("deduplicated", "min_rows=1_1")]);
+}
+
+#[test]
+fn a_job_that_did_not_succeed_has_written_nothing() {
+    let stopped = JobStatus { state: JobState::Stopped as i32, ..status() };
+    for status in [broken("revenue >= 0", "enriched"), stopped] {
+        let summary = Summary::new(&status, &spec());
+        assert_eq!((summary.written, summary.rows.written), (Transfer::default(), 0));
+        assert!(summary.sinks.iter().all(|sink| (sink.rows_written, sink.bytes_written) == (0, 0)));
+        assert_eq!(summary.read, Transfer { rows: 1010, bytes: 100_100 });
+    }
 }
 
 #[tokio::test]
