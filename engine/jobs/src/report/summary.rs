@@ -32,7 +32,7 @@ pub struct Summary {
     pub duration_ms: u64,
     /// How often the whole job was started again.
     pub retries: u32,
-    /// Rows on their way from a source to a sink, over all flows.
+    /// Rows on their way from a source to a sink, over all flows; what several share counts once.
     pub rows: Rows,
     /// What was read from storage.
     pub read: Transfer,
@@ -56,7 +56,7 @@ pub struct Summary {
     pub stages: Vec<StageSummary>,
 }
 
-/// Where rows went: `read = rejected + dropped + deduplicated + written`.
+/// Where rows went: in one flow, `read = rejected + dropped + deduplicated + written`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Rows {
     /// Read from files.
@@ -77,12 +77,23 @@ impl Rows {
         self.read == self.rejected + self.dropped + self.deduplicated + self.written
     }
 
-    fn add(&mut self, other: &Self) {
-        self.read += other.read;
-        self.rejected += other.rejected;
-        self.dropped += other.dropped;
-        self.deduplicated += other.deduplicated;
-        self.written += other.written;
+    /// What these read, removed and wrote.
+    fn over<'s>(
+        sources: impl IntoIterator<Item = &'s SourceSummary>,
+        steps: impl IntoIterator<Item = &'s StepSummary>,
+        sinks: impl IntoIterator<Item = &'s SinkSummary>,
+    ) -> Self {
+        let mut rows = Self::default();
+        for source in sources {
+            rows.read += source.rows_read;
+            rows.rejected += source.rows_rejected;
+        }
+        for step in steps {
+            rows.dropped += step.rows_dropped;
+            rows.deduplicated += step.rows_deduplicated;
+        }
+        rows.written = sinks.into_iter().map(|sink| sink.rows_written).sum();
+        rows
     }
 }
 
@@ -316,7 +327,9 @@ pub(super) fn summarize(status: &JobStatus, spec: &ReportSpec) -> Summary {
     let sources: Vec<SourceSummary> = spec.sources.iter().map(|source| summarize_source(source, &counts)).collect();
     let steps: Vec<StepSummary> = spec.steps.iter().map(|step| summarize_step(step, spec, &counts)).collect();
     let sinks: Vec<SinkSummary> = spec.sinks.iter().map(|sink| summarize_sink(sink, &counts)).collect();
-    let flows: Vec<FlowSummary> = spec.sinks.iter().filter_map(|sink| flow(sink, &sources, &steps, &sinks)).collect();
+    let ways: Vec<Way<'_>> = sinks.iter().filter_map(|sink| Way::back_from(sink, &sources, &steps)).collect();
+    let rows = total_rows(&ways, &sources, &sinks);
+    let flows = ways.iter().map(Way::flow).collect();
     Summary {
         job: JobId(status.job).to_string(),
         name: status.name.clone(),
@@ -326,7 +339,7 @@ pub(super) fn summarize(status: &JobStatus, spec: &ReportSpec) -> Summary {
         ended: time(status.ended_ms),
         duration_ms: between(status.submitted_ms, status.ended_ms),
         retries: status.retries_used,
-        rows: total_rows(&flows, &sources, &sinks),
+        rows,
         read: total(sources.iter().map(|source| (source.rows_read, source.bytes_read))),
         written: total(sinks.iter().map(|sink| (sink.rows_written, sink.bytes_written))),
         params: spec.params.iter().cloned().collect(),
@@ -381,40 +394,41 @@ fn summarize_step(step: &ReportStep, spec: &ReportSpec, counts: &Counts) -> Step
     }
 }
 
-/// Follows a sink's rows back to the source they come from, if they come from one.
-fn flow(
-    sink: &ReportSink,
-    sources: &[SourceSummary],
-    steps: &[StepSummary],
-    sinks: &[SinkSummary],
-) -> Option<FlowSummary> {
-    let mut rows =
-        Rows { written: sinks.iter().find(|other| other.name == sink.name)?.rows_written, ..Rows::default() };
-    let mut table = sink.from.as_str();
-    // A step's input stands above it, so this comes to an end.
-    while let Some(step) = steps.iter().find(|step| step.name == table) {
-        rows.dropped += step.rows_dropped;
-        rows.deduplicated += step.rows_deduplicated;
-        table = step.input.as_deref()?;
-    }
-    let source = sources.iter().find(|source| source.name == table)?;
-    rows.read = source.rows_read;
-    rows.rejected = source.rows_rejected;
-    Some(FlowSummary { source: source.name.clone(), sink: sink.name.clone(), adds_up: rows.adds_up(), rows })
+/// The way of rows from the source that a sink's come from to that sink.
+struct Way<'s> {
+    source: &'s SourceSummary,
+    /// Those on the way, the last first.
+    steps: Vec<&'s StepSummary>,
+    sink: &'s SinkSummary,
 }
 
-/// The sum of all flows; without any, what was read and written.
-fn total_rows(flows: &[FlowSummary], sources: &[SourceSummary], sinks: &[SinkSummary]) -> Rows {
-    let mut rows = Rows::default();
-    for flow in flows {
-        rows.add(&flow.rows);
+impl<'s> Way<'s> {
+    /// Follows the rows of `sink` back to the source they come from, if they come from one.
+    fn back_from(sink: &'s SinkSummary, sources: &'s [SourceSummary], steps: &'s [StepSummary]) -> Option<Self> {
+        let (mut table, mut passed) = (sink.from.as_str(), Vec::new());
+        // A step's input stands above it, so this comes to an end.
+        while let Some(step) = steps.iter().find(|step| step.name == table) {
+            passed.push(step);
+            table = step.input.as_deref()?;
+        }
+        let source = sources.iter().find(|source| source.name == table)?;
+        Some(Self { source, steps: passed, sink })
     }
-    if flows.is_empty() {
-        rows.read = sources.iter().map(|source| source.rows_read).sum();
-        rows.rejected = sources.iter().map(|source| source.rows_rejected).sum();
-        rows.written = sinks.iter().map(|sink| sink.rows_written).sum();
+
+    fn flow(&self) -> FlowSummary {
+        let rows = Rows::over([self.source], self.steps.iter().copied(), [self.sink]);
+        FlowSummary { source: self.source.name.clone(), sink: self.sink.name.clone(), adds_up: rows.adds_up(), rows }
     }
-    rows
+}
+
+/// The rows of all flows; without any, what was read and written.
+fn total_rows(ways: &[Way<'_>], sources: &[SourceSummary], sinks: &[SinkSummary]) -> Rows {
+    if ways.is_empty() {
+        return Rows::over(sources, [], sinks);
+    }
+    let sources: BTreeMap<_, _> = ways.iter().map(|way| (&way.source.name, way.source)).collect();
+    let steps: BTreeMap<_, _> = ways.iter().flat_map(|way| &way.steps).map(|step| (&step.name, *step)).collect();
+    Rows::over(sources.into_values(), steps.into_values(), ways.iter().map(|way| way.sink))
 }
 
 fn total(transfers: impl Iterator<Item = (u64, u64)>) -> Transfer {

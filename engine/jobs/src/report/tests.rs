@@ -101,6 +101,17 @@ fn every_row_read_is_accounted_for() {
 }
 
 #[test]
+fn what_several_sinks_share_is_counted_once() {
+    let mut spec = spec();
+    spec.sinks.push(ReportSink { name: "copy".into(), from: "deduplicated".into(), path: "/out/copy".into() });
+    let mut status = status();
+    status.counts.push(count(RowCountKind::Written, "copy", 880, 9_000));
+    let summary = Summary::new(&status, &spec);
+    assert!(summary.flows.len() == 2 && summary.flows.iter().all(|flow| flow.adds_up && flow.rows.read == 1000));
+    assert_eq!(summary.rows, Rows { read: 1000, rejected: 50, dropped: 50, deduplicated: 20, written: 1760 });
+}
+
+#[test]
 fn rows_that_went_missing_are_shown() {
     let mut status = status();
     status.counts.retain(|count| count.name != "curated");
