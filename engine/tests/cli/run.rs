@@ -290,3 +290,30 @@ fn a_run_whose_check_fails_leaves_nothing_of_what_it_wrote() {
     sandbox.run(&["run", "checked.toml"]).ended_with(1).tells(&["max_rows = 9"]);
     assert_nothing_staged(&sandbox);
 }
+
+#[test]
+fn appending_other_columns_is_refused_before_anything_runs() {
+    let sandbox = Sandbox::new();
+    let append = |columns: &str| {
+        let job = format!(
+            r#"
+name = "append"
+[[step]]
+name = "rows"
+sql = "SELECT {columns}"
+[[sink]]
+from = "rows"
+path = "out"
+format = "parquet"
+mode = "append"
+"#
+        );
+        sandbox.write("append.toml", &job);
+        sandbox.run(&["run", "append.toml", "--workers", "1"])
+    };
+    append("1 AS a, 'x' AS b").succeeded();
+    append("'y' AS b, 2 AS a").succeeded();
+    let before = files_below(&sandbox.work().join("out"));
+    append("3 AS a, 'z' AS c").ended_with(2).tells(&["append.toml", "no column `c`"]);
+    assert_eq!(files_below(&sandbox.work().join("out")), before);
+}

@@ -161,7 +161,7 @@ fn value_text(column: &ArrayRef, row: usize) -> Result<String, TaskError> {
 }
 
 /// Percent-encodes what is special in a path, a URL or a glob.
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -5,6 +5,7 @@
 //!   before it runs     stages files               └─► or abort, and nothing is left
 //! ```
 
+mod append;
 mod check;
 mod encode;
 mod error;
@@ -21,6 +22,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use self::append::check_append;
 pub use self::check::{check_schema, check_separate, check_target};
 pub use self::encode::{ArrowFileWriter, csv_header, csv_rows, json_writer, parquet_writer};
 pub use self::error::SinkError;

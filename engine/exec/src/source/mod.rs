@@ -29,6 +29,7 @@ pub(crate) use self::files::scan_of_batches;
 pub use self::open::{OpenedSource, open_source};
 pub(crate) use self::scan::ScanExec;
 pub use self::schema::parse_schema;
+pub(crate) use self::spec::by_extension;
 pub use self::spec::{Compression, OnBadRow, Paths, SourceFormat, SourceSpec};
 
 #[cfg(test)]

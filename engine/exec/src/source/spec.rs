@@ -144,7 +144,7 @@ impl SourceFormat {
     }
 
     /// Whether a file found in a folder is of this format, judged by its extension alone.
-    fn includes(self, other: Self) -> bool {
+    pub(crate) fn includes(self, other: Self) -> bool {
         let is_json = |format| matches!(format, Self::Json | Self::Jsonl);
         let is_csv = |format| matches!(format, Self::Csv | Self::Tsv);
         self == other || (is_json(self) && is_json(other)) || (is_csv(self) && is_csv(other))

@@ -103,7 +103,16 @@ impl Storage {
     /// The files that `location` names, sorted by path: the file itself, every visible file below the folder, or every
     /// file that matches the pattern. Names that start with `.` or `_` below it are metadata of whoever wrote them and
     /// are left out.
+    ///
+    /// # Errors
+    /// There is none.
     pub async fn list(&self, location: &Location) -> Result<Vec<FileEntry>, PlanError> {
+        let files = self.find(location).await?;
+        if files.is_empty() { Err(nothing_found(location)) } else { Ok(files) }
+    }
+
+    /// The same, where there may be none.
+    pub(crate) async fn find(&self, location: &Location) -> Result<Vec<FileEntry>, PlanError> {
         let store = self.store(location.root())?;
         if !location.is_pattern() && !location.is_folder() {
             match store.head(location.path()).await {
@@ -114,11 +123,7 @@ impl Storage {
                 Err(error) => return Err(PlanError::Storage(describe(&error, &location.to_string()))),
             }
         }
-        let files = list_below(store.as_ref(), location).await?;
-        if files.is_empty() {
-            return Err(nothing_found(location));
-        }
-        Ok(files)
+        list_below(store.as_ref(), location).await
     }
 }
 

@@ -11,7 +11,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use tandem_exec::cutter::GraphBuilder;
 use tandem_exec::error::PlanError;
 use tandem_exec::probe::probe;
-use tandem_exec::sink::{SinkSpec, check_schema, check_separate, check_target, rejects_sink};
+use tandem_exec::sink::{SinkSpec, check_append, check_schema, check_separate, check_target, rejects_sink};
 use tandem_exec::source::{OnBadRow, SourceSpec};
 use tandem_graph::StageGraph;
 use tandem_proto::v1;
@@ -192,7 +192,9 @@ async fn build_graph(
             None => session.scan(&sink.from).await?,
         };
         let plan = session.context.state().create_physical_plan(&plan).await?;
-        check_schema(spec, &plan.schema()).map_err(|error| locate(error, file.place(sink.line)))?;
+        let place = |error| locate(error, file.place(sink.line));
+        check_schema(spec, &plan.schema()).map_err(place)?;
+        check_append(spec, &plan.schema(), &session.storage, &session.context).await.map_err(place)?;
         graph.add_sink(if spec.is_single_file() { one_partition(plan) } else { plan }, spec)?;
     }
     Ok(graph.finish())

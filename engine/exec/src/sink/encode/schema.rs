@@ -44,6 +44,16 @@ pub(in crate::sink) fn check_format(spec: &SinkSpec, schema: &Schema) -> Result<
     Ok(())
 }
 
+/// Whether readers take columns of `a` and `b` for the same: in which form they get texts and bytes is theirs to say.
+pub(in crate::sink) fn same_type(a: &DataType, b: &DataType) -> bool {
+    let form = |data_type: &DataType| match plain_type(data_type) {
+        DataType::LargeUtf8 => DataType::Utf8,
+        DataType::LargeBinary => DataType::Binary,
+        other => other,
+    };
+    form(a).equals_datatype(&form(b))
+}
+
 /// `schema` with the types that every reader of Arrow data knows: no views, dictionaries or run ends.
 pub(super) fn plain_schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().map(plain_field).collect::<Fields>()))
