@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
@@ -111,7 +111,7 @@ fn check_local(spec: &SinkSpec, target: &LocalTarget) -> Result<(), PlanError> {
         Some(_) => check_folder(spec, target).map_err(|error| error.unwrap_or_else(unreadable))?,
         None => {}
     }
-    check_writable(spec, target)
+    check_writable(&format!("sink `{}`", spec.name), target.parent())
 }
 
 /// What is wrong with a folder: its content, or that it cannot be read.
@@ -210,13 +210,14 @@ fn check_mount(_spec: &SinkSpec, _target: &LocalTarget) -> Result<(), PlanError>
     Ok(())
 }
 
-/// Creates and removes a folder where the staging folder will be, or in the nearest folder above that exists.
-fn check_writable(spec: &SinkSpec, target: &LocalTarget) -> Result<(), PlanError> {
-    let above: PathBuf = target.parent().ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/")).into();
-    let probe = above.join(format!(".tandem-check-{}-{:p}", std::process::id(), spec));
+/// Whether this user may write to `folder`, for `what`: creates and removes a folder in it, or in the nearest one above that
+/// exists.
+pub fn check_writable(what: &str, folder: &Path) -> Result<(), PlanError> {
+    let above = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let probe = above.join(format!(".tandem-check-{}-{what:p}", std::process::id()));
     let written = fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe));
     written.map_err(|error| PlanError::Invalid {
-        message: format!("sink `{}`: cannot write to {}: {error}", spec.name, above.display()),
+        message: format!("{what}: cannot write to {}: {error}", above.display()),
         help: Some("choose a folder that this user may write to".to_owned()),
     })
 }

@@ -23,7 +23,7 @@ mod write;
 mod tests;
 
 pub use self::append::check_append;
-pub use self::check::{check_schema, check_separate, check_target};
+pub use self::check::{check_schema, check_separate, check_target, check_writable};
 pub use self::encode::{ArrowFileWriter, csv_header, csv_rows, json_writer, parquet_writer};
 pub use self::error::SinkError;
 pub(crate) use self::hive::NULL_FOLDER;

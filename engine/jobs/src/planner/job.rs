@@ -1,6 +1,7 @@
 //! Plans a job file: its sources, steps and sinks, into one graph of stages.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::datasource::empty::EmptyTable;
@@ -11,7 +12,9 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use tandem_exec::cutter::GraphBuilder;
 use tandem_exec::error::PlanError;
 use tandem_exec::probe::probe;
-use tandem_exec::sink::{SinkSpec, check_append, check_schema, check_separate, check_target, rejects_sink};
+use tandem_exec::sink::{
+    SinkSpec, check_append, check_schema, check_separate, check_target, check_writable, rejects_sink,
+};
 use tandem_exec::source::{OnBadRow, SourceSpec};
 use tandem_graph::StageGraph;
 use tandem_proto::v1;
@@ -133,8 +136,14 @@ async fn check_targets(
         .iter()
         .flat_map(|Source { spec, .. }| spec.path.iter().map(|path| (spec.name.clone(), path.to_owned())))
         .collect();
-    let report = report_folder(session, file)?.map_or_else(Vec::new, |folder| files_in(&folder).into());
+    let folder = report_folder(session, file)?;
+    let report = folder.as_deref().map_or_else(Vec::new, |folder| files_in(folder).into());
     check_separate(&targets, &read, &report, &session.storage)?;
+    if let Some(folder) = &folder
+        && let Some(folder) = session.storage.resolve(folder, Path::new(""))?.local_path()
+    {
+        check_writable("report", &folder)?;
+    }
     for target in &targets {
         check_target(target, &session.storage).await?;
     }

@@ -237,6 +237,15 @@ async fn a_report_is_not_written_into_a_sink_or_a_source() {
     fixture.job(&JOB.replace("report = \"out\"", "report = \"out/report\"")).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_report_needs_a_folder_that_can_be_written_to() {
+    let fixture = Fixture::new();
+    let job = JOB.replace("report = \"out\"", "report = \"sales.csv/report\"");
+    let (message, help) = parts(fixture.job(&job).await.unwrap_err());
+    assert!(message.starts_with("report: cannot write to ") && message.contains("sales.csv"), "{message}");
+    assert_eq!(help, "choose a folder that this user may write to");
+}
+
 /// The plan survives the journal.
 #[tokio::test]
 async fn a_planned_job_is_plain_data() {
