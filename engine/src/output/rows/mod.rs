@@ -1,5 +1,6 @@
 //! Rows of a query on their way to standard output or a file, batch by batch, in any form.
 
+mod names;
 mod table;
 mod writers;
 
@@ -44,15 +45,22 @@ impl RowFormat {
             ending => ending.parse().ok().filter(|format| *format != OutputFormat::Table).map(Self::Output),
         }
     }
+
+    /// Whether columns are told apart by their names alone.
+    fn is_keyed(self) -> bool {
+        matches!(self, Self::Parquet | Self::Output(OutputFormat::Json | OutputFormat::Jsonl))
+    }
 }
 
-/// The writer of `format` for rows of `schema`.
+/// The writer of `format` for rows of `schema`. Columns of one name get numbers where that is all that tells them apart.
 pub(crate) fn row_writer<'a>(
     format: RowFormat,
     schema: SchemaRef,
     out: impl Write + Send + 'a,
 ) -> Result<Box<dyn RowWriter + 'a>, Failure> {
-    Ok(match format {
+    let renamed = if format.is_keyed() { names::numbered(&schema) } else { None };
+    let schema = renamed.clone().unwrap_or(schema);
+    let writer: Box<dyn RowWriter + 'a> = match format {
         RowFormat::Output(OutputFormat::Table) => Box::new(table::TableWriter::new(schema, false, out)),
         RowFormat::Preview => Box::new(table::TableWriter::new(schema, true, out)),
         RowFormat::Output(OutputFormat::Json) => Box::new(writers::JsonArray::new(out)),
@@ -61,6 +69,10 @@ pub(crate) fn row_writer<'a>(
         RowFormat::Output(OutputFormat::Arrow) => Box::new(writers::ArrowStream::new(&schema, out)?),
         RowFormat::ArrowFile => Box::new(writers::ArrowFile::new(&schema, out)?),
         RowFormat::Parquet => Box::new(writers::Parquet::new(&schema, out)?),
+    };
+    Ok(match renamed {
+        Some(schema) => Box::new(names::Renamed { schema, writer }),
+        None => writer,
     })
 }
 

@@ -145,9 +145,10 @@ impl<W: Write> RowWriter for ArrowStream<W> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, AsArray, DictionaryArray};
-    use arrow::datatypes::Int32Type;
+    use arrow::array::{ArrayRef, AsArray, DictionaryArray, Int64Array};
+    use arrow::datatypes::{DataType, Field, Int32Type};
     use arrow::ipc::reader::FileReader;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
     use super::super::{OutputFormat, RowFormat, row_writer};
     use super::*;
@@ -179,6 +180,25 @@ mod tests {
             FileReader::try_new(std::io::Cursor::new(file), None).unwrap().map(Result::unwrap).collect();
         let values = batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().collect::<Vec<_>>());
         assert_eq!(values.collect::<Vec<_>>(), [Some("a"), Some("b"), Some("c"), None, Some("")]);
+    }
+
+    #[test]
+    fn columns_of_one_name_are_numbered_where_names_are_keys() {
+        let fields = ["a", "b", "a", "a_1", "b", "a"].map(|name| Field::new(name, DataType::Int64, false));
+        let columns = (0..6).map(|value| -> ArrayRef { Arc::new(Int64Array::from(vec![value])) });
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns.collect()).unwrap();
+        let text =
+            |format| String::from_utf8(written(RowFormat::Output(format), std::slice::from_ref(&batch))).unwrap();
+        let object = r#"{"a":0,"b":1,"a_2":2,"a_1":3,"b_1":4,"a_3":5}"#;
+        assert_eq!(text(OutputFormat::Jsonl), format!("{object}\n"));
+        assert_eq!(text(OutputFormat::Json), format!("[{object}]\n"));
+        assert_eq!(text(OutputFormat::Csv), "a,b,a,a_1,b,a\n0,1,2,3,4,5\n");
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&written(RowFormat::Parquet, &[batch])).unwrap();
+        let mut read = ParquetRecordBatchReader::try_new(file, 10).unwrap();
+        let names = read.next().unwrap().unwrap().schema();
+        let names: Vec<_> = names.fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(names, ["a", "b", "a_2", "a_1", "b_1", "a_3"]);
     }
 
     #[test]
