@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use tandem_client::Client;
+use tandem_exec::storage::Storage;
 use tandem_jobs::builtin::{self, BUILT_INS, Needed};
 use tandem_jobs::job_file::{JobFile, JobFileError, Sink};
 use tandem_package::{AttachError, AttachedFile, Package, Unfit, inspect, is_executable_format};
@@ -78,9 +79,15 @@ impl CheckedJob {
         &self.spec.name
     }
 
-    /// Variables that its tasks get and nobody is shown.
-    pub(super) fn secrets(&self) -> &HashMap<String, String> {
-        &self.spec.secrets
+    /// A query that reaches what this job reaches.
+    pub(super) fn query(&self, name: String, query: v1::Query) -> v1::JobSpec {
+        let (environment, secrets) = (self.spec.environment.clone(), self.spec.secrets.clone());
+        v1::JobSpec { name, work: Some(Work::Query(query)), environment, secrets, ..v1::JobSpec::default() }
+    }
+
+    /// The storage that it reads and writes.
+    pub(super) fn storage(&self) -> Storage {
+        Storage::new(self.spec.environment.clone().into_iter().chain(self.spec.secrets.clone()).collect())
     }
 
     /// Brings its package and what is attached to that to the cluster, and then the job itself.
@@ -115,7 +122,9 @@ impl JobArgs {
     /// Reads and checks the job. `name` replaces its own name.
     pub(super) fn checked(&self, name: Option<&str>) -> Result<CheckedJob, Failure> {
         let mut job = if is_executable_format(Path::new(&self.job)) { self.program()? } else { self.file()? };
-        job.spec.environment = self.env.iter().map(|given| variable(given)).collect::<Result<_, _>>()?;
+        for given in &self.env {
+            job.spec.environment.extend([variable(given)?]);
+        }
         job.spec.secrets = secrets(&self.secret)?;
         if let Some(name) = name {
             job.spec.name = name.to_owned();
@@ -155,7 +164,9 @@ impl JobArgs {
             source.program = Some(program);
             brought = Some(needed);
         }
-        let spec = v1::JobSpec { name: file.name, work: Some(Work::File(source)), ..v1::JobSpec::default() };
+        let environment = file.environment.into_iter().collect();
+        let work = Some(Work::File(source));
+        let spec = v1::JobSpec { name: file.name, work, environment, ..v1::JobSpec::default() };
         Ok(CheckedJob { spec, sinks: file.sinks, brought })
     }
 
@@ -237,7 +248,7 @@ impl QueryArgs {
         let table = |(name, path): &(String, String)| v1::Table {
             name: name.clone(),
             path: path.clone(),
-            format: String::new(),
+            ..v1::Table::default()
         };
         let query = v1::Query {
             sql,

@@ -1,12 +1,11 @@
 //! `tandem run`: a whole cluster for one job, from start to report, and nothing left of it.
 
-use std::collections::HashMap;
 use std::io::{BufWriter, Write};
 
 use arrow::array::RecordBatch;
 use serde_json::{Map, Value};
 use tandem_client::Client;
-use tandem_exec::sink::{JsonShape, SinkFormat};
+use tandem_exec::sink::{Compression, JsonShape, SinkFormat, SinkSpec};
 use tandem_exec::storage::Storage;
 use tandem_jobs::job_file::Sink;
 use tandem_proto::{JobId, v1};
@@ -94,7 +93,7 @@ async fn run(
         let report = client.report(id).await?;
         return Ok(writeln!(std::io::stdout(), "{}", with_workers(&report.summary_json, &workers)?)?);
     }
-    interrupts.guard(show_sinks(client, &job.sinks, job.secrets(), format)).await
+    interrupts.guard(show_sinks(client, &job, &status, format)).await
 }
 
 /// The report of the job, and which worker did what of it.
@@ -105,61 +104,79 @@ fn with_workers(summary_json: &str, workers: &[WorkDone]) -> Result<String, Fail
     serde_json::to_string_pretty(&summary).map_err(broken)
 }
 
-/// Prints the first rows of what the job wrote.
+/// Prints the first rows of what the job wrote, as far as they can be shown: it has succeeded in any case.
 async fn show_sinks(
     client: &Client,
-    sinks: &[Sink],
-    secrets: &HashMap<String, String>,
+    job: &CheckedJob,
+    status: &v1::JobStatus,
     format: OutputFormat,
 ) -> Result<(), Failure> {
-    for sink in sinks {
+    for sink in &job.sinks {
         eprintln!("{} is in {}", sink.from, sink.spec.path);
     }
     // In the other forms a second table would not be told from the first.
-    let shown = if format == OutputFormat::Table { sinks.len() } else { sinks.len().min(1) };
-    for sink in &sinks[..shown] {
-        if sink.spec.shape == JsonShape::Object {
-            show_object(sink, secrets, format).await?;
+    let shown = if format == OutputFormat::Table { job.sinks.len() } else { job.sinks.len().min(1) };
+    for sink in &job.sinks[..shown] {
+        let path = &sink.spec.path;
+        if rows_written(status, &sink.spec) == 0 {
+            eprintln!("no rows were written to {path}");
             continue;
         }
-        let spec = v1::JobSpec { secrets: secrets.clone(), ..head_of(sink)? };
-        if show_head(client, spec, format).await? {
-            eprintln!("there are more rows in {}", sink.spec.path);
+        match show(client, job, sink, format).await {
+            Err(Failure::Told { message, .. }) => eprintln!("note: cannot show {path}: {message}"),
+            outcome => outcome?,
         }
     }
     Ok(())
 }
 
+fn rows_written(status: &v1::JobStatus, sink: &SinkSpec) -> u64 {
+    let written = |count: &&v1::RowCount| count.kind() == v1::RowCountKind::Written && count.name == sink.name;
+    status.counts.iter().filter(written).map(|count| count.rows).sum()
+}
+
+/// Prints the first rows of one sink.
+async fn show(client: &Client, job: &CheckedJob, sink: &Sink, format: OutputFormat) -> Result<(), Failure> {
+    let spec = &sink.spec;
+    // A folder's path may look like that of a file without its last `/`.
+    let path = if spec.is_single_file() { spec.path.trim_end_matches('/') } else { &spec.path };
+    if spec.shape == JsonShape::Object {
+        return show_object(path, &job.storage(), format).await;
+    }
+    let head = job.query(format!("show {}", sink.from), head_of(spec, path)?);
+    if show_head(client, head, format).await? {
+        eprintln!("there are more rows in {}", spec.path);
+    }
+    Ok(())
+}
+
 /// Prints the object that a sink has written.
-async fn show_object(sink: &Sink, secrets: &HashMap<String, String>, format: OutputFormat) -> Result<(), Failure> {
-    let path = &sink.spec.path;
-    let storage = Storage::new(secrets.clone().into_iter().collect());
+async fn show_object(path: &str, storage: &Storage, format: OutputFormat) -> Result<(), Failure> {
     let bytes = storage.read(path, &std::env::current_dir()?).await?;
     let mut out = std::io::stdout().lock();
     if format != OutputFormat::Table {
         return Ok(out.write_all(&bytes)?);
     }
     let object = serde_json::from_slice(&bytes);
-    let object = object.map_err(|error| Failure::failed(format!("cannot read what was written: {path}: {error}")))?;
+    let object = object.map_err(|error| Failure::failed(format!("it cannot be read: {error}")))?;
     Ok(print_object(&mut out, &object)?)
 }
 
-fn head_of(sink: &Sink) -> Result<v1::JobSpec, Failure> {
+fn head_of(sink: &SinkSpec, path: &str) -> Result<v1::Query, Failure> {
     let folder = std::env::current_dir()?;
     let table = v1::Table {
         name: "written".to_owned(),
-        path: sink.spec.path.clone(),
-        format: format_name(sink.spec.format).to_owned(),
+        path: path.to_owned(),
+        format: format_name(sink.format).to_owned(),
+        compression: compression_name(sink).to_owned(),
     };
-    let query = v1::Query {
+    Ok(v1::Query {
         // One more tells whether these are all.
         sql: format!("SELECT * FROM written LIMIT {}", SHOWN_ROWS + 1),
         tables: vec![table],
         base_dir: folder.to_string_lossy().into_owned(),
         ..v1::Query::default()
-    };
-    let work = Some(v1::job_spec::Work::Query(query));
-    Ok(v1::JobSpec { name: format!("show {}", sink.from), work, ..v1::JobSpec::default() })
+    })
 }
 
 fn format_name(format: SinkFormat) -> &'static str {
@@ -169,6 +186,16 @@ fn format_name(format: SinkFormat) -> &'static str {
         SinkFormat::Json => "json",
         SinkFormat::Jsonl => "jsonl",
         SinkFormat::Arrow => "arrow",
+    }
+}
+
+/// How a text is compressed; the other formats say so themselves.
+fn compression_name(sink: &SinkSpec) -> &'static str {
+    match (sink.format, sink.effective_compression()) {
+        (SinkFormat::Parquet | SinkFormat::Arrow, _) => "",
+        (_, Compression::Gzip) => "gzip",
+        (_, Compression::Zstd) => "zstd",
+        _ => "none",
     }
 }
 

@@ -71,3 +71,20 @@ fn a_job_over_s3_needs_nothing_of_the_folder_it_is_submitted_from() {
     let jobs = cluster.run(&["job", "list", "-o", "json"]).succeeded().json();
     assert_eq!(jobs.as_array().map(Vec::len), Some(1), "only the first was accepted");
 }
+
+#[test]
+fn what_a_job_wrote_is_shown_from_the_storage_of_its_environment() {
+    let moto = match Moto::start() {
+        Ok(moto) => moto,
+        Err(reason) => return eprintln!("skipped: {reason}"),
+    };
+    let [(endpoint, url), (key, id), (secret, password)] = moto.environment();
+    let sandbox = Sandbox::new().with_environment([(secret.clone(), password)]);
+    sandbox.write("rows.csv", "k,v\na,1\n");
+    let sink = format!("[[sink]]\nfrom = \"t\"\npath = \"s3://{BUCKET}/out.csv\"\n");
+    let source = "[[source]]\nname = \"t\"\npath = \"rows.csv\"\n";
+    sandbox.write("job.toml", &format!("name = \"copy\"\n[env]\n{endpoint} = \"{url}\"\n{source}{sink}"));
+    let key = format!("{key}={id}");
+    let args = ["run", "job.toml", "--workers", "1", "--env", &key, "--secret", &secret, "-o", "csv"];
+    assert_eq!(sandbox.run(&args).succeeded().stdout, "k,v\na,1\n");
+}

@@ -70,6 +70,39 @@ mode = "overwrite"
 }
 
 #[test]
+fn a_job_that_succeeds_does_so_whatever_of_it_can_be_shown() {
+    let sandbox = Sandbox::new();
+    let sink = |from: &str, rest: &str| format!("[[sink]]\nfrom = \"{from}\"\n{rest}\n");
+    let sinks = [
+        sink("none", "path = \"none.jsonl\""),
+        sink("none", "path = \"parts\"\nformat = \"csv\"\npartition_by = [\"v\"]"),
+        sink("few", "path = \"packed.csv\"\ncompression = \"gzip\""),
+        sink("few", "path = \"res/\"\nformat = \"json\""),
+        sink("texts", "path = \"digits.csv\""),
+    ];
+    let job = r#"
+name = "shown"
+[[step]]
+name = "texts"
+sql = """SELECT CASE value WHEN 800 THEN 'text' ELSE CAST(value AS VARCHAR) END AS v, repeat('x', 2000) AS pad
+FROM generate_series(1, 1000)"""
+[[step]]
+name = "none"
+sql = "SELECT 7 AS v, 'seen' AS w WHERE false"
+[[step]]
+name = "few"
+sql = "SELECT 7 AS v, 'seen' AS w"
+"#;
+    sandbox.write("job.toml", &format!("{job}{}", sinks.concat()));
+    let run = sandbox.run(&["run", "job.toml", "--workers", "1"]).succeeded();
+    assert_eq!(run.stdout.matches("| 7 | seen |").count(), 2, "{}", run.stdout);
+    for path in ["none.jsonl", "parts"] {
+        assert!(run.stderr.contains(&format!("no rows were written to {path}\n")), "{path}: {}", run.stderr);
+    }
+    assert_eq!(run.stderr.matches("note: cannot show digits.csv: ").count(), 1, "{}", run.stderr);
+}
+
+#[test]
 fn a_job_that_fails_exits_with_1_and_says_why() {
     let sandbox = Sandbox::new();
     sandbox.write("in.csv", "k,v\na,1\nb,-2\n");

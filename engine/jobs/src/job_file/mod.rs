@@ -24,7 +24,7 @@ pub use sections::{Removes, Sink, Source, SqlStep, Step, StepWork};
 
 pub(crate) use document::suggestion;
 use document::{Document, Section};
-pub(crate) use sections::SOURCE_FORMATS;
+pub(crate) use sections::{SOURCE_COMPRESSIONS, SOURCE_FORMATS};
 
 /// Keys of the file itself.
 const KEYS: [&str; 11] =

@@ -20,7 +20,7 @@ pub(crate) const SOURCE_FORMATS: [(&str, SourceFormat); 6] = [
     ("parquet", SourceFormat::Parquet),
     ("arrow", SourceFormat::Arrow),
 ];
-const SOURCE_COMPRESSIONS: [(&str, source::Compression); 3] =
+pub(crate) const SOURCE_COMPRESSIONS: [(&str, source::Compression); 3] =
     [("none", source::Compression::None), ("gzip", source::Compression::Gzip), ("zstd", source::Compression::Zstd)];
 const SINK_FORMATS: [(&str, SinkFormat); 5] = [
     ("parquet", SinkFormat::Parquet),

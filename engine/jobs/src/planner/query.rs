@@ -11,7 +11,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement;
 use tandem_exec::cutter::GraphBuilder;
 use tandem_exec::error::PlanError;
-use tandem_exec::source::{SourceFormat, SourceSpec};
+use tandem_exec::source::SourceSpec;
 use tandem_graph::StageGraph;
 use tandem_ipc::encode_schema;
 use tandem_proto::v1;
@@ -20,7 +20,7 @@ use super::ClusterShape;
 use super::session::PlanSession;
 use super::sql_text::SqlText;
 use super::statement::{self, Kind};
-use crate::job_file::{SOURCE_FORMATS, suggestion};
+use crate::job_file::{SOURCE_COMPRESSIONS, SOURCE_FORMATS, suggestion};
 use crate::planned::{PlannedJob, ReportSpec, ResultInfo};
 
 pub(super) async fn plan(
@@ -77,13 +77,14 @@ async fn open_tables(
     let asks_about_tables = matches!(kind, Kind::Metadata) || references.iter().any(|table| table.schema().is_some());
     for table in &query.tables {
         if asks_about_tables || references.iter().any(|reference| reference.table() == table.name) {
-            open(session, &table.name, &table.path, &table.format).await?;
+            open(session, table).await?;
         }
     }
     for reference in &references {
         let name = reference.table();
         if !session.has_table(name) && reference.schema().is_none() && is_path(name) {
-            open(session, name, name, "").await?;
+            let named = v1::Table { name: name.to_owned(), path: name.to_owned(), ..v1::Table::default() };
+            open(session, &named).await?;
         }
     }
     for table in &query.tables {
@@ -93,22 +94,26 @@ async fn open_tables(
     session.check_tables(statement, sql)
 }
 
-async fn open(session: &mut PlanSession, name: &str, path: &str, format: &str) -> Result<(), PlanError> {
-    let path = session.absolute(path)?;
-    let spec = SourceSpec { format: named_format(format)?, ..SourceSpec::new(name, path) };
+async fn open(session: &mut PlanSession, table: &v1::Table) -> Result<(), PlanError> {
+    let spec = SourceSpec {
+        format: named("format", &table.format, &SOURCE_FORMATS)?,
+        compression: named("compression", &table.compression, &SOURCE_COMPRESSIONS)?,
+        ..SourceSpec::new(&table.name, session.absolute(&table.path)?)
+    };
     session.open(&spec).await?;
     Ok(())
 }
 
-fn named_format(name: &str) -> Result<Option<SourceFormat>, PlanError> {
+/// What `name` stands for; nothing when it is empty.
+fn named<T: Copy>(what: &str, name: &str, known: &[(&str, T)]) -> Result<Option<T>, PlanError> {
     if name.is_empty() {
         return Ok(None);
     }
-    match SOURCE_FORMATS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
-        Some((_, format)) => Ok(Some(*format)),
+    match known.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+        Some((_, found)) => Ok(Some(*found)),
         None => Err(PlanError::Invalid {
-            message: format!("unknown format `{name}`"),
-            help: Some(suggestion(name, SOURCE_FORMATS.iter().map(|(known, _)| *known), "format")),
+            message: format!("unknown {what} `{name}`"),
+            help: Some(suggestion(name, known.iter().map(|(known, _)| *known), what)),
         }),
     }
 }

@@ -31,7 +31,7 @@ impl Fixture {
     async fn query_with(&self, sql: &str, settings: &[(&str, &str)]) -> Result<PlannedJob, PlanError> {
         let query = v1::Query {
             sql: sql.to_owned(),
-            tables: vec![v1::Table { name: "sales".to_owned(), path: self.path("sales.csv"), format: String::new() }],
+            tables: vec![v1::Table { name: "sales".to_owned(), path: self.path("sales.csv"), ..Default::default() }],
             settings: settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             base_dir: self.path(""),
         };
