@@ -45,7 +45,14 @@ pub(super) struct JobArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct QueryArgs {
     /// The statement
-    #[arg(short, long, value_name = "SQL", required_unless_present = "file", conflicts_with = "file")]
+    #[arg(
+        short,
+        long,
+        value_name = "SQL",
+        required_unless_present = "file",
+        conflicts_with = "file",
+        allow_hyphen_values = true // It may begin with a comment.
+    )]
     execute: Option<String>,
     /// File with the statement
     #[arg(short, long, value_name = "FILE")]
@@ -241,8 +248,7 @@ impl QueryArgs {
     pub(super) fn spec(&self) -> Result<v1::JobSpec, Failure> {
         let sql = match (&self.execute, &self.file) {
             (Some(sql), _) => sql.clone(),
-            (None, Some(path)) => std::fs::read_to_string(path)
-                .map_err(|error| Failure::usage(format!("cannot read the statement: {}: {error}", path.display())))?,
+            (None, Some(path)) => statement_in(path)?,
             (None, None) => return Err(Failure::usage("no statement").with_help("give one with -e or -f")),
         };
         let table = |(name, path): &(String, String)| v1::Table {
@@ -264,6 +270,15 @@ impl QueryArgs {
             ..v1::JobSpec::default()
         })
     }
+}
+
+/// The statement in a file, which may begin with a byte order mark.
+fn statement_in(path: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Usage };
+        Failure::new(exit, format!("cannot read the statement: {}: {error}", path.display()))
+    })?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
 }
 
 /// Relative paths mean what they mean to the shell the command was typed in.

@@ -49,6 +49,17 @@ fn the_ending_of_the_file_says_its_form() {
 }
 
 #[test]
+fn a_statement_may_begin_with_a_comment_or_a_byte_order_mark() {
+    let sandbox = Sandbox::with_cluster(1);
+    let commented = "-- all\nSELECT 1 AS one";
+    assert_eq!(sandbox.run(&["sql", "-e", commented, "-o", "csv"]).succeeded().stdout, "one\n1\n");
+    sandbox.run(&["explain", "-e", commented]).succeeded();
+    sandbox.write("marked.sql", "\u{feff}SELECT 1 AS one");
+    assert_eq!(sandbox.run(&["sql", "-f", "marked.sql", "-o", "csv"]).succeeded().stdout, "one\n1\n");
+    sandbox.run(&["sql", "-f", "missing.sql"]).ended_with(3).tells(&["missing.sql"]);
+}
+
+#[test]
 fn an_empty_result_still_has_columns() {
     let sandbox = Sandbox::with_cluster(1);
     let empty = sandbox.run(&["sql", "-e", "SELECT 1 AS one WHERE false", "-o", "csv"]).succeeded();
