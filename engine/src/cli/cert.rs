@@ -9,6 +9,7 @@ use clap::Subcommand;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 use super::Failure;
+use crate::output::tell;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CertCommand {
@@ -33,9 +34,9 @@ pub(super) fn execute(command: &CertCommand) -> Result<(), Failure> {
     for (name, pem, mode) in pems {
         let path = out.join(name);
         write_new(&path, &pem, mode).map_err(|error| cannot_write(&path, &error))?;
-        eprintln!("wrote {}", path.display());
+        tell!("wrote {}", path.display());
     }
-    eprintln!("coordinator and workers: --tls-cert cert.pem --tls-key key.pem; everyone: --tls-ca ca.pem");
+    tell!("coordinator and workers: --tls-cert cert.pem --tls-key key.pem; everyone: --tls-ca ca.pem");
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use crate::local::{
     ask, launch, serve_control, tell_launcher,
 };
 use crate::output::units::{format_counted, parse_bytes};
-use crate::output::{ClusterView, print_one};
+use crate::output::{ClusterView, print_one, tell};
 
 const POLL: Duration = Duration::from_millis(3);
 const LOCK_ATTEMPTS: u32 = 30;
@@ -93,7 +93,7 @@ pub(super) fn up(session: &Session, shape: &ClusterShape) -> Result<(), Failure>
         Launched::Ready { address } => {
             let ClusterShape { workers, cpus, .. } = shape;
             let (workers, slots) = (format_counted(*workers, "worker"), format_counted(*cpus, "slot"));
-            eprintln!("cluster is up at {address}: {workers} with {slots} each");
+            tell!("cluster is up at {address}: {workers} with {slots} each");
             Ok(())
         }
         Launched::Failed { message } => {
@@ -105,7 +105,7 @@ pub(super) fn up(session: &Session, shape: &ClusterShape) -> Result<(), Failure>
 
 async fn down(folder: &StateFolder) -> Result<(), Failure> {
     if folder.running()?.is_none() {
-        eprintln!("no local cluster is running");
+        tell!("no local cluster is running");
         return Ok(());
     }
     request(folder, &ControlRequest::Down).await?;
@@ -113,7 +113,7 @@ async fn down(folder: &StateFolder) -> Result<(), Failure> {
     while matches!(folder.occupy()?, Occupancy::Taken) {
         tokio::time::sleep(POLL).await;
     }
-    eprintln!("cluster is down");
+    tell!("cluster is down");
     Ok(())
 }
 
@@ -136,7 +136,7 @@ async fn scale(folder: &StateFolder, workers: u32) -> Result<(), Failure> {
             .with_help("start one with `tandem cluster up`"));
     }
     request(folder, &ControlRequest::Scale { workers }).await?;
-    eprintln!("cluster has {}", format_counted(workers, "worker"));
+    tell!("cluster has {}", format_counted(workers, "worker"));
     Ok(())
 }
 

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use tandem_client::ClientError;
 pub(crate) use tandem_client::Exit;
 
+use crate::output::tell;
+
 /// The end of a command that did not succeed.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -67,9 +69,9 @@ impl Failure {
         match self {
             Self::ReaderGone => ExitCode::SUCCESS,
             Self::Told { exit, message, help } => {
-                eprintln!("error: {message}");
+                tell!("error: {message}");
                 if let Some(help) = help {
-                    eprintln!("help: {help}");
+                    tell!("help: {help}");
                 }
                 ExitCode::from(exit as u8)
             }

@@ -5,9 +5,11 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::output::tell;
+
 const VARIABLE: &str = "TANDEM_LOG";
 
-/// For a command of a client: errors only, unless asked for more.
+/// For a command of a client: errors only, unless asked for more. Lines that nobody reads are lost, as below.
 pub(super) fn for_command(verbose: u8, color: bool) {
     let level = match verbose {
         0 => "error",
@@ -16,6 +18,7 @@ pub(super) fn for_command(verbose: u8, color: bool) {
     };
     // Fails only when logging was set up before, which then stays.
     let builder = tracing_subscriber::fmt().with_ansi(color && std::io::stderr().is_terminal());
+    let builder = builder.log_internal_errors(false);
     let _ = builder.with_env_filter(filter(level)).with_writer(std::io::stderr).try_init();
 }
 
@@ -35,7 +38,7 @@ fn filter(default: &str) -> EnvFilter {
     match given.map(|text| EnvFilter::try_new(&text)) {
         Some(Ok(filter)) => filter,
         Some(Err(error)) => {
-            eprintln!("warning: {VARIABLE} is not a log filter: {error}");
+            tell!("warning: {VARIABLE} is not a log filter: {error}");
             EnvFilter::new(default)
         }
         None => EnvFilter::new(default),

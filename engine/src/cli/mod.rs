@@ -1,6 +1,8 @@
 //! The command line: what users can type, and where each command lives. One file per group of commands; this one only
 //! names them and turns how they end into an exit code.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic when nobody reads")]
+
 mod attached;
 mod cert;
 mod check_gpu;

@@ -18,7 +18,8 @@ use super::{Failure, cluster};
 use crate::local::{ClusterShape, PrivateCluster};
 use crate::output::units::parse_bytes;
 use crate::output::{
-    OutputFormat, RowFormat, WorkDone, print_object, print_summary, print_work_done, row_writer, work_done,
+    OutputFormat, RowFormat, WorkDone, print_object, print_summary, print_work_done, row_writer, tell, tell_with,
+    work_done,
 };
 
 /// Rows of each sink that are shown.
@@ -53,7 +54,7 @@ pub(super) async fn execute(args: RunArgs, session: &Session) -> Result<(), Fail
         cluster::up(session, &shape)?;
         let client = session.connect().await?;
         session.in_time(run(&client, job, &mut interrupts, session.format())).await?;
-        eprintln!("the cluster is still up at {}; `tandem cluster down` stops it", client.address());
+        tell!("the cluster is still up at {}; `tandem cluster down` stops it", client.address());
         return Ok(());
     }
     let private = PrivateCluster::start(&session.folder, shape)?;
@@ -84,11 +85,11 @@ async fn run(
         Ok((JobId(submitted.job), client.cluster().await?.http_address))
     };
     let (id, page) = interrupts.guard(accepted).await?;
-    eprintln!("running {} as job {id} (coordinator: http://{page})", job.name());
+    tell!("running {} as job {id} (coordinator: http://{page})", job.name());
     let status = job.follow(client, id, interrupts).await?;
-    print_summary(&status)?;
+    print_summary(&status);
     let workers = work_done(&client.tasks(id).await?, &client.nodes().await?);
-    print_work_done(&mut std::io::stderr().lock(), &workers)?;
+    tell_with(|out| print_work_done(out, &workers));
     if format == OutputFormat::Json {
         let report = client.report(id).await?;
         return Ok(writeln!(std::io::stdout(), "{}", with_workers(&report.summary_json, &workers)?)?);
@@ -112,18 +113,18 @@ async fn show_sinks(
     format: OutputFormat,
 ) -> Result<(), Failure> {
     for sink in &job.sinks {
-        eprintln!("{} is in {}", sink.from, sink.spec.path);
+        tell!("{} is in {}", sink.from, sink.spec.path);
     }
     // In the other forms a second table would not be told from the first.
     let shown = if format == OutputFormat::Table { job.sinks.len() } else { job.sinks.len().min(1) };
     for sink in &job.sinks[..shown] {
         let path = &sink.spec.path;
         if rows_written(status, &sink.spec) == 0 {
-            eprintln!("no rows were written to {path}");
+            tell!("no rows were written to {path}");
             continue;
         }
         match show(client, job, sink, format).await {
-            Err(Failure::Told { message, .. }) => eprintln!("note: cannot show {path}: {message}"),
+            Err(Failure::Told { message, .. }) => tell!("note: cannot show {path}: {message}"),
             outcome => outcome?,
         }
     }
@@ -145,7 +146,7 @@ async fn show(client: &Client, job: &CheckedJob, sink: &Sink, format: OutputForm
     }
     let head = job.query(format!("show {}", sink.from), head_of(spec, path)?);
     if show_head(client, head, format).await? {
-        eprintln!("there are more rows in {}", spec.path);
+        tell!("there are more rows in {}", spec.path);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::job::logs;
 use super::session::Session;
 use super::{Failure, verify};
 use crate::executor::SELF_TEST;
+use crate::output::tell;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SelfTestArgs {
@@ -34,6 +35,6 @@ pub(super) async fn execute(args: &SelfTestArgs, session: &Session) -> Result<()
     let id = JobId(submitted.job);
     let mut interrupts = Interrupts::new()?;
     logs::beside(&client, id, attached::follow(&client, id, &mut interrupts, OnInterrupt::Stop)).await?;
-    eprintln!("ok: {} tasks ran and gave the right answer", args.tasks);
+    tell!("ok: {} tasks ran and gave the right answer", args.tasks);
     Ok(())
 }

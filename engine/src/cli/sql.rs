@@ -12,7 +12,7 @@ use super::attached::{self, Interrupts};
 use super::job_spec::QueryArgs;
 use super::session::Session;
 use crate::local::PrivateCluster;
-use crate::output::{OutputFormat, Progress, RowFormat, RowWriter, row_writer};
+use crate::output::{OutputFormat, Progress, RowFormat, RowWriter, row_writer, tell};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SqlArgs {
@@ -142,7 +142,7 @@ impl Target {
         let draft = draft_of(path);
         if draft.exists() {
             std::fs::rename(&draft, path)?;
-            eprintln!("wrote {}", path.display());
+            tell!("wrote {}", path.display());
         }
         Ok(())
     }

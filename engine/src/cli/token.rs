@@ -7,6 +7,7 @@ use clap::Subcommand;
 use tandem_client::Token;
 
 use super::Failure;
+use crate::output::tell;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
@@ -24,7 +25,7 @@ pub(super) fn execute(command: TokenCommand) -> Result<(), Failure> {
     match out {
         Some(path) => {
             token.write(&path).map_err(|error| Failure::failed(error.to_string()))?;
-            eprintln!("wrote {}", path.display());
+            tell!("wrote {}", path.display());
         }
         None => writeln!(std::io::stdout(), "{}", token.reveal())?,
     }

@@ -7,6 +7,7 @@ use tandem_proto::{JobId, v1};
 
 use super::session::Session;
 use super::{Failure, attached};
+use crate::output::tell;
 use crate::output::units::format_counted;
 
 #[derive(Debug, clap::Args)]
@@ -28,7 +29,7 @@ pub(super) async fn execute(args: &VerifyArgs, session: &Session) -> Result<(), 
     if totals != TOTALS {
         return Err(Failure::failed(format!("a query answered {totals:?} instead of {TOTALS:?}")));
     }
-    eprintln!("ok: a query over all stages gives the right answer");
+    tell!("ok: a query over all stages gives the right answer");
     Ok(())
 }
 
@@ -44,7 +45,7 @@ pub(super) async fn check_cluster(client: &Client, min_nodes: u32) -> Result<(),
         let message = format!("{workers} ready, {min_nodes} needed");
         return Err(Failure::failed(message).with_help("`tandem node list` shows the workers"));
     }
-    eprintln!("ok: {workers} with {} ready", format_counted(cluster.slots, "slot"));
+    tell!("ok: {workers} with {} ready", format_counted(cluster.slots, "slot"));
     Ok(())
 }
 

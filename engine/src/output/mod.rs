@@ -1,5 +1,7 @@
 //! What commands print: data to standard output in the form the user chose, everything else to standard error.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic when nobody reads")]
+
 mod format;
 mod grid;
 mod group_view;
@@ -9,6 +11,7 @@ mod records;
 mod rows;
 mod state_views;
 mod summary;
+mod tell;
 mod time;
 pub(crate) mod units;
 mod upload;
@@ -23,6 +26,7 @@ pub(crate) use records::{Record, print_list, print_one};
 pub(crate) use rows::{RowFormat, RowWriter, row_writer};
 pub(crate) use state_views::{ActorView, CountedView, FineTaskView, FunctionView, ObjectView};
 pub(crate) use summary::print_summary;
+pub(crate) use tell::{tell, tell_line, tell_with};
 pub(crate) use time::since_epoch_ms;
 pub(crate) use upload::UploadProgress;
 pub(crate) use views::{ClusterView, JobView, NodeView, StageView, TaskView};

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tandem_proto::v1::{JobStatus, StageStatus};
 
+use super::tell::tell;
 use super::units::{format_bytes, format_count, format_duration};
 
 /// Plain lines come at most this often, unless the job ends.
@@ -52,7 +53,7 @@ impl Progress {
             Self::Lines { next, last } => {
                 let line = status_line(status);
                 if Instant::now() >= *next && !line.is_empty() && *last != line {
-                    eprintln!("{line}");
+                    tell!("{line}");
                     *next = Instant::now() + LINE_INTERVAL;
                     *last = line;
                 }

@@ -7,18 +7,22 @@ use tandem_proto::JobId;
 use tandem_proto::v1::{JobStatus, RowCount, RowCountKind};
 
 use super::grid::print_grid;
+use super::tell::tell_with;
 use super::time::between;
 use super::units::{format_bytes, format_count};
 use super::views::{count_kind, job_state};
 
 /// Prints the report of a job that has ended to standard error.
-pub(crate) fn print_summary(status: &JobStatus) -> std::io::Result<()> {
-    let mut out = std::io::stderr().lock();
+pub(crate) fn print_summary(status: &JobStatus) {
+    tell_with(|out| write_summary(out, status));
+}
+
+fn write_summary(out: &mut dyn Write, status: &JobStatus) -> std::io::Result<()> {
     let time = between(status.submitted_ms, status.ended_ms);
     writeln!(out, "{} {} in {time} (job {})", status.name, job_state(status.state()), JobId(status.job))?;
-    print_counts(&mut out, status.counts.iter().filter(|count| !is_work(count)).collect())?;
-    print_work(&mut out, &WorkCount::of(&status.counts))?;
-    print_stages(&mut out, status)
+    print_counts(out, status.counts.iter().filter(|count| !is_work(count)).collect())?;
+    print_work(out, &WorkCount::of(&status.counts))?;
+    print_stages(out, status)
 }
 
 /// Whether it counts what a function handled, rather than rows.

@@ -103,6 +103,19 @@ sql = "SELECT 7 AS v, 'seen' AS w"
 }
 
 #[test]
+fn a_closed_standard_error_ends_nothing() {
+    let sandbox = Sandbox::new();
+    let unread = |args: &[&str]| {
+        let (_, stderr) = std::io::pipe().unwrap();
+        Finished::of(sandbox.command(args).stderr(stderr))
+    };
+    unread(&["-vv", "run", "sales", "--set", "output=out", "--workers", "1"]).succeeded();
+    assert_eq!(sandbox.read("out/spark_output.json").trim_end(), GOLDEN.trim_end());
+    unread(&["cert", "create", "--out", "tls"]).succeeded();
+    unread(&["run", "missing.toml"]).ended_with(3);
+}
+
+#[test]
 fn a_job_that_fails_exits_with_1_and_says_why() {
     let sandbox = Sandbox::new();
     sandbox.write("in.csv", "k,v\na,1\nb,-2\n");

@@ -13,8 +13,8 @@ use tandem_proto::v1::{JobStatus, LogLine, LogStream, ReadLogsRequest};
 use super::super::Failure;
 use super::super::attached::Interrupts;
 use super::super::session::Session;
-use crate::output::OutputFormat;
 use crate::output::units::format_count;
+use crate::output::{OutputFormat, tell, tell_with};
 
 /// How long a command waits for what a job printed when the job has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -80,7 +80,7 @@ async fn copy(mut logs: Logs, print: impl Fn(&[LogLine]) -> Result<(), Failure>)
     }
     if logs.dropped() > 0 {
         let dropped = format_count(logs.dropped());
-        eprintln!("{dropped} more lines were not kept: the job has printed more than the coordinator keeps");
+        tell!("{dropped} more lines were not kept: the job has printed more than the coordinator keeps");
     }
     Ok(())
 }
@@ -89,7 +89,7 @@ async fn copy(mut logs: Logs, print: impl Fn(&[LogLine]) -> Result<(), Failure>)
 fn print_as_printed(lines: &[LogLine]) -> Result<(), Failure> {
     for lines in lines.chunk_by(|one, next| one.stream() == next.stream()) {
         match lines.first().map(LogLine::stream) {
-            Some(LogStream::Stderr) => print_to(std::io::stderr().lock(), lines)?,
+            Some(LogStream::Stderr) => tell_with(|out| print_to(out, lines)),
             _ => print_to(std::io::stdout().lock(), lines)?,
         }
     }

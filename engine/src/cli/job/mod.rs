@@ -2,6 +2,8 @@
 
 pub(super) mod logs;
 
+use std::io::Write;
+
 use clap::Subcommand;
 use tandem_proto::{JobId, ParseIdError};
 
@@ -9,7 +11,7 @@ use super::attached::{self, Interrupts, OnInterrupt};
 use super::job_spec::JobArgs;
 use super::session::Session;
 use super::{Exit, Failure, explain};
-use crate::output::{JobView, OutputFormat, StageView, TaskView, print_list, print_one, print_summary};
+use crate::output::{JobView, OutputFormat, StageView, TaskView, print_list, print_one, print_summary, tell};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum JobCommand {
@@ -73,7 +75,8 @@ pub(super) async fn execute(command: JobCommand, session: &Session) -> Result<()
         JobCommand::Wait(IdArg { id }) => {
             let client = session.connect().await?;
             let status = attached::follow(&client, id, &mut Interrupts::new()?, OnInterrupt::Leave).await?;
-            Ok(print_summary(&status)?)
+            print_summary(&status);
+            Ok(())
         }
         JobCommand::Explain(IdArg { id }) => {
             let status = session.connect().await?.get(id).await?;
@@ -90,9 +93,9 @@ async fn submit(args: SubmitArgs, session: &Session) -> Result<(), Failure> {
     if args.no_wait {
         return accepted(session, id, submitted.status.unwrap_or_default());
     }
-    eprintln!("submitted {} as job {id}", job.name());
+    tell!("submitted {} as job {id}", job.name());
     let status = job.follow(&client, id, &mut Interrupts::new()?).await?;
-    print_summary(&status)?;
+    print_summary(&status);
     match session.format() {
         OutputFormat::Table => Ok(()),
         format => print_one(format, &JobView::from(status)),
@@ -101,12 +104,9 @@ async fn submit(args: SubmitArgs, session: &Session) -> Result<(), Failure> {
 
 /// The id alone, so that a script can take it.
 fn accepted(session: &Session, id: JobId, status: tandem_proto::v1::JobStatus) -> Result<(), Failure> {
-    eprintln!("`tandem job wait {id}` waits for its end");
+    tell!("`tandem job wait {id}` waits for its end");
     match session.format() {
-        OutputFormat::Table => {
-            use std::io::Write;
-            Ok(writeln!(std::io::stdout(), "{id}")?)
-        }
+        OutputFormat::Table => Ok(writeln!(std::io::stdout(), "{id}")?),
         format => print_one(format, &JobView::from(status)),
     }
 }
@@ -117,7 +117,7 @@ async fn get(session: &Session, id: JobId) -> Result<(), Failure> {
     let stages: Vec<StageView> = status.stages.iter().cloned().map(StageView::from).collect();
     print_one(format, &JobView::from(status))?;
     if format == OutputFormat::Table {
-        println!();
+        writeln!(std::io::stdout())?;
         print_list(format, &stages)?;
     }
     Ok(())

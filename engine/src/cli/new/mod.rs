@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Failure;
+use crate::output::tell;
 
 #[derive(Debug, Args)]
 pub(super) struct NewArgs {
@@ -48,7 +49,7 @@ pub(super) fn execute(args: NewArgs) -> Result<(), Failure> {
         write(&path.join(file), &text).map_err(|error| Failure::failed(format!("cannot write `{file}`: {error}")))?;
     }
     let folder = path.display();
-    eprintln!("made `{folder}`: `cd {folder} && cargo test`, then see README.md");
+    tell!("made `{folder}`: `cd {folder} && cargo test`, then see README.md");
     Ok(())
 }
 

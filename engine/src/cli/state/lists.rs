@@ -1,7 +1,7 @@
 //! What all lists of state have in common: a limit that is told, and the one thing that is asked for.
 
 use crate::cli::{Exit, Failure};
-use crate::output::{OutputFormat, Record, print_list};
+use crate::output::{OutputFormat, Record, print_list, tell};
 
 /// How much of a list is shown.
 #[derive(Debug, Clone, clap::Args)]
@@ -24,7 +24,7 @@ pub(super) fn print_limited<R: Record>(
     }
     print_list(format, &records)?;
     if records.len() < total {
-        eprintln!("note: {} of {total} {noun}; --limit 0 shows all", records.len());
+        tell!("note: {} of {total} {noun}; --limit 0 shows all", records.len());
     }
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! `tandem memory`: which objects take memory, who made them, and who keeps them.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
 use super::{OfJob, objects};
 use crate::cli::Failure;
 use crate::cli::session::Session;
 use crate::output::units::format_bytes;
-use crate::output::{ObjectView, OutputFormat, print_list};
+use crate::output::{ObjectView, OutputFormat, print_list, tell};
 
 /// Objects that are listed for people; all are in other forms.
 const LISTED: usize = 50;
@@ -19,13 +20,14 @@ pub(in crate::cli) async fn execute(job: OfJob, session: &Session) -> Result<(),
     }
     let totals = totals(&kept);
     print_list(OutputFormat::Table, &kept[..kept.len().min(LISTED)])?;
-    println!();
+    let mut out = std::io::stdout().lock();
+    writeln!(out)?;
     for (worker, (objects, bytes)) in &totals {
-        println!("{worker}: {objects} objects, {}", format_bytes(*bytes));
+        writeln!(out, "{worker}: {objects} objects, {}", format_bytes(*bytes))?;
     }
     let all: usize = totals.values().map(|(objects, _)| objects).sum();
     if all > LISTED {
-        eprintln!("note: the largest {LISTED} of {all} objects; -o json shows all");
+        tell!("note: the largest {LISTED} of {all} objects; -o json shows all");
     }
     Ok(())
 }

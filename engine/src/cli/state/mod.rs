@@ -15,6 +15,7 @@ use tandem_proto::{JobId, ParseIdError};
 
 use super::Failure;
 use super::session::Session;
+use crate::output::tell;
 
 pub(super) use actors::{ActorCommand, execute as actor};
 pub(super) use groups::{GroupCommand, execute as group};
@@ -41,10 +42,10 @@ async fn ask(session: &Session, kind: StateKind, job: &OfJob, id: &str) -> Resul
     let request = ListStateRequest { kind: kind.into(), job: job.job.map_or(0, |job| job.0), id: id.to_owned() };
     let state = session.connect().await?.state(request).await?;
     for (worker, why) in &state.silent {
-        eprintln!("note: worker {worker} did not answer: {why}");
+        tell!("note: worker {worker} did not answer: {why}");
     }
     if state.left_out > 0 {
-        eprintln!("note: {} more were not asked for; name a job with --job to see all of its", state.left_out);
+        tell!("note: {} more were not asked for; name a job with --job to see all of its", state.left_out);
     }
     Ok(state)
 }

@@ -8,7 +8,7 @@ use super::lists::{Limit, not_found, print_limited};
 use super::{OfJob, ask};
 use crate::cli::Failure;
 use crate::cli::session::Session;
-use crate::output::{FineTaskView, print_list};
+use crate::output::{FineTaskView, print_list, tell};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum TaskCommand {
@@ -76,7 +76,7 @@ pub(super) fn is_function(full: &str, wanted: &str) -> bool {
 
 fn say_forgotten(found: &ClusterState) {
     if found.forgotten > 0 {
-        eprintln!("note: {} older attempts have ended that workers do not keep any more", found.forgotten);
+        tell!("note: {} older attempts have ended that workers do not keep any more", found.forgotten);
     }
 }
 

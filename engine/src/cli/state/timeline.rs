@@ -12,7 +12,7 @@ use tandem_proto::v1::StateKind;
 use super::{OfJob, ask};
 use crate::cli::Failure;
 use crate::cli::session::Session;
-use crate::output::FineTaskView;
+use crate::output::{FineTaskView, tell};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct TimelineArgs {
@@ -45,7 +45,7 @@ enum Lane {
 pub(in crate::cli) async fn execute(args: TimelineArgs, session: &Session) -> Result<(), Failure> {
     let found = ask(session, StateKind::Tasks, &args.job, "").await?;
     if found.forgotten > 0 {
-        eprintln!("note: {} older attempts are missing: workers do not keep them any more", found.forgotten);
+        tell!("note: {} older attempts are missing: workers do not keep them any more", found.forgotten);
     }
     let workers = found.workers;
     let tasks = found.tasks.into_iter().map(|task| FineTaskView::new(task, &workers));
@@ -59,7 +59,7 @@ pub(in crate::cli) async fn execute(args: TimelineArgs, session: &Session) -> Re
     let text = serde_json::to_vec(&trace).map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))?;
     std::fs::write(&args.out, text)
         .map_err(|error| Failure::failed(format!("cannot write {}: {error}", args.out.display())))?;
-    eprintln!("{count} tasks in {}; open it in chrome://tracing or ui.perfetto.dev", args.out.display());
+    tell!("{count} tasks in {}; open it in chrome://tracing or ui.perfetto.dev", args.out.display());
     Ok(())
 }
 
