@@ -1,9 +1,10 @@
 //! `tandem sql`: one statement, on the cluster or on a private one; its rows to standard output or into a file.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
+use arrow::datatypes::SchemaRef;
 use tandem_client::{Client, ResultEvent, Results};
 use tandem_proto::{JobId, v1};
 
@@ -12,7 +13,7 @@ use super::attached::{self, Interrupts};
 use super::job_spec::QueryArgs;
 use super::session::Session;
 use crate::local::PrivateCluster;
-use crate::output::{OutputFormat, Progress, RowFormat, RowWriter, row_writer, tell};
+use crate::output::{Progress, RowFormat, RowWriter, row_writer, tell};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SqlArgs {
@@ -28,8 +29,11 @@ pub(super) struct SqlArgs {
 
 pub(super) async fn execute(args: SqlArgs, session: &Session) -> Result<(), Failure> {
     let spec = args.query.spec()?;
-    let target = Target::new(args.output, session.format())?;
-    on_cluster(session, args.local, async |client| query(&client, spec, target).await).await
+    let format = match &args.output {
+        Some(path) => format_of(path)?,
+        None => RowFormat::Output(session.format()),
+    };
+    on_cluster(session, args.local, async |client| query(&client, spec, format, args.output).await).await
 }
 
 /// Runs `work` against a private one-worker cluster, or against the cluster of `session`.
@@ -54,8 +58,9 @@ pub(super) async fn on_cluster(
     outcome.map_err(|failure| failure.without_cluster(None))
 }
 
-async fn query(client: &Client, spec: v1::JobSpec, target: Target) -> Result<(), Failure> {
+async fn query(client: &Client, spec: v1::JobSpec, format: RowFormat, output: Option<PathBuf>) -> Result<(), Failure> {
     let mut interrupts = Interrupts::new()?;
+    let draft = output.map(Draft::create).transpose()?;
     let accepted = async {
         let submitted = client.submit(attached::submission(spec, true)).await?;
         let job = JobId(submitted.job);
@@ -63,21 +68,28 @@ async fn query(client: &Client, spec: v1::JobSpec, target: Target) -> Result<(),
     };
     let (job, mut results) = interrupts.guard(accepted).await?;
     let outcome = tokio::select! {
-        outcome = write_rows(&mut results, &target) => outcome,
+        outcome = write_rows(&mut results, format, draft.as_ref()) => outcome,
         () = interrupts.next() => Err(attached::interrupted(job)),
     };
     if let Err(failure) = outcome {
         // It ends with this client anyway; this only makes it end sooner.
         let _ = client.stop(job, "the client has left").await;
-        target.discard();
         return Err(failure);
     }
-    target.keep()
+    draft.map_or(Ok(()), Draft::keep)
 }
 
-async fn write_rows(results: &mut Results, target: &Target) -> Result<(), Failure> {
+async fn write_rows(results: &mut Results, format: RowFormat, draft: Option<&Draft>) -> Result<(), Failure> {
+    let written = |outcome: Result<(), Failure>| match draft {
+        Some(draft) => outcome.map_err(|failure| failure.in_context(draft.context())),
+        None => outcome,
+    };
+    let open = |schema: &SchemaRef| match draft {
+        Some(draft) => row_writer(format, schema.clone(), BufWriter::new(&draft.file)),
+        None => row_writer(format, schema.clone(), BufWriter::new(io::stdout())),
+    };
     let mut progress = Progress::new();
-    let mut writer: Option<Box<dyn RowWriter>> = None;
+    let mut writer: Option<Box<dyn RowWriter + '_>> = None;
     while let Some(event) = results.next_event().await? {
         match event {
             ResultEvent::Status(status) if writer.is_none() => progress.update(&status),
@@ -86,77 +98,64 @@ async fn write_rows(results: &mut Results, target: &Target) -> Result<(), Failur
                 progress.clear();
                 let writer = match &mut writer {
                     Some(writer) => writer,
-                    None => writer.insert(target.open(&batch.schema())?),
+                    None => writer.insert(open(&batch.schema())?),
                 };
-                target.written(writer.write(&batch))?;
+                written(writer.write(&batch))?;
             }
         }
     }
     progress.clear();
     match (writer, results.schema()) {
-        (Some(mut writer), _) => target.written(writer.finish()),
-        (None, Some(schema)) => target.written(target.open(schema)?.finish()),
+        (Some(mut writer), _) => written(writer.finish()),
+        (None, Some(schema)) => written(open(schema)?.finish()),
         (None, None) => Ok(()),
     }
 }
 
-/// Where rows go. A file has another name until it is complete.
-struct Target {
-    format: RowFormat,
-    file: Option<PathBuf>,
+/// The form that the name of a file asks for.
+fn format_of(path: &Path) -> Result<RowFormat, Failure> {
+    RowFormat::of_file(path).ok_or_else(|| {
+        Failure::usage(format!("the ending of the file does not say a format: {}", path.display()))
+            .with_help("use .csv, .json, .jsonl, .arrow or .parquet")
+    })
 }
 
-impl Target {
-    fn new(file: Option<PathBuf>, format: OutputFormat) -> Result<Self, Failure> {
-        let Some(path) = &file else { return Ok(Self { format: RowFormat::Output(format), file }) };
-        let format = RowFormat::of_file(path).ok_or_else(|| {
-            Failure::usage(format!("the ending of the file does not say a format: {}", path.display()))
-                .with_help("use .csv, .json, .jsonl, .arrow or .parquet")
-        })?;
-        Ok(Self { format, file })
-    }
+/// A file that has another name until it is complete. Dropped before that, it is gone.
+struct Draft {
+    path: PathBuf,
+    partial: PathBuf,
+    file: File,
+}
 
-    fn open(&self, schema: &arrow::datatypes::SchemaRef) -> Result<Box<dyn RowWriter>, Failure> {
-        let out: Box<dyn Write + Send> = match &self.file {
-            Some(path) => {
-                let draft = draft_of(path);
-                let file = File::create(&draft)
-                    .map_err(|error| Failure::failed(format!("cannot write: {}: {error}", draft.display())))?;
-                Box::new(BufWriter::new(file))
-            }
-            None => Box::new(BufWriter::new(std::io::stdout())),
-        };
-        row_writer(self.format, schema.clone(), out)
-    }
-
-    /// What came of writing there; a failure names the file.
-    fn written(&self, outcome: Result<(), Failure>) -> Result<(), Failure> {
-        outcome.map_err(|failure| match &self.file {
-            Some(path) => failure.in_context(format_args!("cannot write {}", path.display())),
-            None => failure,
-        })
-    }
-
-    fn keep(&self) -> Result<(), Failure> {
-        let Some(path) = &self.file else { return Ok(()) };
-        let draft = draft_of(path);
-        if draft.exists() {
-            std::fs::rename(&draft, path)?;
-            tell!("wrote {}", path.display());
+impl Draft {
+    fn create(path: PathBuf) -> Result<Self, Failure> {
+        let failed =
+            |error: io::Error| Failure::from(error).in_context(format_args!("cannot write {}", path.display()));
+        if path.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".partial");
+        let partial = path.with_file_name(name);
+        let file = File::create(&partial).map_err(failed)?;
+        Ok(Self { path, partial, file })
+    }
+
+    fn keep(self) -> Result<(), Failure> {
+        std::fs::rename(&self.partial, &self.path).map_err(|error| Failure::from(error).in_context(self.context()))?;
+        tell!("wrote {}", self.path.display());
         Ok(())
     }
 
-    fn discard(&self) {
-        if let Some(path) = &self.file {
-            // It may not have been made yet.
-            let _ = std::fs::remove_file(draft_of(path));
-        }
+    /// What has failed when its file has.
+    fn context(&self) -> String {
+        format!("cannot write {}", self.path.display())
     }
 }
 
-fn draft_of(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    path.with_file_name(name)
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // There is none any more if it was kept.
+        let _ = std::fs::remove_file(&self.partial);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Finished, Sandbox};
+use crate::support::{Finished, Sandbox, files_below};
 
 #[test]
 fn rows_come_in_every_form() {
@@ -31,6 +31,25 @@ fn rows_go_to_a_file_that_appears_when_it_is_complete() {
     sandbox.run(&["sql", "-e", "SELECT nothing", "--output", "none.csv"]).ended_with(2);
     assert!(!sandbox.work().join("none.csv").exists());
     sandbox.run(&["sql", "-e", "SELECT 1", "--output", "out.txt"]).ended_with(2).tells(&["out.txt", "help: "]);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_named_before_the_statement_runs() {
+    let sandbox = Sandbox::with_cluster(1);
+    std::fs::create_dir(sandbox.work().join("folder.csv")).unwrap();
+    for path in ["folder.csv", "missing/x.csv", "s3://bucket/x.csv"] {
+        sandbox.run(&["sql", "-e", "SELECT 1", "--output", path]).ended_with(1).tells(&[path]);
+    }
+    let jobs = sandbox.run(&["job", "list", "-o", "json"]).succeeded().json();
+    assert_eq!(jobs.as_array().map(Vec::len), Some(0), "{jobs}");
+}
+
+#[test]
+fn a_file_that_is_given_up_is_gone() {
+    let sandbox = Sandbox::with_cluster(1);
+    let sql = "SELECT a.value FROM generate_series(1, 100000) a, generate_series(1, 100000) b";
+    sandbox.run(&["sql", "-e", sql, "--output", "out.csv", "--timeout", "1s"]).ended_with(6).tells(&[]);
+    assert_eq!(files_below(&sandbox.work()), Vec::<String>::new());
 }
 
 #[test]
