@@ -31,6 +31,9 @@ pub(super) fn execute(command: &CertCommand) -> Result<(), Failure> {
     let CertCommand::Create { out, host } = command;
     let pems = create(host).map_err(|error| Failure::usage(format!("cannot make a certificate: {error}")))?;
     std::fs::create_dir_all(out).map_err(|error| cannot_write(out, &error))?;
+    for (name, ..) in &pems {
+        refuse_to_replace(&out.join(name), "folder")?;
+    }
     for (name, pem, mode) in pems {
         let path = out.join(name);
         write_new(&path, &pem, mode).map_err(|error| cannot_write(&path, &error))?;
@@ -61,7 +64,16 @@ fn create(hosts: &[String]) -> Result<Pems, rcgen::Error> {
     ])
 }
 
-/// Never replaces a file: a key that is in use cannot be made again.
+/// Fails when there is a file already: what is in use cannot be made again. `what` is what else could be named.
+pub(super) fn refuse_to_replace(path: &Path, what: &str) -> Result<(), Failure> {
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!("cannot write: {}: it exists already", path.display()))
+        .with_help(format!("choose another {what} with --out")))
+}
+
+/// Replaces nothing that has come since it was looked for.
 fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(text.as_bytes())?;
@@ -69,9 +81,5 @@ fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    let failure = Failure::failed(format!("cannot write: {}: {error}", path.display()));
-    match error.kind() {
-        io::ErrorKind::AlreadyExists => failure.with_help("choose another folder with --out"),
-        _ => failure,
-    }
+    Failure::failed(format!("cannot write: {}: {error}", path.display()))
 }

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use tandem_client::Token;
 
 use super::Failure;
+use super::cert::refuse_to_replace;
 use crate::output::tell;
 
 #[derive(Debug, Subcommand)]
@@ -24,6 +25,7 @@ pub(super) fn execute(command: TokenCommand) -> Result<(), Failure> {
     let token = Token::generate();
     match out {
         Some(path) => {
+            refuse_to_replace(&path, "file")?;
             token.write(&path).map_err(|error| Failure::failed(error.to_string()))?;
             tell!("wrote {}", path.display());
         }

@@ -86,6 +86,9 @@ fn a_token_is_printed_or_written_for_its_user_alone() {
     assert_eq!(written.stdout, "");
     let mode = sandbox.work().join("token").metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    let token = sandbox.read("token");
+    sandbox.run(&["token", "create", "--out", "token"]).ended_with(1).tells(&["token", "help: choose another file"]);
+    assert_eq!(sandbox.read("token"), token);
 }
 
 #[test]
@@ -98,6 +101,9 @@ fn certificates_are_made_once() {
     assert!(sandbox.read("tls/key.pem").contains("PRIVATE KEY"));
     assert_eq!(sandbox.work().join("tls/key.pem").metadata().unwrap().permissions().mode() & 0o777, 0o600);
     sandbox.run(&args).ended_with(1).tells(&["tls/ca.pem", "help: choose another folder"]);
+    std::fs::remove_file(sandbox.work().join("tls/ca.pem")).unwrap();
+    sandbox.run(&args).ended_with(1).tells(&["tls/cert.pem", "help: choose another folder"]);
+    assert!(!sandbox.work().join("tls/ca.pem").exists(), "it would not be the authority of the others");
 }
 
 #[test]
