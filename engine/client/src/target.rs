@@ -60,17 +60,24 @@ impl Named {
         }
     }
 
-    /// The cluster, which is the one in `folder` unless another is named.
+    /// The cluster, which is the one in the user's `folder` unless another is named: then there may be no folder.
     ///
     /// # Errors
     /// When there is none, or a file cannot be read.
-    pub fn target(self, folder: &ClusterFolder) -> Result<Target, TargetError> {
+    pub fn target(self, folder: Result<ClusterFolder, ClusterFolderError>) -> Result<Target, TargetError> {
         let Self { address, token_file, tls_ca } = self;
-        let local = folder.running()?.map(|record| record.address);
-        let Some(address) = address.or_else(|| local.clone()) else {
-            return Err(TargetError::NoCluster(folder.root().to_owned()));
+        let (address, token_file) = match (address, folder) {
+            (Some(address), Err(ClusterFolderError::NoHome)) => (address, token_file),
+            (address, folder) => {
+                let folder = folder?;
+                let local = folder.running()?.map(|record| record.address);
+                let Some(address) = address.or_else(|| local.clone()) else {
+                    return Err(TargetError::NoCluster(folder.root().to_owned()));
+                };
+                let local_token = (local.as_ref() == Some(&address)).then(|| folder.token_file());
+                (address, token_file.or(local_token))
+            }
         };
-        let token_file = token_file.or_else(|| (local.as_ref() == Some(&address)).then(|| folder.token_file()));
         let token = token_file.map(|path| Token::read(&path)).transpose()?;
         let ca_pem = tls_ca.map(|path| certificates(&path)).transpose()?;
         Ok(Target { address, security: ClientSecurity { token, ca_pem } })
@@ -103,15 +110,25 @@ mod tests {
         let token = Token::generate();
         token.write(&folder.token_file()).unwrap();
         let named = |address: Option<&str>| Named { address: address.map(str::to_owned), ..Named::default() };
-        let error = named(None).target(&folder).unwrap_err();
+        let error = named(None).target(Ok(folder.clone())).unwrap_err();
         assert_eq!((error.exit(), error.to_string().contains("no cluster is running")), (Exit::Unreachable, true));
 
         let _lock = folder.occupy().unwrap();
         let record = crate::local::ClusterRecord { address: "127.0.0.1:7".to_owned(), supervisor_pid: 1 };
         folder.write_record(&record).unwrap();
         for (address, shown) in [(None, true), (Some("127.0.0.1:7"), true), (Some("127.0.0.1:8"), false)] {
-            let target = named(address).target(&folder).unwrap();
+            let target = named(address).target(Ok(folder.clone())).unwrap();
             assert_eq!(target.security.token.is_some(), shown, "{address:?}");
         }
+    }
+
+    #[test]
+    fn only_a_cluster_that_is_not_named_needs_a_home() {
+        let homeless = |address: Option<&str>| {
+            let named = Named { address: address.map(str::to_owned), ..Named::default() };
+            named.target(Err(ClusterFolderError::NoHome))
+        };
+        assert_eq!(homeless(Some("127.0.0.1:7")).unwrap().address, "127.0.0.1:7");
+        assert_eq!(homeless(None).unwrap_err().exit(), Exit::Usage);
     }
 }

@@ -72,24 +72,25 @@ pub(super) async fn execute(command: ClusterCommand, session: &Session) -> Resul
             let environment = args.resources.environment();
             let resources = args.resources.amounts()?;
             let shape = session.shape(args.workers, args.cpus, args.memory);
-            up(session, &ClusterShape { resources, environment, ..shape })
+            up(&ClusterShape { resources, environment, ..shape })
         }
-        ClusterCommand::Down => down(&session.folder).await,
+        ClusterCommand::Down => down(&StateFolder::of_user()?).await,
         ClusterCommand::Status => status(session).await,
-        ClusterCommand::Scale { workers } => scale(&session.folder, workers).await,
+        ClusterCommand::Scale { workers } => scale(&StateFolder::of_user()?, workers).await,
         // Has a runtime of its own and never comes here.
         ClusterCommand::Supervise(_) => Ok(()),
     }
 }
 
 /// Starts the user's local cluster and returns when it is ready.
-pub(super) fn up(session: &Session, shape: &ClusterShape) -> Result<(), Failure> {
-    session.folder.create()?;
-    if let Some(record) = session.folder.running()? {
+pub(super) fn up(shape: &ClusterShape) -> Result<(), Failure> {
+    let folder = StateFolder::of_user()?;
+    folder.create()?;
+    if let Some(record) = folder.running()? {
         return Err(Failure::usage(format!("a local cluster is already running: {}", record.address))
             .with_help("`tandem cluster scale N` changes its size, `tandem cluster down` stops it"));
     }
-    match launch(&session.folder, shape)? {
+    match launch(&folder, shape)? {
         Launched::Ready { address } => {
             let ClusterShape { workers, cpus, .. } = shape;
             let (workers, slots) = (format_counted(*workers, "worker"), format_counted(*cpus, "slot"));
@@ -97,7 +98,7 @@ pub(super) fn up(session: &Session, shape: &ClusterShape) -> Result<(), Failure>
             Ok(())
         }
         Launched::Failed { message } => {
-            let logs = session.folder.logs();
+            let logs = folder.logs();
             Err(Failure::failed(message).with_help(format!("logs are in {}", logs.display())))
         }
     }
@@ -120,10 +121,12 @@ async fn down(folder: &StateFolder) -> Result<(), Failure> {
 async fn status(session: &Session) -> Result<(), Failure> {
     let client = session.connect().await?;
     let mut view = ClusterView::new(client.address(), client.cluster().await?);
-    let local = session.folder.running()?.filter(|record| record.address == view.address);
-    if let Some(record) = local {
+    // Without a folder there is no local cluster.
+    if let Ok(folder) = StateFolder::of_user()
+        && let Some(record) = folder.running()?.filter(|record| record.address == view.address)
+    {
         view.supervisor_pid = Some(record.supervisor_pid);
-        if let ControlAnswer::Processes(processes) = request(&session.folder, &ControlRequest::Processes).await? {
+        if let ControlAnswer::Processes(processes) = request(&folder, &ControlRequest::Processes).await? {
             view.processes = processes;
         }
     }

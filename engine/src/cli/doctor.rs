@@ -7,7 +7,7 @@ use tandem_worker::divisible_cgroup;
 
 use super::Failure;
 use super::session::Session;
-use crate::local::default_memory_bytes;
+use crate::local::{StateFolder, default_memory_bytes};
 use crate::output::units::{format_bytes, format_counted};
 use crate::output::{Record, print_list};
 
@@ -49,15 +49,11 @@ fn finding(verdict: Verdict, what: &'static str, detail: impl Into<String>) -> F
 }
 
 pub(super) async fn execute(session: &Session) -> Result<(), Failure> {
-    let findings = vec![
-        state_folder(session),
-        token(session),
-        disk(session),
-        memory(session),
-        executors(),
-        open_files(),
-        cluster(session).await,
-    ];
+    let mut findings = match StateFolder::of_user() {
+        Ok(folder) => vec![state_folder(&folder), token(&folder), disk(&folder)],
+        Err(error) => vec![finding(Verdict::Fail, "state folder", error.to_string())],
+    };
+    findings.extend([memory(session), executors(), open_files(), cluster(session).await]);
     let failed = findings.iter().filter(|finding| finding.verdict == Verdict::Fail).count();
     print_list(session.format(), &findings)?;
     match failed {
@@ -66,15 +62,15 @@ pub(super) async fn execute(session: &Session) -> Result<(), Failure> {
     }
 }
 
-fn state_folder(session: &Session) -> Finding {
-    match session.folder.create() {
-        Ok(()) => finding(Verdict::Ok, "state folder", session.folder.root().display().to_string()),
+fn state_folder(folder: &StateFolder) -> Finding {
+    match folder.create() {
+        Ok(()) => finding(Verdict::Ok, "state folder", folder.root().display().to_string()),
         Err(error) => finding(Verdict::Fail, "state folder", error.to_string()),
     }
 }
 
-fn token(session: &Session) -> Finding {
-    let path = session.folder.token_file();
+fn token(folder: &StateFolder) -> Finding {
+    let path = folder.token_file();
     match std::fs::metadata(&path) {
         Ok(about) if about.permissions().mode() & 0o077 == 0 => {
             finding(Verdict::Ok, "token", "only its user can read it")
@@ -84,8 +80,8 @@ fn token(session: &Session) -> Finding {
     }
 }
 
-fn disk(session: &Session) -> Finding {
-    match rustix::fs::statvfs(session.folder.root()) {
+fn disk(folder: &StateFolder) -> Finding {
+    match rustix::fs::statvfs(folder.root()) {
         Ok(about) => {
             let free = about.f_bavail.saturating_mul(about.f_frsize);
             let verdict = if free < FREE_BYTES { Verdict::Warn } else { Verdict::Ok };
@@ -117,8 +113,8 @@ fn open_files() -> Finding {
 }
 
 async fn cluster(session: &Session) -> Finding {
-    let running = session.settings.address().is_some() || session.folder.running().is_ok_and(|record| record.is_some());
-    if !running {
+    let local = || StateFolder::of_user().and_then(|folder| folder.running());
+    if session.settings.address().is_none() && !local().is_ok_and(|record| record.is_some()) {
         return finding(Verdict::Ok, "cluster", "none is running");
     }
     let asked = session.in_time(async { Ok(session.connect().await?.cluster().await?) }).await;

@@ -141,7 +141,7 @@ impl Cli {
             Command::Cluster(cluster::ClusterCommand::Supervise(args)) => return cluster::supervise(args),
             _ => logging::for_command(global.verbose, settings.color()),
         }
-        let session = Session::new(settings)?;
+        let session = Session { settings };
         match command {
             Command::Run(args) => block_on(run::execute(args, &session)),
             Command::Cluster(command) => block_on(session.in_time(cluster::execute(command, &session))),

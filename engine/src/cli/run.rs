@@ -15,7 +15,7 @@ use super::job_spec::{CheckedJob, JobArgs};
 use super::resources::AmountArgs;
 use super::session::Session;
 use super::{Failure, cluster};
-use crate::local::{ClusterShape, PrivateCluster};
+use crate::local::{ClusterShape, PrivateCluster, StateFolder};
 use crate::output::units::parse_bytes;
 use crate::output::{
     OutputFormat, RowFormat, WorkDone, print_object, print_summary, print_work_done, row_writer, tell, tell_with,
@@ -51,13 +51,13 @@ pub(super) async fn execute(args: RunArgs, session: &Session) -> Result<(), Fail
     let resources = args.resources.amounts()?;
     let shape = ClusterShape { resources, ..session.shape(args.workers, args.cpus, args.memory) };
     if args.keep {
-        cluster::up(session, &shape)?;
+        cluster::up(&shape)?;
         let client = session.connect().await?;
         session.in_time(run(&client, job, &mut interrupts, session.format())).await?;
         tell!("the cluster is still up at {}; `tandem cluster down` stops it", client.address());
         return Ok(());
     }
-    let private = PrivateCluster::start(&session.folder, shape)?;
+    let private = PrivateCluster::start(&StateFolder::of_user()?, shape)?;
     let outcome = {
         let cluster = private.cluster()?;
         let work = async {

@@ -1,28 +1,23 @@
-//! What every command of a client needs: the settings, the user's state folder, the way to the cluster.
+//! What commands of a client need: the settings and the way to the cluster.
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
-use tandem_client::{Client, ClusterFolderError, Named, Target, TargetError};
+use tandem_client::{Client, ClusterFolder, ClusterFolderError, Named, Target, TargetError};
 
 use super::{Exit, Failure};
 use crate::config::Settings;
-use crate::local::{ClusterFault, ClusterShape, FolderError, StateFolder, default_memory_bytes};
+use crate::local::{ClusterFault, ClusterShape, FolderError, default_memory_bytes};
 use crate::output::OutputFormat;
 use crate::output::units::format_duration;
 
 /// One run of the command line.
 pub(super) struct Session {
     pub(super) settings: Settings,
-    pub(super) folder: StateFolder,
 }
 
 impl Session {
-    pub(super) fn new(settings: Settings) -> Result<Self, Failure> {
-        Ok(Self { settings, folder: StateFolder::of_user()? })
-    }
-
     pub(super) fn format(&self) -> OutputFormat {
         self.settings.output_format()
     }
@@ -39,7 +34,7 @@ impl Session {
             token_file: self.settings.token_file().map(ToOwned::to_owned),
             tls_ca: self.settings.tls_ca().map(ToOwned::to_owned),
         };
-        Ok(named.target(self.folder.found())?)
+        Ok(named.target(ClusterFolder::of_user())?)
     }
 
     /// Gives up on `command` after `--timeout`.

@@ -49,11 +49,6 @@ impl StateFolder {
         Self { found: ClusterFolder::at(root) }
     }
 
-    /// The part that those see who look for the cluster.
-    pub(crate) fn found(&self) -> &ClusterFolder {
-        &self.found
-    }
-
     pub(crate) fn root(&self) -> &Path {
         self.found.root()
     }

@@ -107,6 +107,24 @@ fn certificates_are_made_once() {
 }
 
 #[test]
+fn what_needs_no_local_cluster_needs_no_home() {
+    let sandbox = Sandbox::with_cluster(1);
+    let run = |args: &[&str]| Finished::of(sandbox.command(args).env_remove("HOME").env_remove("XDG_STATE_HOME"));
+    run(&["token", "create"]).succeeded();
+    run(&["completion", "bash"]).succeeded();
+    run(&["data", "gen", "sales", "--rows", "9", "--out", "sales.csv"]).succeeded();
+    let status = sandbox.run(&["cluster", "status", "-o", "json"]).succeeded().json();
+    let token = sandbox.state().join("token");
+    let target = ["--address", status["address"].as_str().unwrap(), "--token-file", token.to_str().unwrap()];
+    for command in [["job", "list"], ["cluster", "status"]] {
+        run(&[&target[..], &command].concat()).succeeded();
+    }
+    for args in [&["job", "list"][..], &["cluster", "down"], &["sql", "--local", "-e", "SELECT 1"]] {
+        run(args).ended_with(2).tells(&["neither XDG_STATE_HOME nor HOME is set"]);
+    }
+}
+
+#[test]
 fn completion_scripts_name_the_commands() {
     let sandbox = Sandbox::new();
     for shell in ["bash", "zsh", "fish"] {

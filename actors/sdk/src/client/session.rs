@@ -41,8 +41,7 @@ impl Session {
     /// Submits this program with these arguments, and attaches to its worker. The other end of the stream is what the driver
     /// speaks over.
     pub(super) async fn open(args: Vec<String>) -> Result<(Self, UnixStream), Ended> {
-        let target =
-            Named::by_variables().target(&ClusterFolder::of_user().map_err(tandem_client::TargetError::from)?)?;
+        let target = Named::by_variables().target(ClusterFolder::of_user())?;
         let client = Client::connect(&target.address, target.security).await?;
         let executable = std::env::current_exe()?;
         let spec = bring(&client, &executable, args).await?;
