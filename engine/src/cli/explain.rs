@@ -11,7 +11,7 @@ use super::job_spec::QueryArgs;
 use super::session::Session;
 use super::{Failure, sql};
 use crate::output::units::{format_bytes, format_count, format_duration};
-use crate::output::{OutputFormat, StageView, print_list};
+use crate::output::{OutputFormat, StageView, between, print_list};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ExplainArgs {
@@ -71,9 +71,10 @@ fn heading(stage: &StageStatus, ran: bool) -> String {
         text.push_str(&format!(", each with {}", stage.needs));
     }
     if ran {
-        let ms = u64::try_from(stage.ended_ms - stage.started_ms).unwrap_or(0);
-        let time = format_duration(std::time::Duration::from_millis(ms));
-        text.push_str(&format!(", {} rows, {}, {time}", format_count(stage.rows), format_bytes(stage.bytes)));
+        text.push_str(&format!(", {} rows, {}", format_count(stage.rows), format_bytes(stage.bytes)));
+        if stage.started_ms > 0 {
+            text.push_str(&format!(", {}", between(stage.started_ms, stage.ended_ms)));
+        }
     }
     text
 }
@@ -113,6 +114,14 @@ fn note(operator: &OperatorMetrics) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stage_that_never_started_took_no_time() {
+        let stage = StageStatus { stage: 2, name: "sort".to_owned(), tasks: 1, ended_ms: 7_000, ..Default::default() };
+        assert_eq!(heading(&stage, true), "stage 2: sort: 1 task, 0 rows, 0 B");
+        let started = StageStatus { started_ms: 4_000, ..stage };
+        assert_eq!(heading(&started, true), "stage 2: sort: 1 task, 0 rows, 0 B, 3.0 s");
+    }
 
     #[test]
     fn operators_are_noted_at_their_lines() {

@@ -27,7 +27,7 @@ pub(crate) use rows::{RowFormat, RowWriter, row_writer};
 pub(crate) use state_views::{ActorView, CountedView, FineTaskView, FunctionView, ObjectView};
 pub(crate) use summary::print_summary;
 pub(crate) use tell::{tell, tell_line, tell_with};
-pub(crate) use time::since_epoch_ms;
+pub(crate) use time::{between, since_epoch_ms};
 pub(crate) use upload::UploadProgress;
 pub(crate) use views::{ClusterView, JobView, NodeView, StageView, TaskView};
 pub(crate) use work_done::{WorkDone, print_work_done, work_done};
