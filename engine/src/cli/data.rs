@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -30,7 +31,7 @@ pub(super) struct GenArgs {
     #[arg(long, default_value_t = 42)]
     seed: u64,
     /// Folder, or file for a single table; local or s3://
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = NonEmptyStringValueParser::new())]
     out: String,
     /// What the files hold; default: by the ending of --out, else csv, and parquet for tpch
     #[arg(long)]

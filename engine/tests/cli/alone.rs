@@ -164,6 +164,7 @@ fn data_that_cannot_be_made_are_refused() {
     let sandbox = Sandbox::new();
     sandbox.run(&["data", "gen", "sales", "--scale", "1", "--out", "x"]).ended_with(2).tells(&["scale"]);
     sandbox.run(&["data", "gen", "sales", "--out", "x"]).ended_with(2).tells(&[]);
+    sandbox.run(&["data", "gen", "sales", "--rows", "1", "--out", ""]).ended_with(2).tells(&["--out"]);
     let args = ["data", "gen", "sales", "--rows", "1", "--dirty", "0.5", "--out", "x"];
     sandbox.run(&args).ended_with(2).tells(&["dirty"]);
 }
