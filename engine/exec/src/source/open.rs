@@ -19,7 +19,7 @@ use super::schema::parse_schema;
 use super::spec::{OnBadRow, SourceFormat, SourceSpec};
 use super::table::TextTable;
 use crate::error::{PlanError, TaskError};
-use crate::storage::{FileEntry, Storage};
+use crate::storage::{FileEntry, Location, Storage};
 
 /// What is read of the first file to find out types.
 const SAMPLE_BYTES: u64 = 1 << 20;
@@ -48,14 +48,14 @@ pub async fn open_source(
 ) -> Result<OpenedSource, PlanError> {
     spec.validate()?;
     let declared = spec.schema.as_deref().map(parse_schema).transpose().map_err(|error| in_source(spec, error))?;
-    let mut files = Vec::new();
-    let mut locations = Vec::new();
+    let mut found = Vec::new();
     for path in spec.path.iter() {
         let location = storage.resolve(path, &spec.base_dir)?;
-        files.extend(storage.list(&location).await?);
-        locations.push(location);
+        let files = storage.list(&location).await?;
+        found.push((location, files));
     }
-    let (format, files) = spec.select(files)?;
+    let locations: Vec<Location> = found.iter().map(|(location, _)| location.clone()).collect();
+    let (format, files) = spec.select(found)?;
     if files.iter().all(|file| file.size == 0) {
         return Err(spec.invalid(&format!("the input is empty: {}", files[0]), ""));
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::PlanError;
-use crate::storage::FileEntry;
+use crate::storage::{FileEntry, Location};
 
 /// One source of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,7 +143,7 @@ impl SourceFormat {
         !matches!(self, Self::Parquet | Self::Arrow)
     }
 
-    /// Whether a file found in a folder is of this format, judged by its extension alone.
+    /// Whether a file is of this format, judged by its extension alone.
     pub(crate) fn includes(self, other: Self) -> bool {
         let is_json = |format| matches!(format, Self::Json | Self::Jsonl);
         let is_csv = |format| matches!(format, Self::Csv | Self::Tsv);
@@ -232,24 +232,43 @@ impl SourceSpec {
         }
     }
 
-    /// The format of `files`, and those of them that have it: in a folder of several kinds of files, other kinds are
-    /// left out.
-    pub(crate) fn select(&self, files: Vec<FileEntry>) -> Result<(SourceFormat, Vec<FileEntry>), PlanError> {
-        let Some(format) = self.format.or_else(|| files.iter().find_map(|file| by_extension(&file.path).0)) else {
-            let example = files.first().map(ToString::to_string).unwrap_or_default();
+    /// The format of the files that were found at each location, and those of them that are read: all that are named or
+    /// match a pattern, and of those below a folder the ones whose names fit the format.
+    pub(crate) fn select(
+        &self,
+        found: Vec<(Location, Vec<FileEntry>)>,
+    ) -> Result<(SourceFormat, Vec<FileEntry>), PlanError> {
+        let all = || found.iter().flat_map(|(_, files)| files);
+        let named = || found.iter().flat_map(|(place, files)| files.iter().filter(|file| place.names(&file.path)));
+        let format_of = |file: &FileEntry| by_extension(&file.path).0;
+        let Some(format) = self.format.or_else(|| named().chain(all()).find_map(format_of)) else {
+            let example = all().next().map(ToString::to_string).unwrap_or_default();
             return Err(self.invalid(
                 &format!("cannot tell the format from the name: {example}"),
                 "add format = \"csv\", \"jsonl\", \"json\", \"parquet\" or \"arrow\"",
             ));
         };
-        let one = files.len() == 1;
-        let is_wanted = |file: &FileEntry| match by_extension(&file.path).0 {
-            Some(found) => format.includes(found) || one,
-            None => self.format.is_some() && (one || !has_extension(&file.path)),
+        let fits = |file: &FileEntry| match format_of(file) {
+            Some(other) => format.includes(other),
+            None => self.format.is_some() && !has_extension(&file.path),
         };
-        let wanted: Vec<FileEntry> = files.into_iter().filter(is_wanted).collect();
-        if wanted.is_empty() {
-            return Err(self.invalid(&format!("no file is a {} file", format.name()), "check path and format"));
+        if let Some(odd) = named().find(|file| self.format.is_none() && !fits(file)) {
+            let example = named().chain(all()).find(|file| fits(file)).map(ToString::to_string).unwrap_or_default();
+            let name = format.name();
+            return Err(self.invalid(
+                &format!("its files differ in format: {example} is a {name} file by its name, {odd} is not"),
+                &format!("name files of one format, or add format = \"{name}\" if all of them are such"),
+            ));
+        }
+        let mut wanted = Vec::new();
+        for (place, files) in found {
+            let before = wanted.len();
+            wanted.extend(files.into_iter().filter(|file| place.names(&file.path) || fits(file)));
+            if wanted.len() == before {
+                let help = "check path and format; in a folder, only files with such an ending count, \
+                            unless a pattern such as folder/* names them";
+                return Err(self.invalid(&format!("no file is a {} file: {place}", format.name()), help));
+            }
         }
         Ok((format, wanted))
     }
@@ -274,7 +293,11 @@ fn has_extension(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
     use super::*;
+    use crate::storage::Storage;
 
     fn file(path: &str) -> FileEntry {
         FileEntry { root: "file:///".into(), path: path.into(), size: 1, etag: None, modified_ms: 0 }
@@ -294,17 +317,54 @@ mod tests {
         }
     }
 
+    /// A path and the files found there.
+    type Found<'a> = (&'a str, &'a [&'a str]);
+
+    /// What a source takes of them.
+    fn selected(format: Option<SourceFormat>, found: &[Found]) -> Result<(SourceFormat, Vec<String>), String> {
+        let storage = Storage::new(BTreeMap::new());
+        let listed = |(path, files): &Found| {
+            (storage.resolve(path, Path::new("/")).unwrap(), files.iter().map(|path| file(path)).collect())
+        };
+        let spec = SourceSpec { format, ..SourceSpec::new("s", "") };
+        let (format, files) =
+            spec.select(found.iter().map(listed).collect()).map_err(|error: PlanError| error.to_string())?;
+        Ok((format, files.into_iter().map(|file| file.path).collect()))
+    }
+
     #[test]
     fn a_folder_of_several_kinds_gives_one_kind() {
-        let files =
-            || vec![file("d/README.md"), file("d/a.csv"), file("d/b.csv.gz"), file("d/c.parquet"), file("d/part-0")];
-        let names = |files: Vec<FileEntry>| files.into_iter().map(|f| f.path).collect::<Vec<_>>();
-        let (format, found) = SourceSpec::new("s", "d").select(files()).unwrap();
-        assert_eq!((format, names(found)), (SourceFormat::Csv, vec!["d/a.csv".to_owned(), "d/b.csv.gz".to_owned()]));
-        let spec = SourceSpec { format: Some(SourceFormat::Csv), ..SourceSpec::new("s", "d") };
-        assert_eq!(names(spec.select(files()).unwrap().1), ["d/a.csv", "d/b.csv.gz", "d/part-0"]);
-        let error = SourceSpec::new("s", "d").select(vec![file("d/part-0")]).unwrap_err().to_string();
-        assert!(error.contains("d/part-0"), "{error}");
+        let folder: Found = ("d", &["d/README.md", "d/a.csv", "d/b.csv.gz", "d/c.parquet", "d/part-0"]);
+        let (format, files) = selected(None, &[folder]).unwrap();
+        assert_eq!((format, files), (SourceFormat::Csv, vec!["d/a.csv".to_owned(), "d/b.csv.gz".to_owned()]));
+        let (_, files) = selected(Some(SourceFormat::Csv), &[folder]).unwrap();
+        assert_eq!(files, ["d/a.csv", "d/b.csv.gz", "d/part-0"]);
+        // What is named says more than what a folder holds.
+        let (format, files) = selected(None, &[folder, ("e/c.parquet", &["e/c.parquet"])]).unwrap();
+        assert_eq!((format, files.join(" ").as_str()), (SourceFormat::Parquet, "d/c.parquet e/c.parquet"));
+        let error = selected(None, &[("d", &["d/part-0"])]).unwrap_err();
+        assert!(error.contains("cannot tell the format from the name: /d/part-0"), "{error}");
+        let error = selected(None, &[("a.csv", &["a.csv"]), ("d", &["d/a.jsonl"])]).unwrap_err();
+        assert!(error.contains("no file is a csv file: /d"), "{error}");
+    }
+
+    #[test]
+    fn no_file_that_is_named_is_left_out() {
+        let csv = Some(SourceFormat::Csv);
+        let texts: Found = ("d/*", &["d/a.csv", "d/b.txt", "d/part-2024.01"]);
+        assert_eq!(selected(csv, &[texts, ("e.jsonl", &["e.jsonl"])]).unwrap().1.len(), 4);
+        let cases: [(&[Found], &str); 4] = [
+            (&[texts], "/d/b.txt"),
+            (&[("1.csv", &["1.csv"]), ("2.jsonl", &["2.jsonl"])], "/2.jsonl"),
+            (&[("m/*", &["m/1.parquet", "m/2.csv"])], "/m/2.csv"),
+            (&[("1.txt", &["1.txt"]), ("d", &["d/a.csv"])], "/1.txt"),
+        ];
+        for (found, odd) in cases {
+            let error = selected(None, found).unwrap_err();
+            assert!(error.contains("differ in format") && error.contains(&format!("{odd} is not")), "{error}");
+        }
+        let (_, files) = selected(None, &[("d/*/", &["d/x/a.csv", "d/x/b.txt"])]).unwrap();
+        assert_eq!(files, ["d/x/a.csv"], "a pattern that ends in / names folders");
     }
 
     #[test]

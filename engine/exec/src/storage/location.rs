@@ -43,6 +43,11 @@ impl Location {
         self.folder
     }
 
+    /// Whether the file at `path`, found here, is named or matches the pattern, and is not merely below a folder that does.
+    pub(crate) fn names(&self, path: &str) -> bool {
+        !self.folder && (self.is_pattern() || self.path.as_ref() == path)
+    }
+
     /// Whether a file with this path in the store is meant by the pattern; true for all files when there is none.
     pub(super) fn matches(&self, path: &Path) -> bool {
         self.pattern.as_ref().is_none_or(|pattern| pattern.matches(path.as_ref()))
