@@ -102,7 +102,7 @@ impl fmt::Display for FileEntry {
 impl Storage {
     /// The files that `location` names, sorted by path: the file itself, every visible file below the folder, or every
     /// file that matches the pattern. Names that start with `.` or `_` below it are metadata of whoever wrote them and
-    /// are left out.
+    /// are left out, but for folders `_name=value` and for what a pattern spells out, such as `_*.csv`.
     ///
     /// # Errors
     /// There is none.
@@ -141,15 +141,25 @@ async fn list_below(store: &dyn ObjectStore, location: &Location) -> Result<Vec<
         .map_err(|error| PlanError::Storage(describe(&error, &location.to_string())))?;
     let mut files: Vec<FileEntry> = found
         .into_iter()
-        .filter(|meta| is_visible(&meta.location, location.path()) && location.matches(&meta.location))
+        .filter(|meta| is_visible(&meta.location, location) && location.matches(&meta.location))
         .map(|meta| FileEntry::new(location.root(), meta))
         .collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
 }
 
-fn is_visible(path: &Path, below: &Path) -> bool {
-    path.prefix_match(below).is_some_and(|mut parts| parts.all(|part| !part.as_ref().starts_with(['.', '_'])))
+/// Whether nothing of `path` below `location` is metadata; `_day=1` is a folder of the column `_day`.
+fn is_visible(path: &Path, location: &Location) -> bool {
+    let Some(parts) = path.prefix_match(location.path()) else { return false };
+    let mut parts = parts.peekable();
+    while let Some(part) = parts.next() {
+        let name = part.as_ref();
+        let is_column = name.starts_with('_') && name.contains('=') && parts.peek().is_some();
+        if name.starts_with(['.', '_']) && !is_column && !location.spells_out(name) {
+            return false;
+        }
+    }
+    true
 }
 
 fn nothing_found(location: &Location) -> PlanError {
@@ -264,6 +274,31 @@ mod tests {
         assert_eq!(names(&list("in/**/*.csv", dir).await.unwrap(), dir), all);
         assert_eq!(names(&list("in/*.csv", dir).await.unwrap(), dir), all[..2]);
         assert_eq!(names(&list("in/a 100%#1x.csv", dir).await.unwrap(), dir), all[..1]);
+    }
+
+    #[tokio::test]
+    async fn hidden_names_are_seen_where_they_are_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        for name in
+            ["_h=1/a.csv", "_h=1/_x=2.csv", "_SUCCESS", "x/_y.csv", "x/.y.csv", "x/_z/a.csv", ".h=1.tandem-1/a.csv"]
+        {
+            fs::create_dir_all(dir.join(name).parent().unwrap()).unwrap();
+            fs::write(dir.join(name), "x").unwrap();
+        }
+        for (path, expected) in [
+            (".", &["_h=1/a.csv"][..]),
+            ("**", &["_h=1/a.csv"]),
+            ("_h=*/*", &["_h=1/a.csv"]),
+            ("x/_*.csv", &["x/_y.csv"]),
+            ("**/.*", &["x/.y.csv"]),
+            ("x/_z/*", &["x/_z/a.csv"]),
+            ("x/_?/*", &["x/_z/a.csv"]),
+            ("x/_y.csv", &["x/_y.csv"]),
+        ] {
+            assert_eq!(names(&list(path, dir).await.unwrap(), dir), expected, "{path}");
+        }
+        list("x/*.csv", dir).await.unwrap_err();
     }
 
     #[tokio::test]

@@ -48,6 +48,12 @@ impl Location {
         !self.folder && (self.is_pattern() || self.path.as_ref() == path)
     }
 
+    /// Whether `name`, which starts with `.` or `_`, matches a part of the pattern that starts so too.
+    pub(super) fn spells_out(&self, name: &str) -> bool {
+        let spells_out = |segment: &String| segment.starts_with(['.', '_']) && segment_matches(segment, name);
+        self.pattern.as_ref().is_some_and(|Pattern(segments)| segments.iter().any(spells_out))
+    }
+
     /// Whether a file with this path in the store is meant by the pattern; true for all files when there is none.
     pub(super) fn matches(&self, path: &Path) -> bool {
         self.pattern.as_ref().is_none_or(|pattern| pattern.matches(path.as_ref()))
