@@ -141,6 +141,10 @@ fn csv_head(
         Err(HeadError::Encoding) => {
             Err(spec.invalid(&format!("the first record is not UTF-8: {file}:1"), "convert the file to UTF-8"))
         }
+        Err(HeadError::LineEnds) => Err(spec.invalid(
+            &format!("its lines end in CR alone, and not in LF or CRLF: {file}:1"),
+            "convert the line ends, for example with tr '\\r' '\\n'",
+        )),
     }
 }
 

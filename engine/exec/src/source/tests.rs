@@ -489,6 +489,7 @@ async fn what_cannot_be_a_table_is_refused_by_name() {
     fixture.write("none.csv", "");
     fixture.write("blank.csv", "\n\n");
     fixture.write("open.csv", "\"a,b\nc");
+    fixture.write("mac.csv", "a,b\r1,x\r");
     fixture.write("none.jsonl", "\n");
     fixture.write("data", "x");
     let with_schema = |schema: &str| SourceSpec { schema: Some(schema.into()), ..fixture.spec("a.csv") };
@@ -506,6 +507,7 @@ async fn what_cannot_be_a_table_is_refused_by_name() {
         (fixture.spec("none.csv"), "the input is empty"),
         (fixture.spec("blank.csv"), "the input is empty"),
         (fixture.spec("open.csv"), "the first record does not end"),
+        (fixture.spec("mac.csv"), "its lines end in CR alone"),
         (fixture.spec("none.jsonl"), "no object to learn columns from"),
         (fixture.spec("data"), "cannot tell the format"),
         (fixture.spec("nope.csv"), "no such file or folder"),

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 
 use super::decoder::CsvLayout;
-use super::dialect::Dialect;
+use super::dialect::{Dialect, State};
 use super::records::{FieldForm, FieldSpan, Next, RecordReader};
 use crate::source::infer::Kind;
 
@@ -33,11 +33,17 @@ pub(crate) enum HeadError {
     TooLong,
     /// The first record is not UTF-8.
     Encoding,
+    /// Lines end in CR alone, which ends no record.
+    LineEnds,
 }
 
 /// Reads the head of a file: `bytes`, which are `all` of it or a first part. The first record counts as a header, and not
 /// as a row, if `header` says so.
 pub(crate) fn read_csv_head(bytes: &[u8], all: bool, dialect: Dialect, header: bool) -> Result<CsvHead, HeadError> {
+    // Without a header, a stray CR may be data.
+    if (header || !bytes.contains(&b'\n')) && has_bare_cr(bytes, dialect) {
+        return Err(HeadError::LineEnds);
+    }
     let mut reader = RecordReader::new(dialect, 1);
     reader.push(bytes);
     reader.skip_byte_order_mark();
@@ -82,6 +88,24 @@ impl CsvHead {
         let average = self.bytes.checked_div(self.records).unwrap_or(GUESS);
         u32::try_from(average.max(1)).unwrap_or(u32::MAX)
     }
+}
+
+/// Whether in the first record, outside of quotes, a CR comes before something else than a line end.
+fn has_bare_cr(bytes: &[u8], dialect: Dialect) -> bool {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
+    let mut state = State::FieldStart;
+    for pair in bytes[start..].windows(2) {
+        match (state, pair) {
+            (State::Quoted, _) => {}
+            (_, [b'\n', _]) => return false,
+            // In UTF-16, which is refused for that, a zero follows.
+            (_, [b'\r', next]) if !matches!(next, b'\r' | b'\n' | 0) => return true,
+            _ => {}
+        }
+        state = dialect.step(state, pair[0]);
+    }
+    false
 }
 
 fn cells(reader: &RecordReader, dialect: Dialect, fields: &[FieldSpan]) -> Vec<Vec<u8>> {
@@ -152,6 +176,19 @@ mod tests {
         assert_eq!(read_csv_head(b"a,b", false, DIALECT, true).unwrap_err(), HeadError::TooLong);
         assert_eq!(read_csv_head(b"\"a,b", true, DIALECT, true).unwrap_err(), HeadError::TooLong);
         assert_eq!(read_csv_head(b"a,\xff\n", true, DIALECT, true).unwrap_err(), HeadError::Encoding);
+    }
+
+    #[test]
+    fn lines_that_end_in_cr_alone_are_refused() {
+        let read = |text: &str, header| read_csv_head(text.as_bytes(), true, DIALECT, header).map(|head| head.first);
+        for text in ["a,b\r1,x\r2,y\r", "\u{feff}\r\"a\nb\",b\r1,x\n", "a,b\r1,\"x"] {
+            assert_eq!(read(text, true), Err(HeadError::LineEnds), "{text:?}");
+        }
+        assert_eq!(read("1,x\r2,y\r", false), Err(HeadError::LineEnds));
+        for text in ["\"a\rb\",c\r\n1,x\ry\n", "a,b\r", "a,b\r\r\n1,x\r\r\n", "a,b\r\0\n\0"] {
+            assert_eq!(read(text, true).unwrap().len(), 2, "{text:?}");
+        }
+        assert_eq!(read("1,x\ry\n2,z\n", false).unwrap(), ["1", "x\ry"]);
     }
 
     #[test]
