@@ -43,8 +43,8 @@ impl Kind {
         let has_leading_zero = digits.len() > 1 && digits[0] == b'0' && digits[1].is_ascii_digit();
         if text.is_empty() {
             Self::Nothing
-        } else if has_leading_zero {
-            // A code, not a number: as a number it would lose its zeros.
+        } else if has_leading_zero || text[0] == b'+' {
+            // A code, not a number: as a number it would lose its zeros or its plus.
             Self::Text
         } else if let Some(whole) = Self::of_whole(text) {
             whole
@@ -212,6 +212,8 @@ mod tests {
         assert_eq!(csv(&["1", "2.5", "1e9"]), DataType::Float64);
         assert_eq!(csv(&["1", "x"]), DataType::Utf8View);
         assert_eq!(csv(&["007", "8"]), DataType::Utf8View);
+        assert_eq!(csv(&["+49123456", "-1"]), DataType::Utf8View);
+        assert_eq!(csv(&["+2.5"]), DataType::Utf8View);
         assert_eq!(csv(&["0", "0.5"]), DataType::Float64);
         assert_eq!(csv(&["true", "FALSE"]), DataType::Boolean);
         assert_eq!(csv(&["2024-01-01"]), DataType::Date32);
