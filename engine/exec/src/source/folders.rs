@@ -65,6 +65,11 @@ impl FolderColumns {
         self.0.is_empty()
     }
 
+    /// Whether they give the column `name`.
+    pub(super) fn give(&self, name: &str) -> bool {
+        self.0.iter().any(|column| column.name == name)
+    }
+
     /// Without the columns that the files have themselves.
     pub(super) fn without(mut self, is_in_files: impl Fn(&str) -> bool) -> Self {
         self.0.retain(|column| !is_in_files(&column.name));

@@ -13,7 +13,7 @@ use super::files::open_file_table;
 use super::folders::{Columns, FolderColumns};
 use super::infer::schema_of;
 use super::input::read_head;
-use super::json::{is_json_array, read_json_head};
+use super::json::{JsonHead, is_json_array, read_json_head};
 use super::plan::{ScanFile, ScanPlan, TextFormat};
 use super::schema::parse_schema;
 use super::spec::{OnBadRow, SourceFormat, SourceSpec};
@@ -25,6 +25,8 @@ use crate::storage::{FileEntry, Location, Storage};
 const SAMPLE_BYTES: u64 = 1 << 20;
 /// What is read of every other file to find out its columns.
 const HEAD_BYTES: u64 = 64 << 10;
+/// Files of JSON lines that are looked at to find out columns.
+const MAX_SAMPLED_FILES: usize = 256;
 /// Files whose heads are read at once.
 const HEADS_AT_ONCE: usize = 32;
 
@@ -85,13 +87,11 @@ async fn plan_csv(
     let dialect = Dialect { delimiter: spec.delimiter_byte(format)?, quote: spec.quote_byte()? };
     let header = spec.header.unwrap_or(true);
     // Without a header, all files are laid out alike and one sample says enough.
-    let looked_at = if header { files.len() } else { 1 };
-    let bytes = heads(spec, &files[..looked_at], storage).await?;
-    let heads: Vec<Option<CsvHead>> = files
-        .iter()
-        .zip(bytes)
-        .map(|(file, (bytes, all))| csv_head(spec, file, &bytes, all, dialect, header))
-        .collect::<Result<_, _>>()?;
+    let looked_at: Vec<&FileEntry> = files.iter().take(if header { files.len() } else { 1 }).collect();
+    let parse = |bytes: &[u8], all| read_csv_head(bytes, all, dialect, header);
+    let heads = heads(spec, &looked_at, storage, parse).await?;
+    let heads: Vec<Option<CsvHead>> =
+        files.iter().zip(heads).map(|(file, head)| csv_head(spec, file, head)).collect::<Result<_, _>>()?;
     let Some(first) = heads.iter().flatten().next() else {
         return Err(spec.invalid(&format!("the input is empty: {}", files[0]), ""));
     };
@@ -127,12 +127,9 @@ async fn plan_csv(
 fn csv_head(
     spec: &SourceSpec,
     file: &FileEntry,
-    bytes: &[u8],
-    all: bool,
-    dialect: Dialect,
-    header: bool,
+    head: Result<CsvHead, HeadError>,
 ) -> Result<Option<CsvHead>, PlanError> {
-    match read_csv_head(bytes, all, dialect, header) {
+    match head {
         Ok(head) => Ok(Some(head)),
         Err(HeadError::Empty) => Ok(None),
         Err(HeadError::TooLong) => {
@@ -182,13 +179,18 @@ async fn plan_json(
     declared: Option<Schema>,
     storage: &Storage,
 ) -> Result<ScanPlan, PlanError> {
-    // In JSON lines, only the first file is looked at; a .json file is lines or an array.
-    let looked_at = if format == SourceFormat::Json { files.len() } else { 1 };
-    let heads = heads(spec, &files[..looked_at], storage).await?;
-    let is_array =
-        |index: usize| format == SourceFormat::Json && heads.get(index).is_some_and(|(bytes, _)| is_json_array(bytes));
-    let (bytes, all) = &heads[0];
-    let sample = read_json_head(bytes, *all, is_array(0));
+    // Each .json file is lines or an array. All others are lines, so that of many files some are enough.
+    let step = if format == SourceFormat::Json { 1 } else { files.len().div_ceil(MAX_SAMPLED_FILES) };
+    let looked_at: Vec<&FileEntry> = files.iter().step_by(step).collect();
+    let parse = |bytes: &[u8], all| {
+        let is_array = format == SourceFormat::Json && is_json_array(bytes);
+        (is_array, read_json_head(bytes, all, is_array))
+    };
+    let (arrays, heads): (Vec<bool>, Vec<JsonHead>) =
+        heads(spec, &looked_at, storage, parse).await?.into_iter().unzip();
+    let folders = folders.without(|name| heads[0].columns.iter().any(|(known, _)| known == name));
+    let mut sample = heads.into_iter().fold(JsonHead::default(), JsonHead::and);
+    sample.columns.retain(|(name, _)| !folders.give(name));
     let schema = match declared {
         Some(schema) => schema,
         None if sample.columns.is_empty() => {
@@ -198,11 +200,10 @@ async fn plan_json(
         }
         None => schema_of(&sample.columns),
     };
-    let folders = folders.without(|name| sample.columns.iter().any(|(known, _)| known == name));
     let columns = folders.join(spec, &settled(spec, schema), &files)?;
     let scan_file = |(index, entry): (usize, FileEntry)| {
         let (compression, folder_values) = (spec.compression_of(&entry), columns.folder_values(index));
-        ScanFile { entry, compression, layout: 0, is_array: is_array(index), folder_values }
+        ScanFile { entry, compression, layout: 0, is_array: arrays.get(index) == Some(&true), folder_values }
     };
     let scan_files = files.into_iter().enumerate().map(scan_file).collect();
     Ok(scan_plan(spec, columns, TextFormat::Json, scan_files, sample.row_bytes()))
@@ -236,16 +237,29 @@ fn settled(spec: &SourceSpec, schema: Schema) -> Schema {
     Schema::new(fields.collect::<Vec<Field>>())
 }
 
-/// The heads of `files`, in order: a sample of the first, of the others enough for a header. With each, whether it is all
-/// of the file.
-async fn heads(spec: &SourceSpec, files: &[FileEntry], storage: &Storage) -> Result<Vec<(Vec<u8>, bool)>, PlanError> {
+/// What `parse` makes of the heads of `files`, in order: of a sample of the first, of the others enough for a header. It is
+/// told whether a head is all of the file.
+async fn heads<T>(
+    spec: &SourceSpec,
+    files: &[&FileEntry],
+    storage: &Storage,
+    parse: impl Fn(&[u8], bool) -> T,
+) -> Result<Vec<T>, PlanError> {
     let mut reads = Vec::with_capacity(files.len());
     for (index, file) in files.iter().enumerate() {
         let bytes = if index == 0 { SAMPLE_BYTES } else { HEAD_BYTES };
-        reads.push(read_head(file.open_store(storage)?, file.clone(), spec.compression_of(file), bytes));
+        reads.push(read_head(file.open_store(storage)?, FileEntry::clone(file), spec.compression_of(file), bytes));
     }
-    let heads = stream::iter(reads).buffered(HEADS_AT_ONCE).try_collect().await;
-    heads.map_err(|error: TaskError| PlanError::Storage(error.to_string()))
+    let mut reads = stream::iter(reads).buffered(HEADS_AT_ONCE);
+    let mut heads = Vec::with_capacity(files.len());
+    while let Some((bytes, all)) = reads.try_next().await.map_err(unreadable)? {
+        heads.push(parse(&bytes, all));
+    }
+    Ok(heads)
+}
+
+fn unreadable(error: TaskError) -> PlanError {
+    PlanError::Storage(error.to_string())
 }
 
 fn in_source(spec: &SourceSpec, error: PlanError) -> PlanError {

@@ -343,6 +343,20 @@ async fn json_lines_arrays_and_compressed_files_give_the_same_rows() {
 }
 
 #[tokio::test]
+async fn keys_of_every_json_file_are_columns() {
+    let fixture = Fixture::new();
+    for name in ["in/1.jsonl", "in/1.json"] {
+        fixture.write(name, "{\"a\":1,\"o\":{\"x\":1}}\n");
+    }
+    fixture.write("in/2.jsonl", "{\"a\":2.5,\"late\":3}\n{\"o\":{\"y\":\"z\"}}\n");
+    fixture.write("in/2.json", "[{\"a\":2.5,\"late\":3},{\"o\":{\"y\":\"z\"}}]");
+    for path in ["in/*.jsonl", "in/*.json"] {
+        let rows = fixture.rows(&fixture.spec(path), "SELECT a, o['x'], o['y'], late FROM t ORDER BY a").await;
+        assert_eq!(rows, "|1.0|1|||\n|2.5|||3|\n|||z||", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn parquet_and_arrow_files_are_tables_too() {
     let fixture = Fixture::new();
     fixture.write("a.csv", "id,n\nx,1\ny,2\n");

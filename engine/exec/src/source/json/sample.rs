@@ -8,7 +8,7 @@ use crate::source::infer::Kind;
 /// Objects of a sample.
 const SAMPLE_OBJECTS: usize = 10_000;
 
-/// The first objects of a file.
+/// The first objects of a file, or of several.
 #[derive(Debug, Default)]
 pub(crate) struct JsonHead {
     /// The keys of the objects, in the order they were met, and what their values are.
@@ -56,6 +56,16 @@ pub(crate) fn read_json_head(bytes: &[u8], all: bool, is_array: bool) -> JsonHea
 }
 
 impl JsonHead {
+    /// What two heads say together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let object = |columns: Vec<(String, Kind)>| Kind::Object(columns.into_iter().collect());
+        let columns = match object(self.columns).and(object(other.columns)) {
+            Kind::Object(columns) => columns.into_iter().collect(),
+            _ => Vec::new(),
+        };
+        Self { columns, objects: self.objects + other.objects, bytes: self.bytes + other.bytes }
+    }
+
     /// Bytes of a row, on average.
     pub(crate) fn row_bytes(&self) -> u32 {
         const GUESS: usize = 200;
