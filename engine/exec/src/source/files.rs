@@ -29,9 +29,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, stream};
-use object_store::ObjectMeta;
+use object_store::{ObjectMeta, ObjectStore};
 use url::Url;
 
+use super::csv::nearest;
 use super::folders::{FolderColumns, folder_value};
 use super::spec::{SourceFormat, SourceSpec};
 use crate::error::PlanError;
@@ -69,6 +70,9 @@ pub(crate) async fn open_file_table(
     };
     let columns = folders.join(spec, &schema, files)?;
     let of_files = Arc::new(columns.of_files().with_metadata(schema.metadata().clone()));
+    if spec.schema.is_some() {
+        check_declared(spec, &of_files, format, format_of_files.as_ref(), &state, &store, files).await?;
+    }
     let fields: Vec<FieldRef> = columns.folder_places().map(|place| columns.table.fields()[place].clone()).collect();
     let values = (0..files.len()).map(|index| columns.folder_values(index)).collect::<Vec<_>>();
     Ok(Arc::new(FileTable {
@@ -78,6 +82,34 @@ pub(crate) async fn open_file_table(
         schema: TableSchema::builder(of_files).with_table_partition_cols(fields).build(),
         files: metas,
     }))
+}
+
+/// Checks that each of the `declared` columns is in some file. Mostly, the first file has them all.
+async fn check_declared(
+    spec: &SourceSpec,
+    declared: &Schema,
+    format: SourceFormat,
+    reader: &dyn FileFormat,
+    state: &dyn Session,
+    store: &Arc<dyn ObjectStore>,
+    files: &[FileEntry],
+) -> Result<(), PlanError> {
+    let mut missing: Vec<&str> = declared.fields().iter().map(|field| field.name().as_str()).collect();
+    let mut known = Vec::new();
+    for file in files {
+        let found = reader.infer_schema(state, store, &[file.object_meta()]).await;
+        let found = found.map_err(|error| unreadable(spec, format, file, &error))?;
+        missing.retain(|name| found.index_of(name).is_err());
+        if missing.is_empty() {
+            return Ok(());
+        }
+        known.extend(found.fields().iter().map(|field| field.name().clone()));
+    }
+    let Some(&missing) = missing.first() else { return Ok(()) };
+    let nearest = nearest(missing, &known).unwrap_or_default();
+    let place = if files.len() == 1 { "the file" } else { "any file" };
+    let what = format!("column `{missing}` is not in {place}: {}", files[0]);
+    Err(spec.invalid(&what, &format!("did you mean `{nearest}`?")))
 }
 
 fn unreadable(spec: &SourceSpec, format: SourceFormat, file: &FileEntry, error: &DataFusionError) -> PlanError {

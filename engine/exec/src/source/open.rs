@@ -201,12 +201,25 @@ async fn plan_json(
         None => schema_of(&sample.columns),
     };
     let columns = folders.join(spec, &settled(spec, schema), &files)?;
+    if spec.schema.is_some() {
+        check_declared(spec, &columns.of_files(), &sample, &files[0])?;
+    }
     let scan_file = |(index, entry): (usize, FileEntry)| {
         let (compression, folder_values) = (spec.compression_of(&entry), columns.folder_values(index));
         ScanFile { entry, compression, layout: 0, is_array: arrays.get(index) == Some(&true), folder_values }
     };
     let scan_files = files.into_iter().enumerate().map(scan_file).collect();
     Ok(scan_plan(spec, columns, TextFormat::Json, scan_files, sample.row_bytes()))
+}
+
+/// Checks that each of the `declared` columns is in some object of the sample, if it has any.
+fn check_declared(spec: &SourceSpec, declared: &Schema, sample: &JsonHead, first: &FileEntry) -> Result<(), PlanError> {
+    let known: Vec<String> = sample.columns.iter().map(|(name, _)| name.clone()).collect();
+    let missing = declared.fields().iter().find(|field| !known.contains(field.name()));
+    let Some(missing) = missing.filter(|_| !known.is_empty()) else { return Ok(()) };
+    let nearest = nearest(missing.name(), &known).unwrap_or_default();
+    let what = format!("column `{}` is in no object of the sample: {first}", missing.name());
+    Err(spec.invalid(&what, &format!("did you mean `{nearest}`? else leave it out of the schema")))
 }
 
 fn scan_plan(

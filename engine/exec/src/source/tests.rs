@@ -262,7 +262,7 @@ proptest! {
     ) {
         let fixture = Fixture::new();
         fixture.write("in.csv", &csv);
-        fixture.write("in.jsonl", format!("{json}\n"));
+        fixture.write("in.jsonl", format!("{json}\n{{\"n\":2,\"a\":\"b\"}}\n"));
         let test = async {
             for name in ["in.csv", "in.jsonl"] {
                 let spec = SourceSpec {
@@ -354,6 +354,9 @@ async fn keys_of_every_json_file_are_columns() {
         let rows = fixture.rows(&fixture.spec(path), "SELECT a, o['x'], o['y'], late FROM t ORDER BY a").await;
         assert_eq!(rows, "|1.0|1|||\n|2.5|||3|\n|||z||", "{path}");
     }
+    fixture.write("none.jsonl", "\n");
+    let spec = SourceSpec { schema: Some("a int".into()), ..fixture.spec("none.jsonl") };
+    assert_eq!(fixture.rows(&spec, "SELECT count(a) FROM t").await, "|0|");
 }
 
 #[tokio::test]
@@ -375,6 +378,17 @@ async fn parquet_and_arrow_files_are_tables_too() {
     assert_eq!(fixture.rows(&fixture.spec("out"), sql).await, "|2024-01-02|3|");
     assert_eq!(fixture.rows(&fixture.spec("out/*/*.parquet"), "SELECT count(*) FROM t").await, "|4|");
     assert_eq!(fixture.rows(&fixture.spec("b.arrow"), "SELECT id FROM t ORDER BY n DESC").await, "|y|\n|x|");
+    for path in ["out", "out/*/*", "b.arrow"] {
+        let declared = |schema: &str| SourceSpec { schema: Some(schema.into()), ..fixture.spec(path) };
+        let error = fixture.refused(&declared("n bigint, it string")).await;
+        assert!(error.contains("column `it` is not in ") && error.contains("did you mean `id`?"), "{path}: {error}");
+    }
+    // Files that were written over time need not all have it.
+    let target = fixture.path().join("out/day=2024-01-02/later.parquet");
+    let copy = format!("COPY (SELECT id, n, 'x' AS late FROM t) TO '{}' STORED AS PARQUET", target.display());
+    context.sql(&copy).await.unwrap().collect().await.unwrap();
+    let spec = SourceSpec { schema: Some("id string, late string".into()), ..fixture.spec("out/*/*") };
+    assert_eq!(fixture.rows(&spec, "SELECT count(*), count(late) FROM t").await, "|6|2|");
     fixture.write("bad.parquet", "no parquet at all");
     let error = fixture.refused(&fixture.spec("bad.parquet")).await;
     assert!(error.contains("bad.parquet"), "{error}");
@@ -503,6 +517,7 @@ async fn what_cannot_be_a_table_is_refused_by_name() {
     fixture.write("none.csv", "");
     fixture.write("blank.csv", "\n\n");
     fixture.write("open.csv", "\"a,b\nc");
+    fixture.write("a.jsonl", "{\"event_id\":\"x\"}\n{\"quantity\":1}\n");
     fixture.write("mac.csv", "a,b\r1,x\r");
     fixture.write("none.jsonl", "\n");
     fixture.write("data", "x");
@@ -518,6 +533,11 @@ async fn what_cannot_be_a_table_is_refused_by_name() {
             SourceSpec { header: Some(false), ..with_schema("event_id string") },
             "the schema has 1 columns and the first record 2",
         ),
+        (
+            SourceSpec { path: Paths::One("a.jsonl".into()), ..with_schema("event_id string, quantiy int") },
+            "column `quantiy` is in no object of the sample",
+        ),
+        (SourceSpec { path: Paths::One("a.jsonl".into()), ..with_schema("quantiy int") }, "did you mean `quantity`?"),
         (fixture.spec("none.csv"), "the input is empty"),
         (fixture.spec("blank.csv"), "the input is empty"),
         (fixture.spec("open.csv"), "the first record does not end"),
