@@ -13,6 +13,7 @@ use futures::stream::{self, BoxStream};
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
 use zstd::stream::raw::{Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
+use super::rows::Decoder;
 use super::spec::Compression;
 use crate::error::TaskError;
 use crate::storage::{FileEntry, read_failure};
@@ -163,6 +164,24 @@ impl Input {
         self.inflater.step(&mut self.block).map(Some).map_err(damaged)
     }
 
+    /// Gives `decoder` the next piece, or as much as it has of an unfinished record if that is more, so that what it looks
+    /// at again is in proportion to what it reads.
+    pub(crate) async fn feed(&mut self, decoder: &mut dyn Decoder) -> Result<(), TaskError> {
+        let enough = decoder.unfinished();
+        let mut given = 0;
+        loop {
+            let Some(piece) = self.next().await? else {
+                decoder.end();
+                return Ok(());
+            };
+            given += piece.len();
+            decoder.push(&piece);
+            if given >= enough {
+                return Ok(());
+            }
+        }
+    }
+
     fn finish(&mut self) -> Result<Option<Bytes>, TaskError> {
         let cut = match &mut self.inflater {
             Inflater::Plain => false,
@@ -213,7 +232,10 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
+    use arrow::error::ArrowError;
+
     use super::*;
+    use crate::source::rows::Decoded;
     use crate::storage::Storage;
 
     async fn entry(folder: &Path, name: &str, content: &[u8]) -> (Arc<dyn ObjectStore>, FileEntry) {
@@ -265,6 +287,46 @@ mod tests {
         assert!(content.len() == zeros.len() && largest <= 8 << 20, "{largest}");
         let (content, largest) = read(&zstd::encode_all(&zeros[..], 19).unwrap(), Compression::Zstd).await.unwrap();
         assert!(content.len() == zeros.len() && largest <= ZSTD_STEP_BYTES, "{largest}");
+    }
+
+    /// A decoder to which everything is one record.
+    #[derive(Default)]
+    struct OneRecord {
+        bytes: usize,
+        ended: bool,
+    }
+
+    impl Decoder for OneRecord {
+        fn push(&mut self, bytes: &[u8]) {
+            self.bytes += bytes.len();
+        }
+
+        fn end(&mut self) {
+            self.ended = true;
+        }
+
+        fn unfinished(&self) -> usize {
+            self.bytes
+        }
+
+        fn decode(&mut self) -> Result<Decoded, ArrowError> {
+            Ok(Decoded::NeedInput)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_record_is_not_looked_at_again_for_each_piece() {
+        let folder = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = (0..500_000_u64).flat_map(|n| (n * n * n).to_le_bytes()).collect();
+        let (store, file) = entry(folder.path(), "data", &gzip(&content)).await;
+        let mut input = Input::open(store, &file, 0..file.size, Compression::Gzip).unwrap();
+        let (mut decoder, mut looked_at) = (OneRecord::default(), 0);
+        while !decoder.ended {
+            input.feed(&mut decoder).await.unwrap();
+            looked_at += decoder.bytes;
+        }
+        assert_eq!(decoder.bytes, content.len());
+        assert!(looked_at <= 4 * content.len(), "{looked_at}");
     }
 
     #[tokio::test]

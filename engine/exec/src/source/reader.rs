@@ -205,10 +205,7 @@ impl PartitionReader {
     /// Gives the decoder the next piece of its input.
     async fn feed(&mut self) -> Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
-        match open.input.next().await? {
-            Some(piece) => open.decoder.push(&piece),
-            None => open.decoder.end(),
-        }
+        open.input.feed(open.decoder.as_mut()).await?;
         let fetched = open.input.take_fetched();
         if let Some(scope) = self.scope.as_ref().filter(|_| fetched > 0) {
             scope.count(RowCountKind::Read, &self.plan.source, 0, fetched);

@@ -59,6 +59,8 @@ pub(crate) trait Decoder: Send {
     fn push(&mut self, bytes: &[u8]);
     /// Tells it that there are no more bytes.
     fn end(&mut self);
+    /// Bytes of an unfinished record, which are looked at again when more come.
+    fn unfinished(&self) -> usize;
     /// The next batch.
     fn decode(&mut self) -> Result<Decoded, ArrowError>;
 }

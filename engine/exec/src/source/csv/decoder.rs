@@ -176,6 +176,10 @@ impl Decoder for CsvDecoder {
         self.reader.end();
     }
 
+    fn unfinished(&self) -> usize {
+        self.reader.pending()
+    }
+
     fn decode(&mut self) -> Result<Decoded, ArrowError> {
         if self.start.at_file_start {
             return Ok(Decoded::NeedInput);

@@ -131,6 +131,11 @@ impl Decoder for JsonDecoder {
         self.reader.end();
     }
 
+    fn unfinished(&self) -> usize {
+        // Where the reader is in an object, it keeps.
+        0
+    }
+
     fn decode(&mut self) -> Result<Decoded, ArrowError> {
         if self.at_file_start {
             return Ok(Decoded::NeedInput);
