@@ -13,7 +13,7 @@ use super::files::open_file_table;
 use super::folders::{Columns, FolderColumns};
 use super::infer::schema_of;
 use super::input::read_head;
-use super::json::{JsonHead, is_json_array, read_json_head};
+use super::json::{JsonHead, Oddity, is_json_array, read_json_head};
 use super::plan::{ScanFile, ScanPlan, TextFormat};
 use super::schema::parse_schema;
 use super::spec::{OnBadRow, SourceFormat, SourceSpec};
@@ -25,6 +25,8 @@ use crate::storage::{FileEntry, Location, Storage};
 const SAMPLE_BYTES: u64 = 1 << 20;
 /// What is read of every other file to find out its columns.
 const HEAD_BYTES: u64 = 64 << 10;
+/// What is read at most of a file until a record is whole.
+const MAX_HEAD_BYTES: u64 = 16 << 20;
 /// Files of JSON lines that are looked at to find out columns.
 const MAX_SAMPLED_FILES: usize = 256;
 /// Files whose heads are read at once.
@@ -89,7 +91,7 @@ async fn plan_csv(
     // Without a header, all files are laid out alike and one sample says enough.
     let looked_at: Vec<&FileEntry> = files.iter().take(if header { files.len() } else { 1 }).collect();
     let parse = |bytes: &[u8], all| read_csv_head(bytes, all, dialect, header);
-    let heads = heads(spec, &looked_at, storage, parse).await?;
+    let heads = heads(spec, &looked_at, storage, parse, |head| !matches!(head, Err(HeadError::TooLong))).await?;
     let heads: Vec<Option<CsvHead>> =
         files.iter().zip(heads).map(|(file, head)| csv_head(spec, file, head)).collect::<Result<_, _>>()?;
     let Some(first) = heads.iter().flatten().next() else {
@@ -187,17 +189,13 @@ async fn plan_json(
         (is_array, read_json_head(bytes, all, is_array))
     };
     let (arrays, heads): (Vec<bool>, Vec<JsonHead>) =
-        heads(spec, &looked_at, storage, parse).await?.into_iter().unzip();
+        heads(spec, &looked_at, storage, parse, |(_, head)| head.objects > 0).await?.into_iter().unzip();
     let folders = folders.without(|name| heads[0].columns.iter().any(|(known, _)| known == name));
     let mut sample = heads.into_iter().fold(JsonHead::default(), JsonHead::and);
     sample.columns.retain(|(name, _)| !folders.give(name));
     let schema = match declared {
         Some(schema) => schema,
-        None if sample.columns.is_empty() => {
-            return Err(
-                spec.invalid(&format!("there is no object to learn columns from: {}", files[0]), "add a schema")
-            );
-        }
+        None if sample.columns.is_empty() => return Err(no_columns(spec, &files[0], sample.oddity)),
         None => schema_of(&sample.columns),
     };
     let columns = folders.join(spec, &settled(spec, schema), &files)?;
@@ -210,6 +208,18 @@ async fn plan_json(
     };
     let scan_files = files.into_iter().enumerate().map(scan_file).collect();
     Ok(scan_plan(spec, columns, TextFormat::Json, scan_files, sample.row_bytes()))
+}
+
+/// The error that the first objects of a source, whose first file is `file`, say nothing.
+fn no_columns(spec: &SourceSpec, file: &FileEntry, oddity: Option<Oddity>) -> PlanError {
+    let (what, help) = match oddity {
+        Some(Oddity::EmptyArray) => ("the input is an empty array", "add a schema"),
+        Some(Oddity::SeveralLines) => {
+            ("an object goes over several lines", "write one object per line, as jq -c does, or an array of objects")
+        }
+        None => ("there is no object to learn columns from", "add a schema"),
+    };
+    spec.invalid(&format!("{what}: {file}"), help)
 }
 
 /// Checks that each of the `declared` columns is in some object of the sample, if it has any.
@@ -250,23 +260,32 @@ fn settled(spec: &SourceSpec, schema: Schema) -> Schema {
     Schema::new(fields.collect::<Vec<Field>>())
 }
 
-/// What `parse` makes of the heads of `files`, in order: of a sample of the first, of the others enough for a header. It is
-/// told whether a head is all of the file.
+/// What `parse` makes of the heads of `files`, in order: of a sample of the first, of the others enough for a header, and of
+/// more, up to a limit, where that does not give what `is_enough`. It is told whether a head is all of the file.
 async fn heads<T>(
     spec: &SourceSpec,
     files: &[&FileEntry],
     storage: &Storage,
     parse: impl Fn(&[u8], bool) -> T,
+    is_enough: impl Fn(&T) -> bool,
 ) -> Result<Vec<T>, PlanError> {
-    let mut reads = Vec::with_capacity(files.len());
-    for (index, file) in files.iter().enumerate() {
-        let bytes = if index == 0 { SAMPLE_BYTES } else { HEAD_BYTES };
-        reads.push(read_head(file.open_store(storage)?, FileEntry::clone(file), spec.compression_of(file), bytes));
-    }
-    let mut reads = stream::iter(reads).buffered(HEADS_AT_ONCE);
+    let read = |file: &FileEntry, bytes| -> Result<_, PlanError> {
+        Ok(read_head(file.open_store(storage)?, file.clone(), spec.compression_of(file), bytes))
+    };
+    let wanted = |index| if index == 0 { SAMPLE_BYTES } else { HEAD_BYTES };
+    let reads = files.iter().enumerate().map(|(index, file)| read(file, wanted(index)));
+    let mut reads = stream::iter(reads.collect::<Result<Vec<_>, _>>()?).buffered(HEADS_AT_ONCE);
     let mut heads = Vec::with_capacity(files.len());
-    while let Some((bytes, all)) = reads.try_next().await.map_err(unreadable)? {
-        heads.push(parse(&bytes, all));
+    while let Some((bytes, mut all)) = reads.try_next().await.map_err(unreadable)? {
+        let (file, mut wanted) = (files[heads.len()], wanted(heads.len()));
+        let mut head = parse(&bytes, all);
+        while !is_enough(&head) && !all && wanted < MAX_HEAD_BYTES {
+            wanted = MAX_HEAD_BYTES.min(4 * wanted);
+            let (bytes, is_all) = read(file, wanted)?.await.map_err(unreadable)?;
+            all = is_all;
+            head = parse(&bytes, all);
+        }
+        heads.push(head);
     }
     Ok(heads)
 }

@@ -343,6 +343,21 @@ async fn json_lines_arrays_and_compressed_files_give_the_same_rows() {
 }
 
 #[tokio::test]
+async fn a_first_record_longer_than_the_sample_tells_the_columns() {
+    let fixture = Fixture::new();
+    let (name, text) = ("x".repeat(100_000), "x".repeat(3 << 20));
+    fixture.write("in/a.csv", format!("id,{name}\n1,2\n"));
+    fixture.write("in/b.csv", format!("{name},id\n4,2\n"));
+    let objects = [format!("{{\"id\":1,\"x\":\"{text}\"}}"), "{\"id\":2}".to_owned()];
+    fixture.write("a.jsonl", objects.join("\n"));
+    fixture.write("b.jsonl.gz", gzip(&objects.join("\n")));
+    fixture.write("c.json", format!("[{}]", objects.join(",")));
+    for path in ["in", "a.jsonl", "b.jsonl.gz", "c.json"] {
+        assert_eq!(fixture.rows(&fixture.spec(path), "SELECT sum(id) FROM t").await, "|3|", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn keys_of_every_json_file_are_columns() {
     let fixture = Fixture::new();
     for name in ["in/1.jsonl", "in/1.json"] {
@@ -518,6 +533,9 @@ async fn what_cannot_be_a_table_is_refused_by_name() {
     fixture.write("blank.csv", "\n\n");
     fixture.write("open.csv", "\"a,b\nc");
     fixture.write("a.jsonl", "{\"event_id\":\"x\"}\n{\"quantity\":1}\n");
+    fixture.write("none.json", " [\n]\n");
+    fixture.write("pretty.json", "{\n \"a\": 1,\n \"b\": 2\n}\n");
+    fixture.write("pretty.jsonl", "\u{feff}{ \"a\": 1,\r\n \"b\": 2}\r\n");
     fixture.write("mac.csv", "a,b\r1,x\r");
     fixture.write("none.jsonl", "\n");
     fixture.write("data", "x");
@@ -541,6 +559,9 @@ async fn what_cannot_be_a_table_is_refused_by_name() {
         (fixture.spec("none.csv"), "the input is empty"),
         (fixture.spec("blank.csv"), "the input is empty"),
         (fixture.spec("open.csv"), "the first record does not end"),
+        (fixture.spec("none.json"), "the input is an empty array"),
+        (fixture.spec("pretty.json"), "an object goes over several lines"),
+        (fixture.spec("pretty.jsonl"), "an object goes over several lines"),
         (fixture.spec("mac.csv"), "its lines end in CR alone"),
         (fixture.spec("none.jsonl"), "no object to learn columns from"),
         (fixture.spec("data"), "cannot tell the format"),

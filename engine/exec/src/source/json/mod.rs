@@ -5,4 +5,4 @@ mod sample;
 mod split;
 
 pub(crate) use self::decoder::{JsonDecoder, JsonStart};
-pub(crate) use self::sample::{JsonHead, is_json_array, read_json_head};
+pub(crate) use self::sample::{JsonHead, Oddity, is_json_array, read_json_head};

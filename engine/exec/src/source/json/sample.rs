@@ -16,6 +16,16 @@ pub(crate) struct JsonHead {
     /// Objects of the sample and their bytes.
     pub(crate) objects: usize,
     pub(crate) bytes: usize,
+    /// Why there is no object, where that is clear.
+    pub(crate) oddity: Option<Oddity>,
+}
+
+/// What a file without objects has instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Oddity {
+    EmptyArray,
+    /// The first object does not end on its line.
+    SeveralLines,
 }
 
 /// Whether the first byte that is not space begins an array.
@@ -52,7 +62,20 @@ pub(crate) fn read_json_head(bytes: &[u8], all: bool, is_array: bool) -> JsonHea
     if let Kind::Object(columns) = kind {
         head.columns = columns.into_iter().collect();
     }
+    if head.objects == 0 {
+        head.oddity = oddity_of(bytes, is_array);
+    }
     head
+}
+
+fn oddity_of(bytes: &[u8], is_array: bool) -> Option<Oddity> {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii();
+    if is_array {
+        return (text.strip_prefix(b"[")?.trim_ascii_start() == b"]").then_some(Oddity::EmptyArray);
+    }
+    let line = text.split(|&byte| byte == b'\n').next()?;
+    let goes_on = |error: serde_json::Error| error.is_eof() && line.starts_with(b"{") && line.len() < text.len();
+    serde_json::from_slice::<&RawValue>(line).is_err_and(goes_on).then_some(Oddity::SeveralLines)
 }
 
 impl JsonHead {
@@ -63,7 +86,12 @@ impl JsonHead {
             Kind::Object(columns) => columns.into_iter().collect(),
             _ => Vec::new(),
         };
-        Self { columns, objects: self.objects + other.objects, bytes: self.bytes + other.bytes }
+        Self {
+            columns,
+            objects: self.objects + other.objects,
+            bytes: self.bytes + other.bytes,
+            oddity: self.oddity.or(other.oddity),
+        }
     }
 
     /// Bytes of a row, on average.
