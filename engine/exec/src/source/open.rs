@@ -8,7 +8,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::csv::{CsvHead, CsvLayout, Dialect, HeadError, column_names, layout_of, nearest, read_csv_head};
+use super::csv::{CsvHead, CsvLayout, Dialect, HeadError, column_names, layout_of, misspelt, nearest, read_csv_head};
 use super::files::open_file_table;
 use super::folders::{Columns, FolderColumns};
 use super::infer::schema_of;
@@ -222,14 +222,17 @@ fn no_columns(spec: &SourceSpec, file: &FileEntry, oddity: Option<Oddity>) -> Pl
     spec.invalid(&format!("{what}: {file}"), help)
 }
 
-/// Checks that each of the `declared` columns is in some object of the sample, if it has any.
+/// Checks that none of the `declared` columns is a key of the sample, misspelt. Others may be missing: objects need not have all keys.
 fn check_declared(spec: &SourceSpec, declared: &Schema, sample: &JsonHead, first: &FileEntry) -> Result<(), PlanError> {
-    let known: Vec<String> = sample.columns.iter().map(|(name, _)| name.clone()).collect();
-    let missing = declared.fields().iter().find(|field| !known.contains(field.name()));
-    let Some(missing) = missing.filter(|_| !known.is_empty()) else { return Ok(()) };
-    let nearest = nearest(missing.name(), &known).unwrap_or_default();
-    let what = format!("column `{}` is in no object of the sample: {first}", missing.name());
-    Err(spec.invalid(&what, &format!("did you mean `{nearest}`? else leave it out of the schema")))
+    let keys = sample.columns.iter().map(|(name, _)| name);
+    let others: Vec<String> = keys.clone().filter(|name| declared.index_of(name).is_err()).cloned().collect();
+    for name in declared.fields().iter().map(|field| field.name()) {
+        if let Some(other) = misspelt(name, &others).filter(|_| !keys.clone().any(|key| key == name)) {
+            let what = format!("column `{name}` is in no object of the sample: {first}");
+            return Err(spec.invalid(&what, &format!("did you mean `{other}`?")));
+        }
+    }
+    Ok(())
 }
 
 fn scan_plan(

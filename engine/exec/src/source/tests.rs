@@ -369,9 +369,12 @@ async fn keys_of_every_json_file_are_columns() {
         let rows = fixture.rows(&fixture.spec(path), "SELECT a, o['x'], o['y'], late FROM t ORDER BY a").await;
         assert_eq!(rows, "|1.0|1|||\n|2.5|||3|\n|||z||", "{path}");
     }
+    // No object need have a key.
     fixture.write("none.jsonl", "\n");
-    let spec = SourceSpec { schema: Some("a int".into()), ..fixture.spec("none.jsonl") };
-    assert_eq!(fixture.rows(&spec, "SELECT count(a) FROM t").await, "|0|");
+    for (path, rows) in [("none.jsonl", "|0|0|"), ("in/1.jsonl", "|1|0|")] {
+        let spec = SourceSpec { schema: Some("a int, refund double".into()), ..fixture.spec(path) };
+        assert_eq!(fixture.rows(&spec, "SELECT count(a), count(refund) FROM t").await, rows);
+    }
 }
 
 #[tokio::test]

@@ -129,8 +129,16 @@ pub(crate) fn layout_of<'a>(header: &[String], columns: impl Iterator<Item = &'a
 
 /// The name in `header` that is most like `name`.
 pub(crate) fn nearest<'a>(name: &str, header: &'a [String]) -> Option<&'a str> {
-    let distance = |other: &&String| levenshtein(&name.to_lowercase(), &other.trim().to_lowercase());
-    header.iter().min_by_key(distance).map(|name| name.trim())
+    header.iter().min_by_key(|other| distance(name, other)).map(|name| name.trim())
+}
+
+/// The name in `others` that `name` is most likely meant to be, if it is like one.
+pub(crate) fn misspelt<'a>(name: &str, others: &'a [String]) -> Option<&'a str> {
+    nearest(name, others).filter(|other| distance(name, other) * 4 <= name.chars().count())
+}
+
+fn distance(name: &str, other: &str) -> usize {
+    levenshtein(&name.to_lowercase(), &other.trim().to_lowercase())
 }
 
 /// Names for the columns of a file: those of the header, told apart, or `column_1`, `column_2`, ….

@@ -9,5 +9,5 @@ mod records;
 
 pub(crate) use self::decoder::{CsvDecoder, CsvLayout, CsvStart};
 pub(crate) use self::dialect::Dialect;
-pub(crate) use self::header::{CsvHead, HeadError, column_names, layout_of, nearest, read_csv_head};
+pub(crate) use self::header::{CsvHead, HeadError, column_names, layout_of, misspelt, nearest, read_csv_head};
 pub(crate) use self::index::{RangeFacts, RangeScan, cut_after, record_ranges};
