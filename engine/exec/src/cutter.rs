@@ -22,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafusion::common::internal_err;
 use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{internal_err, plan_err};
 use datafusion::error::Result;
 use datafusion::physical_expr::Partitioning;
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
@@ -141,6 +141,7 @@ impl GraphBuilder {
 
     /// Replaces every exchange of `plan` by a reader of the stage below it.
     fn cut(&mut self, plan: Plan) -> Result<Plan> {
+        check_limits(&plan)?;
         if let Some(repartition) = plan.downcast_ref::<RepartitionExec>() {
             return self.cut_repartition(repartition, &plan, None);
         }
@@ -397,4 +398,12 @@ fn uses(plan: &Plan, scope: &ScalarSubqueryScope) -> Result<bool> {
 
 fn replace(plan: Plan, children: Vec<Plan>) -> Result<Plan> {
     plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+}
+/// Refuses more rows than the wire has bits for: it would drop the upper ones.
+fn check_limits(plan: &Plan) -> Result<()> {
+    let skip = plan.downcast_ref::<GlobalLimitExec>().map(GlobalLimitExec::skip);
+    match skip.into_iter().chain(plan.fetch()).find(|&rows| u32::try_from(rows).is_err()) {
+        Some(rows) => plan_err!("a LIMIT or OFFSET of {rows} rows: {} is the most", u32::MAX),
+        None => Ok(()),
+    }
 }

@@ -6,6 +6,7 @@
 
 pub mod adaptive;
 pub mod codec;
+mod cooperative;
 pub mod cutter;
 mod divide;
 mod early_joins;

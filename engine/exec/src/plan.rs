@@ -1,6 +1,6 @@
 //! What cutting and dividing stages must know of physical plans.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use datafusion::common::JoinType;
@@ -9,6 +9,7 @@ use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::ExecutionPlanProperties;
+use datafusion::physical_plan::filter_pushdown::{ChildFilterDescription, FilterDescription};
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
@@ -44,6 +45,19 @@ pub(crate) fn needs(body: &Plan) -> Result<Option<StageNeeds>> {
         Ok(if needs.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(needs)
+}
+
+/// What becomes of `filters` above a node that puts out the columns of its `input`. DataFusion looks for columns by their names, which
+/// may be those of others where two have one name: there, filters stay above.
+pub(crate) fn filters_of_same_columns(filters: &[Arc<dyn PhysicalExpr>], input: &Plan) -> Result<FilterDescription> {
+    let schema = input.schema();
+    let names: HashSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let below = if names.len() == schema.fields().len() {
+        ChildFilterDescription::from_child(filters, input)?
+    } else {
+        ChildFilterDescription::all_unsupported(filters)
+    };
+    Ok(FilterDescription::new().with_child(below))
 }
 
 /// Whether `plan` does nothing but read what another stage has put out.

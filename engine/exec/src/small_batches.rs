@@ -25,7 +25,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::stream::{self, TryStreamExt};
 use tokio::task::yield_now;
 
-use crate::plan::Plan;
+use crate::plan::{Plan, filters_of_same_columns};
 
 /// Cuts batches.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl ExecutionPlan for SmallBatchesExec {
         filters: Vec<Arc<dyn PhysicalExpr>>,
         _: &ConfigOptions,
     ) -> Result<FilterDescription> {
-        FilterDescription::from_children(filters, &self.children())
+        filters_of_same_columns(&filters, &self.input)
     }
 
     fn handle_child_pushdown_result(

@@ -14,13 +14,13 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ReplaceChildrenOptions;
-use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder, SortMergeJoinExec,
 };
 
+use crate::cooperative::CooperativeJoinExec;
 use crate::error::TaskError;
 use crate::plan::Plan;
 use crate::small_batches::SmallBatchesExec;
@@ -42,7 +42,7 @@ pub(crate) fn stoppable(plan: Plan, task: &Arc<TaskProgress>) -> Result<Plan> {
         } else {
             node
         };
-        Ok(Transformed::yes(Arc::new(CooperativeExec::new(join))))
+        Ok(Transformed::yes(CooperativeJoinExec::over(join)))
     })
     .data()
 }
@@ -67,10 +67,9 @@ fn fed_slowly(node: Plan) -> Result<Transformed<Plan>> {
     Ok(Transformed::yes(node.replace_children(inputs, options)?))
 }
 
-/// Whether `plan` was added by [`stoppable`], so that it is no operator of the stage. The planner puts the one operator above
-/// leaves and exchanges only, the other nowhere.
+/// Whether `plan` was added by [`stoppable`], so that it is no operator of the stage.
 pub(crate) fn is_added(plan: &Plan) -> bool {
-    plan.is::<SmallBatchesExec>() || plan.downcast_ref::<CooperativeExec>().is_some_and(|added| is_join(added.input()))
+    plan.is::<SmallBatchesExec>() || plan.is::<CooperativeJoinExec>()
 }
 
 fn is_join(plan: &Plan) -> bool {

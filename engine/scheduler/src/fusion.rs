@@ -7,7 +7,7 @@
 //! ```text
 //!              ┌─ build side too large ──────────────▶ Settled(0): the probe side is exchanged
 //!   Open ──────┤
-//!              └─ small, and the probe stage itself is settled at depth d ──▶ Settled(d + 1)
+//!              └─ small, and the probe stage itself is settled at depth d ──▶ Settled(d + 1), or Settled(0) where d is the deepest
 //! ```
 
 use std::collections::BTreeSet;
@@ -54,6 +54,8 @@ impl Job {
             _ if self.stage(probe).finished() + self.stage(probe).running() > 0 => 0,
             _ if !self.pays(fusion, cx.workers) => 0,
             Fused::Open => return,
+            // A longer row of joins is cut here: one more stage begins.
+            Fused::Settled(depth) if depth >= fusion.deepest() => 0,
             Fused::Settled(depth) => depth + 1,
         };
         let first_attempt = self.stage(id).first_attempt();

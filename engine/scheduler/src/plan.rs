@@ -134,6 +134,11 @@ impl JobPlan {
 }
 
 impl FusionPlan {
+    /// How many stages can be taken over at most.
+    pub(crate) fn deepest(&self) -> u32 {
+        self.variants.len() as u32
+    }
+
     fn new(fusion: &Fusion) -> Self {
         let variants = fusion.variants.iter().map(|variant| VariantPlan {
             name: variant.name.clone(),

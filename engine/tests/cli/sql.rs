@@ -22,6 +22,39 @@ fn rows_come_in_every_form() {
 }
 
 #[test]
+fn a_long_row_of_joins_takes_over_as_many_stages_as_there_are_plans_for() {
+    let sandbox = Sandbox::with_cluster(2);
+    let rows: String = (0..600).map(|row| format!("{row},{row},{row},{row},{row},{row}\n")).collect();
+    let keys: String = (0..300).map(|key| format!("{}\n", key * 2)).collect();
+    for part in [0, 1] {
+        sandbox.write(&format!("f/{part}.csv"), &format!("k1,k2,k3,k4,k5,k6\n{rows}"));
+    }
+    sandbox.write("d/0.csv", &format!("k\n{keys}"));
+    sandbox.write("d/1.csv", "k\n1\n");
+    let joins: String = (1..=6).map(|n| format!(" JOIN d d{n} ON f.k{n} = d{n}.k")).collect();
+    let sql = format!("SELECT count(*) AS n FROM f{joins}");
+    let mut command = vec!["sql", "-o", "csv", "-e", &sql, "--table", "f=f", "--table", "d=d"];
+    for setting in [
+        "datafusion.optimizer.hash_join_single_partition_threshold=0",
+        "datafusion.optimizer.hash_join_single_partition_threshold_rows=0",
+        "datafusion.execution.target_partitions=2",
+    ] {
+        command.extend(["--set", setting]);
+    }
+    assert_eq!(sandbox.run(&command).succeeded().stdout, "n\n602\n");
+}
+
+#[test]
+fn more_rows_than_the_wire_can_tell_are_refused() {
+    let sandbox = Sandbox::with_cluster(1);
+    for sql in
+        ["SELECT value FROM range(9) LIMIT 4294967296", "SELECT value FROM range(9) ORDER BY value OFFSET 4294967297"]
+    {
+        sandbox.run(&["sql", "-e", sql]).ended_with(2).tells(&["429496729", "is the most"]);
+    }
+}
+
+#[test]
 fn rows_go_to_a_file_that_appears_when_it_is_complete() {
     let sandbox = Sandbox::with_cluster(1);
     sandbox.write("q.sql", "SELECT 1 AS one, 'x' AS two");

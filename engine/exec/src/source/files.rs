@@ -238,7 +238,7 @@ fn by_nulls(files: Vec<PartitionedFile>) -> Vec<Vec<PartitionedFile>> {
     apart.into_values().collect()
 }
 
-/// The statistics of a file with those of its folders' columns, which have one value in all rows.
+/// The statistics of a file with those of its folders' columns, which have one value in all rows, if there are any.
 fn with_folders(mut statistics: Statistics, values: &[ScalarValue]) -> Statistics {
     let rows = statistics.num_rows;
     let of_value = |value: &ScalarValue| {
@@ -246,8 +246,9 @@ fn with_folders(mut statistics: Statistics, values: &[ScalarValue]) -> Statistic
             .data_type()
             .primitive_width()
             .map_or(Precision::Absent, |width| rows.multiply(&Precision::Exact(width)));
-        if value.is_null() {
-            return ColumnStatistics { null_count: rows, byte_size, ..ColumnStatistics::new_unknown() };
+        if value.is_null() || !matches!(rows, Precision::Exact(1..)) {
+            let null_count = if value.is_null() { rows } else { Precision::Exact(0) };
+            return ColumnStatistics { null_count, byte_size, ..ColumnStatistics::new_unknown() };
         }
         ColumnStatistics {
             null_count: Precision::Exact(0),
