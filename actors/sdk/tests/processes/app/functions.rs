@@ -1,6 +1,7 @@
 //! Tasks.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tandem::arrow::RecordBatch;
 use tandem::arrow::array::{Int64Array, StringArray};
