@@ -80,7 +80,7 @@ fn a_file_that_cannot_be_written_is_named_before_the_statement_runs() {
 #[test]
 fn a_file_that_is_given_up_is_gone() {
     let sandbox = Sandbox::with_cluster(1);
-    let sql = "SELECT a.value FROM generate_series(1, 100000) a, generate_series(1, 100000) b";
+    let sql = "SELECT a.value + b.value FROM generate_series(1, 100000) a, generate_series(1, 100000) b";
     sandbox.run(&["sql", "-e", sql, "--output", "out.csv", "--timeout", "1s"]).ended_with(6).tells(&[]);
     assert_eq!(files_below(&sandbox.work()), Vec::<String>::new());
 }
