@@ -44,8 +44,18 @@ async fn a_function_that_takes_long_gives_its_thread_up() {
     let comparison = Comparison::start(1, 1).await;
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../gpu-kernels/text/tests/vectors/tiny_model");
     let sql = format!("SELECT count(embed(name, '{model}')) FROM numbers");
-    let (slow, fast) = (pauses(&comparison, &sql).await, pauses(&comparison, "SELECT count(name) FROM numbers").await);
+    let slow = fewest_pauses(&comparison, &sql).await;
+    let fast = fewest_pauses(&comparison, "SELECT count(name) FROM numbers").await;
     assert!(slow > fast + 5000 / 128, "{slow} pauses, {fast} without it");
+}
+
+/// The same in the run of several in which it waited least for files, which counts too.
+async fn fewest_pauses(comparison: &Comparison, sql: &str) -> usize {
+    let mut fewest = usize::MAX;
+    for _ in 0..5 {
+        fewest = fewest.min(pauses(comparison, sql).await);
+    }
+    fewest
 }
 
 /// How often a query gives its thread up.

@@ -240,9 +240,10 @@ async fn a_report_is_not_written_into_a_sink_or_a_source() {
 #[tokio::test]
 async fn a_report_needs_a_folder_that_can_be_written_to() {
     let fixture = Fixture::new();
-    let job = JOB.replace("report = \"out\"", "report = \"sales.csv/report\"");
+    std::fs::write(fixture.path("file"), "").unwrap();
+    let job = JOB.replace("report = \"out\"", "report = \"file/report\"");
     let (message, help) = parts(fixture.job(&job).await.unwrap_err());
-    assert!(message.starts_with("report: cannot write to ") && message.contains("sales.csv"), "{message}");
+    assert!(message.starts_with("report: cannot write to ") && message.contains("file"), "{message}");
     assert_eq!(help, "choose a folder that this user may write to");
 }
 
