@@ -65,7 +65,7 @@ async fn what_goes_wrong_is_told_as_what_it_is() {
     assert_eq!(error.chain, ["the port is wrong", "invalid digit found in string"]);
     let panic = failure(executor.run(panics::NAME, vec![value(&"oh no")]).await);
     assert_eq!(panic.kind, FailureKind::Panicked);
-    assert!(panic.message.contains("app.rs") && panic.message.ends_with("oh no"), "{panic}");
+    assert!(panic.message.contains("functions.rs") && panic.message.ends_with("oh no"), "{panic}");
     assert_eq!(failure(executor.run("app::nothing", vec![]).await).kind, FailureKind::NotFound);
     for wrong in [
         vec![],
