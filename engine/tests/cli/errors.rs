@@ -92,7 +92,7 @@ fn files_and_folders_that_may_not_be_used_are_named() {
     query("t=closed/*.csv").ended_with(2).tells(&["closed", "ermission denied"]);
     query("t=secret.csv").ended_with(2).tells(&["secret.csv", "ermission denied"]);
     let job = run(&["job", "submit", "sales", "--set", "output=closed/out"]).ended_with(2);
-    job.tells(&["closed", "ermission denied"]);
+    job.tells(&["closed/out", "ermission denied"]);
     close("closed", 0o700);
 }
 

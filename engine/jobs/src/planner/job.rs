@@ -139,13 +139,13 @@ async fn check_targets(
     let folder = report_folder(session, file)?;
     let report = folder.as_deref().map_or_else(Vec::new, |folder| files_in(folder).into());
     check_separate(&targets, &read, &report, &session.storage)?;
+    for target in &targets {
+        check_target(target, &session.storage).await?;
+    }
     if let Some(folder) = &folder
         && let Some(folder) = session.storage.resolve(folder, Path::new(""))?.local_path()
     {
         check_writable("report", &folder)?;
-    }
-    for target in &targets {
-        check_target(target, &session.storage).await?;
     }
     Ok(())
 }
