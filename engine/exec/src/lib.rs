@@ -6,7 +6,6 @@
 
 pub mod adaptive;
 pub mod codec;
-mod cooperative;
 pub mod cutter;
 mod divide;
 mod early_joins;
@@ -16,6 +15,7 @@ pub mod function;
 mod fuse;
 #[doc(hidden)]
 pub mod fuzz;
+mod paced;
 mod partition;
 mod plan;
 mod prefilter;
@@ -24,7 +24,6 @@ pub mod scope;
 pub mod session;
 pub mod shuffle;
 pub mod sink;
-mod small_batches;
 pub mod source;
 pub mod sql_functions;
 mod stop;

@@ -33,7 +33,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::function::FunctionExec;
-use crate::plan::{Plan, is_broadcast, is_leaf, partitions};
+use crate::plan::{Plan, filters_of_same_columns, is_broadcast, is_leaf, partitions};
 use crate::shuffle::ShuffleReadExec;
 use crate::stop::is_added;
 
@@ -265,6 +265,6 @@ impl ExecutionPlan for PartitionsExec {
         parent_filters: Vec<Arc<dyn PhysicalExpr>>,
         _: &ConfigOptions,
     ) -> Result<FilterDescription> {
-        FilterDescription::from_children(parent_filters, &self.children())
+        filters_of_same_columns(&parent_filters, &self.leaf)
     }
 }

@@ -20,10 +20,9 @@ use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder, SortMergeJoinExec,
 };
 
-use crate::cooperative::CooperativeJoinExec;
 use crate::error::TaskError;
+use crate::paced::PacedExec;
 use crate::plan::Plan;
-use crate::small_batches::SmallBatchesExec;
 use crate::source::scan_of_batches;
 use crate::sql_functions::is_slow;
 use crate::task::TaskProgress;
@@ -42,7 +41,7 @@ pub(crate) fn stoppable(plan: Plan, task: &Arc<TaskProgress>) -> Result<Plan> {
         } else {
             node
         };
-        Ok(Transformed::yes(CooperativeJoinExec::over(join)))
+        Ok(Transformed::yes(PacedExec::batches(join)))
     })
     .data()
 }
@@ -59,17 +58,17 @@ fn fed_slowly(node: Plan) -> Result<Transformed<Plan>> {
     }
     if node.children().is_empty() {
         // A projection that was made a part of the scan below it.
-        let scan = scan_of_batches(&node, SmallBatchesExec::ROWS).unwrap_or(node);
-        return Ok(Transformed::yes(SmallBatchesExec::over(scan)));
+        let scan = scan_of_batches(&node, PacedExec::FEW_ROWS).unwrap_or(node);
+        return Ok(Transformed::yes(PacedExec::few_rows(scan)));
     }
-    let inputs = node.children().into_iter().map(|input| SmallBatchesExec::over(Arc::clone(input))).collect();
+    let inputs = node.children().into_iter().map(|input| PacedExec::few_rows(Arc::clone(input))).collect();
     let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
     Ok(Transformed::yes(node.replace_children(inputs, options)?))
 }
 
 /// Whether `plan` was added by [`stoppable`], so that it is no operator of the stage.
 pub(crate) fn is_added(plan: &Plan) -> bool {
-    plan.is::<SmallBatchesExec>() || plan.is::<CooperativeJoinExec>()
+    plan.is::<PacedExec>()
 }
 
 fn is_join(plan: &Plan) -> bool {

@@ -1,7 +1,8 @@
-//! The rows of the input, few at a time, for operators that take long for each.
+//! The rows of the input as they are, with the thread given up on the way.
 //!
 //! ```text
-//!   batch of 8192 rows ─► 128 rows, the thread given up, 128 rows, …
+//!   of a join           batches as they come, as if they were input of what reads them
+//!   of small batches    a batch of 8192 rows ─► 128 rows, the thread given up, 128 rows, …
 //! ```
 //!
 //! No part of a stage on the wire: workers add it to what they run.
@@ -16,6 +17,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::coop::make_cooperative;
 use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode;
 use datafusion::physical_plan::filter_pushdown::{
     ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
@@ -27,31 +29,50 @@ use tokio::task::yield_now;
 
 use crate::plan::{Plan, filters_of_same_columns};
 
-/// Cuts batches.
+/// Gives up the thread between batches. Unlike DataFusion's own operator for that, it may go above a join, whose columns need not
+/// have different names.
 #[derive(Debug)]
-pub(crate) struct SmallBatchesExec {
+pub(crate) struct PacedExec {
     input: Plan,
+    pace: Pace,
 }
 
-impl SmallBatchesExec {
-    /// Rows of a batch at most: a second or two of texts, and enough of them for a processor to be used well.
-    pub(crate) const ROWS: usize = 128;
+/// How much goes on without a pause.
+#[derive(Debug, Clone, Copy)]
+enum Pace {
+    /// A batch, and some more as long as there is time left.
+    Batches,
+    /// These many rows, for what takes long for each.
+    Rows(usize),
+}
 
-    /// The rows of `input`.
-    pub(crate) fn over(input: Plan) -> Plan {
-        Arc::new(Self { input })
+impl PacedExec {
+    /// Rows of a small batch at most: a second or two of texts, and enough of them for a processor to be used well.
+    pub(crate) const FEW_ROWS: usize = 128;
+
+    /// The rows of a join.
+    pub(crate) fn batches(join: Plan) -> Plan {
+        Arc::new(Self { input: join, pace: Pace::Batches })
+    }
+
+    /// The rows of `input` in small batches.
+    pub(crate) fn few_rows(input: Plan) -> Plan {
+        Arc::new(Self { input, pace: Pace::Rows(Self::FEW_ROWS) })
     }
 }
 
-impl DisplayAs for SmallBatchesExec {
+impl DisplayAs for PacedExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SmallBatchesExec: rows={}", Self::ROWS)
+        match self.pace {
+            Pace::Batches => f.write_str("PacedExec"),
+            Pace::Rows(rows) => write!(f, "PacedExec: rows={rows}"),
+        }
     }
 }
 
-impl ExecutionPlan for SmallBatchesExec {
+impl ExecutionPlan for PacedExec {
     fn name(&self) -> &str {
-        "SmallBatchesExec"
+        "PacedExec"
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
@@ -75,8 +96,8 @@ impl ExecutionPlan for SmallBatchesExec {
 
     fn replace_children(self: Arc<Self>, mut children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
         match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Self::over(input)),
-            _ => internal_err!("batches of one input are cut"),
+            (Some(input), true) => Ok(Arc::new(Self { input, pace: self.pace })),
+            _ => internal_err!("the rows are those of one input"),
         }
     }
 
@@ -86,7 +107,8 @@ impl ExecutionPlan for SmallBatchesExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let batches = self.input.execute(partition, context)?;
-        let pieces = batches.map_ok(|batch| stream::iter(pieces(&batch).map(Ok))).try_flatten();
+        let Pace::Rows(rows) = self.pace else { return Ok(make_cooperative(batches)) };
+        let pieces = batches.map_ok(move |batch| stream::iter(pieces(&batch, rows).map(Ok))).try_flatten();
         let pieces = pieces.and_then(|piece| async {
             yield_now().await;
             Ok(piece)
@@ -114,18 +136,20 @@ impl ExecutionPlan for SmallBatchesExec {
 }
 
 /// The rows of a batch, in order. One without rows is one piece.
-fn pieces(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> + use<> {
-    const ROWS: usize = SmallBatchesExec::ROWS;
+fn pieces(batch: &RecordBatch, most: usize) -> impl Iterator<Item = RecordBatch> + use<> {
     let (batch, rows) = (batch.clone(), batch.num_rows());
-    (0..rows.max(1)).step_by(ROWS).map(move |first| batch.slice(first, ROWS.min(rows - first)))
+    (0..rows.max(1)).step_by(most).map(move |first| batch.slice(first, most.min(rows - first)))
 }
 
 #[cfg(test)]
 mod tests {
     use arrow::array::{AsArray, Int64Array};
-    use arrow::datatypes::Int64Type;
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
     use datafusion::datasource::memory::MemorySourceConfig;
+    use datafusion::physical_expr::expressions::Column;
     use datafusion::physical_plan::collect;
+    use datafusion::physical_plan::empty::EmptyExec;
+    use datafusion::physical_plan::filter_pushdown::PushedDown;
 
     use super::*;
 
@@ -136,9 +160,30 @@ mod tests {
         };
         let batches = vec![batch(0..0), batch(0..1), batch(1..129), batch(129..1000)];
         let input = MemorySourceConfig::try_new_exec(&[batches], batch(0..0).schema(), None).unwrap();
-        let cut = collect(SmallBatchesExec::over(input), Arc::default()).await.unwrap();
-        assert!(cut.iter().all(|batch| batch.num_rows() <= SmallBatchesExec::ROWS));
-        let found = cut.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
-        assert!(found.eq(0..1000));
+        for (paced, most) in
+            [(PacedExec::few_rows(input.clone()), PacedExec::FEW_ROWS), (PacedExec::batches(input), 871)]
+        {
+            let found = collect(paced, Arc::default()).await.unwrap();
+            assert!(found.iter().all(|batch| batch.num_rows() <= most));
+            let found = found.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
+            assert!(found.eq(0..1000));
+        }
+    }
+
+    /// Whether a filter on the last column gets below.
+    fn is_passed(columns: &[&str]) -> bool {
+        let fields: Vec<Field> = columns.iter().map(|name| Field::new(*name, DataType::Boolean, true)).collect();
+        let node = PacedExec::batches(Arc::new(EmptyExec::new(Arc::new(Schema::new(fields)))));
+        let last = columns.len() - 1;
+        let filter: Arc<dyn PhysicalExpr> = Arc::new(Column::new(columns[last], last));
+        let config = ConfigOptions::new();
+        let below = node.gather_filters_for_pushdown(FilterPushdownPhase::Post, vec![filter], &config).unwrap();
+        matches!(below.parent_filters()[0][0].discriminant, PushedDown::Yes)
+    }
+
+    #[test]
+    fn a_filter_comes_to_no_other_column_of_its_name() {
+        assert!(is_passed(&["a", "b"]));
+        assert!(!is_passed(&["a", "b", "a"]));
     }
 }
