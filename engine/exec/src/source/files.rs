@@ -2,7 +2,7 @@
 //!
 //! Which files those are is decided once, when the source is opened; nothing is listed again for a query.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
@@ -28,10 +28,12 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 use url::Url;
 
+use super::alike::{columns_of_all, of_other_types};
 use super::csv::nearest;
 use super::folders::{FolderColumns, folder_value};
 use super::spec::{SourceFormat, SourceSpec};
@@ -56,14 +58,11 @@ pub(crate) async fn open_file_table(
         SourceFormat::Parquet => Arc::new(ParquetFormat::default().with_options(state.default_table_options().parquet)),
         _ => Arc::new(ArrowFormat),
     };
-    let metas: Vec<ObjectMeta> = files.iter().map(FileEntry::object_meta).collect();
+    let schemas = schemas_of(spec, format, format_of_files.as_ref(), &state, &store, files).await?;
     let (schema, folders) = match declared {
         Some(schema) => (Arc::new(schema), folders),
         None => {
-            // Folders of columns are written over time, with columns added; files side by side are taken to be alike.
-            let looked_at = if folders.is_empty() { 1 } else { metas.len() };
-            let found = format_of_files.infer_schema(&state, &store, &metas[..looked_at]).await;
-            let found = found.map_err(|error| unreadable(spec, format, &files[0], &error))?;
+            let found = Arc::new(columns_of_all(spec, files, &schemas)?);
             let folders = folders.without(|name| found.index_of(name).is_ok());
             (found, folders)
         }
@@ -71,45 +70,78 @@ pub(crate) async fn open_file_table(
     let columns = folders.join(spec, &schema, files)?;
     let of_files = Arc::new(columns.of_files().with_metadata(schema.metadata().clone()));
     if spec.schema.is_some() {
-        check_declared(spec, &of_files, format, format_of_files.as_ref(), &state, &store, files).await?;
+        check_declared(spec, &of_files, files, &schemas)?;
     }
+    if format == SourceFormat::Arrow {
+        check_places(spec, &of_files, files, &schemas)?;
+    }
+    let metas: Vec<ObjectMeta> = files.iter().map(FileEntry::object_meta).collect();
+    let casts =
+        metas.iter().zip(&schemas).map(|(meta, schema)| (meta.location.clone(), of_other_types(&of_files, schema)));
     let fields: Vec<FieldRef> = columns.folder_places().map(|place| columns.table.fields()[place].clone()).collect();
     let values = (0..files.len()).map(|index| columns.folder_values(index)).collect::<Vec<_>>();
     Ok(Arc::new(FileTable {
         format: format_of_files,
         root: ObjectStoreUrl::parse(&root)?,
         values: values_of(&fields, &values)?,
+        casts: casts.filter(|(_, places)| !places.is_empty()).collect(),
         schema: TableSchema::builder(of_files).with_table_partition_cols(fields).build(),
         files: metas,
     }))
 }
 
-/// Checks that each of the `declared` columns is in some file. Mostly, the first file has them all.
-async fn check_declared(
+/// The columns of each of `files`.
+async fn schemas_of(
     spec: &SourceSpec,
-    declared: &Schema,
     format: SourceFormat,
     reader: &dyn FileFormat,
     state: &dyn Session,
     store: &Arc<dyn ObjectStore>,
     files: &[FileEntry],
+) -> Result<Vec<SchemaRef>, PlanError> {
+    let look_at = |index: usize| async move {
+        let found = reader.infer_schema(state, store, &[files[index].object_meta()]).await;
+        found.map_err(|error| unreadable(spec, format, &files[index], &error))
+    };
+    let at_once = state.config_options().execution.meta_fetch_concurrency.get();
+    stream::iter((0..files.len()).map(look_at)).buffered(at_once).try_collect().await
+}
+
+/// Checks that each of the `declared` columns is in some file.
+fn check_declared(
+    spec: &SourceSpec,
+    declared: &Schema,
+    files: &[FileEntry],
+    schemas: &[SchemaRef],
 ) -> Result<(), PlanError> {
-    let mut missing: Vec<&str> = declared.fields().iter().map(|field| field.name().as_str()).collect();
-    let mut known = Vec::new();
-    for file in files {
-        let found = reader.infer_schema(state, store, &[file.object_meta()]).await;
-        let found = found.map_err(|error| unreadable(spec, format, file, &error))?;
-        missing.retain(|name| found.index_of(name).is_err());
-        if missing.is_empty() {
-            return Ok(());
-        }
-        known.extend(found.fields().iter().map(|field| field.name().clone()));
-    }
-    let Some(&missing) = missing.first() else { return Ok(()) };
-    let nearest = nearest(missing, &known).unwrap_or_default();
+    let is_known = |name: &str| schemas.iter().any(|schema| schema.index_of(name).is_ok());
+    let Some(missing) = declared.fields().iter().find(|field| !is_known(field.name())) else { return Ok(()) };
+    let known: Vec<String> =
+        schemas.iter().flat_map(|schema| schema.fields()).map(|field| field.name().clone()).collect();
+    let nearest = nearest(missing.name(), &known).unwrap_or_default();
     let place = if files.len() == 1 { "the file" } else { "any file" };
-    let what = format!("column `{missing}` is not in {place}: {}", files[0]);
+    let what = format!("column `{}` is not in {place}: {}", missing.name(), files[0]);
     Err(spec.invalid(&what, &format!("did you mean `{nearest}`?")))
+}
+
+/// Checks that all files have the columns of the `table`, in their places: Arrow files are read by place.
+fn check_places(
+    spec: &SourceSpec,
+    table: &Schema,
+    files: &[FileEntry],
+    schemas: &[SchemaRef],
+) -> Result<(), PlanError> {
+    let layout = |schema: &Schema| -> Vec<String> {
+        schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect()
+    };
+    let expected = layout(table);
+    let Some(other) = schemas.iter().position(|schema| layout(schema) != expected) else { return Ok(()) };
+    let of_file = layout(&schemas[other]).join(", ");
+    let what = format!("{} has the columns {of_file}, not {}", files[other], expected.join(", "));
+    Err(spec.invalid(
+        &what,
+        "Arrow files are read as they are: declare no schema, and make a source of those that are alike",
+    ))
 }
 
 fn unreadable(spec: &SourceSpec, format: SourceFormat, file: &FileEntry, error: &DataFusionError) -> PlanError {
@@ -149,6 +181,8 @@ struct FileTable {
     /// The columns of the files, then those of their folders.
     schema: TableSchema,
     files: Vec<ObjectMeta>,
+    /// The places of the columns that are of another type in a file, where there are any.
+    casts: HashMap<Path, Vec<usize>>,
     /// The columns of the folders, a row for each file.
     values: RecordBatch,
 }
@@ -207,7 +241,11 @@ impl FileTable {
             let store = store.clone();
             async move {
                 let schema = self.schema.file_schema().clone();
-                let found = self.format.infer_stats(state, &store, schema, &file.object_meta).await?;
+                let mut found = self.format.infer_stats(state, &store, schema, &file.object_meta).await?;
+                for &place in self.casts.get(&file.object_meta.location).into_iter().flatten() {
+                    // What is written there is of the type in the file.
+                    found.column_statistics[place] = ColumnStatistics::new_unknown();
+                }
                 file.statistics = Some(Arc::new(with_folders(found, &file.partition_values)));
                 Ok::<_, DataFusionError>(file)
             }

@@ -60,11 +60,6 @@ impl FolderColumns {
         differ.then_some(Self(columns))
     }
 
-    /// Whether folders give no column.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Whether they give the column `name`.
     pub(super) fn give(&self, name: &str) -> bool {
         self.0.iter().any(|column| column.name == name)

@@ -1,5 +1,6 @@
 //! Sources: CSV, JSON, Parquet and Arrow files as tables.
 
+mod alike;
 mod columns;
 mod count;
 mod csv;

@@ -25,6 +25,7 @@ use crate::error::{PlanError, TaskError};
 use crate::scope::TaskScope;
 use crate::storage::Storage;
 
+mod alike;
 mod s3;
 
 struct Fixture {
