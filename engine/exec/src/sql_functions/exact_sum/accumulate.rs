@@ -149,7 +149,7 @@ fn counts(values: &Float64Array, filter: Option<&BooleanArray>, row: usize) -> b
     values.is_valid(row) && filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
 }
 
-fn doubles(values: &[ArrayRef]) -> Result<&PrimitiveArray<Float64Type>> {
+pub(super) fn doubles(values: &[ArrayRef]) -> Result<&PrimitiveArray<Float64Type>> {
     let values = values.first().and_then(|values| values.as_primitive_opt());
     values.ok_or_else(|| internal_datafusion_err!("values that are not doubles"))
 }

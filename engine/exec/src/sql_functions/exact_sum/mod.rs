@@ -8,6 +8,7 @@
 //! This one is the same in any order. It takes some nanoseconds more for each row.
 
 mod accumulate;
+mod sliding;
 mod total;
 
 use std::sync::{Arc, LazyLock};
@@ -22,6 +23,7 @@ use datafusion::logical_expr::{
 };
 
 use self::accumulate::{OfAll, OfGroups, part_field};
+use self::sliding::OfFrame;
 
 /// Its name in SQL.
 const NAME: &str = "exact_sum";
@@ -63,10 +65,13 @@ impl AggregateUDFImpl for ExactSum {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        if args.is_distinct {
-            return not_impl_err!("{NAME} takes all values, not DISTINCT ones");
-        }
+        refuse_distinct(&args)?;
         Ok(Box::new(OfAll::default()))
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        refuse_distinct(&args)?;
+        Ok(Box::new(OfFrame::default()))
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
@@ -88,6 +93,10 @@ impl AggregateUDFImpl for ExactSum {
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
         AggregateOrderSensitivity::Insensitive
     }
+}
+
+fn refuse_distinct(args: &AccumulatorArgs<'_>) -> Result<()> {
+    if args.is_distinct { not_impl_err!("{NAME} takes all values, not DISTINCT ones") } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -124,6 +133,18 @@ mod tests {
             for partitions in [1, 4] {
                 assert_eq!(ask(&sql, partitions).await.unwrap(), expected, "{sql}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn sums_of_frames_that_move() {
+        let rows = "(VALUES (1, 0.1), (2, 1e300), (3, 0.3), (4, 'inf'::double), (5, 0.5), (6, NULL), (7, NULL), (8, -0.5)) AS t(id, x)";
+        for (frame, expected) in [
+            ("1 PRECEDING AND CURRENT ROW", "0.1; 1e300; 1e300; inf; inf; 0.5; ; -0.5"),
+            ("1 FOLLOWING AND 2 FOLLOWING", "1e300; inf; inf; 0.5; ; -0.5; -0.5; "),
+        ] {
+            let sums = format!("SELECT exact_sum(x) OVER (ORDER BY id ROWS BETWEEN {frame}) FROM {rows} ORDER BY id");
+            assert_eq!(ask(&sums, 1).await.unwrap(), expected, "{frame}");
         }
     }
 
