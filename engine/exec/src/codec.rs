@@ -13,6 +13,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{internal_datafusion_err, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{AggregateUDF, WindowUDF};
 use datafusion::physical_expr::{
     AcrossPartitions, ConstExpr, EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr,
 };
@@ -37,9 +38,13 @@ use crate::probe::{Check, OnBreach, ProbeExec};
 use crate::shuffle::{ReadMode, ShuffleReadExec};
 use crate::sink::SinkSpec;
 use crate::source::{CountRecordsExec, ScanExec};
+use crate::windows::{Directed, Filtered};
 
 /// No exchange has more partitions.
 const MAX_MODULUS: u32 = 1 << 20;
+
+/// Says that an aggregate has a filter as its last argument.
+const FILTERED: &[u8] = b"filtered";
 
 /// A stage plan as a worker runs it.
 #[derive(Debug)]
@@ -358,6 +363,31 @@ impl PhysicalExtensionCodec for TandemCodec {
         };
         *bytes = ExtensionMessage { node: Some(extension) }.encode_to_vec();
         Ok(())
+    }
+
+    fn try_encode_udwf(&self, function: &WindowUDF, bytes: &mut Vec<u8>) -> Result<()> {
+        if let Some(directed) = function.inner().downcast_ref::<Directed>() {
+            *bytes = directed.to_bytes();
+        }
+        Ok(())
+    }
+
+    fn try_decode_udwf(&self, name: &str, bytes: &[u8]) -> Result<Arc<WindowUDF>> {
+        Directed::from_bytes(name, bytes)
+    }
+
+    fn try_encode_udaf(&self, function: &AggregateUDF, bytes: &mut Vec<u8>) -> Result<()> {
+        if function.inner().is::<Filtered>() {
+            *bytes = FILTERED.to_vec();
+        }
+        Ok(())
+    }
+
+    fn try_decode_udaf(&self, name: &str, bytes: &[u8]) -> Result<Arc<AggregateUDF>> {
+        if bytes != FILTERED {
+            return internal_err!("this version does not know the aggregate {name}");
+        }
+        Filtered::from_name(name)
     }
 }
 

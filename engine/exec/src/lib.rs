@@ -30,3 +30,4 @@ mod stop;
 pub mod storage;
 pub mod task;
 mod ties;
+mod windows;

@@ -22,6 +22,7 @@ use crate::first_rows::KeepFirstRows;
 use crate::plan::emits_build_rows;
 use crate::probe;
 use crate::sql_functions::add_functions;
+use crate::windows::CarryOptions;
 
 /// What differs from DataFusion's defaults, because partitions of one plan run in different processes.
 const DISTRIBUTED_OPTIONS: [(&str, &str); 4] = [
@@ -95,6 +96,7 @@ impl QuerySettings {
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
+            .with_analyzer_rule(Arc::new(CarryOptions))
             .with_physical_optimizer_rules(rules)
             .with_query_planner(probe::query_planner())
             .build();

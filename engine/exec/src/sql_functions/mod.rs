@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result;
-use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
+use datafusion::execution::{FunctionRegistry, SessionStateDefaults};
+use datafusion::logical_expr::AggregateUDF;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionContext;
 
@@ -24,9 +25,20 @@ pub(crate) fn add_functions(state: &mut SessionState) -> Result<()> {
     let embed = embed::running(&state.runtime_env().memory_pool);
     state.register_udf(cosine::cosine_similarity())?;
     state.register_udf(Arc::new(embed))?;
-    state.register_udaf(exact_sum::exact_sum())?;
-    state.register_udaf(top_k::top_k())?;
+    for aggregate in aggregates() {
+        state.register_udaf(aggregate)?;
+    }
     Ok(())
+}
+
+/// The aggregate that is called `name`, DataFusion's own or one of these.
+pub(crate) fn aggregate_function(name: &str) -> Option<Arc<AggregateUDF>> {
+    let mut all = SessionStateDefaults::default_aggregate_functions().into_iter().chain(aggregates());
+    all.find(|aggregate| aggregate.name() == name)
+}
+
+fn aggregates() -> [Arc<AggregateUDF>; 2] {
+    [exact_sum::exact_sum(), top_k::top_k()]
 }
 
 /// Has `context` plan what it never runs: no model is loaded, and folders of models may be relative to `base_dir`.
