@@ -3,12 +3,12 @@
 use std::any::type_name;
 use std::ops::Deref;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
 use arrow_ipc::MetadataVersion;
 use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
-use arrow_schema::{ArrowError, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
 use tandem_actor_protocol::value::Format;
 
 use super::{Data, Fetched, ValueBuilder, ValueError};
@@ -105,10 +105,10 @@ impl<'a> IntoIterator for &'a Batches {
 
 impl Data for Batches {
     fn write(&self, to: &mut ValueBuilder<'_>) -> Result<Format, ValueError> {
-        let size = self.batches.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
+        let size = self.batches.iter().map(needed_bytes).sum::<usize>();
         let unwritable = |reason: String| ValueError::Unwritable { type_name: type_name::<Self>(), reason };
-        // A guess that saves moving. Slices of large batches are smaller than they seem, so it is no more than that.
-        if size > tandem_actor_protocol::INLINE_BYTES && self.is_whole() {
+        // A guess that saves moving.
+        if size > tandem_actor_protocol::INLINE_BYTES {
             to.reserve(size + size / 8).map_err(|error| unwritable(error.to_string()))?;
         }
         write_stream(to, &self.schema, &self.batches).map_err(|error| unwritable(error.to_string()))?;
@@ -132,12 +132,18 @@ impl Data for Batches {
     }
 }
 
-impl Batches {
-    /// Whether no batch is a part of a larger one.
-    fn is_whole(&self) -> bool {
-        let columns = self.batches.iter().flat_map(RecordBatch::columns);
-        columns.map(|column| column.offset()).all(|offset| offset == 0)
-    }
+/// Bytes of the rows of `batch`, whatever they are a part of: batches that were read from one value share all of its memory.
+fn needed_bytes(batch: &RecordBatch) -> usize {
+    let of_column = |column: &ArrayRef| {
+        let data = column.to_data();
+        let texts = match column.data_type() {
+            // They are written as they are.
+            DataType::Utf8View | DataType::BinaryView => data.buffers().iter().skip(1).map(Buffer::len).sum(),
+            _ => 0,
+        };
+        texts + data.get_slice_memory_size().unwrap_or_default()
+    };
+    batch.columns().iter().map(of_column).sum()
 }
 
 fn write_stream(to: &mut ValueBuilder<'_>, schema: &Schema, batches: &[RecordBatch]) -> Result<(), ArrowError> {
@@ -147,4 +153,33 @@ fn write_stream(to: &mut ValueBuilder<'_>, schema: &Schema, batches: &[RecordBat
         writer.write(batch)?;
     }
     writer.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{Int64Array, StringViewArray};
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn batches_of_one_value_need_no_more_than_it_has() {
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..100_000));
+        let texts: ArrayRef =
+            Arc::new(StringViewArray::from_iter_values((0..100_000).map(|n| format!("number {n:010}"))));
+        for column in [numbers, texts] {
+            let whole = RecordBatch::try_from_iter([("c", column)]).unwrap();
+            let parts: Vec<RecordBatch> = (0..10).map(|part| whole.slice(part * 10_000, 10_000)).collect();
+            let mut stream = Vec::new();
+            let mut writer = StreamWriter::try_new(&mut stream, &whole.schema()).unwrap();
+            parts.iter().for_each(|part| writer.write(part).unwrap());
+            writer.finish().unwrap();
+            let (mut buffer, mut decoder) = (Buffer::from(Bytes::from(stream.clone())), StreamDecoder::new());
+            let read = std::iter::from_fn(|| decoder.decode(&mut buffer).unwrap());
+            let needed: usize = read.map(|batch| needed_bytes(&batch)).sum();
+            assert!(needed >= 800_000 && needed * 100 <= stream.len() * 110, "{needed} of {}", stream.len());
+        }
+    }
 }
