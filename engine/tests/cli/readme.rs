@@ -34,6 +34,25 @@ fn commands_of_a_new_package_run() {
 }
 
 #[test]
+fn commands_of_the_guide_to_job_files_run() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in/dirty.csv", "product,region,quantity,price\nA,north,2,9.50\nB,north,two,1\n");
+    run_guide(&sandbox, "job-files.md", 6);
+    assert_eq!(
+        sandbox.read("out/best.json").matches("\"product\": \"A\"").count(),
+        1,
+        "what is left is of the last run"
+    );
+}
+
+#[test]
+fn commands_of_the_guide_to_clusters_run() {
+    let sandbox = Sandbox::new();
+    run_guide(&sandbox, "clusters.md", 6);
+    assert!(sandbox.processes().is_empty(), "the last command takes the cluster down");
+}
+
+#[test]
 fn commands_of_the_guide_to_functions_run() {
     run_guide(&Sandbox::new(), "job-functions.md", 6);
 }
