@@ -25,13 +25,15 @@ use crate::sql_functions::add_functions;
 use crate::windows::CarryOptions;
 
 /// What differs from DataFusion's defaults, because partitions of one plan run in different processes.
-const DISTRIBUTED_OPTIONS: [(&str, &str); 4] = [
+const DISTRIBUTED_OPTIONS: [(&str, &str); 5] = [
     // A leaf opens exactly the partitions its task was given.
     ("datafusion.execution.enable_file_stream_work_stealing", "false"),
     // Spreading batches over threads is of no use where each partition is a task.
     ("datafusion.optimizer.enable_round_robin_repartition", "false"),
     // Interleaving needs to know that its inputs are partitioned alike, which a plan cut in two no longer does.
     ("datafusion.optimizer.prefer_existing_union", "true"),
+    // Its operator has no form on the wire.
+    ("datafusion.optimizer.enable_piecewise_merge_join", "false"),
     // Names the part of a statement that an error is about.
     ("datafusion.sql_parser.collect_spans", "true"),
 ];

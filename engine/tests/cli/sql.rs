@@ -142,6 +142,9 @@ fn wrong_statements_name_what_is_wrong() {
     missing.ended_with(2).tells(&["missing.csv"]);
     let unknown = sandbox.run(&["sql", "-e", "SELECT 1", "--set", "datafusion.no_such=1"]);
     unknown.ended_with(2).tells(&["no_such"]);
+    let piecewise = "datafusion.optimizer.enable_piecewise_merge_join=true";
+    let refused = sandbox.run(&["sql", "-e", "SELECT 1", "--set", piecewise]);
+    refused.ended_with(2).tells(&["enable_piecewise_merge_join", "need it to be false"]);
 }
 
 #[test]
