@@ -338,6 +338,26 @@ fn a_run_whose_check_fails_leaves_nothing_of_what_it_wrote() {
 }
 
 #[test]
+fn a_column_that_a_format_cannot_hold_is_refused_before_anything_runs() {
+    let sandbox = Sandbox::new();
+    let job = r#"
+name = "ages"
+[[step]]
+name = "ages"
+sql = "SELECT INTERVAL '3' DAY AS age"
+[[sink]]
+from = "ages"
+path = "out"
+format = "parquet"
+"#;
+    sandbox.write("ages.toml", job);
+    let run = sandbox.run(&["run", "ages.toml", "--workers", "1"]).ended_with(2);
+    run.tells(&["ages.toml", "parquet cannot hold column `age` of type Interval", "help: cast it"]);
+    sandbox.write("ages.toml", &job.replace("parquet", "csv"));
+    sandbox.run(&["run", "ages.toml", "--workers", "1"]).succeeded();
+}
+
+#[test]
 fn appending_other_columns_is_refused_before_anything_runs() {
     let sandbox = Sandbox::new();
     let append = |columns: &str| {

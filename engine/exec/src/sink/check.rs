@@ -253,7 +253,7 @@ fn relative_key(prefix: &Key, key: &Key) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use arrow::datatypes::{DataType, Field};
+    use arrow::datatypes::{DataType, Field, IntervalUnit};
     use object_store::memory::InMemory;
     use url::Url;
 
@@ -412,5 +412,13 @@ mod tests {
         let error = check_schema(&sink("/o.csv", SinkMode::Error), &schema).unwrap_err().to_string();
         assert!(error.contains("csv cannot hold column `l`"), "{error}");
         check_schema(&sink("/o.parquet", SinkMode::Error), &schema).unwrap();
+
+        let span = DataType::Interval(IntervalUnit::MonthDayNano);
+        for interval in [span.clone(), DataType::new_list(span, true)] {
+            let schema = Schema::new(vec![Field::new("age", interval.clone(), true)]);
+            let error = check_schema(&sink("/o.parquet", SinkMode::Error), &schema).unwrap_err().to_string();
+            assert!(error.contains(&format!("parquet cannot hold column `age` of type {interval}")), "{error}");
+            check_schema(&sink("/o.arrow", SinkMode::Error), &schema).unwrap();
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! Parquet files.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::new_null_array;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::add_encoded_arrow_schema_to_metadata;
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
@@ -45,6 +47,13 @@ pub fn parquet_writer<W: Write + Send>(
     add_encoded_arrow_schema_to_metadata(&plain_schema(schema), &mut properties);
     let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     ArrowWriter::try_new_with_options(output, schema.clone(), options).map_err(fatal)
+}
+
+/// Whether files can hold columns of this type. One row is tried: some types have a place in the schema, and no values.
+pub(super) fn can_hold(data_type: &DataType) -> bool {
+    let schema = Arc::new(Schema::new(vec![Field::new("column", data_type.clone(), true)]));
+    let row = RecordBatch::try_new(schema.clone(), vec![new_null_array(data_type, 1)]).map_err(fatal);
+    row.and_then(|row| parquet_writer(&schema, Compression::None, io::sink())?.write(&row).map_err(fatal)).is_ok()
 }
 
 fn codec(compression: Compression) -> Result<Codec, TaskError> {

@@ -6,8 +6,8 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use parquet::arrow::ArrowSchemaConverter;
 
+use super::parquet::can_hold;
 use crate::error::PlanError;
 use crate::sink::spec::{SinkFormat, SinkSpec};
 
@@ -27,10 +27,9 @@ pub(in crate::sink) fn check_format(spec: &SinkSpec, schema: &Schema) -> Result<
             .invalid(&format!("{format} cannot hold column `{}` of type {}", field.name(), field.data_type()), help))
     };
     for field in schema.fields() {
-        let lone = Schema::new(vec![Field::new(field.name(), plain_type(field.data_type()), true)]);
         match spec.format {
             SinkFormat::Csv if field.data_type().is_nested() => return refuse(field, "use jsonl or parquet"),
-            SinkFormat::Parquet if ArrowSchemaConverter::new().convert(&lone).is_err() => {
+            SinkFormat::Parquet if !can_hold(field.data_type()) => {
                 return refuse(field, "cast it in the last step, for example to a string");
             }
             SinkFormat::Csv | SinkFormat::Json | SinkFormat::Jsonl
