@@ -358,6 +358,36 @@ format = "parquet"
 }
 
 #[test]
+fn a_working_folder_may_have_the_name_of_a_pattern() {
+    let sandbox = Sandbox::new();
+    let job = r#"
+name = "copy"
+report = "report"
+[[source]]
+name = "t"
+path = "in/*.csv"
+schema = "k int, v int"
+on_bad_row = "reject"
+rejects = "rejects"
+[[sink]]
+from = "t"
+path = "out/copy.csv"
+"#;
+    for (folder, rows) in [("a*[b]?", "1,2\nx,y\n"), ("aX[b]X", "3,4\n")] {
+        sandbox.write(&format!("{folder}/in/t.csv"), &format!("k,v\n{rows}"));
+        sandbox.write(&format!("{folder}/job.toml"), job);
+    }
+    let work = sandbox.work().join("a*[b]?");
+    let run = |args: &[&str]| Finished::of(sandbox.command(args).current_dir(&work)).succeeded();
+    assert_eq!(run(&["run", "job.toml", "--workers", "1", "-o", "csv"]).stdout, "k,v\n1,2\n");
+    assert_eq!(sandbox.read("a*[b]?/out/copy.csv"), "k,v\n1,2\n");
+    assert!(work.join("report/summary.json").exists() && work.join("rejects").exists());
+    run(&["data", "gen", "sales", "--rows", "9", "--out", "sales.parquet"]);
+    let count = ["sql", "--local", "-e", "SELECT count(*) AS n FROM 'sales.parquet'", "-o", "csv"];
+    assert_eq!(run(&count).stdout, "n\n9\n");
+}
+
+#[test]
 fn appending_other_columns_is_refused_before_anything_runs() {
     let sandbox = Sandbox::new();
     let append = |columns: &str| {

@@ -1,7 +1,8 @@
 //! What a user's path text means: a store, a path in it, and whether it names one file, a folder or a pattern.
 //!
 //! Names are taken as they are: a `%`, space or `#` in a local path or an S3 key is that character. Only `file://` URLs
-//! are percent-decoded. `*` and `?` match within one path segment, a segment `**` matches any number of segments.
+//! are percent-decoded. `*` and `?` match within one path segment, a segment `**` matches any number of segments; `[*]`,
+//! `[?]` and `[[]` are the characters inside, which is how a location shows those of the folder that it starts from.
 
 use std::fmt;
 use std::path::{Component, Path as FsPath, PathBuf};
@@ -50,7 +51,8 @@ impl Location {
 
     /// Whether `name`, which starts with `.` or `_`, matches a part of the pattern that starts so too.
     pub(super) fn spells_out(&self, name: &str) -> bool {
-        let spells_out = |segment: &String| segment.starts_with(['.', '_']) && segment_matches(segment, name);
+        let spells_out =
+            |segment: &Segment| matches!(segment.first(), Some(Mark::Is('.' | '_'))) && segment_matches(segment, name);
         self.pattern.as_ref().is_some_and(|Pattern(segments)| segments.iter().any(spells_out))
     }
 
@@ -70,7 +72,7 @@ impl Location {
         if let Some(real) = real {
             let fixed = self.path.parts().count();
             if let Some(Pattern(segments)) = &mut self.pattern {
-                segments.splice(..fixed, real.parts().map(|part| part.as_ref().to_owned()));
+                segments.splice(..fixed, real.parts().map(|part| part.as_ref().chars().map(Mark::Is).collect()));
             }
             self.path = real;
         }
@@ -128,19 +130,35 @@ fn remote(text: &str, scheme: &str, rest: &str) -> Result<Location, PlanError> {
 }
 
 fn local(text: &str, base_dir: &FsPath) -> Result<Location, PlanError> {
-    let absolute = base_dir.join(text);
+    let absolute = escaped(base_dir)?.join(text);
     if !absolute.is_absolute() {
         return Err(PlanError::invalid(format!("relative path without a folder to start from: {text}")));
     }
     let normal = without_dots(&absolute);
-    let Some(mut path) = normal.to_str().map(str::to_owned) else {
-        return Err(PlanError::invalid(format!("path is not UTF-8: {}", normal.display())));
-    };
+    let mut path = normal.to_str().map(str::to_owned).ok_or_else(|| not_utf8(&normal))?;
     if text.ends_with('/') && !path.ends_with('/') {
         path.push('/');
     }
     let root = Url::parse("file:///").map_err(|error| PlanError::invalid(error.to_string()))?;
     locate(root, path.trim_start_matches('/'), path.clone())
+}
+
+/// A folder as the text of a path in which it is no pattern.
+fn escaped(folder: &FsPath) -> Result<PathBuf, PlanError> {
+    let text = folder.to_str().ok_or_else(|| not_utf8(folder))?;
+    let mut escaped = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        if matches!(c, '*' | '?') || escape_at(&text[at..]).is_some() {
+            escaped.extend(['[', c, ']']);
+        } else {
+            escaped.push(c);
+        }
+    }
+    Ok(escaped.into())
+}
+
+fn not_utf8(path: &FsPath) -> PlanError {
+    PlanError::invalid(format!("path is not UTF-8: {}", path.display()))
 }
 
 /// `path` without links: those above what exists are followed, and the rest is kept.
@@ -170,48 +188,91 @@ fn without_dots(path: &FsPath) -> PathBuf {
 fn locate(root: Url, key: &str, text: String) -> Result<Location, PlanError> {
     let folder = key.is_empty() || key.ends_with('/');
     let trimmed = key.trim_end_matches('/');
-    let fixed = match trimmed.find(['*', '?']) {
-        None => trimmed,
-        Some(wildcard) => trimmed[..wildcard].rfind('/').map_or("", |slash| &trimmed[..slash]),
-    };
-    let path = Path::parse(fixed).map_err(|error| PlanError::invalid(format!("invalid path: {text}: {error}")))?;
-    let pattern = (fixed.len() < trimmed.len()).then(|| Pattern::new(trimmed, folder));
+    let segments: Vec<Segment> = trimmed.split('/').map(marks).collect();
+    let names: Vec<String> = segments.iter().map_while(|segment| name_of(segment)).collect();
+    let path = Path::parse(names.join("/"));
+    let path = path.map_err(|error| PlanError::invalid(format!("invalid path: {text}: {error}")))?;
+    let pattern = (names.len() < segments.len()).then(|| Pattern::new(segments, folder));
     Ok(Location { root, path, pattern, folder, text })
+}
+
+/// What one character of a pattern stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// Any number of characters.
+    Any,
+    /// Any character.
+    One,
+    /// This one.
+    Is(char),
+}
+
+/// One segment of a path that may be a pattern.
+type Segment = Vec<Mark>;
+
+/// A segment that stands for any number of segments.
+const FOLDERS: [Mark; 2] = [Mark::Any, Mark::Any];
+
+fn marks(segment: &str) -> Segment {
+    let mut marks = Vec::new();
+    let mut rest = segment;
+    while let Some(first) = rest.chars().next() {
+        let (mark, length) = match (escape_at(rest), first) {
+            (Some(c), _) => (Mark::Is(c), "[*]".len()),
+            (None, '*') => (Mark::Any, 1),
+            (None, '?') => (Mark::One, 1),
+            (None, c) => (Mark::Is(c), c.len_utf8()),
+        };
+        marks.push(mark);
+        rest = &rest[length..];
+    }
+    marks
+}
+
+/// The character that `text` begins with, in brackets so that it is no pattern.
+fn escape_at(text: &str) -> Option<char> {
+    ['*', '?', '[']
+        .into_iter()
+        .find(|c| text.strip_prefix('[').and_then(|text| text.strip_prefix(*c)?.strip_prefix(']')).is_some())
+}
+
+/// The only name that a segment stands for.
+fn name_of(segment: &[Mark]) -> Option<String> {
+    segment.iter().map(|mark| if let Mark::Is(c) = mark { Some(*c) } else { None }).collect()
 }
 
 /// A glob over whole paths, segment by segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Pattern(Vec<String>);
+struct Pattern(Vec<Segment>);
 
 impl Pattern {
-    fn new(text: &str, folder: bool) -> Self {
-        let mut segments: Vec<String> = text.split('/').map(str::to_owned).collect();
+    fn new(mut segments: Vec<Segment>, folder: bool) -> Self {
         if folder {
-            segments.push("**".to_owned());
+            segments.push(FOLDERS.to_vec());
         }
         Self(segments)
     }
 
     fn matches(&self, path: &str) -> bool {
         let names: Vec<&str> = path.split('/').collect();
-        wildcard_match(&self.0, &names, |segment| segment == "**", |segment, name| segment_matches(segment, name))
+        wildcard_match(&self.0, &names, |segment| *segment == FOLDERS, |segment, name| segment_matches(segment, name))
     }
 
     /// Whether it may match `path` or something below.
     fn may_reach(&self, path: &str) -> bool {
         let mut segments = self.0.iter();
-        path.split('/').all(|name| match segments.as_slice().first().map(String::as_str) {
+        path.split('/').all(|name| match segments.as_slice().first() {
             // Whatever follows, any number of folders may come before it.
-            Some("**") => true,
+            Some(segment) if *segment == FOLDERS => true,
             _ => segments.next().is_some_and(|segment| segment_matches(segment, name)),
         })
     }
 }
 
 /// Whether `name` is what one segment of a pattern means.
-fn segment_matches(segment: &str, name: &str) -> bool {
-    let (segment, name): (Vec<char>, Vec<char>) = (segment.chars().collect(), name.chars().collect());
-    wildcard_match(&segment, &name, |&c| c == '*', |&c, &n| c == '?' || c == n)
+fn segment_matches(segment: &[Mark], name: &str) -> bool {
+    let name: Vec<char> = name.chars().collect();
+    wildcard_match(segment, &name, |&mark| mark == Mark::Any, |&mark, &n| mark == Mark::One || mark == Mark::Is(n))
 }
 
 /// Whether `items` match `pattern`, in which items that are `any` match any number of items, none included. Only the
@@ -273,6 +334,28 @@ mod tests {
         let location = resolve("/d/year=*/part-?.csv");
         assert!(location.is_pattern());
         assert_eq!(location.path().as_ref(), "d");
+    }
+
+    #[test]
+    fn the_folder_that_paths_start_from_is_no_pattern() {
+        let storage = Storage::new(BTreeMap::new());
+        let from = |text: &str| storage.resolve(text, FsPath::new("/a*[b]/c?[*]")).unwrap();
+        for (text, path, is_pattern) in [
+            ("x.csv", "a*[b]/c?[*]/x.csv", false),
+            ("../x.csv", "a*[b]/x.csv", false),
+            ("d/*.csv", "a*[b]/c?[*]/d", true),
+            ("d[*]/x[1].csv", "a*[b]/c?[*]/d*/x[1].csv", false),
+            ("/d/[[]?].csv", "d", true),
+        ] {
+            let location = from(text);
+            assert_eq!((location.path().as_ref(), location.is_pattern()), (path, is_pattern), "{text}");
+            assert_eq!(storage.resolve(&location.to_string(), FsPath::new("")).unwrap(), location, "{text}");
+        }
+        assert!(from("*.csv").matches(&Path::parse("a*[b]/c?[*]/x.csv").unwrap()));
+        assert!(!from("*.csv").matches(&Path::parse("aX[b]/c?[*]/x.csv").unwrap()));
+        assert!(from("/d/[[]?].csv").matches(&Path::parse("d/[1].csv").unwrap()));
+        assert_eq!(from("x").local_path(), Some(PathBuf::from("/a*[b]/c?[*]/x")));
+        assert_eq!(from("../x").to_string(), "/a[*][b]/x");
     }
 
     #[test]
