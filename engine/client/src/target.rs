@@ -50,11 +50,11 @@ pub enum TargetError {
 }
 
 impl Named {
-    /// What the variables `TANDEM_ADDRESS`, `TANDEM_TOKEN_FILE` and `TANDEM_TLS_CA` name.
+    /// What the variables `TANDEM_ADDRESS`, `TANDEM_TOKEN_FILE` and `TANDEM_TLS_CA` name, unless they are empty.
     pub fn by_variables() -> Self {
-        let path = |name| std::env::var_os(name).map(PathBuf::from);
+        let path = |name| std::env::var_os(name).filter(|text| !text.is_empty()).map(PathBuf::from);
         Self {
-            address: std::env::var("TANDEM_ADDRESS").ok(),
+            address: std::env::var("TANDEM_ADDRESS").ok().filter(|text| !text.is_empty()),
             token_file: path("TANDEM_TOKEN_FILE"),
             tls_ca: path("TANDEM_TLS_CA"),
         }

@@ -126,16 +126,17 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Looks every setting up. `variable` reads the environment.
+    /// Looks every setting up. `variable` reads the environment, in which what is empty is not set.
     pub(crate) fn resolve(args: &GlobalArgs, variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let variable = |name: &str| variable(name).filter(|text| !text.is_empty());
         let given_path = args.config.clone().or_else(|| variable("TANDEM_CONFIG").map(PathBuf::from));
         let given = given_path.map(|path| Ok((file::read(&path)?, path))).transpose()?;
-        let user = user_file(&variable).filter(|path| path.exists());
+        let user = user_file(variable).filter(|path| path.exists());
         let user = user.map(|path| Ok((file::read(&path)?, path))).transpose()?;
         let files: Vec<(FileValues, PathBuf)> = given.into_iter().chain(user).collect();
         let mut values = BTreeMap::new();
         for key in &KEYS {
-            let (value, origin) = look_up(key, args, &variable, &files);
+            let (value, origin) = look_up(key, args, variable, &files);
             if let Some(text) = &value {
                 (key.check)(text)
                     .map_err(|error| SettingsError::new(format!("setting `{}`: {error}: {origin}", key.name)))?;
@@ -210,7 +211,7 @@ fn look_up(
     if let Some(text) = variable(&name) {
         return (Some(text), Origin::Variable(name));
     }
-    if key.name == "color" && variable("NO_COLOR").is_some_and(|text| !text.is_empty()) {
+    if key.name == "color" && variable("NO_COLOR").is_some() {
         return (Some("false".to_owned()), Origin::Variable("NO_COLOR".to_owned()));
     }
     for (values, path) in files {

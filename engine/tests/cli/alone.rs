@@ -69,6 +69,26 @@ fn config_view_shows_values_and_origins() {
 }
 
 #[test]
+fn an_empty_variable_is_not_set() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.config()).unwrap();
+    std::fs::write(sandbox.config().join("config.toml"), "timeout = \"1m\"\n").unwrap();
+    let mut command = sandbox.command(&["config", "view", "-o", "json"]);
+    for name in ["ADDRESS", "TIMEOUT", "CONFIG", "TOKEN_FILE", "OUTPUT_FORMAT", "MEMORY"] {
+        command.env(format!("TANDEM_{name}"), "");
+    }
+    let view = Finished::of(&mut command).succeeded().json();
+    for setting in view.as_array().unwrap() {
+        let origin = setting["origin"].as_str().unwrap();
+        assert!(!origin.starts_with("variable"), "{setting}");
+        assert_eq!(origin.starts_with("file"), setting["setting"] == "timeout", "{setting}");
+    }
+    sandbox.run(&["token", "create", "--out", "token"]).succeeded();
+    let status = ["--token-file", "token", "cluster", "status"];
+    Finished::of(sandbox.command(&status).env("TANDEM_ADDRESS", "")).ended_with(4).tells(&["no cluster is running"]);
+}
+
+#[test]
 fn an_unknown_setting_names_the_nearest() {
     let sandbox = Sandbox::new();
     let file = sandbox.write("settings.toml", "adress = \"h:1\"\n");
