@@ -2,38 +2,29 @@
 
 use std::time::Duration;
 
-const SIZES: [(&str, u64); 9] = [
-    ("b", 1),
-    ("kb", 1_000),
-    ("mb", 1_000_000),
-    ("gb", 1_000_000_000),
-    ("tb", 1_000_000_000_000),
-    ("kib", 1 << 10),
-    ("mib", 1 << 20),
-    ("gib", 1 << 30),
-    ("tib", 1 << 40),
-];
+use tandem_jobs::job_file::parse_size;
+
 const TIMES_MS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
-/// Reads `512MiB`, `2 GB` or a plain number of bytes.
+/// Reads `512MiB`, `2G` or a plain number of bytes, as job files do.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
-    parse(text, &SIZES, "b").ok_or_else(|| format!("`{text}` is not a size (it looks like 512MiB or 2GiB)"))
+    parse_size(text).ok_or_else(|| format!("`{text}` is not a size (it looks like 512MiB, 2G or 500MB)"))
 }
 
 /// Reads `90s`, `5m`, `1h` or a plain number of seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    parse(text, &TIMES_MS, "s")
+    parse_ms(text)
         .map(Duration::from_millis)
         .ok_or_else(|| format!("`{text}` is not a time (it looks like 90s, 5m or 1h)"))
 }
 
-fn parse(text: &str, units: &[(&str, u64)], default_unit: &str) -> Option<u64> {
+fn parse_ms(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim().to_ascii_lowercase();
-    let unit = if unit.is_empty() { default_unit } else { unit.as_str() };
-    let scale = units.iter().find(|(name, _)| *name == unit)?.1;
+    let unit = if unit.is_empty() { "s" } else { unit.as_str() };
+    let scale = TIMES_MS.iter().find(|(name, _)| *name == unit)?.1;
     let number: f64 = number.parse().ok()?;
     let value = number * scale as f64;
     (value.is_finite() && value <= u64::MAX as f64).then_some(value as u64)
@@ -88,7 +79,7 @@ mod tests {
     #[test]
     fn sizes_are_read_with_and_without_units() {
         for (text, bytes) in
-            [("0", 0), ("17", 17), ("2GiB", 2 << 30), ("1.5 MiB", 3 << 19), ("3kb", 3_000), ("1GB", 1_000_000_000)]
+            [("0", 0), ("17", 17), ("2GiB", 2 << 30), ("2g", 2 << 30), ("1.5 MiB", 3 << 19), ("3kb", 3_000)]
         {
             assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Bytes of `2GiB`, `128 MiB`, `500kB` or a bare number of bytes.
+/// Bytes of `2GiB`, `128 MiB`, `500kB` or a bare number of bytes; `2G` is `2GiB`.
 pub fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split(text)?;
     let scale: u64 = match unit.to_ascii_lowercase().as_str() {
@@ -11,10 +11,10 @@ pub fn parse_size(text: &str) -> Option<u64> {
         "mb" => 1_000_000,
         "gb" => 1_000_000_000,
         "tb" => 1_000_000_000_000,
-        "k" | "kib" => 1 << 10,
-        "m" | "mib" => 1 << 20,
-        "g" | "gib" => 1 << 30,
-        "t" | "tib" => 1 << 40,
+        "k" | "ki" | "kib" => 1 << 10,
+        "m" | "mi" | "mib" => 1 << 20,
+        "g" | "gi" | "gib" => 1 << 30,
+        "t" | "ti" | "tib" => 1 << 40,
         _ => return None,
     };
     let bytes = number * scale as f64;
@@ -51,6 +51,8 @@ mod tests {
         for (text, bytes) in [
             ("128MiB", Some(128 << 20)),
             ("2 GiB", Some(2 << 30)),
+            ("2G", Some(2 << 30)),
+            ("2GB", Some(2_000_000_000)),
             ("1.5kb", Some(1500)),
             ("4096", Some(4096)),
             ("1_000", Some(1000)),
