@@ -1,5 +1,5 @@
-//! `[params]`: named values that `--set` may override and `${name}` in any string refers to.
-//! Invariant: an override keeps the type of the default it replaces.
+//! `[params]`: named values that `--set` may override and `${name}` in any string refers to, defaults of other params included.
+//! Invariant: an override keeps the type of the default it replaces, and is taken as it is.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::document::{Document, suggestion};
 use super::error::JobFileError;
+
+/// Bytes that a default may have when others are filled in: a few that refer to each other could make it grow without end.
+const LONGEST_FILLED: usize = 1 << 16;
 
 /// The values of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,13 +57,14 @@ impl FillError {
 }
 
 impl Params {
-    /// Defaults from `[params]`, replaced by `overrides`.
+    /// Defaults from `[params]`, params in them filled in, replaced by `overrides`.
     pub(crate) fn read(
         document: &Document<'_>,
         table: Option<&DeTable<'_>>,
         overrides: &BTreeMap<String, String>,
     ) -> Result<Self, JobFileError> {
         let mut values = BTreeMap::new();
+        let mut open = Vec::new();
         for (key, value) in table.into_iter().flatten() {
             let name = key.get_ref().as_ref();
             let default = scalar(value.get_ref()).ok_or_else(|| {
@@ -71,7 +75,10 @@ impl Params {
                 )
             })?;
             let chosen = match overrides.get(name) {
-                None => default,
+                None => {
+                    open.push((name, value.span().start));
+                    default
+                }
                 Some(text) => typed(text, value.get_ref()).map_err(|wanted| {
                     document.error_at(key.span().start, format!("param `{name}` must be {wanted}, not `{text}`"))
                 })?,
@@ -80,11 +87,38 @@ impl Params {
         }
         let params = Self(values);
         match overrides.keys().find(|name| !params.0.contains_key(*name)) {
-            None => Ok(params),
+            None => params.filled(document, open),
             Some(name) => Err(document
                 .error_at(0, format!("there is no param `{name}` to set"))
                 .with_help(suggestion(name, params.names(), "param"))),
         }
+    }
+
+    /// The same with params filled in where the `open` ones, which are names and places of defaults, refer to them.
+    fn filled(self, document: &Document<'_>, mut open: Vec<(&str, usize)>) -> Result<Self, JobFileError> {
+        let settled = self.0.iter().filter(|(name, _)| open.iter().all(|(other, _)| other != name));
+        let mut filled = Self(settled.map(|(name, param)| (name.clone(), param.clone())).collect());
+        while let Some((_, first)) = open.first().copied() {
+            let mut waiting = Vec::new();
+            for (name, at) in &open {
+                let Param { text, kind } = &self.0[*name];
+                match filled.fill(text) {
+                    Ok(long) if long.len() > text.len().max(LONGEST_FILLED) => {
+                        let what = format!("param `{name}` is longer than {LONGEST_FILLED} bytes");
+                        return Err(document.error_at(*at, what));
+                    }
+                    Ok(text) => drop(filled.0.insert((*name).to_owned(), Param { text, kind: *kind })),
+                    Err(FillError::Unknown(other)) if self.0.contains_key(&other) => waiting.push((*name, *at)),
+                    Err(error) => return Err(document.error_at(*at, error.to_string()).with_help(error.help(&self))),
+                }
+            }
+            if waiting.len() == open.len() {
+                let names: Vec<String> = waiting.iter().map(|(name, _)| format!("`{name}`")).collect();
+                return Err(document.error_at(first, format!("params refer to each other: {}", names.join(", "))));
+            }
+            open = waiting;
+        }
+        Ok(filled)
     }
 
     /// Their names, sorted.

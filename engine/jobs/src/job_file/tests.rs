@@ -339,6 +339,27 @@ fn a_value_is_filled_in_once_and_dollar_dollar_stays() {
 }
 
 #[test]
+fn a_default_may_refer_to_other_params() {
+    let text = GOOD.replace("output = \"out/events\"", "output = \"${root}/n${limit}\"\nroot = \"out\"");
+    let rejects = |job: JobFile| job.sources[0].spec.rejects.clone().unwrap();
+    assert_eq!(rejects(parse(&text).unwrap()), "out/n500/rejects");
+    let set = set(&[("root", "${limit}"), ("limit", "7")]);
+    assert_eq!(rejects(JobFile::parse(&text, "job.toml", &set).unwrap()), "${limit}/n7/rejects");
+    for (root, message, help) in [
+        ("${output}", "job.toml:7: params refer to each other: `output`, `root`", ""),
+        ("${root}", "job.toml:7: params refer to each other: `output`, `root`", ""),
+        ("${rot}", "job.toml:8: `${rot}` names no param", "did you mean `root`?"),
+    ] {
+        let error = parse(&text.replace("root = \"out\"", &format!("root = \"{root}\""))).unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.help.as_deref().unwrap_or_default()), (message, help));
+    }
+    let doubled = |n: usize| format!("p{n} = \"${{p{m}}}${{p{m}}}\"\n", m = n - 1);
+    let doubled = format!("[params]\np0 = \"ab\"\n{}", (1..50).map(doubled).collect::<String>());
+    let error = parse(&GOOD.replace("[params]\n", &doubled)).unwrap_err();
+    assert!(error.message.ends_with("is longer than 65536 bytes"), "{error}");
+}
+
+#[test]
 fn a_job_needs_a_sink() {
     let text = &GOOD[..GOOD.find("[[sink]]").unwrap()];
     assert_eq!(parse(text).unwrap_err().to_string(), "job.toml:1: the job writes nothing: it has no [[sink]]");
