@@ -25,7 +25,7 @@ async fn make(folder: &Path, dataset: Dataset, rows: u64, out: &str, dirty: f64)
         format: Format::from_path(out),
         dirty,
     };
-    generate(&spec, &Storage::new(BTreeMap::new()), folder, 2, |_| {}).await.expect("data");
+    generate(&spec, &Storage::new(BTreeMap::new()), folder, 2, |_| {}, std::future::pending()).await.expect("data");
 }
 
 fn read(folder: &Path, file: &str) -> String {

@@ -9,9 +9,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tandem_exec::error::PlanError;
 use tandem_exec::storage::Storage;
-use tandem_jobs::datagen::{self, Dataset, Format, GenerateError, GenerateSpec, GeneratedFile, Size};
+use tandem_jobs::datagen::{self, Dataset, Format, GenerateError, GenerateSpec, GeneratedFile, Progress, Size};
 
-use super::Failure;
+use super::attached::Interrupts;
+use super::{Exit, Failure};
 use crate::output::units::{format_bytes, format_count};
 use crate::output::{OutputFormat, Record, print_list};
 
@@ -108,14 +109,15 @@ pub(super) fn execute(command: DataCommand, format: OutputFormat) -> Result<(), 
     let environment: BTreeMap<String, String> = std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect();
     let bar = progress_bar();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let files = runtime.block_on(async {
+    let files: Result<_, Failure> = runtime.block_on(async {
+        let mut interrupts = Interrupts::new()?;
         let storage = Storage::new(environment);
-        datagen::generate(&spec, &storage, &base_dir, threads, |progress| {
+        let show = |progress: Progress| {
             bar.set_length(progress.rows_total);
             bar.set_position(progress.rows);
             bar.set_message(format_bytes(progress.bytes));
-        })
-        .await
+        };
+        Ok(datagen::generate(&spec, &storage, &base_dir, threads, show, interrupts.next()).await?)
     });
     bar.finish_and_clear();
     let views: Vec<FileView> = files?.into_iter().map(FileView::from).collect();
@@ -160,6 +162,7 @@ impl From<GenerateError> for Failure {
         match error {
             GenerateError::Place(error) => error.into(),
             GenerateError::Spec(_) | GenerateError::Scale(_) => Self::usage(message),
+            GenerateError::Stopped => Self::new(Exit::Interrupted, message),
             GenerateError::Write { .. }
             | GenerateError::Arrow(_)
             | GenerateError::Parquet(_)

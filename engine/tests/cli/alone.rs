@@ -1,8 +1,9 @@
 //! Commands that need no cluster, and what all commands say when there is none.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
-use crate::support::{Finished, Sandbox};
+use crate::support::{Finished, Sandbox, files_below, signal, wait_for};
 
 #[test]
 fn help_names_every_command() {
@@ -187,6 +188,25 @@ fn data_that_cannot_be_made_are_refused() {
     sandbox.run(&["data", "gen", "sales", "--rows", "1", "--out", ""]).ended_with(2).tells(&["--out"]);
     let args = ["data", "gen", "sales", "--rows", "1", "--dirty", "0.5", "--out", "x"];
     sandbox.run(&args).ended_with(2).tells(&["dirty"]);
+    for (dataset, out) in [("sales", "x.csv.gz"), ("events", "in/x.tsv"), ("articles", "x.zst")] {
+        sandbox
+            .run(&["data", "gen", dataset, "--rows", "1", "--out", out])
+            .ended_with(2)
+            .tells(&[out, ".parquet file"]);
+    }
+    assert_eq!(std::fs::read_dir(sandbox.work()).unwrap().count(), 0);
+}
+
+#[test]
+fn data_whose_making_is_interrupted_are_not_there() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&["data", "gen", "sales", "--gb", "900", "--out", "sales.csv"]);
+    let making = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("the start of the file", || !files_below(&sandbox.work()).is_empty());
+    assert!(!sandbox.work().join("sales.csv").exists(), "it is not complete");
+    signal("INT", making.id());
+    Finished::from(making.wait_with_output().unwrap()).ended_with(130).tells(&["interrupted"]);
+    assert_eq!(files_below(&sandbox.work()), Vec::<String>::new());
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod text;
 mod tpch;
 
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tandem_exec::error::PlanError;
@@ -82,6 +83,9 @@ pub enum Format {
     Parquet,
 }
 
+/// Endings of files of data that are not made.
+const OTHER_ENDINGS: [&str; 8] = ["arrow", "feather", "gz", "json", "ndjson", "tsv", "txt", "zst"];
+
 impl Format {
     /// The extension of its files.
     pub fn extension(self) -> &'static str {
@@ -94,9 +98,13 @@ impl Format {
 
     /// The format that a path's extension names.
     pub fn from_path(path: &str) -> Option<Self> {
-        let (_, extension) = path.rsplit('/').next()?.rsplit_once('.')?;
+        let extension = extension_of(path)?;
         [Self::Csv, Self::Jsonl, Self::Parquet].into_iter().find(|format| format.extension() == extension)
     }
+}
+
+fn extension_of(path: &str) -> Option<&str> {
+    Some(path.rsplit('/').next()?.rsplit_once('.')?.1)
 }
 
 /// A file that was generated.
@@ -150,20 +158,28 @@ pub enum GenerateError {
     /// A thread that rendered rows died.
     #[error("a thread that renders rows died: {0}")]
     Thread(#[from] tokio::task::JoinError),
+    /// It was told to stop.
+    #[error("interrupted")]
+    Stopped,
 }
 
-/// Generates what `spec` says. Relative paths start from `base_dir`; `threads` pieces are rendered at once.
+/// Generates what `spec` says, until `stop`. Relative paths start from `base_dir`; `threads` pieces are rendered at once.
 ///
 /// # Errors
-/// See [`GenerateError`]; files that were complete before the error stay.
+/// See [`GenerateError`]; files that were complete before the error stay, and nothing of others.
 pub async fn generate(
     spec: &GenerateSpec,
     storage: &Storage,
     base_dir: &Path,
     threads: usize,
     mut progress: impl FnMut(Progress),
+    stop: impl Future<Output = ()>,
 ) -> Result<Vec<GeneratedFile>, GenerateError> {
     let by_extension = Format::from_path(&spec.out);
+    if let Some(other) = extension_of(&spec.out).filter(|extension| OTHER_ENDINGS.contains(extension)) {
+        let known = "name a .csv, .jsonl or .parquet file, or end it in / for a folder";
+        return Err(GenerateError::Spec(format!("no .{other} files are made: {}: {known}", spec.out)));
+    }
     let habit = if spec.dataset == Dataset::Tpch { Format::Parquet } else { Format::Csv };
     let format = spec.format.or(by_extension).unwrap_or(habit);
     let tables = tables(spec, format)?;
@@ -172,6 +188,7 @@ pub async fn generate(
         return Err(GenerateError::Spec(format!("{} does not end in .{}", spec.out, format.extension())));
     }
     let (folder, _) = spec.out.rsplit_once('/').unwrap_or((".", ""));
+    let mut stop = pin!(stop);
     let mut files = Vec::with_capacity(tables.len());
     let mut done = Progress { rows: 0, rows_total: tables.iter().map(|table| table.rows()).sum(), bytes: 0 };
     for (index, table) in tables.into_iter().enumerate() {
@@ -186,11 +203,11 @@ pub async fn generate(
             return Err(GenerateError::Spec(format!("{path} is a pattern, not one place to write to")));
         }
         let before = done;
-        let written = output::write(table, format, storage, &place, threads, |rows, bytes| {
+        let told = |rows, bytes| {
             done = Progress { rows: before.rows + rows, bytes: before.bytes + bytes, ..before };
             progress(done);
-        });
-        files.push(written.await?);
+        };
+        files.push(output::write(table, format, storage, &place, threads, told, stop.as_mut()).await?);
     }
     Ok(files)
 }

@@ -17,7 +17,8 @@ const PART_BYTES: usize = 16 << 20;
 /// Parts on their way at once.
 const PARTS_IN_FLIGHT: usize = 4;
 
-/// Writes `table` to `place`; tells `progress` its rows and bytes so far.
+/// Writes `table` to `place`, where nothing is seen of it before it is complete, or nothing when it is stopped; tells `progress`
+/// its rows and bytes so far.
 pub(super) async fn write(
     table: Arc<dyn Table>,
     format: Format,
@@ -25,6 +26,7 @@ pub(super) async fn write(
     place: &Location,
     threads: usize,
     progress: impl FnMut(u64, u64),
+    stop: impl Future<Output = ()>,
 ) -> Result<GeneratedFile, GenerateError> {
     let failed = |source| GenerateError::Write { path: place.to_string(), source };
     let store = storage.store(place.root())?;
@@ -34,9 +36,15 @@ pub(super) async fn write(
         file: GeneratedFile { path: place.to_string(), rows: 0, bytes: 0 },
         progress,
     };
-    let written = match format {
-        Format::Parquet => write_parquet(&table, threads, &mut upload).await,
-        Format::Csv | Format::Jsonl => write_text(&table, format, threads, &mut upload).await,
+    let write = async {
+        match format {
+            Format::Parquet => write_parquet(&table, threads, &mut upload).await,
+            Format::Csv | Format::Jsonl => write_text(&table, format, threads, &mut upload).await,
+        }
+    };
+    let written = tokio::select! {
+        written = write => written,
+        () = stop => Err(GenerateError::Stopped),
     };
     if let Err(error) = written {
         // The error that stopped the work says more than one about cleaning up after it.

@@ -11,7 +11,7 @@ fn spec(dataset: Dataset, size: Size, out: &str) -> GenerateSpec {
 }
 
 async fn run(spec: &GenerateSpec, folder: &TempDir, threads: usize) -> Result<Vec<GeneratedFile>, GenerateError> {
-    generate(spec, &Storage::new(BTreeMap::new()), folder.path(), threads, |_| {}).await
+    generate(spec, &Storage::new(BTreeMap::new()), folder.path(), threads, |_| {}, std::future::pending()).await
 }
 
 fn read(folder: &TempDir, file: &str) -> Vec<u8> {
