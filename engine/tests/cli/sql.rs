@@ -114,8 +114,19 @@ fn a_statement_may_begin_with_a_comment_or_a_byte_order_mark() {
 #[test]
 fn an_empty_result_still_has_columns() {
     let sandbox = Sandbox::with_cluster(1);
-    let empty = sandbox.run(&["sql", "-e", "SELECT 1 AS one WHERE false", "-o", "csv"]).succeeded();
-    assert_eq!(empty.stdout, "one\n");
+    for sql in ["SELECT 1 AS one WHERE false", "SELECT table_name AS one FROM information_schema.tables WHERE false"] {
+        assert_eq!(sandbox.run(&["sql", "-e", sql, "-o", "csv"]).succeeded().stdout, "one\n", "{sql}");
+    }
+}
+
+#[test]
+fn what_the_planner_knows_has_a_plan_too() {
+    let sandbox = Sandbox::with_cluster(1);
+    let sql = "EXPLAIN SELECT table_name FROM information_schema.tables";
+    let plan = sandbox.run(&["sql", "-e", sql, "-o", "csv"]).succeeded().stdout;
+    for words in ["plan_type,plan\n", "logical plan,", "run by the coordinator,", "information_schema"] {
+        assert!(plan.contains(words), "{words}: {plan}");
+    }
 }
 
 #[test]

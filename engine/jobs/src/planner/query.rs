@@ -7,7 +7,7 @@ use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::DataFusionError;
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, collect_partitioned, displayable};
 use datafusion::sql::parser::Statement;
 use tandem_exec::cutter::GraphBuilder;
 use tandem_exec::error::PlanError;
@@ -40,9 +40,10 @@ pub(super) async fn plan(
     session.fit_partitions()?;
     let plan = match kind {
         Kind::Explain(inner) => explain(&session, *inner, &sql).await?,
-        Kind::Query if reads_catalog(&session, &statement, &sql)? => answer(&session, statement, &sql).await?,
-        Kind::Query => physical_plan(&session, statement, &sql).await?,
-        Kind::Metadata => answer(&session, statement, &sql).await?,
+        Kind::Query | Kind::Metadata if statement::is_metadata(&statement, &session.context, &sql)? => {
+            answer(&session, statement, &sql).await?
+        }
+        Kind::Query | Kind::Metadata => physical_plan(&session, statement, &sql).await?,
     };
     let schema_ipc = encode_schema(&plan.schema());
     let mut graph = GraphBuilder::new(session.adaptive());
@@ -123,11 +124,6 @@ fn is_path(name: &str) -> bool {
     name.contains(['/', '*', '.'])
 }
 
-fn reads_catalog(session: &PlanSession, statement: &Statement, sql: &SqlText<'_>) -> Result<bool, PlanError> {
-    let tables = statement::tables_of(statement, &session.context, sql)?;
-    Ok(tables.iter().any(|table| table.schema() == Some("information_schema")))
-}
-
 async fn physical_plan(
     session: &PlanSession,
     statement: Statement,
@@ -144,37 +140,53 @@ async fn answer(
     sql: &SqlText<'_>,
 ) -> Result<Arc<dyn ExecutionPlan>, PlanError> {
     let logical = session.logical_plan(statement, sql).await?;
-    let rows = async { session.context.execute_logical_plan(logical).await?.collect_partitioned().await };
-    let rows = rows.await.map_err(|error| sql.explain(&error))?;
-    let schema = rows.iter().flatten().next().map(RecordBatch::schema);
-    let schema = schema.unwrap_or_else(|| Arc::new(Schema::empty()));
-    Ok(MemorySourceConfig::try_new_exec(&rows, schema, None)?)
+    let answer = async {
+        let frame = session.context.execute_logical_plan(logical).await?;
+        let context = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await?;
+        let rows = collect_partitioned(plan.clone(), context).await?;
+        let schema = rows.iter().flatten().next().map_or_else(|| plan.schema(), RecordBatch::schema);
+        MemorySourceConfig::try_new_exec(&rows, schema, None)
+    };
+    Ok(answer.await.map_err(|error: DataFusionError| sql.explain(&error))?)
 }
 
-/// The logical plan and each stage as rows of `plan_type` and `plan`.
+/// The logical plan and each stage, or the one plan of what needs none, as rows of `plan_type` and `plan`.
 async fn explain(
     session: &PlanSession,
     statement: Statement,
     sql: &SqlText<'_>,
 ) -> Result<Arc<dyn ExecutionPlan>, PlanError> {
+    let is_metadata = statement::is_metadata(&statement, &session.context, sql)?;
     let logical = session.logical_plan(statement, sql).await?;
     let state = session.context.state();
     let optimized = state.optimize(&logical).map_err(|error| sql.explain(&error))?;
     let physical = state.query_planner().create_physical_plan(&optimized, &state).await;
-    let mut graph = GraphBuilder::new(session.adaptive());
-    graph.add_result(physical.map_err(|error| sql.explain(&error))?)?;
-    let batch = explanation(&optimized.display_indent().to_string(), &graph.finish())?;
+    let physical = physical.map_err(|error| sql.explain(&error))?;
+    let plans = if is_metadata {
+        vec![("run by the coordinator".to_owned(), displayable(physical.as_ref()).indent(false).to_string())]
+    } else {
+        let mut graph = GraphBuilder::new(session.adaptive());
+        graph.add_result(physical)?;
+        stage_plans(&graph.finish())
+    };
+    let batch = explanation(optimized.display_indent().to_string(), plans)?;
     Ok(MemorySourceConfig::try_new_exec(&[vec![batch.clone()]], batch.schema(), None)?)
 }
 
-fn explanation(logical: &str, graph: &StageGraph) -> Result<RecordBatch, DataFusionError> {
+/// What each stage is called, and its plan.
+fn stage_plans(graph: &StageGraph) -> Vec<(String, String)> {
     let stages = graph.stages.iter().map(|stage| {
         let inputs: Vec<String> = stage.inputs.iter().map(|input| input.0.to_string()).collect();
         let reads = if inputs.is_empty() { String::new() } else { format!(", reads {}", inputs.join(" and ")) };
         let title = format!("stage {}: {} ({} tasks{reads})", stage.id.0, stage.name, stage.partitions);
         (title, stage.display.clone())
     });
-    let rows = std::iter::once(("logical plan".to_owned(), logical.to_owned())).chain(stages);
+    stages.collect()
+}
+
+fn explanation(logical: String, plans: Vec<(String, String)>) -> Result<RecordBatch, DataFusionError> {
+    let rows = std::iter::once(("logical plan".to_owned(), logical)).chain(plans);
     let (types, plans): (Vec<String>, Vec<String>) = rows.unzip();
     let field = |name| Field::new(name, DataType::Utf8, false);
     let schema = Arc::new(Schema::new(vec![field("plan_type"), field("plan")]));

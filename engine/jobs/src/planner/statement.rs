@@ -1,5 +1,6 @@
 //! Parsing one statement, and which kinds of statement there are.
 
+use datafusion::common::TableReference;
 use datafusion::logical_expr::sqlparser::ast::Statement as Sql;
 use datafusion::logical_expr::sqlparser::dialect::{GenericDialect, dialect_from_str};
 use datafusion::prelude::SessionContext;
@@ -95,4 +96,18 @@ pub(super) fn tables_of(
     let references = state.resolve_table_references(statement).map_err(|error| sql.explain(&error))?;
     let is_function = |name: &str| state.table_functions().contains_key(name);
     Ok(references.into_iter().filter(|reference| !is_function(reference.table())).collect())
+}
+
+/// Whether the rows of a statement are known to the planner alone: those about settings, tables and columns.
+pub(super) fn is_metadata(
+    statement: &Statement,
+    context: &SessionContext,
+    sql: &SqlText<'_>,
+) -> Result<bool, PlanError> {
+    let is_catalog = |table: &TableReference| table.schema() == Some("information_schema");
+    Ok(match kind(statement, sql)? {
+        Kind::Metadata => true,
+        Kind::Query => tables_of(statement, context, sql)?.iter().any(is_catalog),
+        Kind::Explain(_) => false,
+    })
 }

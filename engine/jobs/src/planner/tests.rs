@@ -122,6 +122,8 @@ async fn files_and_metadata_are_tables_too() {
         "SHOW ALL",
         "EXPLAIN SELECT count(*) FROM sales",
         "SELECT table_name FROM information_schema.tables",
+        "EXPLAIN SELECT table_name FROM information_schema.tables",
+        "EXPLAIN SHOW TABLES",
         "SELECT * FROM generate_series(1, 3)",
         "WITH t AS (SELECT 1 AS one) SELECT * FROM t",
         "SELECT 1",
