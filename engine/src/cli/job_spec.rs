@@ -57,8 +57,9 @@ pub(super) struct QueryArgs {
     /// File with the statement
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Table over files, such as t=data/*.csv; may be repeated
-    #[arg(long, value_name = "NAME=PATH", value_parser = parse_pair)]
+    /// A table of the statement: its name, and the path of its files. PATH is a file, a folder or a pattern, local or s3://, of csv, tsv,
+    /// jsonl, json, parquet or arrow files; text may be packed as .gz or .zst. Such as --table sales='data/2026-*.csv'; may be repeated
+    #[arg(long, value_name = "NAME=PATH", value_parser = parse_table)]
     table: Vec<(String, String)>,
     /// Option of the query engine, such as datafusion.execution.batch_size=1024; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
@@ -296,6 +297,13 @@ pub(super) fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("it looks like key=value".to_owned()),
+    }
+}
+
+fn parse_table(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.to_owned())),
+        _ => Err("it looks like NAME=PATH, such as sales=data/sales.csv".to_owned()),
     }
 }
 

@@ -130,6 +130,23 @@ fn what_the_planner_knows_has_a_plan_too() {
 }
 
 #[test]
+fn a_table_may_have_the_name_of_a_function_but_not_of_another_table() {
+    let sandbox = Sandbox::with_cluster(1);
+    sandbox.write("t.csv", "k\n7\n");
+    let ask = |sql: &str| {
+        let args = ["sql", "-e", sql, "-o", "csv", "--table", "range=t.csv"];
+        sandbox.run(&args).succeeded().stdout
+    };
+    assert_eq!(ask("SELECT k FROM range"), "k\n7\n");
+    assert_eq!(ask("SELECT value AS k FROM range(3, 4)"), "k\n3\n");
+    let twice = ["sql", "-e", "SELECT * FROM t", "--table", "t=t.csv", "--table", "t=more/*.csv"];
+    sandbox.run(&twice).ended_with(2).tells(&["table `t` is given twice: t.csv and more/*.csv", "help: "]);
+    for table in ["t.csv", "t=", "=t.csv"] {
+        sandbox.run(&["sql", "-e", "SELECT 1", "--table", table]).ended_with(2).tells(&["NAME=PATH, such as"]);
+    }
+}
+
+#[test]
 fn a_private_cluster_needs_none_and_leaves_none() {
     let sandbox = Sandbox::new();
     let answer = sandbox.run(&["sql", "--local", "-e", "SELECT 40 + 2 AS answer", "-o", "csv"]).succeeded();

@@ -74,7 +74,8 @@ async fn open_tables(
     kind: &Kind,
     sql: &SqlText<'_>,
 ) -> Result<(), PlanError> {
-    let references = statement::tables_of(statement, &session.context, sql)?;
+    check_names(&query.tables)?;
+    let references = statement::references(statement, &session.context, sql)?;
     let asks_about_tables = matches!(kind, Kind::Metadata) || references.iter().any(|table| table.schema().is_some());
     for table in &query.tables {
         if asks_about_tables || references.iter().any(|reference| reference.table() == table.name) {
@@ -93,6 +94,18 @@ async fn open_tables(
         session.mention(&table.name);
     }
     session.check_tables(statement, sql)
+}
+
+/// Each name stands for one table.
+fn check_names(tables: &[v1::Table]) -> Result<(), PlanError> {
+    let mut paths = BTreeMap::new();
+    match tables.iter().find_map(|table| Some((paths.insert(&table.name, &table.path)?, table))) {
+        None => Ok(()),
+        Some((first, v1::Table { name, path, .. })) => Err(PlanError::Invalid {
+            message: format!("table `{name}` is given twice: {first} and {path}"),
+            help: Some("give each a name of its own".to_owned()),
+        }),
+    }
 }
 
 async fn open(session: &mut PlanSession, table: &v1::Table) -> Result<(), PlanError> {

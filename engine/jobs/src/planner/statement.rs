@@ -90,12 +90,21 @@ pub(super) fn tables_of(
     statement: &Statement,
     context: &SessionContext,
     sql: &SqlText<'_>,
-) -> Result<Vec<datafusion::common::TableReference>, PlanError> {
+) -> Result<Vec<TableReference>, PlanError> {
+    let references = references(statement, context, sql)?;
     let state = context.state_ref();
     let state = state.read();
-    let references = state.resolve_table_references(statement).map_err(|error| sql.explain(&error))?;
     let is_function = |name: &str| state.table_functions().contains_key(name);
     Ok(references.into_iter().filter(|reference| !is_function(reference.table())).collect())
+}
+
+/// The tables and functions that a statement reads from by name, CTEs left out. A table may have the name of a function.
+pub(super) fn references(
+    statement: &Statement,
+    context: &SessionContext,
+    sql: &SqlText<'_>,
+) -> Result<Vec<TableReference>, PlanError> {
+    context.state_ref().read().resolve_table_references(statement).map_err(|error| sql.explain(&error))
 }
 
 /// Whether the rows of a statement are known to the planner alone: those about settings, tables and columns.
