@@ -7,8 +7,8 @@ use tandem_proto::{JobId, v1};
 
 use super::session::Session;
 use super::{Failure, attached};
-use crate::output::tell;
 use crate::output::units::format_counted;
+use crate::output::{ClusterView, OutputFormat, print_one, tell};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct VerifyArgs {
@@ -24,17 +24,20 @@ const TOTALS: [i64; 3] = [12, 15, 18];
 
 pub(super) async fn execute(args: &VerifyArgs, session: &Session) -> Result<(), Failure> {
     let client = session.connect().await?;
-    check_cluster(&client, args.min_nodes).await?;
+    let cluster = check_cluster(&client, args.min_nodes).await?;
     let totals = totals(&client).await?;
     if totals != TOTALS {
         return Err(Failure::failed(format!("a query answered {totals:?} instead of {TOTALS:?}")));
     }
     tell!("ok: a query over all stages gives the right answer");
-    Ok(())
+    match session.format() {
+        OutputFormat::Table => Ok(()),
+        format => print_one(format, &ClusterView::new(client.address(), cluster)),
+    }
 }
 
 /// The cluster is of this version and has so many workers.
-pub(super) async fn check_cluster(client: &Client, min_nodes: u32) -> Result<(), Failure> {
+pub(super) async fn check_cluster(client: &Client, min_nodes: u32) -> Result<v1::ClusterStatus, Failure> {
     let cluster = client.cluster().await?;
     if cluster.version != tandem_proto::VERSION {
         let message = format!("the cluster is version {}, this is {}", cluster.version, tandem_proto::VERSION);
@@ -46,7 +49,7 @@ pub(super) async fn check_cluster(client: &Client, min_nodes: u32) -> Result<(),
         return Err(Failure::failed(message).with_help("`tandem node list` shows the workers"));
     }
     tell!("ok: {workers} with {} ready", format_counted(cluster.slots, "slot"));
-    Ok(())
+    Ok(cluster)
 }
 
 async fn totals(client: &Client) -> Result<Vec<i64>, Failure> {

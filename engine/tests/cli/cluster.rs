@@ -24,7 +24,8 @@ fn up_status_scale_down() {
     assert_eq!(status["nodes_ready"], 2);
     assert_eq!(node_names(&sandbox), ["worker-1", "worker-2"]);
     sandbox.run(&["cluster", "up"]).ended_with(2).tells(&["already running", "tandem cluster scale"]);
-    sandbox.run(&["verify", "--min-nodes", "2"]).succeeded();
+    assert_eq!(sandbox.run(&["verify", "--min-nodes", "2"]).succeeded().stdout, "");
+    assert_eq!(sandbox.run(&["verify", "-o", "json"]).succeeded().json()["nodes_ready"], 2);
     sandbox.run(&["verify", "--min-nodes", "3"]).ended_with(1).tells(&["2 workers ready, 3 needed"]);
 
     sandbox.run(&["cluster", "scale", "3"]).succeeded();

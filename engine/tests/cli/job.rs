@@ -18,6 +18,8 @@ fn a_submitted_job_can_be_followed_and_seen() {
     let wait = sandbox.run(&["job", "wait", &id]).succeeded();
     assert_eq!(wait.stdout, "");
     assert!(wait.stderr.contains("SUCCEEDED"), "{}", wait.stderr);
+    let waited = sandbox.run(&["job", "wait", &id, "-o", "json"]).succeeded().json();
+    assert_eq!((&waited["id"], &waited["state"]), (&id.as_str().into(), &"SUCCEEDED".into()));
 
     let job = sandbox.run(&["job", "get", &id, "-o", "json"]).succeeded().json();
     assert_eq!((&job["state"], &job["name"]), (&"SUCCEEDED".into(), &"mine".into()));

@@ -5,6 +5,7 @@ pub(super) mod logs;
 use std::io::Write;
 
 use clap::Subcommand;
+use tandem_proto::v1::JobStatus;
 use tandem_proto::{JobId, ParseIdError};
 
 use super::attached::{self, Interrupts, OnInterrupt};
@@ -75,8 +76,7 @@ pub(super) async fn execute(command: JobCommand, session: &Session) -> Result<()
         JobCommand::Wait(IdArg { id }) => {
             let client = session.connect().await?;
             let status = attached::follow(&client, id, &mut Interrupts::new()?, OnInterrupt::Leave).await?;
-            print_summary(&status);
-            Ok(())
+            print_end(status, format)
         }
         JobCommand::Explain(IdArg { id }) => {
             let status = session.connect().await?.get(id).await?;
@@ -95,15 +95,20 @@ async fn submit(args: SubmitArgs, session: &Session) -> Result<(), Failure> {
     }
     tell!("submitted {} as job {id}", job.name());
     let status = job.follow(&client, id, &mut Interrupts::new()?).await?;
+    print_end(status, session.format())
+}
+
+/// What became of a job, for people; as data too, in the other forms.
+fn print_end(status: JobStatus, format: OutputFormat) -> Result<(), Failure> {
     print_summary(&status);
-    match session.format() {
+    match format {
         OutputFormat::Table => Ok(()),
         format => print_one(format, &JobView::from(status)),
     }
 }
 
 /// The id alone, so that a script can take it.
-fn accepted(session: &Session, id: JobId, status: tandem_proto::v1::JobStatus) -> Result<(), Failure> {
+fn accepted(session: &Session, id: JobId, status: JobStatus) -> Result<(), Failure> {
     tell!("`tandem job wait {id}` waits for its end");
     match session.format() {
         OutputFormat::Table => Ok(writeln!(std::io::stdout(), "{id}")?),
