@@ -43,7 +43,10 @@ fn logs_say_what_became_of_the_tasks_of_a_job() {
     assert_eq!(one, all.iter().filter(|line| line["task"] == *first).cloned().collect::<Vec<_>>());
     assert_eq!(one.len(), 1);
 
-    assert_eq!(logs(&sandbox, &other, &["--task", "99/0"]).succeeded().stdout, "", "it has no such task");
+    for task in ["99/0", "1/99"] {
+        logs(&sandbox, &other, &["--task", task]).ended_with(3).tells(&[&other, task, "help: `tandem job tasks"]);
+    }
+    assert_eq!(logs(&sandbox, &other, &["--task", "no_function"]).succeeded().stdout, "", "no line is of that name");
     assert_eq!(logs(&sandbox, &id, &["--driver", "-f"]).succeeded().stdout, "", "it has no main program");
     logs(&sandbox, &id, &["-o", "csv"]).ended_with(2).tells(&["csv", "help: use -o json"]);
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde::Serialize;
 use tandem_client::{Client, Logs, line_text};
 use tandem_proto::JobId;
-use tandem_proto::v1::{JobStatus, LogLine, LogStream, ReadLogsRequest};
+use tandem_proto::v1::{JobStatus, LogLine, LogStream, ReadLogsRequest, StageStatus};
 
-use super::super::Failure;
 use super::super::attached::Interrupts;
 use super::super::session::Session;
+use super::super::{Exit, Failure};
 use crate::output::units::format_count;
 use crate::output::{OutputFormat, tell, tell_with};
 
@@ -43,8 +43,22 @@ pub(super) async fn execute(args: &LogsArgs, session: &Session) -> Result<(), Fa
     }
     let form = Form::new(format)?;
     let task = args.task.clone().unwrap_or_default();
+    interrupts.guard(check_task(&client, job, &task)).await?;
     let request = ReadLogsRequest { job: job.0, task, follow, driver: args.driver };
     interrupts.guard(async { copy(client.logs(request).await?, |lines| form.print(lines)).await }).await
+}
+
+/// Whether the job has this task, if it is named by its place: of tasks and actors of programs it is not known for long who they were.
+async fn check_task(client: &Client, job: JobId, named: &str) -> Result<(), Failure> {
+    let number = |text: &str| text.parse::<u32>().ok();
+    let place = named.split_once('/').and_then(|(stage, task)| number(stage).zip(number(task)));
+    let Some((stage, task)) = place else { return Ok(()) };
+    let has = |other: &StageStatus| other.stage == stage && task < other.tasks;
+    if client.get(job).await?.stages.iter().any(has) {
+        return Ok(());
+    }
+    let failure = Failure::new(Exit::NotFound, format!("job {job} has no task {named}"));
+    Err(failure.with_help(format!("`tandem job tasks {job}` lists those it has")))
 }
 
 /// Copies what the driver of a job prints to standard output and standard error; with `follow`, until the job has ended.
