@@ -90,8 +90,11 @@ async fn run(
     print_summary(&status);
     let workers = work_done(&client.tasks(id).await?, &client.nodes().await?);
     tell_with(|out| print_work_done(out, &workers));
+    let report = client.report(id).await?;
+    if !report.problem.is_empty() {
+        tell!("warning: the report of the job could not be written: {}", report.problem);
+    }
     if format == OutputFormat::Json {
-        let report = client.report(id).await?;
         return Ok(writeln!(std::io::stdout(), "{}", with_workers(&report.summary_json, &workers)?)?);
     }
     interrupts.guard(show_sinks(client, &job, &status, format)).await

@@ -35,6 +35,17 @@ fn sales_gives_the_golden_rows_and_leaves_nothing() {
 }
 
 #[test]
+fn a_report_that_cannot_be_written_is_told_of() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir_all(sandbox.work().join("out/summary.json/in-the-way")).unwrap();
+    let run = sandbox.run(&["run", "sales", "--set", "output=out", "--workers", "1"]).succeeded();
+    for words in ["warning: the report of the job could not be written: ", "out/summary.json"] {
+        assert!(run.stderr.contains(words), "{words}: {}", run.stderr);
+    }
+    assert_eq!(sandbox.read("out/spark_output.json").trim_end(), GOLDEN.trim_end());
+}
+
+#[test]
 fn a_job_file_reads_checks_and_writes() {
     let sandbox = Sandbox::new();
     sandbox.write("in.csv", "k,v\na,1\nb,2\na,3\n");

@@ -92,12 +92,12 @@ pub(super) fn summary(view: &JobView, planned: &PlannedJob) -> Summary {
     Summary::new(&wire::job_status(view, &wire::JobFace::default(), false), &planned.report)
 }
 
-/// Puts the report where the job's files are. It is told in the log when that is not possible: the job is over.
-pub(super) async fn write_report(job: JobId, summary: &Summary, planned: &PlannedJob) {
-    let Some(folder) = &planned.report.folder else { return };
-    if let Err(error) = summary.write_to(folder, &storage(planned)).await {
-        warn!(%job, %error, "the report of the job could not be written");
-    }
+/// Puts the report where the job's files are, or tells why that is not possible: the job is over.
+pub(super) async fn write_report(job: JobId, summary: &Summary, planned: &PlannedJob) -> Option<String> {
+    let folder = planned.report.folder.as_ref()?;
+    let error = summary.write_to(folder, &storage(planned)).await.err()?;
+    warn!(%job, %error, "the report of the job could not be written");
+    Some(error.to_string())
 }
 
 fn storage(planned: &PlannedJob) -> Arc<Storage> {

@@ -18,7 +18,7 @@ use super::logs::{ChunkStream, Logs};
 use super::message::{ClusterHandle, Seen};
 use super::relay::Relay;
 use super::submit::Submitter;
-use crate::journal::Journal;
+use crate::journal::{Journal, StoredReport};
 use crate::wire;
 
 /// Serves clients.
@@ -116,9 +116,13 @@ impl JobService for JobRpc {
 
     async fn get_report(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::ReportResponse>, Status> {
         let job = JobId(request.into_inner().job);
-        let report = self.of_job(job, move |seen| Some(seen.jobs.get(job)?.report.clone())).await?;
-        let report = report.ok_or_else(|| Status::failed_precondition(format!("job {job} has no report yet")))?;
-        Ok(Response::new(v1::ReportResponse { summary_json: report.summary_json, markdown: report.markdown }))
+        let report = self.of_job(job, move |seen| {
+            let entry = seen.jobs.get(job)?;
+            Some(entry.report.clone().map(|report| (report, entry.report_problem.clone().unwrap_or_default())))
+        });
+        let missing = || Status::failed_precondition(format!("job {job} has no report yet"));
+        let (StoredReport { summary_json, markdown }, problem) = report.await?.ok_or_else(missing)?;
+        Ok(Response::new(v1::ReportResponse { summary_json, markdown, problem }))
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {

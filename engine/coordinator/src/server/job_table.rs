@@ -36,6 +36,8 @@ pub(crate) struct JobEntry {
     pub(crate) submission: String,
     /// How it went, once it has ended.
     pub(crate) report: Option<StoredReport>,
+    /// Why the files of the report could not be written.
+    pub(super) report_problem: Option<String>,
     /// It is in the journal.
     pub(super) journaled: bool,
     /// It writes files.
@@ -61,6 +63,7 @@ impl JobEntry {
             planned,
             submission,
             report: None,
+            report_problem: None,
             journaled: shape.journaled,
             has_sinks: shape.has_sinks(),
             followers: Followers { count: 0, views: watch::Sender::new(None), shown: None, pace },

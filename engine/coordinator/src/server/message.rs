@@ -30,8 +30,8 @@ pub(super) enum Message {
     Unfollow { job: JobId, ended: bool },
     /// The files of a job are published, or not.
     Published { job: JobId, outcome: Result<(), String> },
-    /// The report of an ended job is in its folder, if that was possible.
-    Reported { job: JobId },
+    /// The report of an ended job is in its folder, or there is a `problem` with that.
+    Reported { job: JobId, problem: Option<String> },
     /// The coordinator is about to stop: with `stop_jobs` its jobs are to end first. `settled` is told when nothing of jobs that
     /// ended is still to be published, removed or reported.
     Settle { stop_jobs: bool, settled: oneshot::Sender<()> },

@@ -154,8 +154,11 @@ impl Owner {
                 self.publishing.remove(&job);
                 self.handle(Event::CommitFinished { job, outcome });
             }
-            Message::Reported { job } => {
+            Message::Reported { job, problem } => {
                 self.reporting.remove(&job);
+                if let Some(entry) = self.jobs.get_mut(job) {
+                    entry.report_problem = problem;
+                }
                 self.show(job);
             }
             Message::Settle { stop_jobs, settled } => self.settle(stop_jobs, settled),
@@ -382,9 +385,9 @@ impl Owner {
             self.reporting.insert(job);
             let handle = handle.clone();
             self.chores.spawn(async move {
-                chores::write_report(job, &summary, &planned).await;
+                let problem = chores::write_report(job, &summary, &planned).await;
                 // Without an owner nobody waits for it.
-                let _ = handle.send(Message::Reported { job }).await;
+                let _ = handle.send(Message::Reported { job, problem }).await;
             });
         }
     }

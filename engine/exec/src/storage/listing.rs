@@ -188,7 +188,7 @@ pub fn describe(error: &object_store::Error, name: &str) -> String {
         (Error::InvalidPath { source }, _) => format!("invalid path: {name}: {source}"),
         (other, _) => match find_io(other) {
             Some(io) if io.kind() == std::io::ErrorKind::PermissionDenied => format!("permission denied: {name}"),
-            _ => format!("cannot read storage: {name}: {}", root_cause(other)),
+            _ => format!("cannot use storage: {name}: {}", root_cause(other)),
         },
     }
 }
