@@ -57,7 +57,8 @@ pub(super) async fn execute(args: RunArgs, session: &Session) -> Result<(), Fail
         tell!("the cluster is still up at {}; `tandem cluster down` stops it", client.address());
         return Ok(());
     }
-    let private = PrivateCluster::start(&StateFolder::of_user()?, shape)?;
+    let user = StateFolder::of_user()?;
+    let private = interrupts.guard(async { Ok(PrivateCluster::start(&user, shape).await?) }).await?;
     let outcome = {
         let cluster = private.cluster()?;
         let work = async {

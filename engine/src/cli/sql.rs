@@ -46,7 +46,7 @@ pub(super) async fn on_cluster(
         return session.in_time(async { work(session.connect().await?).await }).await;
     }
     let cpus = std::thread::available_parallelism().ok().and_then(|cpus| u32::try_from(cpus.get()).ok());
-    let private = PrivateCluster::start(&StateFolder::of_user()?, session.shape(Some(1), cpus, None))?;
+    let private = PrivateCluster::start(&StateFolder::of_user()?, session.shape(Some(1), cpus, None)).await?;
     let outcome = {
         let cluster = private.cluster()?;
         tokio::select! {

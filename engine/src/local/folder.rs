@@ -33,6 +33,9 @@ pub(crate) enum FolderError {
     Token(#[from] TokenError),
 }
 
+/// A folder whose supervisor this process is.
+pub(crate) type OwnFolder = (StateFolder, FolderLock);
+
 /// One state folder. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct StateFolder {
@@ -128,16 +131,16 @@ impl StateFolder {
         ignore_missing(std::fs::remove_dir_all(&spill)).map_err(|source| self.io(&spill, source))
     }
 
-    /// A new folder for a private cluster; removes those whose owner is gone.
-    pub(crate) fn new_private(&self) -> Result<(Self, FolderLock), FolderError> {
+    /// A new folder for a private cluster, and those whose owners are gone.
+    pub(crate) fn new_private(&self) -> Result<(OwnFolder, Vec<OwnFolder>), FolderError> {
         create_private(&self.private_folders())?;
         // One at a time: a folder that is being made has no owner for a moment.
         let _turn = self.private_turn()?;
-        self.remove_dead_private()?;
+        let dead = self.dead_private()?;
         let private = Self::at(self.private_folders().join(format!("{:016x}", rand::random::<u64>())));
         private.create()?;
         match private.occupy()? {
-            Occupancy::Free(lock) => Ok((private, lock)),
+            Occupancy::Free(lock) => Ok(((private, lock), dead)),
             Occupancy::Taken => Err(self.io(private.root(), io::ErrorKind::ResourceBusy.into())),
         }
     }
@@ -150,16 +153,19 @@ impl StateFolder {
         Ok(file)
     }
 
-    fn remove_dead_private(&self) -> Result<(), FolderError> {
+    fn dead_private(&self) -> Result<Vec<OwnFolder>, FolderError> {
         let folder = self.private_folders();
+        let mut all_dead = Vec::new();
         for entry in std::fs::read_dir(&folder).map_err(|source| self.io(&folder, source))? {
             let path = entry.map_err(|source| self.io(&folder, source))?.path();
             let dead = Self::at(path);
-            if dead.found.lock_file().exists() && matches!(dead.occupy(), Ok(Occupancy::Free(_))) {
-                dead.remove()?;
+            if dead.found.lock_file().exists()
+                && let Ok(Occupancy::Free(lock)) = dead.occupy()
+            {
+                all_dead.push((dead, lock));
             }
         }
-        Ok(())
+        Ok(all_dead)
     }
 
     /// Removes the folder with all that is in it.
@@ -209,13 +215,16 @@ mod tests {
     }
 
     #[test]
-    fn folders_of_dead_private_clusters_are_removed() {
+    fn folders_of_dead_private_clusters_go_to_the_next() {
         let (_temp, folder) = folder();
-        let (first, first_lock) = folder.new_private().unwrap();
+        let roots =
+            |folders: &[OwnFolder]| folders.iter().map(|(folder, _)| folder.root().to_owned()).collect::<Vec<_>>();
+        let ((first, first_lock), dead) = folder.new_private().unwrap();
+        assert!(dead.is_empty());
         drop(first_lock);
-        let (second, _second_lock) = folder.new_private().unwrap();
-        let (third, _third_lock) = folder.new_private().unwrap();
-        assert!(!first.root().exists());
-        assert!(second.root().exists() && third.root().exists());
+        let (_second, dead) = folder.new_private().unwrap();
+        assert_eq!(roots(&dead), [first.root()]);
+        let (_third, none) = folder.new_private().unwrap();
+        assert!(none.is_empty(), "it has an owner again");
     }
 }

@@ -1,4 +1,5 @@
-//! A cluster for one command: its folder and processes live as long as it does.
+//! A cluster for one command: its folder and processes live as long as it does. A command that is killed takes the processes along; what
+//! else it leaves, the next such command removes.
 
 use tandem_client::FolderLock;
 
@@ -19,13 +20,21 @@ struct PrivateFolder {
 }
 
 impl PrivateCluster {
-    /// Starts one. It comes up while the caller goes on.
-    pub(crate) fn start(user: &StateFolder, shape: ClusterShape) -> Result<Self, ClusterFault> {
+    /// Starts one. It comes up while what killed commands have left is removed, and then while the caller goes on.
+    pub(crate) async fn start(user: &StateFolder, shape: ClusterShape) -> Result<Self, ClusterFault> {
         user.create()?;
-        let (folder, lock) = user.new_private()?;
+        let ((folder, lock), dead) = user.new_private()?;
         let folder = PrivateFolder { folder, _lock: lock };
+        let none = ClusterShape { workers: 0, ..shape.clone() };
         let cluster = LocalCluster::start(&folder.folder, shape, JobSpan::Cluster)?;
-        Ok(Self { cluster: Some(cluster), _folder: folder })
+        let private = Self { cluster: Some(cluster), _folder: folder };
+        for (folder, lock) in dead {
+            if let Err(error) = end_jobs(&folder, none.clone()).await {
+                tracing::warn!(%error, "what a killed command has staged may be left over");
+            }
+            drop(PrivateFolder { folder, _lock: lock });
+        }
+        Ok(private)
     }
 
     /// The cluster, while it has not been stopped.
@@ -39,6 +48,18 @@ impl PrivateCluster {
             cluster.stop().await;
         }
     }
+}
+
+/// Has a coordinator end the jobs in the journal of a dead cluster: it removes what they have staged, and publishes what was to be
+/// published.
+async fn end_jobs(folder: &StateFolder, no_workers: ClusterShape) -> Result<(), ClusterFault> {
+    if !folder.journal().exists() {
+        return Ok(());
+    }
+    let cluster = LocalCluster::start(folder, no_workers, JobSpan::Cluster)?;
+    let ready = cluster.ready(0).await;
+    cluster.stop().await;
+    ready
 }
 
 impl Drop for PrivateFolder {

@@ -278,17 +278,6 @@ fn ctrl_c_stops_the_job_and_the_cluster() {
     assert_eq!(std::fs::read_dir(sandbox.state().join("private")).unwrap().count(), 0);
 }
 
-#[test]
-fn a_killed_run_takes_its_processes_along_and_the_next_cleans_up() {
-    let sandbox = Sandbox::new();
-    let mut child = start_endless(&sandbox);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    wait_for("the end of all processes", || sandbox.processes().is_empty());
-    sandbox.run(&["sql", "--local", "-e", "SELECT 1"]).succeeded();
-    assert_eq!(std::fs::read_dir(sandbox.state().join("private")).unwrap().count(), 0);
-}
-
 /// Writes for a long time, a row group after the other.
 const LONG_WRITE: &str = r#"
 name = "long"
@@ -328,6 +317,18 @@ fn a_run_that_is_interrupted_leaves_nothing_of_what_it_wrote() {
         Finished::from(child.wait_with_output().unwrap()).ended_with(130).tells(&["interrupted"]);
         assert_nothing_staged(&sandbox);
     }
+}
+
+#[test]
+fn a_killed_run_takes_its_processes_along_and_the_next_removes_what_it_wrote() {
+    let sandbox = Sandbox::new();
+    let mut child = start_writing(&sandbox, &[]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_for("the end of all processes", || sandbox.processes().is_empty());
+    sandbox.run(&["sql", "--local", "-e", "SELECT 1"]).succeeded();
+    assert_nothing_staged(&sandbox);
+    assert_eq!(std::fs::read_dir(sandbox.state().join("private")).unwrap().count(), 0);
 }
 
 #[test]
