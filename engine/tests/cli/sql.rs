@@ -95,6 +95,8 @@ fn the_ending_of_the_file_says_its_form() {
         let back = ["sql", "-e", "SELECT n, text, list[2] AS second FROM t ORDER BY n", "--table", &table, "-o", "csv"];
         assert_eq!(sandbox.run(&back).succeeded().stdout, "n,text,second\n1,x,2\n2,,\n", "{file}");
     }
+    let age = ["sql", "-e", "SELECT INTERVAL '3' DAY AS age", "--output", "age.parquet"];
+    sandbox.run(&age).ended_with(2).tells(&["parquet cannot hold column `age` of type Interval", "help: cast it"]);
     sandbox.run(&["sql", "-e", "SELECT 1 AS n WHERE false", "--output", "none.parquet"]).succeeded();
     let none = sandbox.run(&["sql", "-e", "SELECT * FROM t", "--table", "t=none.parquet", "-o", "csv"]).succeeded();
     assert_eq!(none.stdout, "n\n");

@@ -24,7 +24,7 @@ mod tests;
 
 pub use self::append::check_append;
 pub use self::check::{check_schema, check_separate, check_target, check_writable};
-pub use self::encode::{ArrowFileWriter, csv_header, csv_rows, json_writer, parquet_writer};
+pub use self::encode::{ArrowFileWriter, csv_header, csv_rows, json_writer, parquet_can_hold, parquet_writer};
 pub use self::error::SinkError;
 pub(crate) use self::hive::NULL_FOLDER;
 pub use self::manifest::{Manifest, ManifestFile};

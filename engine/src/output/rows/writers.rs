@@ -8,7 +8,9 @@ use arrow::ipc::writer::StreamWriter;
 use arrow::json::writer::{JsonArray as ArrayFraming, LineDelimited, Writer};
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
-use tandem_exec::sink::{ArrowFileWriter, Compression, csv_header, csv_rows, json_writer, parquet_writer};
+use tandem_exec::sink::{
+    ArrowFileWriter, Compression, csv_header, csv_rows, json_writer, parquet_can_hold, parquet_writer,
+};
 
 use super::{RowWriter, arrow_failure};
 use crate::cli::Failure;
@@ -105,6 +107,11 @@ impl<W: Write> RowWriter for ArrowFile<W> {
 
 impl<W: Write + Send> Parquet<W> {
     pub(super) fn new(schema: &SchemaRef, out: W) -> Result<Self, Failure> {
+        if let Some(field) = schema.fields().iter().find(|field| !parquet_can_hold(field.data_type())) {
+            let (name, data_type) = (field.name(), field.data_type());
+            return Err(Failure::usage(format!("parquet cannot hold column `{name}` of type {data_type}"))
+                .with_help("cast it, for example to a string"));
+        }
         parquet_writer(schema, Compression::Snappy, out).map(Self).map_err(|error| Failure::failed(error.to_string()))
     }
 }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 pub use self::arrow_ipc::ArrowFileWriter;
 pub use self::csv::{csv_header, csv_rows};
 pub use self::json::json_writer;
-pub use self::parquet::parquet_writer;
+pub use self::parquet::{parquet_can_hold, parquet_writer};
 pub(super) use self::schema::{check_format, file_schema, same_type};
 use super::spec::{JsonShape, SinkFormat, SinkSpec};
 use crate::error::TaskError;

@@ -49,8 +49,8 @@ pub fn parquet_writer<W: Write + Send>(
     ArrowWriter::try_new_with_options(output, schema.clone(), options).map_err(fatal)
 }
 
-/// Whether files can hold columns of this type. One row is tried: some types have a place in the schema, and no values.
-pub(super) fn can_hold(data_type: &DataType) -> bool {
+/// Whether Parquet files can hold columns of this type. One row is tried: some types have a place in the schema, and no values.
+pub fn parquet_can_hold(data_type: &DataType) -> bool {
     let schema = Arc::new(Schema::new(vec![Field::new("column", data_type.clone(), true)]));
     let row = RecordBatch::try_new(schema.clone(), vec![new_null_array(data_type, 1)]).map_err(fatal);
     row.and_then(|row| parquet_writer(&schema, Compression::None, io::sink())?.write(&row).map_err(fatal)).is_ok()

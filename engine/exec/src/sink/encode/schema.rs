@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
-use super::parquet::can_hold;
+use super::parquet::parquet_can_hold;
 use crate::error::PlanError;
 use crate::sink::spec::{SinkFormat, SinkSpec};
 
@@ -29,7 +29,7 @@ pub(in crate::sink) fn check_format(spec: &SinkSpec, schema: &Schema) -> Result<
     for field in schema.fields() {
         match spec.format {
             SinkFormat::Csv if field.data_type().is_nested() => return refuse(field, "use jsonl or parquet"),
-            SinkFormat::Parquet if !can_hold(field.data_type()) => {
+            SinkFormat::Parquet if !parquet_can_hold(field.data_type()) => {
                 return refuse(field, "cast it in the last step, for example to a string");
             }
             SinkFormat::Csv | SinkFormat::Json | SinkFormat::Jsonl
