@@ -19,7 +19,8 @@ pub(super) fn columns_of_all(
     schemas: &[SchemaRef],
 ) -> Result<Schema, PlanError> {
     let mut columns: Vec<FieldRef> = schemas[0].fields().iter().cloned().collect();
-    for (file, schema) in files.iter().zip(schemas).skip(1) {
+    let others = files.iter().zip(schemas).filter(|(_, schema)| schema.fields() != schemas[0].fields());
+    for (file, schema) in others {
         for column in &mut columns {
             *column = match schema.field_with_name(column.name()) {
                 Ok(other) => both(column, other).ok_or_else(|| differ(spec, files, schemas, file, other))?,
@@ -40,6 +41,9 @@ pub(super) fn of_other_types(table: &Schema, file: &Schema) -> Vec<usize> {
     let differs = |field: &Field| {
         file.field_with_name(field.name()).is_ok_and(|of_file| of_file.data_type() != field.data_type())
     };
+    if table.fields() == file.fields() {
+        return Vec::new();
+    }
     let fields = table.fields().iter().enumerate();
     fields.filter(|(_, field)| differs(field)).map(|(place, _)| place).collect()
 }
