@@ -4,6 +4,9 @@
 //! A stage travels as the protobuf form of its plan. An exchange at the top (or under the subqueries at the top) says
 //! how its output is partitioned and is taken off again when it is decoded; it is never executed.
 
+mod converter;
+mod series;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -14,8 +17,9 @@ use datafusion::common::{internal_datafusion_err, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{AggregateUDF, WindowUDF};
+use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_expr::{
-    AcrossPartitions, ConstExpr, EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr,
+    AcrossPartitions, ConstExpr, EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr, PhysicalSortExpr,
 };
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
@@ -25,12 +29,13 @@ use datafusion::physical_plan::work_table::WorkTableExec;
 use datafusion_proto::physical_plan::from_proto::{parse_physical_sort_exprs, parse_protobuf_partitioning};
 use datafusion_proto::physical_plan::to_proto::{serialize_partitioning, serialize_physical_sort_exprs};
 use datafusion_proto::physical_plan::{
-    AsExecutionPlan, PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+    PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
 };
 use datafusion_proto::protobuf;
 use prost::Message;
 use tandem_proto::StageId;
 
+use self::converter::Converter;
 use crate::first_rows::FirstRowsExec;
 use crate::function::{FunctionExec, InOrderExec, NumberBatchesExec, SpreadExec};
 use crate::prefilter::{KeyDigestExec, PrefilterExec};
@@ -87,7 +92,7 @@ struct StageMessage {
 
 #[derive(Clone, PartialEq, Message)]
 struct ExtensionMessage {
-    #[prost(oneof = "Extension", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "Extension", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     node: Option<Extension>,
 }
 
@@ -122,6 +127,9 @@ enum Extension {
     FirstRows(FirstRowsMessage),
     #[prost(bytes, tag = "13")]
     CountRecords(Vec<u8>),
+    /// No operator but the message of one, with all that is below it.
+    #[prost(bytes, tag = "14")]
+    Plan(Vec<u8>),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -237,7 +245,7 @@ enum ReadModeMessage {
 
 /// The wire form of a stage plan.
 pub fn encode_stage(plan: &Arc<dyn ExecutionPlan>, sink: Option<&SinkSpec>) -> Result<Bytes> {
-    let node = protobuf::PhysicalPlanNode::try_from_physical_plan(Arc::clone(plan), &TandemCodec)?;
+    let node = Converter::default().execution_plan_to_proto(plan, &TandemCodec)?;
     let sink = sink
         .map(serde_json::to_vec)
         .transpose()
@@ -255,7 +263,8 @@ pub fn decode_stage(bytes: &[u8], context: &TaskContext) -> Result<StagePlan> {
 fn decode_message(bytes: &[u8], context: &TaskContext) -> Result<StagePlan> {
     let message = StageMessage::decode(bytes).map_err(|error| internal_datafusion_err!("not a stage plan: {error}"))?;
     let node = message.plan.ok_or_else(|| internal_datafusion_err!("a stage without a plan"))?;
-    let plan = node.try_into_physical_plan(context, &TandemCodec)?;
+    let context = PhysicalPlanDecodeContext::new(context, &TandemCodec);
+    let plan = Converter::default().proto_to_execution_plan(&node, &context)?;
     if !message.sink.is_empty() {
         let sink =
             serde_json::from_slice(&message.sink).map_err(|error| internal_datafusion_err!("not a sink: {error}"))?;
@@ -287,82 +296,28 @@ fn split_exchange(plan: Arc<dyn ExecutionPlan>) -> Result<(Arc<dyn ExecutionPlan
     Ok((plan, StageOutput::Whole))
 }
 
-/// Encodes Tandem's own operators inside DataFusion's plans.
+/// What DataFusion asks about operators that it does not know. Those that Tandem knows are [`Converter`]'s.
 #[derive(Debug)]
 struct TandemCodec;
 
 impl PhysicalExtensionCodec for TandemCodec {
     fn try_decode(
         &self,
-        bytes: &[u8],
-        inputs: &[Arc<dyn ExecutionPlan>],
-        context: &TaskContext,
-        converter: &dyn PhysicalProtoConverterExtension,
+        _: &[u8],
+        _: &[Arc<dyn ExecutionPlan>],
+        _: &TaskContext,
+        _: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let message =
-            ExtensionMessage::decode(bytes).map_err(|error| internal_datafusion_err!("not an operator: {error}"))?;
-        match message.node {
-            Some(Extension::ShuffleRead(read)) => Ok(Arc::new(decode_read(&read, context, converter)?)),
-            Some(Extension::RecursiveQuery(query)) => decode_recursive_query(query, inputs),
-            Some(Extension::Probe(probe)) => decode_probe(probe, inputs, context, converter),
-            Some(Extension::Scan(scan)) => Ok(Arc::new(ScanExec::from_bytes(&scan, inputs)?)),
-            Some(Extension::CountRecords(count)) => Ok(Arc::new(CountRecordsExec::from_bytes(&count)?)),
-            Some(Extension::KeyDigest(message)) => decode_digest(&message, inputs, context, converter),
-            Some(Extension::Prefilter(message)) => decode_prefilter(&message, inputs, context, converter),
-            Some(Extension::Function(call)) => Ok(Arc::new(FunctionExec::from_bytes(&call, only(inputs)?)?)),
-            Some(Extension::NumberBatches(rows)) => Ok(Arc::new(NumberBatchesExec::try_new(only(inputs)?, rows)?)),
-            Some(Extension::Spread(partitions)) => decode_spread(partitions, inputs),
-            Some(Extension::FirstRows(message)) => decode_first_rows(&message, inputs, context, converter),
-            Some(Extension::InOrder(_)) => Ok(Arc::new(InOrderExec::new(only(inputs)?))),
-            Some(Extension::WorkTable(table)) => {
-                Ok(Arc::new(WorkTableExec::new(table.name, decode_schema(table.schema.as_ref())?, None)?))
-            }
-            None => internal_err!("the plan has an operator that this version does not know"),
-        }
+        internal_err!("the plan has an operator that this version does not know")
     }
 
     fn try_encode(
         &self,
         node: Arc<dyn ExecutionPlan>,
-        bytes: &mut Vec<u8>,
-        converter: &dyn PhysicalProtoConverterExtension,
+        _: &mut Vec<u8>,
+        _: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
-        let extension = if let Some(read) = node.downcast_ref::<ShuffleReadExec>() {
-            Extension::ShuffleRead(encode_read(read, converter)?)
-        } else if let Some(query) = node.downcast_ref::<RecursiveQueryExec>() {
-            Extension::RecursiveQuery(RecursiveQueryMessage {
-                name: query.name().to_owned(),
-                schema: Some(node.schema().as_ref().try_into()?),
-                distinct: query.is_distinct(),
-            })
-        } else if let Some(table) = node.downcast_ref::<WorkTableExec>() {
-            let schema = Some(table.schema().as_ref().try_into()?);
-            Extension::WorkTable(WorkTableMessage { name: table.name().to_owned(), schema })
-        } else if let Some(probe) = node.downcast_ref::<ProbeExec>() {
-            Extension::Probe(encode_probe(probe, converter)?)
-        } else if let Some(scan) = node.downcast_ref::<ScanExec>() {
-            Extension::Scan(scan.to_bytes()?)
-        } else if let Some(count) = node.downcast_ref::<CountRecordsExec>() {
-            Extension::CountRecords(count.to_bytes()?)
-        } else if let Some(digest) = node.downcast_ref::<KeyDigestExec>() {
-            Extension::KeyDigest(encode_keys(digest.keys(), digest.modulus(), converter)?)
-        } else if let Some(prefilter) = node.downcast_ref::<PrefilterExec>() {
-            Extension::Prefilter(encode_keys(prefilter.keys(), prefilter.modulus(), converter)?)
-        } else if let Some(function) = node.downcast_ref::<FunctionExec>() {
-            Extension::Function(function.to_bytes()?)
-        } else if let Some(numbering) = node.downcast_ref::<NumberBatchesExec>() {
-            Extension::NumberBatches(numbering.batch_rows())
-        } else if let Some(spread) = node.downcast_ref::<SpreadExec>() {
-            Extension::Spread(spread.properties().partitioning.partition_count() as u32)
-        } else if let Some(first) = node.downcast_ref::<FirstRowsExec>() {
-            Extension::FirstRows(encode_first_rows(first, converter)?)
-        } else if node.is::<InOrderExec>() {
-            Extension::InOrder(true)
-        } else {
-            return internal_err!("{} cannot be sent to workers", node.name());
-        };
-        *bytes = ExtensionMessage { node: Some(extension) }.encode_to_vec();
-        Ok(())
+        internal_err!("{} cannot be sent to workers", node.name())
     }
 
     fn try_encode_udwf(&self, function: &WindowUDF, bytes: &mut Vec<u8>) -> Result<()> {
@@ -391,7 +346,76 @@ impl PhysicalExtensionCodec for TandemCodec {
     }
 }
 
-fn encode_read(read: &ShuffleReadExec, converter: &dyn PhysicalProtoConverterExtension) -> Result<ShuffleReadMessage> {
+/// One of Tandem's own operators over `inputs`.
+fn decode_operator(
+    operator: Extension,
+    inputs: &[Arc<dyn ExecutionPlan>],
+    context: &PhysicalPlanDecodeContext<'_>,
+    converter: &Converter,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    match operator {
+        Extension::ShuffleRead(read) => Ok(Arc::new(decode_read(&read, context, converter)?)),
+        Extension::RecursiveQuery(query) => decode_recursive_query(query, inputs),
+        Extension::Probe(probe) => decode_probe(probe, inputs, context, converter),
+        Extension::Scan(scan) => Ok(Arc::new(ScanExec::from_bytes(&scan, inputs)?)),
+        Extension::CountRecords(count) => Ok(Arc::new(CountRecordsExec::from_bytes(&count)?)),
+        Extension::KeyDigest(message) => decode_digest(&message, inputs, context, converter),
+        Extension::Prefilter(message) => decode_prefilter(&message, inputs, context, converter),
+        Extension::Function(call) => Ok(Arc::new(FunctionExec::from_bytes(&call, only(inputs)?)?)),
+        Extension::NumberBatches(rows) => Ok(Arc::new(NumberBatchesExec::try_new(only(inputs)?, rows)?)),
+        Extension::Spread(partitions) => decode_spread(partitions, inputs),
+        Extension::FirstRows(message) => decode_first_rows(&message, inputs, context, converter),
+        Extension::InOrder(_) => Ok(Arc::new(InOrderExec::new(only(inputs)?))),
+        Extension::WorkTable(table) => {
+            Ok(Arc::new(WorkTableExec::new(table.name, decode_schema(table.schema.as_ref())?, None)?))
+        }
+        Extension::Plan(bytes) => {
+            let node = protobuf::PhysicalPlanNode::decode(bytes.as_slice())
+                .map_err(|error| internal_datafusion_err!("not a plan: {error}"))?;
+            converter.proto_to_execution_plan(&node, context)
+        }
+    }
+}
+
+/// The form of `node` without its inputs, if it is one of Tandem's own.
+fn encode_operator(node: &Arc<dyn ExecutionPlan>, converter: &Converter) -> Result<Option<Extension>> {
+    Ok(Some(if let Some(read) = node.downcast_ref::<ShuffleReadExec>() {
+        Extension::ShuffleRead(encode_read(read, converter)?)
+    } else if let Some(query) = node.downcast_ref::<RecursiveQueryExec>() {
+        Extension::RecursiveQuery(RecursiveQueryMessage {
+            name: query.name().to_owned(),
+            schema: Some(node.schema().as_ref().try_into()?),
+            distinct: query.is_distinct(),
+        })
+    } else if let Some(table) = node.downcast_ref::<WorkTableExec>() {
+        let schema = Some(table.schema().as_ref().try_into()?);
+        Extension::WorkTable(WorkTableMessage { name: table.name().to_owned(), schema })
+    } else if let Some(probe) = node.downcast_ref::<ProbeExec>() {
+        Extension::Probe(encode_probe(probe, converter)?)
+    } else if let Some(scan) = node.downcast_ref::<ScanExec>() {
+        Extension::Scan(scan.to_bytes()?)
+    } else if let Some(count) = node.downcast_ref::<CountRecordsExec>() {
+        Extension::CountRecords(count.to_bytes()?)
+    } else if let Some(digest) = node.downcast_ref::<KeyDigestExec>() {
+        Extension::KeyDigest(encode_keys(digest.keys(), digest.modulus(), converter)?)
+    } else if let Some(prefilter) = node.downcast_ref::<PrefilterExec>() {
+        Extension::Prefilter(encode_keys(prefilter.keys(), prefilter.modulus(), converter)?)
+    } else if let Some(function) = node.downcast_ref::<FunctionExec>() {
+        Extension::Function(function.to_bytes()?)
+    } else if let Some(numbering) = node.downcast_ref::<NumberBatchesExec>() {
+        Extension::NumberBatches(numbering.batch_rows())
+    } else if let Some(spread) = node.downcast_ref::<SpreadExec>() {
+        Extension::Spread(spread.properties().partitioning.partition_count() as u32)
+    } else if let Some(first) = node.downcast_ref::<FirstRowsExec>() {
+        Extension::FirstRows(encode_first_rows(first, converter)?)
+    } else if node.is::<InOrderExec>() {
+        Extension::InOrder(true)
+    } else {
+        return Ok(None);
+    }))
+}
+
+fn encode_read(read: &ShuffleReadExec, converter: &Converter) -> Result<ShuffleReadMessage> {
     let properties = read.properties();
     let equivalences = properties.equivalence_properties();
     let mode = match read.mode() {
@@ -400,15 +424,19 @@ fn encode_read(read: &ShuffleReadExec, converter: &dyn PhysicalProtoConverterExt
         ReadMode::Each => ReadModeMessage::Each,
     };
     let encode = |expression: &Arc<dyn PhysicalExpr>| converter.physical_expr_to_proto(expression, &TandemCodec);
-    let orderings = equivalences.oeq_class().iter().map(|ordering| {
-        let by = serialize_physical_sort_exprs(ordering.iter().cloned(), &TandemCodec, converter)?;
+    let orderings = equivalences.oeq_class().iter().map(|ordering| -> Vec<PhysicalSortExpr> {
+        ordering.iter().take_while(|by| is_known_anywhere(&by.expr)).cloned().collect()
+    });
+    let orderings = orderings.filter(|by| !by.is_empty()).map(|by| {
+        let by = serialize_physical_sort_exprs(by, &TandemCodec, converter)?;
         Ok(OrderingMessage { by })
     });
-    let equal = equivalences
-        .eq_group()
-        .iter()
-        .map(|class| Ok(EqualMessage { expressions: class.iter().map(encode).collect::<Result<_>>()? }));
-    let constants = equivalences.constants().into_iter().map(|constant| {
+    let equal = equivalences.eq_group().iter().map(|class| {
+        let expressions = class.iter().filter(|expression| is_known_anywhere(expression)).map(encode);
+        Ok(EqualMessage { expressions: expressions.collect::<Result<_>>()? })
+    });
+    let constants = equivalences.constants().into_iter().filter(|constant| is_known_anywhere(&constant.expr));
+    let constants = constants.map(|constant| {
         let uniform = matches!(constant.across_partitions, AcrossPartitions::Uniform(_));
         Ok(ConstantMessage { expression: Some(encode(&constant.expr)?), uniform })
     });
@@ -424,21 +452,25 @@ fn encode_read(read: &ShuffleReadExec, converter: &dyn PhysicalProtoConverterExt
     })
 }
 
+/// Whether rows can be described by `expression` wherever they are read: the values of subqueries are not everywhere.
+fn is_known_anywhere(expression: &Arc<dyn PhysicalExpr>) -> bool {
+    !expression.exists(|part| Ok(part.is::<ScalarSubqueryExpr>())).unwrap_or(true)
+}
+
 fn decode_read(
     message: &ShuffleReadMessage,
-    context: &TaskContext,
-    converter: &dyn PhysicalProtoConverterExtension,
+    context: &PhysicalPlanDecodeContext<'_>,
+    converter: &Converter,
 ) -> Result<ShuffleReadExec> {
     let schema = decode_schema(message.schema.as_ref())?;
-    let context = PhysicalPlanDecodeContext::new(context, &TandemCodec);
-    let partitioning = parse_protobuf_partitioning(message.partitioning.as_ref(), &context, &schema, converter)?
+    let partitioning = parse_protobuf_partitioning(message.partitioning.as_ref(), context, &schema, converter)?
         .ok_or_else(|| internal_datafusion_err!("a shuffle read without a partitioning"))?;
     let mode = match message.mode() {
         ReadModeMessage::Hash => ReadMode::Hash,
         ReadModeMessage::All => ReadMode::All,
         ReadModeMessage::Each => ReadMode::Each,
     };
-    let decode = |expression| converter.proto_to_physical_expr(expression, &schema, &context);
+    let decode = |expression| converter.proto_to_physical_expr(expression, &schema, context);
     let mut equivalences = EquivalenceProperties::new(Arc::clone(&schema));
     for class in &message.equal {
         let expressions = class.expressions.iter().map(decode).collect::<Result<Vec<_>>>()?;
@@ -453,16 +485,12 @@ fn decode_read(
         equivalences.add_constants([ConstExpr::new(decode(expression)?, across)])?;
     }
     for ordering in &message.orderings {
-        equivalences.add_ordering(parse_physical_sort_exprs(&ordering.by, &context, &schema, converter)?);
+        equivalences.add_ordering(parse_physical_sort_exprs(&ordering.by, context, &schema, converter)?);
     }
     Ok(ShuffleReadExec::new(StageId(message.stage), mode, message.outputs, equivalences, partitioning))
 }
 
-fn encode_keys(
-    keys: &[Arc<dyn PhysicalExpr>],
-    modulus: u32,
-    converter: &dyn PhysicalProtoConverterExtension,
-) -> Result<KeysMessage> {
+fn encode_keys(keys: &[Arc<dyn PhysicalExpr>], modulus: u32, converter: &Converter) -> Result<KeysMessage> {
     let keys = keys.iter().map(|key| converter.physical_expr_to_proto(key, &TandemCodec)).collect::<Result<_>>()?;
     Ok(KeysMessage { keys, modulus })
 }
@@ -470,18 +498,15 @@ fn encode_keys(
 fn decode_digest(
     message: &KeysMessage,
     inputs: &[Arc<dyn ExecutionPlan>],
-    context: &TaskContext,
-    converter: &dyn PhysicalProtoConverterExtension,
+    context: &PhysicalPlanDecodeContext<'_>,
+    converter: &Converter,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let [input] = inputs else { return internal_err!("a digest has one input, not {}", inputs.len()) };
     let keys = decode_keys(message, &input.schema(), context, converter)?;
     Ok(Arc::new(KeyDigestExec::new(Arc::clone(input), keys, message.modulus)))
 }
 
-fn encode_first_rows(
-    first: &FirstRowsExec,
-    converter: &dyn PhysicalProtoConverterExtension,
-) -> Result<FirstRowsMessage> {
+fn encode_first_rows(first: &FirstRowsExec, converter: &Converter) -> Result<FirstRowsMessage> {
     let group_by = first.group_by().iter().map(|group| converter.physical_expr_to_proto(group, &TandemCodec));
     Ok(FirstRowsMessage {
         group_by: group_by.collect::<Result<_>>()?,
@@ -494,15 +519,14 @@ fn encode_first_rows(
 fn decode_first_rows(
     message: &FirstRowsMessage,
     inputs: &[Arc<dyn ExecutionPlan>],
-    context: &TaskContext,
-    converter: &dyn PhysicalProtoConverterExtension,
+    context: &PhysicalPlanDecodeContext<'_>,
+    converter: &Converter,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let input = only(inputs)?;
-    let context = PhysicalPlanDecodeContext::new(context, &TandemCodec);
     let schema = input.schema();
-    let group_by = message.group_by.iter().map(|group| converter.proto_to_physical_expr(group, &schema, &context));
+    let group_by = message.group_by.iter().map(|group| converter.proto_to_physical_expr(group, &schema, context));
     let group_by = group_by.collect::<Result<Vec<_>>>()?;
-    let order = parse_physical_sort_exprs(&message.order, &context, &schema, converter)?;
+    let order = parse_physical_sort_exprs(&message.order, context, &schema, converter)?;
     let order = LexOrdering::new(order).ok_or_else(|| internal_datafusion_err!("rows of groups without an order"))?;
     Ok(Arc::new(FirstRowsExec::try_new(input, group_by, order, message.limit, &message.number)?))
 }
@@ -510,8 +534,8 @@ fn decode_first_rows(
 fn decode_prefilter(
     message: &KeysMessage,
     inputs: &[Arc<dyn ExecutionPlan>],
-    context: &TaskContext,
-    converter: &dyn PhysicalProtoConverterExtension,
+    context: &PhysicalPlanDecodeContext<'_>,
+    converter: &Converter,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let [digest, input] = inputs else { return internal_err!("a prefilter has two inputs, not {}", inputs.len()) };
     let keys = decode_keys(message, &input.schema(), context, converter)?;
@@ -521,17 +545,16 @@ fn decode_prefilter(
 fn decode_keys(
     message: &KeysMessage,
     schema: &Schema,
-    context: &TaskContext,
-    converter: &dyn PhysicalProtoConverterExtension,
+    context: &PhysicalPlanDecodeContext<'_>,
+    converter: &Converter,
 ) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
     if message.modulus == 0 || message.modulus > MAX_MODULUS {
         return internal_err!("keys of {} partitions", message.modulus);
     }
-    let context = PhysicalPlanDecodeContext::new(context, &TandemCodec);
-    message.keys.iter().map(|key| converter.proto_to_physical_expr(key, schema, &context)).collect()
+    message.keys.iter().map(|key| converter.proto_to_physical_expr(key, schema, context)).collect()
 }
 
-fn encode_probe(probe: &ProbeExec, converter: &dyn PhysicalProtoConverterExtension) -> Result<ProbeMessage> {
+fn encode_probe(probe: &ProbeExec, converter: &Converter) -> Result<ProbeMessage> {
     let checks = probe.checks().iter().map(|check| {
         let predicate = converter.physical_expr_to_proto(&check.predicate, &TandemCodec)?;
         let warns = check.on_breach == OnBreach::Warn;
@@ -543,15 +566,14 @@ fn encode_probe(probe: &ProbeExec, converter: &dyn PhysicalProtoConverterExtensi
 fn decode_probe(
     message: ProbeMessage,
     inputs: &[Arc<dyn ExecutionPlan>],
-    context: &TaskContext,
-    converter: &dyn PhysicalProtoConverterExtension,
+    context: &PhysicalPlanDecodeContext<'_>,
+    converter: &Converter,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let [input] = inputs else { return internal_err!("a probe has one input, not {}", inputs.len()) };
-    let context = PhysicalPlanDecodeContext::new(context, &TandemCodec);
     let schema = input.schema();
     let checks = message.checks.into_iter().map(|check| {
         let predicate = check.predicate.ok_or_else(|| internal_datafusion_err!("a check of nothing"))?;
-        let predicate = converter.proto_to_physical_expr(&predicate, &schema, &context)?;
+        let predicate = converter.proto_to_physical_expr(&predicate, &schema, context)?;
         let on_breach = if check.warns { OnBreach::Warn } else { OnBreach::Fail };
         Ok(Check { text: check.text, predicate, on_breach })
     });
