@@ -15,6 +15,7 @@ pub mod function;
 mod fuse;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod nesting;
 mod paced;
 mod partition;
 mod plan;

@@ -8,6 +8,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::optimizer::Analyzer;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
@@ -19,6 +20,7 @@ use crate::adaptive::AdaptiveOptions;
 use crate::early_joins::JoinEarly;
 use crate::error::PlanError;
 use crate::first_rows::KeepFirstRows;
+use crate::nesting::RefuseDeepPlans;
 use crate::plan::emits_build_rows;
 use crate::probe;
 use crate::sql_functions::add_functions;
@@ -91,6 +93,9 @@ impl QuerySettings {
         let in_order =
             rules.iter().position(|rule| rule.name() == "EnsureRequirements").map_or(0, |position| position + 1);
         rules.insert(in_order, Arc::new(KeepFirstRows));
+        let mut analyzer_rules = Analyzer::new().rules;
+        analyzer_rules.insert(0, Arc::new(RefuseDeepPlans));
+        analyzer_rules.push(Arc::new(CarryOptions));
         let mut config = self.config()?;
         // A filter that waits for other partitions would wait for other processes. Workers add those that stay within a task.
         set(&mut config, DYNAMIC_FILTERS, "false")?;
@@ -98,7 +103,7 @@ impl QuerySettings {
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
-            .with_analyzer_rule(Arc::new(CarryOptions))
+            .with_analyzer_rules(analyzer_rules)
             .with_physical_optimizer_rules(rules)
             .with_query_planner(probe::query_planner())
             .build();

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tandem_exec::error::TaskError;
+use tandem_exec::nesting::STACK_BYTES;
 use tandem_exec::task::{TaskEnvironment, TaskProgress, run_task};
 use tandem_proto::v1::{FailureKind, TaskFailed, TaskFinished, TaskMetrics};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -221,8 +222,9 @@ impl TaskThreads {
     /// When there can be no more threads.
     pub(crate) fn start(slots: u32) -> Result<Self, WorkerError> {
         let threads = usize::try_from(slots).unwrap_or(usize::MAX);
-        let runtime =
-            Builder::new_multi_thread().worker_threads(threads).thread_name("tandem-task").enable_all().build();
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(threads).thread_name("tandem-task").thread_stack_size(STACK_BYTES);
+        let runtime = builder.enable_all().build();
         let runtime = runtime.map_err(WorkerError::Threads)?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }

@@ -3,6 +3,7 @@
 use std::io;
 
 use tandem_exec::error::PlanError;
+use tandem_exec::nesting::STACK_BYTES;
 use tandem_jobs::planned::PlannedJob;
 use tandem_jobs::planner::{self, ClusterShape};
 use tandem_proto::v1::JobSpec;
@@ -13,8 +14,6 @@ use tonic::Status;
 const THREADS: usize = 2;
 /// Reading schemas of local files blocks; threads for it come and go.
 const MAX_BLOCKING_THREADS: usize = 16;
-/// Deep SQL nests deep.
-const STACK_BYTES: usize = 8 << 20;
 /// Jobs that are planned at once; more wait.
 const CONCURRENCY: usize = 8;
 

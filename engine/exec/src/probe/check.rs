@@ -7,6 +7,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::prelude::SessionContext;
 
 use crate::error::PlanError;
+use crate::nesting::check_text;
 
 /// A condition that every row of a step must meet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Hash)]
@@ -54,7 +55,8 @@ pub fn parse_check(text: &str, schema: &DFSchema, context: &SessionContext) -> R
     if let Some(count) = parse_count(text) {
         return count;
     }
-    let condition = context.parse_sql_expr(text, schema).map_err(|error| invalid(text, &first_line(&error)))?;
+    let condition = check_text(text, context).and_then(|()| context.parse_sql_expr(text, schema));
+    let condition = condition.map_err(|error| invalid(text, &first_line(&error)))?;
     if let Some(part) = beyond_a_row(&condition) {
         return Err(invalid(text, &format!("{part} is about more than one row")));
     }

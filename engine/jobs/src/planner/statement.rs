@@ -6,6 +6,7 @@ use datafusion::logical_expr::sqlparser::dialect::{GenericDialect, dialect_from_
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use tandem_exec::error::PlanError;
+use tandem_exec::nesting::check_text;
 
 use super::sql_text::SqlText;
 
@@ -22,6 +23,7 @@ pub(super) enum Kind {
 
 /// Parses the only statement of `sql`, in the session's dialect.
 pub(super) fn parse(sql: &SqlText<'_>, context: &SessionContext) -> Result<Statement, PlanError> {
+    check_text(sql.text, context).map_err(|error| sql.explain(&error))?;
     let options = context.copied_config().options().sql_parser.clone();
     let dialect = dialect_from_str(options.dialect).unwrap_or_else(|| Box::new(GenericDialect {}));
     let parser = DFParserBuilder::new(sql.text)

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use tandem_exec::nesting::STACK_BYTES;
 use tandem_graph::StageRole;
 use tandem_proto::v1;
 use tempfile::TempDir;
@@ -196,6 +197,23 @@ format = "parquet"
 from = "totals"
 path = "out/totals.json"
 "#;
+
+#[test]
+fn what_is_nested_too_deep_is_refused() {
+    let planning = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for (terms, expected) in [(3_000, "2500 are the most"), (100_000, "more than 32000 words")] {
+            let sum = vec!["price"; terms].join(" + ");
+            let query = runtime.block_on(Fixture::new().query(&format!("SELECT {sum} FROM sales")));
+            let (message, _) = parts(query.unwrap_err());
+            assert!(message.contains(expected), "{message}");
+            let job = JOB.replace("quantity * price", &sum);
+            let (message, _) = parts(runtime.block_on(Fixture::new().job(&job)).unwrap_err());
+            assert!(message.contains(expected), "{message}");
+        }
+    });
+    planning.unwrap().join().unwrap();
+}
 
 #[tokio::test]
 async fn a_step_that_is_read_twice_runs_once() {

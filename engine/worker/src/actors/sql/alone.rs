@@ -10,6 +10,7 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
+use tandem_exec::nesting::check_text;
 use tandem_exec::session::QuerySettings;
 use tandem_exec::source::{SourceSpec, open_source};
 use tandem_exec::storage::Storage;
@@ -67,6 +68,7 @@ impl Alone {
             register(&context, &name, streams)?;
         }
         let reads_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        check_text(&query.request.sql, &context).map_err(|error| refused(&error))?;
         let frame = context.sql_with_options(&query.request.sql, reads_only).await.map_err(|error| refused(&error))?;
         let mut rows = frame.execute_stream().await.map_err(|error| refused(&error))?;
         let schema = rows.schema();
