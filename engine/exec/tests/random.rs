@@ -31,6 +31,22 @@ impl Random {
 
 const JOINS: [&str; 6] = ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "LEFT SEMI JOIN", "LEFT ANTI JOIN"];
 
+/// Of rows that are alike, it does not matter which comes first.
+const WINDOWS: [&str; 12] = [
+    "lag(v) OVER (PARTITION BY k ORDER BY v)",
+    "lag(v, 2, 7) OVER (PARTITION BY k ORDER BY v DESC)",
+    "lag(v) IGNORE NULLS OVER (ORDER BY k, v)",
+    "lead(v) OVER (ORDER BY k DESC, v DESC)",
+    "nth_value(v, 2) OVER (PARTITION BY k ORDER BY v DESC)",
+    "first_value(v) IGNORE NULLS OVER (PARTITION BY k ORDER BY v)",
+    "last_value(v) OVER (ORDER BY k, v ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING)",
+    "count(*) FILTER (WHERE v % 2 = 0) OVER (PARTITION BY k ORDER BY v)",
+    "sum(v) FILTER (WHERE v > 3) OVER (ORDER BY k, v ROWS BETWEEN 2 PRECEDING AND CURRENT ROW)",
+    "max(v) FILTER (WHERE k < 5) OVER ()",
+    "dense_rank() OVER (ORDER BY k, v)",
+    "count(v) OVER (PARTITION BY v ORDER BY k DESC)",
+];
+
 /// Something to select from that has the columns `k` (an integer key with nulls) and `v` (an integer).
 fn relation(random: &mut Random, depth: u32) -> String {
     let table = random.pick(&[
@@ -46,7 +62,7 @@ fn relation(random: &mut Random, depth: u32) -> String {
     if depth == 0 {
         return format!("({table} WHERE {})", predicate(random, table));
     }
-    match random.below(7) {
+    match random.below(13) {
         0 => format!("({table})"),
         1 => {
             let (left, right) = (relation(random, depth - 1), relation(random, depth - 1));
@@ -74,6 +90,40 @@ fn relation(random: &mut Random, depth: u32) -> String {
                 return format!("(SELECT k, v FROM ({numbered}) WHERE n <= {})", 1 + random.below(3));
             }
             format!("(SELECT k, n AS v FROM ({numbered}))")
+        }
+        6 => {
+            let input = relation(random, depth - 1);
+            let (one, other) = (random.pick(&WINDOWS), random.pick(&WINDOWS));
+            format!(
+                "(SELECT k, coalesce(a, 0) - coalesce(b, 1) AS v FROM (SELECT k, {one} AS a, {other} AS b FROM {input}))"
+            )
+        }
+        7 => {
+            let (left, right) = (relation(random, depth - 1), relation(random, depth - 1));
+            let operator = random.pick(&["UNION", "INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"]);
+            format!("(SELECT k, v FROM {left} {operator} SELECT k, v FROM {right})")
+        }
+        8 => {
+            let (input, other) = (relation(random, depth - 1), relation(random, depth - 1));
+            let test = random.pick(&["EXISTS", "NOT EXISTS"]);
+            format!(
+                "(SELECT k, v FROM {input} l WHERE {test} (SELECT 1 FROM {other} r WHERE r.k = l.k AND r.v <> l.v))"
+            )
+        }
+        9 => {
+            let (input, other) = (relation(random, depth - 1), relation(random, depth - 1));
+            let value = random.pick(&["max(v)", "count(*)", "sum(v)"]);
+            format!("(SELECT k, (SELECT {value} FROM {other} r WHERE r.k = l.k) AS v FROM {input} l)")
+        }
+        10 => {
+            let input = relation(random, depth - 1);
+            let groups = random.pick(&["ROLLUP (k, v % 3)", "CUBE (k, v % 3)", "GROUPING SETS ((k), (v % 3), ())"]);
+            format!("(SELECT k, count(*) + grouping(k) AS v FROM {input} GROUP BY {groups})")
+        }
+        11 => {
+            let (input, other) = (relation(random, depth - 1), relation(random, depth - 1));
+            let (test, value) = (random.pick(&["=", "<", ">=", "<>"]), random.pick(&["min(v)", "max(k)", "count(*)"]));
+            format!("(SELECT k, v FROM {input} WHERE v {test} (SELECT {value} FROM {other}))")
         }
         _ => {
             let (left, right) = (relation(random, depth - 1), relation(random, depth - 1));
