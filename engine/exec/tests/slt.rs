@@ -53,7 +53,7 @@ impl Record {
     }
 
     fn is_comment(&self) -> bool {
-        self.head.starts_with('#')
+        self.head.starts_with('#') && self.sql.lines().all(|line| line.starts_with('#'))
     }
 
     fn is_sorted(&self) -> bool {
