@@ -38,6 +38,7 @@ use tandem_proto::StageId;
 use self::converter::Converter;
 use crate::first_rows::FirstRowsExec;
 use crate::function::{FunctionExec, InOrderExec, NumberBatchesExec, SpreadExec};
+use crate::grouping_sets::OpaqueExec;
 use crate::prefilter::{KeyDigestExec, PrefilterExec};
 use crate::probe::{Check, OnBreach, ProbeExec};
 use crate::shuffle::{ReadMode, ShuffleReadExec};
@@ -92,7 +93,7 @@ struct StageMessage {
 
 #[derive(Clone, PartialEq, Message)]
 struct ExtensionMessage {
-    #[prost(oneof = "Extension", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(oneof = "Extension", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
     node: Option<Extension>,
 }
 
@@ -130,6 +131,9 @@ enum Extension {
     /// No operator but the message of one, with all that is below it.
     #[prost(bytes, tag = "14")]
     Plan(Vec<u8>),
+    /// Nothing but the node's input.
+    #[prost(bool, tag = "15")]
+    Opaque(bool),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -366,6 +370,7 @@ fn decode_operator(
         Extension::Spread(partitions) => decode_spread(partitions, inputs),
         Extension::FirstRows(message) => decode_first_rows(&message, inputs, context, converter),
         Extension::InOrder(_) => Ok(Arc::new(InOrderExec::new(only(inputs)?))),
+        Extension::Opaque(_) => Ok(Arc::new(OpaqueExec::new(only(inputs)?))),
         Extension::WorkTable(table) => {
             Ok(Arc::new(WorkTableExec::new(table.name, decode_schema(table.schema.as_ref())?, None)?))
         }
@@ -410,6 +415,8 @@ fn encode_operator(node: &Arc<dyn ExecutionPlan>, converter: &Converter) -> Resu
         Extension::FirstRows(encode_first_rows(first, converter)?)
     } else if node.is::<InOrderExec>() {
         Extension::InOrder(true)
+    } else if node.is::<OpaqueExec>() {
+        Extension::Opaque(true)
     } else {
         return Ok(None);
     }))

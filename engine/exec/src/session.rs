@@ -20,6 +20,7 @@ use crate::adaptive::AdaptiveOptions;
 use crate::early_joins::JoinEarly;
 use crate::error::PlanError;
 use crate::first_rows::KeepFirstRows;
+use crate::grouping_sets::HideFromGroupingSets;
 use crate::nesting::RefuseDeepPlans;
 use crate::plan::emits_build_rows;
 use crate::probe;
@@ -93,6 +94,7 @@ impl QuerySettings {
         let in_order =
             rules.iter().position(|rule| rule.name() == "EnsureRequirements").map_or(0, |position| position + 1);
         rules.insert(in_order, Arc::new(KeepFirstRows));
+        rules.insert(0, Arc::new(HideFromGroupingSets));
         let mut analyzer_rules = Analyzer::new().rules;
         analyzer_rules.insert(0, Arc::new(RefuseDeepPlans));
         analyzer_rules.push(Arc::new(CarryOptions));
