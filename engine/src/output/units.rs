@@ -78,9 +78,15 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_and_without_units() {
-        for (text, bytes) in
-            [("0", 0), ("17", 17), ("2GiB", 2 << 30), ("2g", 2 << 30), ("1.5 MiB", 3 << 19), ("3kb", 3_000)]
-        {
+        for (text, bytes) in [
+            ("0", 0),
+            ("17", 17),
+            ("2GiB", 2 << 30),
+            ("2g", 2 << 30),
+            ("1.5 MiB", 3 << 19),
+            ("3kb", 3_000),
+            ("1GB", 1_000_000_000),
+        ] {
             assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
         }
         for text in ["", "GiB", "1 XiB", "-1", "1e3", "..", "1.2.3"] {
