@@ -39,6 +39,7 @@ use self::converter::Converter;
 use crate::first_rows::FirstRowsExec;
 use crate::function::{FunctionExec, InOrderExec, NumberBatchesExec, SpreadExec};
 use crate::grouping_sets::OpaqueExec;
+use crate::plan::only;
 use crate::prefilter::{KeyDigestExec, PrefilterExec};
 use crate::probe::{Check, OnBreach, ProbeExec};
 use crate::shuffle::{ReadMode, ShuffleReadExec};
@@ -508,9 +509,9 @@ fn decode_digest(
     context: &PhysicalPlanDecodeContext<'_>,
     converter: &Converter,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let [input] = inputs else { return internal_err!("a digest has one input, not {}", inputs.len()) };
+    let input = only(inputs)?;
     let keys = decode_keys(message, &input.schema(), context, converter)?;
-    Ok(Arc::new(KeyDigestExec::new(Arc::clone(input), keys, message.modulus)))
+    Ok(Arc::new(KeyDigestExec::new(input, keys, message.modulus)))
 }
 
 fn encode_first_rows(first: &FirstRowsExec, converter: &Converter) -> Result<FirstRowsMessage> {
@@ -576,7 +577,7 @@ fn decode_probe(
     context: &PhysicalPlanDecodeContext<'_>,
     converter: &Converter,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let [input] = inputs else { return internal_err!("a probe has one input, not {}", inputs.len()) };
+    let input = only(inputs)?;
     let schema = input.schema();
     let checks = message.checks.into_iter().map(|check| {
         let predicate = check.predicate.ok_or_else(|| internal_datafusion_err!("a check of nothing"))?;
@@ -584,7 +585,7 @@ fn decode_probe(
         let on_breach = if check.warns { OnBreach::Warn } else { OnBreach::Fail };
         Ok(Check { text: check.text, predicate, on_breach })
     });
-    Ok(Arc::new(ProbeExec::new(Arc::clone(input), message.step, checks.collect::<Result<_>>()?)))
+    Ok(Arc::new(ProbeExec::new(input, message.step, checks.collect::<Result<_>>()?)))
 }
 
 fn decode_spread(partitions: u32, inputs: &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn ExecutionPlan>> {
@@ -592,14 +593,6 @@ fn decode_spread(partitions: u32, inputs: &[Arc<dyn ExecutionPlan>]) -> Result<A
         return internal_err!("microbatches dealt out to {partitions} partitions");
     }
     Ok(Arc::new(SpreadExec::new(only(inputs)?, partitions as usize)))
-}
-
-/// The input of an operator that has one.
-fn only(inputs: &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn ExecutionPlan>> {
-    match inputs {
-        [input] => Ok(Arc::clone(input)),
-        _ => internal_err!("an operator has one input, not {}", inputs.len()),
-    }
 }
 
 fn decode_schema(schema: Option<&protobuf::Schema>) -> Result<SchemaRef> {

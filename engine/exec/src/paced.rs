@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::internal_err;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -27,7 +26,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::stream::{self, TryStreamExt};
 use tokio::task::yield_now;
 
-use crate::plan::{Plan, filters_of_same_columns};
+use crate::plan::{Plan, filters_of_same_columns, only};
 
 /// Gives up the thread between batches. Unlike DataFusion's own operator for that, it may go above a join, whose columns need not
 /// have different names.
@@ -94,11 +93,8 @@ impl ExecutionPlan for PacedExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(self: Arc<Self>, mut children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Self { input, pace: self.pace })),
-            _ => internal_err!("the rows are those of one input"),
-        }
+    fn replace_children(self: Arc<Self>, children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
+        Ok(Arc::new(Self { input: only(&children)?, pace: self.pace }))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Plan>) -> Result<Plan> {

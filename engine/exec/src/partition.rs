@@ -33,7 +33,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::function::FunctionExec;
-use crate::plan::{Plan, filters_of_same_columns, is_broadcast, is_leaf, partitions};
+use crate::plan::{Plan, filters_of_same_columns, is_broadcast, is_leaf, only, partitions};
 use crate::shuffle::ShuffleReadExec;
 use crate::stop::is_added;
 
@@ -232,9 +232,8 @@ impl ExecutionPlan for PartitionsExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(self: Arc<Self>, mut children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
-        let leaf = children.pop().ok_or_else(|| internal_datafusion_err!("a partition of nothing"))?;
-        Ok(Arc::new(Self::new(leaf, self.selected.clone())?))
+    fn replace_children(self: Arc<Self>, children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
+        Ok(Arc::new(Self::new(only(&children)?, self.selected.clone())?))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Plan>) -> Result<Plan> {

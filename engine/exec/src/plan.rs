@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use datafusion::common::JoinType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{JoinType, internal_err};
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
@@ -189,6 +189,14 @@ pub(crate) fn is_broadcast(plan: &Plan) -> bool {
         || plan.is::<NestedLoopJoinExec>()
         || plan.is::<CrossJoinExec>()
         || plan.is::<PrefilterExec>()
+}
+
+/// The input of an operator that has one.
+pub(crate) fn only(inputs: &[Plan]) -> Result<Plan> {
+    match inputs {
+        [input] => Ok(Arc::clone(input)),
+        _ => internal_err!("an operator has one input, not {}", inputs.len()),
+    }
 }
 
 /// Whether the rows of `plan` come from outside of the plan. A scan may have an input nevertheless, which each of its partitions

@@ -28,7 +28,7 @@ use datafusion::physical_plan::{
 };
 use futures::StreamExt;
 
-use crate::plan::Plan;
+use crate::plan::{Plan, only};
 
 /// The first rows of each group of its input.
 #[derive(Debug)]
@@ -214,14 +214,9 @@ impl ExecutionPlan for FirstRowsExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(self: Arc<Self>, mut children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => {
-                let (group_by, order) = (self.group_by.clone(), self.order.clone());
-                Ok(Arc::new(Self::try_new(input, group_by, order, self.limit, &self.number)?))
-            }
-            _ => internal_err!("the first rows of one input"),
-        }
+    fn replace_children(self: Arc<Self>, children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
+        let (group_by, order) = (self.group_by.clone(), self.order.clone());
+        Ok(Arc::new(Self::try_new(only(&children)?, group_by, order, self.limit, &self.number)?))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Plan>) -> Result<Plan> {

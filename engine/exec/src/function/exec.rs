@@ -33,7 +33,7 @@ use super::results::conform;
 use super::runner::{FunctionCall, FunctionRunner, Functions};
 use super::spec::FunctionSpec;
 use super::work;
-use crate::plan::{Plan, partitions};
+use crate::plan::{Plan, only, partitions};
 use crate::scope::TaskScope;
 
 /// Calls of one partition that are under way at once: while one runs, the next is sent.
@@ -287,11 +287,8 @@ impl ExecutionPlan for FunctionExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(self: Arc<Self>, mut children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(self.with_input(input))),
-            _ => internal_err!("a function has one input"),
-        }
+    fn replace_children(self: Arc<Self>, children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
+        Ok(Arc::new(self.with_input(only(&children)?)))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Plan>) -> Result<Plan> {

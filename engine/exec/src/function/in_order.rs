@@ -18,7 +18,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::partition::as_one;
-use crate::plan::{Plan, partitions};
+use crate::plan::{Plan, only, partitions};
 
 /// Reads the partitions of its input one after the other. A merge of partitions without an order takes rows as they come; this one
 /// gives the same rows in the same order each time.
@@ -67,11 +67,8 @@ impl ExecutionPlan for InOrderExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(self: Arc<Self>, mut children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Self::new(input))),
-            _ => internal_err!("partitions of one input are read in order"),
-        }
+    fn replace_children(self: Arc<Self>, children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
+        Ok(Arc::new(Self::new(only(&children)?)))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Plan>) -> Result<Plan> {

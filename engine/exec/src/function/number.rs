@@ -21,7 +21,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::StreamExt;
 
-use crate::plan::{Plan, partitions};
+use crate::plan::{Plan, only, partitions};
 
 /// The column with the numbers; it is the last one, whatever the others are called.
 const NUMBER: &str = "#batch";
@@ -109,11 +109,8 @@ impl ExecutionPlan for NumberBatchesExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(self: Arc<Self>, mut children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Self::try_new(input, self.batch_rows)?)),
-            _ => internal_err!("microbatches of one input are numbered"),
-        }
+    fn replace_children(self: Arc<Self>, children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
+        Ok(Arc::new(Self::try_new(only(&children)?, self.batch_rows)?))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Plan>) -> Result<Plan> {

@@ -16,7 +16,7 @@ use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 
 use super::number::numbered_properties;
-use crate::plan::Plan;
+use crate::plan::{Plan, only};
 
 /// Rows with the number of their microbatch, in the partition that is their number modulo that of partitions.
 #[derive(Debug)]
@@ -71,14 +71,9 @@ impl ExecutionPlan for SpreadExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(self: Arc<Self>, mut children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => {
-                let count = self.properties.partitioning.partition_count();
-                Ok(Arc::new(Self::new(input, count)))
-            }
-            _ => internal_err!("microbatches of one input are dealt out"),
-        }
+    fn replace_children(self: Arc<Self>, children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
+        let count = self.properties.partitioning.partition_count();
+        Ok(Arc::new(Self::new(only(&children)?, count)))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Plan>) -> Result<Plan> {

@@ -12,7 +12,6 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{BinaryArray, UInt32Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use datafusion::common::internal_err;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -26,7 +25,7 @@ use futures::{StreamExt, stream};
 
 use super::key_set::key_set;
 use super::keys::{Keys, display, hash_keys};
-use crate::plan::{Plan, partitions, visit_each};
+use crate::plan::{Plan, only, partitions, visit_each};
 
 /// Keys of all partitions together, beyond which a digest would be too large to be read by every task.
 const MAX_KEYS: usize = 8 << 20;
@@ -147,11 +146,8 @@ impl ExecutionPlan for KeyDigestExec {
         visit_each(&self.keys, visit)
     }
 
-    fn replace_children(self: Arc<Self>, mut children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Self::new(input, self.keys.clone(), self.modulus))),
-            _ => internal_err!("a digest has one input"),
-        }
+    fn replace_children(self: Arc<Self>, children: Vec<Plan>, _: ReplaceChildrenOptions) -> Result<Plan> {
+        Ok(Arc::new(Self::new(only(&children)?, self.keys.clone(), self.modulus)))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Plan>) -> Result<Plan> {

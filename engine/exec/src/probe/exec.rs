@@ -26,7 +26,7 @@ use tandem_proto::v1::RowCountKind;
 
 use super::check::{OnBreach, check_label, warning_name};
 use crate::error::TaskError;
-use crate::plan::visit_each;
+use crate::plan::{only, visit_each};
 use crate::scope::TaskScope;
 
 /// Characters of one value in the sample row of a broken check.
@@ -120,18 +120,15 @@ impl ExecutionPlan for ProbeExec {
 
     fn replace_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Self {
-                input,
-                step: Arc::clone(&self.step),
-                checks: Arc::clone(&self.checks),
-                metrics: ExecutionPlanMetricsSet::new(),
-            })),
-            _ => internal_err!("a probe has one input"),
-        }
+        Ok(Arc::new(Self {
+            input: only(&children)?,
+            step: Arc::clone(&self.step),
+            checks: Arc::clone(&self.checks),
+            metrics: ExecutionPlanMetricsSet::new(),
+        }))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
