@@ -38,7 +38,7 @@ use tandem_proto::StageId;
 use self::converter::Converter;
 use crate::first_rows::FirstRowsExec;
 use crate::function::{FunctionExec, InOrderExec, NumberBatchesExec, SpreadExec};
-use crate::grouping_sets::OpaqueExec;
+use crate::hidden::{Facts, HideExec};
 use crate::plan::only;
 use crate::prefilter::{KeyDigestExec, PrefilterExec};
 use crate::probe::{Check, OnBreach, ProbeExec};
@@ -132,9 +132,9 @@ enum Extension {
     /// No operator but the message of one, with all that is below it.
     #[prost(bytes, tag = "14")]
     Plan(Vec<u8>),
-    /// Nothing but the node's input.
-    #[prost(bool, tag = "15")]
-    Opaque(bool),
+    /// What is hidden of the node's input.
+    #[prost(enumeration = "Facts", tag = "15")]
+    Hide(i32),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -371,7 +371,10 @@ fn decode_operator(
         Extension::Spread(partitions) => decode_spread(partitions, inputs),
         Extension::FirstRows(message) => decode_first_rows(&message, inputs, context, converter),
         Extension::InOrder(_) => Ok(Arc::new(InOrderExec::new(only(inputs)?))),
-        Extension::Opaque(_) => Ok(Arc::new(OpaqueExec::new(only(inputs)?))),
+        Extension::Hide(facts) => {
+            let facts = Facts::try_from(facts).map_err(|error| internal_datafusion_err!("{error}"))?;
+            Ok(Arc::new(HideExec::new(only(inputs)?, facts)))
+        }
         Extension::WorkTable(table) => {
             Ok(Arc::new(WorkTableExec::new(table.name, decode_schema(table.schema.as_ref())?, None)?))
         }
@@ -416,8 +419,8 @@ fn encode_operator(node: &Arc<dyn ExecutionPlan>, converter: &Converter) -> Resu
         Extension::FirstRows(encode_first_rows(first, converter)?)
     } else if node.is::<InOrderExec>() {
         Extension::InOrder(true)
-    } else if node.is::<OpaqueExec>() {
-        Extension::Opaque(true)
+    } else if let Some(hide) = node.downcast_ref::<HideExec>() {
+        Extension::Hide(hide.facts().into())
     } else {
         return Ok(None);
     }))

@@ -20,7 +20,7 @@ use datafusion::physical_plan::union::UnionExec;
 use tandem_graph::Divisible;
 use tandem_proto::StageId;
 
-use crate::grouping_sets::OpaqueExec;
+use crate::hidden::HideExec;
 use crate::plan::{Plan, calls_function, emits_build_rows, is_leaf, partitions, shares_state};
 use crate::prefilter::{KeyDigestExec, PrefilterExec};
 use crate::probe::ProbeExec;
@@ -108,7 +108,7 @@ pub(crate) fn row_input(plan: &Plan) -> Result<Option<usize>> {
     let row_by_row = plan.is::<ProjectionExec>()
         || plan.is::<FilterExec>()
         || plan.is::<ProbeExec>()
-        || plan.is::<OpaqueExec>()
+        || plan.is::<HideExec>()
         || plan.is::<ScalarSubqueryExec>()
         || plan.downcast_ref::<AggregateExec>().is_some_and(partial);
     Ok(row_by_row.then_some(0))

@@ -15,7 +15,7 @@ pub mod function;
 mod fuse;
 #[doc(hidden)]
 pub mod fuzz;
-mod grouping_sets;
+pub mod hidden;
 pub mod nesting;
 mod paced;
 mod partition;

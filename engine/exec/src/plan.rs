@@ -192,7 +192,7 @@ pub(crate) fn is_broadcast(plan: &Plan) -> bool {
 }
 
 /// The input of an operator that has one.
-pub(crate) fn only(inputs: &[Plan]) -> Result<Plan> {
+pub(crate) fn only<T: ?Sized>(inputs: &[Arc<T>]) -> Result<Arc<T>> {
     match inputs {
         [input] => Ok(Arc::clone(input)),
         _ => internal_err!("an operator has one input, not {}", inputs.len()),
@@ -234,7 +234,7 @@ pub(crate) fn describe(plan: &Plan) -> String {
             "CountRecordsExec" => "count records",
             "ShuffleReadExec" => "read",
             "AggregateExec" => "aggregate",
-            "HashJoinExec" | "SortMergeJoinExec" | "NestedLoopJoinExec" | "CrossJoinExec" => "join",
+            "HashJoinExec" | "NestedLoopJoinExec" | "CrossJoinExec" => "join",
             "SortExec" => "sort",
             "SortPreservingMergeExec" => "merge",
             "WindowAggExec" | "BoundedWindowAggExec" => "window",

@@ -20,7 +20,7 @@ use crate::adaptive::AdaptiveOptions;
 use crate::early_joins::JoinEarly;
 use crate::error::PlanError;
 use crate::first_rows::KeepFirstRows;
-use crate::grouping_sets::HideFromGroupingSets;
+use crate::hidden;
 use crate::nesting::RefuseDeepPlans;
 use crate::plan::emits_build_rows;
 use crate::probe;
@@ -28,7 +28,7 @@ use crate::sql_functions::add_functions;
 use crate::windows::CarryOptions;
 
 /// What differs from DataFusion's defaults, because partitions of one plan run in different processes.
-const DISTRIBUTED_OPTIONS: [(&str, &str); 5] = [
+const DISTRIBUTED_OPTIONS: [(&str, &str); 6] = [
     // A leaf opens exactly the partitions its task was given.
     ("datafusion.execution.enable_file_stream_work_stealing", "false"),
     // Spreading batches over threads is of no use where each partition is a task.
@@ -37,6 +37,8 @@ const DISTRIBUTED_OPTIONS: [(&str, &str); 5] = [
     ("datafusion.optimizer.prefer_existing_union", "true"),
     // Its operator has no form on the wire.
     ("datafusion.optimizer.enable_piecewise_merge_join", "false"),
+    // A sort-merge join passes a LIMIT above it on to its inputs, and refuses rows without a partner where a column is never null.
+    ("datafusion.optimizer.prefer_hash_join", "true"),
     // Names the part of a statement that an error is about.
     ("datafusion.sql_parser.collect_spans", "true"),
 ];
@@ -94,7 +96,7 @@ impl QuerySettings {
         let in_order =
             rules.iter().position(|rule| rule.name() == "EnsureRequirements").map_or(0, |position| position + 1);
         rules.insert(in_order, Arc::new(KeepFirstRows));
-        rules.insert(0, Arc::new(HideFromGroupingSets));
+        hidden::add_rule(&mut rules);
         let mut analyzer_rules = Analyzer::new().rules;
         analyzer_rules.insert(0, Arc::new(RefuseDeepPlans));
         analyzer_rules.push(Arc::new(CarryOptions));
@@ -158,11 +160,13 @@ mod tests {
 
     #[test]
     fn what_stages_cannot_do_with_is_refused() {
-        let key = "datafusion.execution.enable_file_stream_work_stealing";
-        let with = |value: &str| QuerySettings::new(2, &BTreeMap::from([(key.to_owned(), value.to_owned())]));
-        let error = with("true").config().unwrap_err().to_string();
-        assert!(error.contains(key) && error.contains("to be false"), "{error}");
-        with("false").config().unwrap();
+        for (key, needed) in DISTRIBUTED_OPTIONS {
+            let other = if needed == "true" { "false" } else { "true" };
+            let with = |value: &str| QuerySettings::new(2, &BTreeMap::from([(key.to_owned(), value.to_owned())]));
+            let error = with(other).config().unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains(&format!("to be {needed}")), "{error}");
+            with(needed).config().unwrap();
+        }
     }
 
     #[test]

@@ -16,9 +16,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ReplaceChildrenOptions;
 use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode;
 use datafusion::physical_plan::joins::utils::JoinFilter;
-use datafusion::physical_plan::joins::{
-    CrossJoinExec, HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder, SortMergeJoinExec,
-};
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder};
 
 use crate::error::TaskError;
 use crate::paced::PacedExec;
@@ -72,10 +70,7 @@ pub(crate) fn is_added(plan: &Plan) -> bool {
 }
 
 fn is_join(plan: &Plan) -> bool {
-    plan.is::<NestedLoopJoinExec>()
-        || plan.is::<HashJoinExec>()
-        || plan.is::<CrossJoinExec>()
-        || plan.is::<SortMergeJoinExec>()
+    plan.is::<NestedLoopJoinExec>() || plan.is::<HashJoinExec>() || plan.is::<CrossJoinExec>()
 }
 
 fn guarded(filter: Option<&JoinFilter>, task: &Arc<TaskProgress>) -> Option<JoinFilter> {

@@ -2,32 +2,18 @@
 
 use std::time::Duration;
 
-use tandem_jobs::job_file::parse_size;
-
-const TIMES_MS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+use tandem_jobs::job_file;
 
 /// Reads `512MiB`, `2G` or a plain number of bytes, as job files do.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
-    parse_size(text).ok_or_else(|| format!("`{text}` is not a size (it looks like 512MiB, 2G or 500MB)"))
+    job_file::parse_size(text).ok_or_else(|| format!("`{text}` is not a size (it looks like 512MiB, 2G or 500MB)"))
 }
 
-/// Reads `90s`, `5m`, `1h` or a plain number of seconds.
+/// Reads `90s`, `5m` or `1h`, as job files do, or a plain number of seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    parse_ms(text)
-        .map(Duration::from_millis)
+    job_file::parse_duration(text)
+        .or_else(|| job_file::parse_duration(&format!("{text}s")))
         .ok_or_else(|| format!("`{text}` is not a time (it looks like 90s, 5m or 1h)"))
-}
-
-fn parse_ms(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim().to_ascii_lowercase();
-    let unit = if unit.is_empty() { "s" } else { unit.as_str() };
-    let scale = TIMES_MS.iter().find(|(name, _)| *name == unit)?.1;
-    let number: f64 = number.parse().ok()?;
-    let value = number * scale as f64;
-    (value.is_finite() && value <= u64::MAX as f64).then_some(value as u64)
 }
 
 /// `1.5 GiB`.
@@ -99,7 +85,9 @@ mod tests {
         for (text, ms) in [("5m", 300_000), ("90", 90_000), ("1h", 3_600_000), ("250ms", 250), ("1.5s", 1_500)] {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        assert!(parse_duration("5 minutes").is_err());
+        for text in ["5 minutes", "", "s", "-1", "1e3"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
     }
 
     #[test]

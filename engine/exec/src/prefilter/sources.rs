@@ -14,6 +14,7 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use tandem_proto::StageId;
 
 use super::keys::{Keys, column};
+use crate::hidden::HideExec;
 use crate::plan::Plan;
 use crate::probe::ProbeExec;
 use crate::shuffle::{ReadMode, ShuffleReadExec};
@@ -63,8 +64,11 @@ pub(crate) fn key_sources(plan: &Plan, keys: &[usize]) -> Vec<KeySource> {
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
         return join_sources(join, keys);
     }
-    let keys =
-        if plan.is::<SortExec>() || plan.is::<ProbeExec>() { Some(keys.to_vec()) } else { keys_below(plan, keys) };
+    let keys = if plan.is::<SortExec>() || plan.is::<ProbeExec>() || plan.is::<HideExec>() {
+        Some(keys.to_vec())
+    } else {
+        keys_below(plan, keys)
+    };
     keys.map(|keys| key_sources(plan.children()[0], &keys)).unwrap_or_default()
 }
 
