@@ -13,14 +13,14 @@ use tandem_actor_protocol::failure::{Failure, FailureKind};
 use tandem_actor_protocol::value::{Format, Value};
 use tandem_actor_protocol::{INLINE_BYTES, JobId, ObjectId, ProcessNumber, WorkerId};
 use tandem_node::{DriverWork, Event, Timestamp};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 use crate::brain::Brain;
 use crate::cgroup::{CONTROLLERS, Cgroups};
 use crate::config::RuntimeConfig;
-use crate::desk::{Desk, Inboxes};
+use crate::desk::{Desk, DeskThread, Inboxes};
 use crate::executor::{Spawner, Surroundings};
 use crate::folders::Folders;
 use crate::function::FunctionCall;
@@ -50,7 +50,7 @@ pub struct RuntimeHandle {
     visits: Visits,
     attach_grace: Duration,
     spill: Spill,
-    _desk: Arc<AbortOnDropHandle<()>>,
+    _thread: Arc<DeskThread>,
 }
 
 /// The desk's inbox for who is not executor: does not keep the runtime alive.
@@ -93,9 +93,10 @@ impl Runtime {
         let access = Access { worker: config.worker, own, next_ticket: Arc::default() };
         let peers = PeerPort::new(config.worker, access.clone(), desk.clone(), spill.clone());
         let surroundings = Arc::new(Surroundings { config, outside, folders, watch, spawner, cgroups, desk });
-        let desk = Desk::new(Box::new(brain), surroundings, access.clone(), spill.clone());
+        let desk = Desk::new(Box::new(brain), surroundings, access.clone(), spill.clone(), Handle::current());
         let started = SystemTime::now();
-        let desk = tokio::spawn(desk.run(Inboxes { own: own_inbox, executors }));
+        let thread = DeskThread::start()?;
+        drop(thread.handle().spawn(desk.run(Inboxes { own: own_inbox, executors })));
         Ok(RuntimeHandle {
             access,
             peers,
@@ -103,7 +104,7 @@ impl Runtime {
             visits: Visits::default(),
             attach_grace,
             spill,
-            _desk: Arc::new(AbortOnDropHandle::new(desk)),
+            _thread: Arc::new(thread),
         })
     }
 }

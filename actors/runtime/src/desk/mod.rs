@@ -9,6 +9,7 @@
 mod jobs;
 mod perform;
 mod start;
+mod thread;
 mod tickets;
 
 use std::any::Any;
@@ -20,6 +21,7 @@ use tandem_actor_protocol::executor::ToExecutor;
 use tandem_actor_protocol::failure::Failure;
 use tandem_actor_protocol::{ExecutorId, JobId};
 use tandem_node::{Event, Timestamp};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -35,6 +37,8 @@ use crate::spill::Spill;
 use jobs::Jobs;
 use tickets::Tickets;
 
+pub(crate) use thread::DeskThread;
+
 /// Things that are taken out of a channel at once.
 const BATCH: usize = 64;
 
@@ -48,6 +52,8 @@ pub(crate) struct Desk {
     pub(crate) executors: HashMap<ExecutorId, Executor>,
     pub(crate) arenas: Arenas,
     pub(crate) spill: Spill,
+    /// Where objects and rows are moved, which would hold up this desk's own thread.
+    pub(crate) movers: Handle,
     pub(crate) tickets: Tickets,
     pub(crate) peers: Peers,
     pub(crate) jobs: Jobs,
@@ -98,7 +104,13 @@ pub(crate) struct Inboxes {
 }
 
 impl Desk {
-    pub(crate) fn new(brain: Box<dyn Brain>, surroundings: Arc<Surroundings>, access: Access, spill: Spill) -> Self {
+    pub(crate) fn new(
+        brain: Box<dyn Brain>,
+        surroundings: Arc<Surroundings>,
+        access: Access,
+        spill: Spill,
+        movers: Handle,
+    ) -> Self {
         Self {
             brain,
             start: Instant::now(),
@@ -108,6 +120,7 @@ impl Desk {
             executors: HashMap::new(),
             arenas: Arenas::default(),
             spill,
+            movers,
             tickets: Tickets::default(),
             jobs: Jobs::default(),
             drivers: HashMap::new(),

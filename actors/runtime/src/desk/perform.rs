@@ -189,7 +189,8 @@ impl Desk {
         match self.arenas.extent(job, into.extent) {
             Ok(file) => {
                 let theirs = theirs.unwrap_or((job, object));
-                _ = self.tasks.spawn(self.peers.fetch((job, object), theirs, from, Arc::clone(file), into));
+                let fetching = self.peers.fetch((job, object), theirs, from, Arc::clone(file), into);
+                _ = self.tasks.spawn_on(fetching, &self.movers);
             }
             Err(error) => {
                 self.followups.push_back(Event::Fetched { job, object, outcome: Err(error.to_string()) }.into());
@@ -236,7 +237,8 @@ impl Desk {
             Ok(tables) => {
                 let outside = Arc::clone(&self.surroundings.outside);
                 let access = self.access.clone();
-                self.tasks.spawn(sql::run(outside, access, sql::Statement { executor, job, request, tables }));
+                let running = sql::run(outside, access, sql::Statement { executor, job, request, tables });
+                self.tasks.spawn_on(running, &self.movers);
             }
             Err(error) => {
                 let outcome = Err(error.to_string());
