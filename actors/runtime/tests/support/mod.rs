@@ -122,6 +122,8 @@ impl Stage {
         self.runtime.look(|script: &mut Script| script.actions.push_back(action)).await.expect("a running desk");
         self.runtime.tell(Event::CoordinatorBack);
         self.until(|event| matches!(event, Event::CoordinatorBack).then_some(())).await;
+        // The desk takes this up when it has done all that.
+        self.runtime.look(|_: &mut Script| ()).await.expect("a running desk");
     }
 
     /// The first event that `wanted` takes. Those before it stay for later.
