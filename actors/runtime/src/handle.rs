@@ -95,8 +95,7 @@ impl Runtime {
         let surroundings = Arc::new(Surroundings { config, outside, folders, watch, spawner, cgroups, desk });
         let desk = Desk::new(Box::new(brain), surroundings, access.clone(), spill.clone(), Handle::current());
         let started = SystemTime::now();
-        let thread = DeskThread::start()?;
-        drop(thread.handle().spawn(desk.run(Inboxes { own: own_inbox, executors })));
+        let thread = DeskThread::start(desk.run(Inboxes { own: own_inbox, executors }))?;
         Ok(RuntimeHandle {
             access,
             peers,

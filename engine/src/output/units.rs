@@ -9,10 +9,11 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     job_file::parse_size(text).ok_or_else(|| format!("`{text}` is not a size (it looks like 512MiB, 2G or 500MB)"))
 }
 
-/// Reads `90s`, `5m` or `1h`, as job files do, or a plain number of seconds.
+/// Reads `90s`, `5m` or `1h`, as job files do but in any case, or a plain number of seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    job_file::parse_duration(text)
-        .or_else(|| job_file::parse_duration(&format!("{text}s")))
+    let lower = text.to_ascii_lowercase();
+    job_file::parse_duration(&lower)
+        .or_else(|| job_file::parse_duration(&format!("{lower}s")))
         .ok_or_else(|| format!("`{text}` is not a time (it looks like 90s, 5m or 1h)"))
 }
 
@@ -82,7 +83,9 @@ mod tests {
 
     #[test]
     fn times_are_read_with_and_without_units() {
-        for (text, ms) in [("5m", 300_000), ("90", 90_000), ("1h", 3_600_000), ("250ms", 250), ("1.5s", 1_500)] {
+        for (text, ms) in
+            [("5m", 300_000), ("90", 90_000), ("1h", 3_600_000), ("5M", 300_000), ("250ms", 250), ("1.5s", 1_500)]
+        {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for text in ["5 minutes", "", "s", "-1", "1e3"] {
